@@ -1,0 +1,1 @@
+//! Criterion benchmarks and the measurement harness that they share.

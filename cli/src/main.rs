@@ -1,0 +1,3 @@
+//! The `tohub` command.
+
+fn main() {}

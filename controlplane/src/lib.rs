@@ -1,0 +1,1 @@
+//! The deciding process of tohub: IKE, dead peer detection, preferred peer.

@@ -1,0 +1,3 @@
+//! The `tohub-controlplane` process.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! AES-GCM over bursts of packets with the CPU's vector instructions.

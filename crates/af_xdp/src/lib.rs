@@ -1,0 +1,1 @@
+//! AF_XDP sockets with a UMEM shared by ports and queues.

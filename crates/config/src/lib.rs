@@ -1,0 +1,1 @@
+//! The IOS configuration language: command tree, typed model, rendering.

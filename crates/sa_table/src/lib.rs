@@ -1,0 +1,1 @@
+//! The shared-memory tables between the control plane and the data plane.

@@ -1,0 +1,1 @@
+//! Header views and builders for the packets that tohub handles.

@@ -1,0 +1,1 @@
+//! The packet process of tohub: crypto-map match, ESP, forwarding.

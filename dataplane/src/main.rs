@@ -1,0 +1,3 @@
+//! The `tohub-dataplane` process.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! End-to-end tests in network namespaces, and the laboratory that they run in.
