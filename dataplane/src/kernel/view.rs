@@ -1,0 +1,107 @@
+//! The meeting place of the mirror (one writer) and the workers (readers): the published snapshot, and the workers'
+//! wishes for neighbours.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use crossbeam::queue::ArrayQueue;
+use tokio::sync::Notify;
+
+use super::snapshot::{KernelSnapshot, PortId};
+
+/// A worker's wish: the hardware address of `address` on `port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResolveRequest {
+    /// Where the neighbour is.
+    pub port: PortId,
+    /// Whose hardware address is wanted.
+    pub address: IpAddr,
+}
+
+/// Shared by the mirror task and all workers behind one `Arc`.
+#[derive(Debug)]
+pub struct KernelView {
+    snapshot: ArcSwap<KernelSnapshot>,
+    requests: ArrayQueue<ResolveRequest>,
+    wake: Notify,
+}
+
+impl Default for KernelView {
+    fn default() -> Self {
+        Self::new(KernelSnapshot::default())
+    }
+}
+
+impl KernelView {
+    /// A view that begins with `snapshot`; tests build theirs by [`super::SnapshotBuilder`].
+    #[must_use]
+    pub fn new(snapshot: KernelSnapshot) -> Self {
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            requests: ArrayQueue::new(REQUEST_CAPACITY),
+            wake: Notify::new(),
+        }
+    }
+
+    /// The newest snapshot. Wait-free; workers load once a burst and keep the guard no longer.
+    #[inline]
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<KernelSnapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Asks the mirror to have the kernel resolve a neighbour. Call it when [`KernelSnapshot::neighbour`] said `None`;
+    /// repeating it is harmless (the mirror asks the kernel at most once a second for each neighbour), a full queue
+    /// drops the wish, so repeat it while a packet waits. Never blocks.
+    #[inline]
+    pub fn resolve(&self, port: PortId, address: IpAddr) {
+        let was_empty = self.requests.is_empty();
+        if self.requests.push(ResolveRequest { port, address }).is_ok() && was_empty {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Publishes a new picture; called by the mirror, and by tests.
+    pub fn publish(&self, snapshot: KernelSnapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Takes the oldest wish; the mirror's side, and what tests look at.
+    pub fn next_request(&self) -> Option<ResolveRequest> {
+        self.requests.pop()
+    }
+
+    /// Resolves when a worker asked for something.
+    pub(super) async fn requested(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// Distinct next hops are few, so 256 wishes hold every burst of first packets.
+const REQUEST_CAPACITY: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::SnapshotBuilder;
+
+    #[test]
+    fn a_published_snapshot_is_what_the_next_load_sees() {
+        let view = KernelView::default();
+        assert_eq!(view.load().generation(), 0);
+        view.publish(SnapshotBuilder::new().generation(9).build());
+        assert_eq!(view.load().generation(), 9);
+    }
+
+    #[test]
+    fn wishes_come_out_in_order_and_overflow_is_silent() {
+        let view = KernelView::default();
+        let address = |index: usize| IpAddr::from((index as u128).to_be_bytes());
+        for index in 0..REQUEST_CAPACITY + 10 {
+            view.resolve(3, address(index));
+        }
+        assert_eq!(view.next_request(), Some(ResolveRequest { port: 3, address: address(0) }));
+        assert_eq!(std::iter::from_fn(|| view.next_request()).count(), REQUEST_CAPACITY - 1);
+    }
+}
