@@ -1,1 +1,18 @@
-//! End-to-end tests in network namespaces, and the laboratory that they run in.
+//! The laboratory of tohub: network namespaces wired like a small internet, gateways running in them, probes that measure
+//! what a user of the tunnel sees, and captures that count what an eavesdropper sees.
+//!
+//! Used by the end-to-end tests (`tests/tests/`), by the demo (`tohub-demo`) and by nothing that ships. Every name on the machine
+//! that a laboratory makes carries its own process id, so that tests run side by side; every object removes itself when it
+//! is dropped, also while a test panics. It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`.
+#![forbid(unsafe_code)]
+#![allow(clippy::missing_errors_doc, reason = "every error here is a step of the laboratory that failed, named in its text")]
+
+pub mod capture;
+pub mod command;
+pub mod failover;
+pub mod gateway;
+pub mod namespace;
+pub mod pcap;
+pub mod probe;
+
+pub use command::{LabError, Result};

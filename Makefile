@@ -1,0 +1,53 @@
+# Targets that people use. `make demo` and `make test` set up what they need (scripts/setup.sh; root on Debian 12).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+PREFIX ?= /usr/local
+.DEFAULT_GOAL := build
+
+.PHONY: build setup demo test bench bench-smoke lint ebpf ebpf-check install clean
+
+build:
+	$(CARGO) build --workspace --bins
+
+setup:
+	@scripts/setup.sh
+
+# The main job on real packets. DEMO_SCALE=10 divides every timer by ten.
+demo: setup
+	@$(CARGO) build --quiet --workspace --bins
+	@exec target/debug/tohub-demo
+
+# Unit tests, simulations, and gateways in network namespaces.
+test: setup
+	@scripts/test.sh
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	@echo "lint: PASS"
+
+bench:
+	$(CARGO) bench -p tohub-benches
+
+# Each benchmark once: that it runs, not how fast.
+bench-smoke:
+	@scripts/bench-smoke.sh
+
+# The BPF programs from their source (nightly compiler and bpf-linker, installed on first use).
+ebpf:
+	ebpf/build.sh
+
+ebpf-check:
+	ebpf/build.sh --check
+
+install:
+	$(CARGO) build --release --bins -p tohub -p dataplane -p controlplane
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin target/release/tohub-dataplane target/release/tohub-controlplane
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin target/release/tohub
+	ln -sf ../sbin/tohub-dataplane ../sbin/tohub-controlplane $(DESTDIR)$(PREFIX)/bin/
+
+clean:
+	$(CARGO) clean
+
+-include mk/*.mk

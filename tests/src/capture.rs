@@ -1,0 +1,106 @@
+//! Captures: what an eavesdropper on a wire would have seen.
+
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use crate::command::{LabError, Result, wait_for};
+use crate::namespace::Namespace;
+use crate::pcap::{self, Captured};
+
+/// A running tcpdump on one interface. Dropping it ends it.
+#[derive(Debug)]
+pub struct Capture {
+    child: Option<Child>,
+    file: PathBuf,
+    messages: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// What a finished capture holds.
+#[derive(Debug)]
+pub struct Recording {
+    /// The frames in order.
+    pub packets: Vec<Captured>,
+    /// How many frames the kernel could not hand to the capture. A count of zero clear packets means nothing unless this is 0.
+    pub dropped: u64,
+}
+
+impl Capture {
+    /// Starts capturing whole headers (256 bytes of each frame) and returns when the capture really runs.
+    pub fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
+        Self::start_with(namespace, interface, 256)
+    }
+
+    /// The same with a snapshot length of the caller's.
+    pub fn start_with(namespace: &Namespace, interface: &str, snapshot_length: u32) -> Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("tohub-capture-")
+            .tempdir()
+            .map_err(LabError::io("making a folder for a capture"))?;
+        let (file, messages) = (folder.path().join("wire.pcap"), folder.path().join("messages"));
+        let log = std::fs::File::create(&messages).map_err(LabError::io("making a capture's log"))?;
+        let mut command = namespace.command("tcpdump");
+        command
+            .args(["-Z", "root", "-U", "-n", "-B", "32768", "-s", &snapshot_length.to_string(), "-i", interface, "-w"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = command
+            .spawn()
+            .map_err(|source| LabError::Start { command: crate::command::describe(&command), source })?;
+        let capture = Self { child: Some(child), file, messages, _folder: folder };
+        wait_for(&format!("tcpdump on {interface}"), 10, || capture.log().contains("listening on").then_some(()))?;
+        Ok(capture)
+    }
+
+    /// Ends the capture and reads it.
+    pub fn finish(mut self) -> Result<Recording> {
+        // tcpdump hands over what the kernel still holds when its buffer times out.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        self.end();
+        let log = self.log();
+        let dropped = log
+            .lines()
+            .find_map(|line| line.strip_suffix(" packets dropped by kernel")?.trim().parse().ok())
+            .ok_or_else(|| LabError::Unexpected(format!("tcpdump gave no count of dropped packets: {log}")))?;
+        Ok(Recording { packets: pcap::read(&self.file)?, dropped })
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.messages).unwrap_or_default()
+    }
+
+    fn end(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::INT);
+        }
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Recording {
+    /// Frames that carry something of the protected networks (192.168.0.0/16 as source or destination) readable to everybody.
+    pub fn clear_packets(&self) -> usize {
+        self.packets
+            .iter()
+            .filter(|packet| {
+                packet.addresses().is_some_and(|(source, destination)| {
+                    [source, destination].iter().any(|address| address[..2] == [192, 168])
+                })
+            })
+            .count()
+    }
+
+    /// ESP packets, plain (protocol 50).
+    pub fn esp_packets(&self) -> usize {
+        self.packets.iter().filter(|packet| packet.protocol() == Some(50)).count()
+    }
+}

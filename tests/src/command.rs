@@ -1,0 +1,108 @@
+//! Running programs, with errors that say what was run and what it printed.
+
+use std::process::{Command, Output, Stdio};
+
+/// What went wrong in the laboratory itself (not in the product under test).
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// A program could not be started.
+    #[error("cannot start `{command}`: {source} (is it installed? scripts/setup.sh installs what the laboratory needs)")]
+    Start {
+        /// The program and its arguments.
+        command: String,
+        /// Why it did not start.
+        source: std::io::Error,
+    },
+    /// A program ended with an error.
+    #[error("`{command}` failed ({status}): {output}")]
+    Failed {
+        /// The program and its arguments.
+        command: String,
+        /// Its exit status.
+        status: std::process::ExitStatus,
+        /// What it printed, both streams.
+        output: String,
+    },
+    /// Something did not happen in time.
+    #[error("gave up after {seconds} s waiting for {what}")]
+    Timeout {
+        /// What was awaited.
+        what: String,
+        /// For how long.
+        seconds: u64,
+    },
+    /// A file or a pipe failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// Which object and operation.
+        what: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// What a program answered could not be understood.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+/// Result of a step of the laboratory.
+pub type Result<T> = std::result::Result<T, LabError>;
+
+impl LabError {
+    /// An I/O error with the object it happened on.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+/// Runs a program to its end and returns what it wrote to standard output; anything but exit status 0 is an error.
+pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    checked(&mut command)
+}
+
+/// The same for a prepared [`Command`].
+pub fn checked(command: &mut Command) -> Result<String> {
+    let output = output(command)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(LabError::Failed {
+        command: describe(command),
+        status: output.status,
+        output: format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+    })
+}
+
+/// Runs a prepared command to its end, whatever its exit status.
+pub fn output(command: &mut Command) -> Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| LabError::Start { command: describe(command), source })
+}
+
+/// Polls `condition` every 50 ms until it gives a value, for at most `seconds`.
+pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    loop {
+        if let Some(value) = condition() {
+            return Ok(value);
+        }
+        if std::time::Instant::now() > deadline {
+            return Err(LabError::Timeout { what: what.to_owned(), seconds });
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+/// The command line as a person would type it.
+pub fn describe(command: &Command) -> String {
+    let mut text = command.get_program().to_string_lossy().into_owned();
+    for argument in command.get_args() {
+        text.push(' ');
+        text.push_str(&argument.to_string_lossy());
+    }
+    text
+}

@@ -1,0 +1,260 @@
+//! The network of the main job: a branch, two hubs, an internet between them that can be cut, and a host behind each side.
+//!
+//! ```text
+//! host-a ── branch ── internet ──┬── hub1 (10.1.1.1) ──┬── LAN ── host-b
+//! 192.168.1.10                   └── hub2 (10.2.2.2) ──┘          192.168.2.10
+//! ```
+//!
+//! host-b's gateway is hub1. Each hub has a worse static route to the branch's network through the other hub, and a better one
+//! (reverse-route) while it has the SA.
+
+use crate::command::Result;
+use crate::gateway::Gateway;
+use crate::namespace::{Namespace, connect};
+
+/// The port of the echo server on host-b.
+pub const ECHO_PORT: u16 = 7000;
+/// host-b's address.
+pub const HOST_B: &str = "192.168.2.10";
+
+/// Which hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hub {
+    /// 10.1.1.1, the default peer.
+    One,
+    /// 10.2.2.2.
+    Two,
+}
+
+impl Hub {
+    /// Its address on the internet.
+    pub fn address(self) -> &'static str {
+        match self {
+            Self::One => "10.1.1.1",
+            Self::Two => "10.2.2.2",
+        }
+    }
+
+    fn wire(self) -> &'static str {
+        match self {
+            Self::One => "hub1",
+            Self::Two => "hub2",
+        }
+    }
+}
+
+/// What the tests vary.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Divides every timer of the three control planes.
+    pub time_scale: u32,
+    /// Lines of the branch's crypto map entry after `set peer …`; the default is the specification's example with 60 s.
+    pub entry: String,
+    /// The peers, in order.
+    pub peers: String,
+    /// Seconds after which an initiation counts as failed.
+    pub give_up: u32,
+    /// The branch's and the hubs' pre-shared keys.
+    pub keys: (String, String),
+    /// Transform of the branch and of the hubs.
+    pub transforms: (String, String),
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let key = "only-for-the-laboratory";
+        Self {
+            time_scale: 1,
+            entry: " set security-association idle-time 60 default\n".to_owned(),
+            peers: " set peer 10.1.1.1 default\n set peer 10.2.2.2\n".to_owned(),
+            give_up: 10,
+            keys: (key.to_owned(), key.to_owned()),
+            transforms: ("esp-gcm".to_owned(), "esp-gcm".to_owned()),
+        }
+    }
+}
+
+/// The running network.
+#[derive(Debug)]
+pub struct Failover {
+    // Gateways before wires: they are dropped, and thereby released, first.
+    /// The branch gateway.
+    pub branch: Gateway,
+    /// The default peer.
+    pub hub1: Gateway,
+    /// The other peer.
+    pub hub2: Gateway,
+    /// The host behind the branch.
+    pub host_a: Namespace,
+    /// The host behind the hubs.
+    pub host_b: Namespace,
+    /// The router in the middle, whose interfaces `branch`, `hub1` and `hub2` are the wires to watch.
+    pub internet: Namespace,
+    _lan: Namespace,
+}
+
+impl Failover {
+    /// Makes the namespaces and wires and starts the three gateways.
+    pub fn start(options: &Options) -> Result<Self> {
+        let [host_a, branch, internet, hub1, hub2, lan, host_b] =
+            ["host-a", "branch", "internet", "hub1", "hub2", "lan", "host-b"].map(Namespace::new);
+        let (host_a, branch, internet, hub1, hub2, lan, host_b) =
+            (host_a?, branch?, internet?, hub1?, hub2?, lan?, host_b?);
+
+        connect(&host_a, "eth0", &branch, "inside")?;
+        connect(&branch, "outside", &internet, "branch")?;
+        connect(&hub1, "outside", &internet, "hub1")?;
+        connect(&hub2, "outside", &internet, "hub2")?;
+        lan.ip(&["link", "add", "lan", "type", "bridge"])?;
+        lan.up("lan")?;
+        for (station, interface, port) in [(&hub1, "inside", "hub1"), (&hub2, "inside", "hub2"), (&host_b, "eth0", "host-b")] {
+            connect(station, interface, &lan, port)?;
+            lan.ip(&["link", "set", port, "master", "lan", "up"])?;
+        }
+
+        internet.become_router()?;
+        internet.address("branch", "10.9.9.1/24")?;
+        internet.address("hub1", "10.1.1.254/24")?;
+        internet.address("hub2", "10.2.2.254/24")?;
+        internet.run("nft", &["add", "table", "ip", "lab"])?;
+        internet.run(
+            "nft",
+            &["add", "chain", "ip", "lab", "forward", "{ type filter hook forward priority 0; policy accept; }"],
+        )?;
+
+        for (host, address, gateway) in
+            [(&host_a, "192.168.1.10/24", "192.168.1.1"), (&host_b, "192.168.2.10/24", "192.168.2.1")]
+        {
+            host.address("eth0", address)?;
+            host.end_host_offloads("eth0")?;
+            host.route("default", gateway)?;
+        }
+        let start = |namespace, configuration: String| Gateway::start(namespace, &configuration, options.time_scale);
+        let hub1 = start(hub1, hub_configuration(Hub::One, options))?;
+        let hub2 = start(hub2, hub_configuration(Hub::Two, options))?;
+        let branch = start(branch, branch_configuration(options))?;
+        Ok(Self { branch, hub1, hub2, host_a, host_b, internet, _lan: lan })
+    }
+
+    /// Cuts a hub off the internet, silently and both ways.
+    pub fn cut(&self, hub: Hub) -> Result<()> {
+        for side in ["iifname", "oifname"] {
+            self.internet.run("nft", &["add", "rule", "ip", "lab", "forward", side, hub.wire(), "drop"])?;
+        }
+        Ok(())
+    }
+
+    /// Drops this share of what the internet forwards, at random.
+    pub fn lose(&self, percent: u32) -> Result<()> {
+        let share = percent.to_string();
+        let rule =
+            ["add", "rule", "ip", "lab", "forward", "numgen", "random", "mod", "100", "<", share.as_str(), "drop"];
+        self.internet.run("nft", &rule).map(drop)
+    }
+
+    /// Takes back every cut and loss.
+    pub fn heal(&self) -> Result<()> {
+        self.internet.run("nft", &["flush", "chain", "ip", "lab", "forward"]).map(drop)
+    }
+
+    /// The gateway of a hub.
+    pub fn hub(&self, hub: Hub) -> &Gateway {
+        match hub {
+            Hub::One => &self.hub1,
+            Hub::Two => &self.hub2,
+        }
+    }
+
+    /// The branch's `Current peer`, if it has one.
+    pub fn current_peer(&self) -> Option<String> {
+        let text = self.branch.cli("show crypto map").ok()?;
+        text.lines().find_map(|line| line.trim().strip_prefix("Current peer: ").map(str::to_owned))
+    }
+
+    /// Whether the branch has an IPsec SA with that hub.
+    pub fn has_sa_with(&self, hub: Hub) -> bool {
+        self.branch.cli("show crypto session").is_ok_and(|text| {
+            let mut session = "";
+            text.lines().any(|line| {
+                if let Some(status) = line.strip_prefix("Session status: ") {
+                    session = status.trim();
+                }
+                session.starts_with("UP-ACTIVE") && line.starts_with(&format!("Peer: {} ", hub.address()))
+            })
+        })
+    }
+}
+
+/// The branch: the specification's own example.
+pub fn branch_configuration(options: &Options) -> String {
+    let Options { peers, entry, give_up, keys: (key, _), transforms: (transform, _), .. } = options;
+    format!(
+        "hostname branch
+crypto ike default-version 2
+crypto ike give-up {give_up}
+crypto logging session
+crypto isakmp policy 10
+ encryption aes 256
+ hash sha256
+ authentication pre-share
+ group 19
+crypto isakmp key {key} address 10.1.1.1
+crypto isakmp key {key} address 10.2.2.2
+crypto isakmp keepalive 10 2 periodic
+crypto ipsec transform-set ts {transform}
+ mode tunnel
+crypto map tohub 1 ipsec-isakmp
+{peers}{entry} set transform-set ts
+ match address 101
+interface GigabitEthernet0/0
+ device inside
+ ip address 192.168.1.1 255.255.255.0
+interface GigabitEthernet0/1
+ device outside
+ ip address 10.9.9.9 255.255.255.0
+ crypto map tohub
+ip route 0.0.0.0 0.0.0.0 10.9.9.1
+access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
+"
+    )
+}
+
+/// A hub: the mirror image, with reverse-route and the worse way through its sister.
+pub fn hub_configuration(hub: Hub, options: &Options) -> String {
+    let Options { give_up, keys: (_, key), transforms: (_, transform), .. } = options;
+    let (name, outside, internet, inside, sister) = match hub {
+        Hub::One => ("hub1", "10.1.1.1", "10.1.1.254", "192.168.2.1", "192.168.2.2"),
+        Hub::Two => ("hub2", "10.2.2.2", "10.2.2.254", "192.168.2.2", "192.168.2.1"),
+    };
+    format!(
+        "hostname {name}
+crypto ike default-version 2
+crypto ike give-up {give_up}
+crypto logging session
+crypto isakmp policy 10
+ encryption aes 256
+ hash sha256
+ authentication pre-share
+ group 19
+crypto isakmp key {key} address 10.9.9.9
+crypto isakmp keepalive 10 2 periodic
+crypto ipsec transform-set ts {transform}
+ mode tunnel
+crypto map tohub 1 ipsec-isakmp
+ set peer 10.9.9.9
+ set transform-set ts
+ match address 101
+ reverse-route
+interface GigabitEthernet0/0
+ device inside
+ ip address {inside} 255.255.255.0
+interface GigabitEthernet0/1
+ device outside
+ ip address {outside} 255.255.255.0
+ crypto map tohub
+ip route 0.0.0.0 0.0.0.0 {internet}
+ip route 192.168.1.0 255.255.255.0 {sister} 250
+access-list 101 permit ip 192.168.2.0 0.0.0.255 192.168.1.0 0.0.0.255
+"
+    )
+}

@@ -1,0 +1,233 @@
+//! A whole tohub gateway (supervisor, control plane, data plane) running in a namespace.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use crate::command::{LabError, Result, checked, describe, output, wait_for};
+use crate::namespace::Namespace;
+
+/// Where the programs of this build are: beside the running test, or one folder up (cargo puts tests into `deps/`).
+pub fn program(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(LabError::io("finding this program"))?;
+    own.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| LabError::Unexpected(format!("{name} is not built: run `cargo build --workspace` first")))
+}
+
+/// A running gateway. Dropping it stops it, releases its programs and removes its files.
+#[derive(Debug)]
+pub struct Gateway {
+    namespace: Namespace,
+    run_dir: PathBuf,
+    supervisor: Option<Child>,
+    tohub: PathBuf,
+    time_scale: u32,
+}
+
+impl Gateway {
+    /// Writes the configuration and starts `tohub supervise`; returns when the control socket answers and the data plane has
+    /// its ports. `time_scale` divides every timer of the control plane.
+    pub fn start(namespace: Namespace, configuration: &str, time_scale: u32) -> Result<Self> {
+        let run_dir = PathBuf::from(format!("/run/{}", namespace.name()));
+        std::fs::create_dir_all(&run_dir).map_err(LabError::io(format!("making {}", run_dir.display())))?;
+        let mut gateway =
+            Self { namespace, run_dir, supervisor: None, tohub: program("tohub")?, time_scale };
+        gateway.write_configuration(configuration)?;
+        gateway.launch()?;
+        gateway.wait_until_ready()?;
+        Ok(gateway)
+    }
+
+    /// Starts the supervisor (again, after [`Gateway::stop`]).
+    pub fn launch(&mut self) -> Result<()> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .map_err(LabError::io("opening a gateway's log"))?;
+        let mut command = self.namespace.command("setsid");
+        command
+            .arg(&self.tohub)
+            .arg("--run-dir")
+            .arg(&self.run_dir)
+            .arg("supervise")
+            .arg("--config")
+            .arg(self.configuration_file())
+            .args(["--time-scale", &self.time_scale.to_string()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().map_err(LabError::io("sharing a log"))?)
+            .stderr(log);
+        let child =
+            command.spawn().map_err(|source| LabError::Start { command: describe(&command), source })?;
+        self.supervisor = Some(child);
+        Ok(())
+    }
+
+    /// Waits until both processes work: the control plane answers and the data plane says that it is ready.
+    pub fn wait_until_ready(&mut self) -> Result<()> {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            if let Some(Ok(Some(status))) = self.supervisor.as_mut().map(Child::try_wait) {
+                return Err(LabError::Unexpected(format!(
+                    "{}: the supervisor ended ({status}):\n{}",
+                    self.namespace.name(),
+                    self.log_tail()
+                )));
+            }
+            let answer = self.json("show tohub dataplane");
+            if answer.as_ref().is_ok_and(|status| status["state"] == "ready") {
+                return Ok(());
+            }
+            if std::time::Instant::now() > deadline {
+                return Err(LabError::Unexpected(format!(
+                    "{} did not become ready in 30 s (last answer: {answer:?}); its log ends:\n{}",
+                    self.namespace.name(),
+                    self.log_tail()
+                )));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+
+    /// The namespace that it lives in.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Its run directory.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    /// Runs one command line through `tohub -c` and returns the text; an IOS error is an error.
+    pub fn cli(&self, line: &str) -> Result<String> {
+        checked(self.tohub_command().args(["-c", line]))
+    }
+
+    /// Runs a `show … | json` command.
+    pub fn json(&self, line: &str) -> Result<serde_json::Value> {
+        let text = self.cli(&format!("{line} | json"))?;
+        serde_json::from_str(&text)
+            .map_err(|error| LabError::Unexpected(format!("`{line} | json` gave no JSON ({error}): {text}")))
+    }
+
+    /// Types configuration lines, as after `configure terminal`.
+    pub fn configure(&self, lines: &[&str]) -> Result<String> {
+        let mut command = self.tohub_command();
+        command.args(["-c", "configure terminal"]);
+        for line in lines {
+            command.args(["-c", line]);
+        }
+        command.args(["-c", "end"]);
+        checked(&mut command)
+    }
+
+    /// `tohub` with this gateway's run directory, inside its namespace.
+    pub fn tohub_command(&self) -> std::process::Command {
+        let mut command = self.namespace.command(&self.tohub.to_string_lossy());
+        command.arg("--run-dir").arg(&self.run_dir);
+        command
+    }
+
+    /// Process id of one of its processes (`tohub-dataplane`, `tohub-controlplane`), if it runs.
+    pub fn pid_of(&self, program: &str) -> Option<i32> {
+        self.namespace.processes().into_iter().find(|pid| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+                let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+                String::from_utf8_lossy(first).ends_with(program)
+            })
+        })
+    }
+
+    /// Kills one of its processes without warning (SIGKILL) and returns the pid that it had.
+    pub fn kill(&self, program: &str) -> Result<i32> {
+        let pid = self
+            .pid_of(program)
+            .ok_or_else(|| LabError::Unexpected(format!("{program} does not run in {}", self.namespace.name())))?;
+        signal(pid, rustix::process::Signal::KILL);
+        Ok(pid)
+    }
+
+    /// Waits until a process runs again under another pid.
+    pub fn wait_for_restart(&self, program: &str, old_pid: i32) -> Result<i32> {
+        wait_for(&format!("{program} to be restarted"), 15, || {
+            self.pid_of(program).filter(|pid| *pid != old_pid)
+        })
+    }
+
+    /// Stops the gateway in order (SIGTERM to the supervisor). Its dropping programs stay until the release.
+    pub fn stop(&mut self) {
+        let Some(mut child) = self.supervisor.take() else { return };
+        if let Ok(pid) = i32::try_from(child.id()) {
+            signal(pid, rustix::process::Signal::TERM);
+        }
+        let ended = wait_for("the supervisor to stop", 8, || child.try_wait().ok().flatten());
+        if ended.is_err() {
+            eprintln!("{}: the supervisor did not stop in 8 s, killed", self.namespace.name());
+            for pid in self.namespace.processes() {
+                signal(pid, rustix::process::Signal::KILL);
+            }
+            let _ = child.wait();
+        }
+    }
+
+    /// Removes the pinned programs (`tohub release`).
+    pub fn release(&self) -> Result<String> {
+        checked(self.tohub_command().arg("release"))
+    }
+
+    /// Everything that the gateway's processes logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// The last lines of the log, for error messages.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Replaces the stored configuration.
+    pub fn write_configuration(&self, text: &str) -> Result<()> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.configuration_file())
+            .map_err(LabError::io("writing a gateway's configuration"))?;
+        file.write_all(text.as_bytes()).map_err(LabError::io("writing a gateway's configuration"))
+    }
+
+    /// Where its configuration is.
+    pub fn configuration_file(&self) -> PathBuf {
+        self.run_dir.join("startup-config")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.run_dir.join("log")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() || std::env::var_os("TOHUB_LAB_LOGS").is_some() {
+            eprintln!("──── log of {} ends ────\n{}", self.namespace.name(), self.log_tail());
+        }
+        let _ = output(self.tohub_command().arg("release"));
+        let _ = std::fs::remove_dir_all(&self.run_dir);
+    }
+}
+
+fn signal(pid: i32, signal: rustix::process::Signal) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
