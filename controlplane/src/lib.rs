@@ -1,1 +1,10 @@
-//! The deciding process of tohub: IKE, dead peer detection, preferred peer.
+//! The deciding process of tohub: configuration, IKE, dead peer detection, idle timers, preferred peer.
+//!
+//! It writes the SA table that the data plane reads and never touches a packet. [`select`], [`liveness`] and
+//! [`idle`] are pure rules; the brain joins them with IKE and the table without a socket or a clock; the shell
+//! around it owns the sockets. `docs/controlplane.md` is the map of this crate.
+#![forbid(unsafe_code)]
+
+pub mod idle;
+pub mod liveness;
+pub mod select;
