@@ -1,0 +1,78 @@
+//! A rule of a crypto-map set: what a packet is compared with, in order, first match decides.
+
+use core::net::IpAddr;
+
+use crate::ids::PolicyId;
+use crate::record::PortRange;
+
+/// An address prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    /// Network address; bits behind `length` are ignored.
+    pub address: IpAddr,
+    /// Leading bits that count, at most 32 for IPv4 and 128 for IPv6.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// Whether `address` is of the same family and inside.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32u32.saturating_sub(u32::from(self.length));
+                (u32::from(network) ^ u32::from(address)).checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128u32.saturating_sub(u32::from(self.length));
+                (u128::from(network) ^ u128::from(address)).checked_shr(shift).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What happens to a packet that a rule matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Protected by the SA that the policy word names; without SA it is held and asked for.
+    Protect(PolicyId),
+    /// Go on with the rule of this index of the same list, which is always a later one (an IOS deny: behind the entry).
+    Jump(u32),
+    /// Dropped: protected, but this side may not initiate.
+    Drop,
+}
+
+/// One rule, written for the outbound direction; an inbound check exchanges source and destination.
+/// Source and destination are of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rule {
+    /// Source addresses.
+    pub source: Prefix,
+    /// Destination addresses.
+    pub destination: Prefix,
+    /// IP protocol, `None` for any.
+    pub protocol: Option<u8>,
+    /// Source ports.
+    pub source_ports: PortRange,
+    /// Destination ports.
+    pub destination_ports: PortRange,
+    /// What happens on a match.
+    pub action: Action,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_contains_its_network_only() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let prefix = Prefix { address: ip("10.1.2.0"), length: 23 };
+        assert!(prefix.contains(ip("10.1.3.255")) && !prefix.contains(ip("10.1.4.0")));
+        assert!(Prefix { address: ip("0.0.0.0"), length: 0 }.contains(ip("255.255.255.255")));
+        assert!(!Prefix { address: ip("0.0.0.0"), length: 0 }.contains(ip("::")));
+        assert!(Prefix { address: ip("::"), length: 0 }.contains(ip("ffff::1")));
+        let host = Prefix { address: ip("2001:db8::1"), length: 128 };
+        assert!(host.contains(ip("2001:db8::1")) && !host.contains(ip("2001:db8::")));
+    }
+}

@@ -1,0 +1,150 @@
+//! Key material of one direction of an SA: erased on drop, never printed.
+
+use core::fmt;
+
+use thiserror::Error;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::Algorithm;
+
+/// Octets of the key field of a record: AES-CBC-256 with HMAC-SHA-512.
+pub const MAX_KEY_OCTETS: usize = 32 + 64;
+
+/// The keys of one direction of an SA with the algorithm that says how long they are.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct KeyMaterial {
+    #[zeroize(skip)]
+    algorithm: Algorithm,
+    /// Encryption key, then integrity key, then zeros.
+    keys: [u8; MAX_KEY_OCTETS],
+    salt: [u8; 4],
+}
+
+/// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 section 2.17) wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{algorithm:?} takes {expected} octets of {part}, {given} were given; cut the keying material by AlgorithmLengths"
+)]
+pub struct KeyLengthError {
+    /// The algorithm of the record.
+    pub algorithm: Algorithm,
+    /// Which part is wrong: `encryption key`, `integrity key` or `salt`.
+    pub part: &'static str,
+    /// The octets that the algorithm takes.
+    pub expected: usize,
+    /// The octets that were given.
+    pub given: usize,
+}
+
+impl KeyMaterial {
+    /// Keys for `algorithm`, each part exactly as long as [`Algorithm::lengths`] says (empty where it has none).
+    ///
+    /// # Errors
+    /// The first part whose length is wrong.
+    pub fn new(
+        algorithm: Algorithm,
+        encryption_key: &[u8],
+        integrity_key: &[u8],
+        salt: &[u8],
+    ) -> Result<Self, KeyLengthError> {
+        let lengths = algorithm.lengths();
+        let check = |part, expected, given: &[u8]| {
+            if given.len() == expected {
+                Ok(())
+            } else {
+                Err(KeyLengthError { algorithm, part, expected, given: given.len() })
+            }
+        };
+        check("encryption key", lengths.encryption_key, encryption_key)?;
+        check("integrity key", lengths.integrity_key, integrity_key)?;
+        check("salt", lengths.salt, salt)?;
+        let mut material = Self { algorithm, keys: [0; MAX_KEY_OCTETS], salt: [0; 4] };
+        let (encryption_field, rest) = material.keys.split_at_mut(encryption_key.len());
+        encryption_field.copy_from_slice(encryption_key);
+        rest[..integrity_key.len()].copy_from_slice(integrity_key);
+        material.salt[..salt.len()].copy_from_slice(salt);
+        Ok(material)
+    }
+
+    /// From the fields of a record; lengths follow from the algorithm, so any content is valid.
+    pub(crate) fn from_fields(algorithm: Algorithm, keys: &[u8; MAX_KEY_OCTETS], salt: [u8; 4]) -> Self {
+        Self { algorithm, keys: *keys, salt }
+    }
+
+    /// The whole key field as it stands in a record.
+    pub(crate) fn key_field(&self) -> &[u8; MAX_KEY_OCTETS] {
+        &self.keys
+    }
+
+    /// The salt field as it stands in a record, zeros where the algorithm has no salt.
+    pub(crate) fn salt_field(&self) -> [u8; 4] {
+        self.salt
+    }
+
+    /// The algorithm that these keys are for.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The encryption key (for AES-GMAC the GMAC key); empty for NULL.
+    pub fn encryption_key(&self) -> &[u8] {
+        &self.keys[..self.algorithm.lengths().encryption_key]
+    }
+
+    /// The integrity key; empty for combined-mode algorithms.
+    pub fn integrity_key(&self) -> &[u8] {
+        let lengths = self.algorithm.lengths();
+        &self.keys[lengths.encryption_key..lengths.encryption_key + lengths.integrity_key]
+    }
+
+    /// The salt, first four octets of the nonce; empty where the algorithm has none.
+    pub fn salt(&self) -> &[u8] {
+        &self.salt[..self.algorithm.lengths().salt]
+    }
+}
+
+impl fmt::Debug for KeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyMaterial({:?}, redacted)", self.algorithm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_given_back_as_they_came() {
+        let keys = KeyMaterial::new(Algorithm::AesCbc128HmacSha256, &[1; 16], &[2; 32], &[]).unwrap();
+        assert_eq!(
+            (keys.encryption_key(), keys.integrity_key(), keys.salt()),
+            (&[1; 16][..], &[2; 32][..], &[][..])
+        );
+        let keys = KeyMaterial::new(Algorithm::AesGcm256, &[3; 32], &[], &[4; 4]).unwrap();
+        assert_eq!(
+            (keys.encryption_key(), keys.integrity_key(), keys.salt()),
+            (&[3; 32][..], &[][..], &[4; 4][..])
+        );
+    }
+
+    #[test]
+    fn a_wrong_length_names_part_and_both_lengths() {
+        let error = KeyMaterial::new(Algorithm::AesGcm128, &[0; 20], &[], &[0; 4]).unwrap_err();
+        assert_eq!((error.part, error.expected, error.given), ("encryption key", 16, 20));
+        let error = KeyMaterial::new(Algorithm::AesGcm128, &[0; 16], &[], &[]).unwrap_err();
+        assert_eq!((error.part, error.expected, error.given), ("salt", 4, 0));
+    }
+
+    #[test]
+    fn debug_shows_no_octet_of_a_key() {
+        let keys = KeyMaterial::new(Algorithm::AesGcm128, &[0xab; 16], &[], &[0xcd; 4]).unwrap();
+        assert_eq!(format!("{keys:?}"), "KeyMaterial(AesGcm128, redacted)");
+    }
+
+    #[test]
+    fn zeroize_clears_keys_and_salt() {
+        let mut keys = KeyMaterial::new(Algorithm::AesGcm128, &[0xab; 16], &[], &[0xcd; 4]).unwrap();
+        keys.zeroize();
+        assert_eq!((keys.key_field(), keys.salt_field()), (&[0; MAX_KEY_OCTETS], [0; 4]));
+    }
+}

@@ -1,0 +1,138 @@
+//! The SA records as plain data: what the control plane writes once and a worker copies once.
+
+use core::net::IpAddr;
+
+use super::{KeyMaterial, Selectors};
+use crate::ids::{PolicyId, SlotWord};
+
+/// RFC 4301 section 4.1: what ESP encloses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A whole IP packet behind a new outer header.
+    Tunnel,
+    /// The payload of the packet, behind its own header.
+    Transport,
+}
+
+/// What carries ESP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encapsulation {
+    /// IP protocol 50.
+    None,
+    /// UDP (RFC 3948), ports as they stand in packets that we send; native byte order.
+    Udp {
+        /// Our port, usually 4500.
+        local_port: u16,
+        /// The peer's port as seen behind its NAT.
+        remote_port: u16,
+    },
+}
+
+/// The DF bit of the outer IPv4 header (RFC 4301 section 8.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DfPolicy {
+    /// From the inner header; set when the inner packet is IPv6.
+    Copy,
+    /// Always set.
+    Set,
+    /// Always clear: the outer packet may be fragmented.
+    Clear,
+}
+
+/// The DS field of the outer header (RFC 4301 section 5.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DscpPolicy {
+    /// From the inner header.
+    Copy,
+    /// This code point, 0 to 63.
+    Fixed(u8),
+}
+
+/// Limits that the data plane keeps by itself, also while no control plane runs. 0 means none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Lifetime {
+    /// Packets after which a rekey is asked for.
+    pub soft_packets: u64,
+    /// Packets after which the SA is not used any more.
+    pub hard_packets: u64,
+    /// Octets of protected payload after which a rekey is asked for.
+    pub soft_bytes: u64,
+    /// Octets of protected payload after which the SA is not used any more.
+    pub hard_bytes: u64,
+    /// CLOCK_MONOTONIC milliseconds at which a rekey is due.
+    pub soft_deadline_ms: u64,
+    /// CLOCK_MONOTONIC milliseconds after which the SA is not used any more.
+    pub hard_deadline_ms: u64,
+}
+
+/// An outbound SA. Immutable once published: what can change later (peer endpoint, peer slot, next in the
+/// chain) stands in words of its own, see [`TableReader`](crate::TableReader).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboundSaRecord {
+    /// SPI chosen by the peer, native byte order.
+    pub spi: u32,
+    /// Outer source address: our crypto address.
+    pub source: IpAddr,
+    /// Outer destination address: the peer. The first value of the peer endpoint.
+    pub destination: IpAddr,
+    /// Tunnel or transport mode.
+    pub mode: Mode,
+    /// Plain ESP or ESP in UDP.
+    pub encapsulation: Encapsulation,
+    /// Algorithm, keys and salt.
+    pub keys: KeyMaterial,
+    /// 64-bit sequence numbers (RFC 4303 section 2.2.1); otherwise the SA ends at 2^32 - 1 packets.
+    pub esn: bool,
+    /// The selectors as negotiated.
+    pub selectors: Selectors,
+    /// Largest outer packet in octets toward the peer, as far as known at installation.
+    pub path_mtu: u32,
+    /// DF bit of the outer header.
+    pub df: DfPolicy,
+    /// DS field of the outer header.
+    pub dscp: DscpPolicy,
+    /// The policy whose word leads here.
+    pub policy: PolicyId,
+    /// The inbound SA of the pair, if it was installed before.
+    pub peer: Option<SlotWord>,
+    /// Limits that the data plane keeps by itself.
+    pub lifetime: Lifetime,
+}
+
+/// An inbound SA. Immutable once published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundSaRecord {
+    /// SPI chosen by us, native byte order, at least [`MIN_SPI`](crate::MIN_SPI).
+    pub spi: u32,
+    /// The address of ours that ESP is sent to. Several SAs may have one SPI if this differs.
+    pub local: IpAddr,
+    /// Where the peer is expected. Another source is accepted after authentication and reported as new endpoint.
+    pub peer_address: IpAddr,
+    /// Tunnel or transport mode.
+    pub mode: Mode,
+    /// Plain ESP or ESP in UDP.
+    pub encapsulation: Encapsulation,
+    /// Algorithm, keys and salt.
+    pub keys: KeyMaterial,
+    /// 64-bit sequence numbers.
+    pub esn: bool,
+    /// Replay window in packets, 0 switches the check off, at most the capacity of the runtime segment.
+    pub replay_window: u32,
+    /// The selectors as negotiated.
+    pub selectors: Selectors,
+    /// The policy that this SA belongs to.
+    pub policy: PolicyId,
+    /// The outbound SA of the pair, if it was installed before.
+    pub peer: Option<SlotWord>,
+    /// Limits that the data plane keeps by itself.
+    pub lifetime: Lifetime,
+}
+
+/// Where the peer of an outbound SA is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerEndpoint {
+    /// Outer destination address.
+    pub address: IpAddr,
+    /// UDP destination port for ESP in UDP, native byte order; 0 without UDP.
+    pub port: u16,
+}
