@@ -41,7 +41,19 @@ impl Capture {
         let log = std::fs::File::create(&messages).map_err(LabError::io("making a capture's log"))?;
         let mut command = namespace.command("tcpdump");
         command
-            .args(["-Z", "root", "-U", "-n", "-B", "32768", "-s", &snapshot_length.to_string(), "-i", interface, "-w"])
+            .args([
+                "-Z",
+                "root",
+                "-U",
+                "-n",
+                "-B",
+                "32768",
+                "-s",
+                &snapshot_length.to_string(),
+                "-i",
+                interface,
+                "-w",
+            ])
             .arg(&file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -50,7 +62,9 @@ impl Capture {
             .spawn()
             .map_err(|source| LabError::Start { command: crate::command::describe(&command), source })?;
         let capture = Self { child: Some(child), file, messages, _folder: folder };
-        wait_for(&format!("tcpdump on {interface}"), 10, || capture.log().contains("listening on").then_some(()))?;
+        wait_for(&format!("tcpdump on {interface}"), 10, || {
+            capture.log().contains("listening on").then_some(())
+        })?;
         Ok(capture)
     }
 
@@ -63,7 +77,9 @@ impl Capture {
         let dropped = log
             .lines()
             .find_map(|line| line.strip_suffix(" packets dropped by kernel")?.trim().parse().ok())
-            .ok_or_else(|| LabError::Unexpected(format!("tcpdump gave no count of dropped packets: {log}")))?;
+            .ok_or_else(|| {
+                LabError::Unexpected(format!("tcpdump gave no count of dropped packets: {log}"))
+            })?;
         Ok(Recording { packets: pcap::read(&self.file)?, dropped })
     }
 

@@ -1,12 +1,17 @@
 //! Running programs, with errors that say what was run and what it printed.
 
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// What went wrong in the laboratory itself (not in the product under test).
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// A program could not be started.
-    #[error("cannot start `{command}`: {source} (is it installed? scripts/setup.sh installs what the laboratory needs)")]
+    #[error(
+        "cannot start `{command}`: {source} (is it installed? scripts/setup.sh installs what the laboratory needs)"
+    )]
     Start {
         /// The program and its arguments.
         command: String,
@@ -42,6 +47,9 @@ pub enum LabError {
     /// What a program answered could not be understood.
     #[error("{0}")]
     Unexpected(String),
+    /// The person at the keyboard ended it.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// Result of a step of the laboratory.
@@ -71,7 +79,11 @@ pub fn checked(command: &mut Command) -> Result<String> {
     Err(LabError::Failed {
         command: describe(command),
         status: output.status,
-        output: format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)),
+        output: format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
     })
 }
 
@@ -83,17 +95,35 @@ pub fn output(command: &mut Command) -> Result<Output> {
         .map_err(|source| LabError::Start { command: describe(command), source })
 }
 
+/// Set once by a signal handler: every wait of the laboratory then ends with [`LabError::Interrupted`].
+pub fn interrupt_flag() -> &'static Arc<AtomicBool> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    FLAG.get_or_init(Arc::default)
+}
+
+/// Sleeps, unless interrupted.
+pub fn sleep_ms(milliseconds: u64) -> Result<()> {
+    let end = Instant::now() + Duration::from_millis(milliseconds);
+    while Instant::now() < end {
+        if interrupt_flag().load(Ordering::Relaxed) {
+            return Err(LabError::Interrupted);
+        }
+        std::thread::sleep(Duration::from_millis(20).min(end.saturating_duration_since(Instant::now())));
+    }
+    Ok(())
+}
+
 /// Polls `condition` every 50 ms until it gives a value, for at most `seconds`.
 pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
         if let Some(value) = condition() {
             return Ok(value);
         }
-        if std::time::Instant::now() > deadline {
+        if Instant::now() > deadline {
             return Err(LabError::Timeout { what: what.to_owned(), seconds });
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        sleep_ms(50)?;
     }
 }
 

@@ -107,7 +107,9 @@ impl Failover {
         connect(&hub2, "outside", &internet, "hub2")?;
         lan.ip(&["link", "add", "lan", "type", "bridge"])?;
         lan.up("lan")?;
-        for (station, interface, port) in [(&hub1, "inside", "hub1"), (&hub2, "inside", "hub2"), (&host_b, "eth0", "host-b")] {
+        for (station, interface, port) in
+            [(&hub1, "inside", "hub1"), (&hub2, "inside", "hub2"), (&host_b, "eth0", "host-b")]
+        {
             connect(station, interface, &lan, port)?;
             lan.ip(&["link", "set", port, "master", "lan", "up"])?;
         }
@@ -119,7 +121,14 @@ impl Failover {
         internet.run("nft", &["add", "table", "ip", "lab"])?;
         internet.run(
             "nft",
-            &["add", "chain", "ip", "lab", "forward", "{ type filter hook forward priority 0; policy accept; }"],
+            &[
+                "add",
+                "chain",
+                "ip",
+                "lab",
+                "forward",
+                "{ type filter hook forward priority 0; policy accept; }",
+            ],
         )?;
 
         for (host, address, gateway) in
@@ -129,7 +138,8 @@ impl Failover {
             host.end_host_offloads("eth0")?;
             host.route("default", gateway)?;
         }
-        let start = |namespace, configuration: String| Gateway::start(namespace, &configuration, options.time_scale);
+        let start =
+            |namespace, configuration: String| Gateway::start(namespace, &configuration, options.time_scale);
         let hub1 = start(hub1, hub_configuration(Hub::One, options))?;
         let hub2 = start(hub2, hub_configuration(Hub::Two, options))?;
         let branch = start(branch, branch_configuration(options))?;
@@ -147,8 +157,20 @@ impl Failover {
     /// Drops this share of what the internet forwards, at random.
     pub fn lose(&self, percent: u32) -> Result<()> {
         let share = percent.to_string();
-        let rule =
-            ["add", "rule", "ip", "lab", "forward", "numgen", "random", "mod", "100", "<", share.as_str(), "drop"];
+        let rule = [
+            "add",
+            "rule",
+            "ip",
+            "lab",
+            "forward",
+            "numgen",
+            "random",
+            "mod",
+            "100",
+            "<",
+            share.as_str(),
+            "drop",
+        ];
         self.internet.run("nft", &rule).map(drop)
     }
 

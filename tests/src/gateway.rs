@@ -9,12 +9,9 @@ use crate::namespace::Namespace;
 /// Where the programs of this build are: beside the running test, or one folder up (cargo puts tests into `deps/`).
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(LabError::io("finding this program"))?;
-    own.ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name))
-        .find(|path| path.exists())
-        .ok_or_else(|| LabError::Unexpected(format!("{name} is not built: run `cargo build --workspace` first")))
+    own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists()).ok_or_else(
+        || LabError::Unexpected(format!("{name} is not built: run `cargo build --workspace` first")),
+    )
 }
 
 /// A running gateway. Dropping it stops it, releases its programs and removes its files.
@@ -33,8 +30,7 @@ impl Gateway {
     pub fn start(namespace: Namespace, configuration: &str, time_scale: u32) -> Result<Self> {
         let run_dir = PathBuf::from(format!("/run/{}", namespace.name()));
         std::fs::create_dir_all(&run_dir).map_err(LabError::io(format!("making {}", run_dir.display())))?;
-        let mut gateway =
-            Self { namespace, run_dir, supervisor: None, tohub: program("tohub")?, time_scale };
+        let mut gateway = Self { namespace, run_dir, supervisor: None, tohub: program("tohub")?, time_scale };
         gateway.write_configuration(configuration)?;
         gateway.launch()?;
         gateway.wait_until_ready()?;
@@ -88,7 +84,7 @@ impl Gateway {
                     self.log_tail()
                 )));
             }
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            crate::command::sleep_ms(100)?;
         }
     }
 
@@ -144,9 +140,9 @@ impl Gateway {
 
     /// Kills one of its processes without warning (SIGKILL) and returns the pid that it had.
     pub fn kill(&self, program: &str) -> Result<i32> {
-        let pid = self
-            .pid_of(program)
-            .ok_or_else(|| LabError::Unexpected(format!("{program} does not run in {}", self.namespace.name())))?;
+        let pid = self.pid_of(program).ok_or_else(|| {
+            LabError::Unexpected(format!("{program} does not run in {}", self.namespace.name()))
+        })?;
         signal(pid, rustix::process::Signal::KILL);
         Ok(pid)
     }

@@ -5,7 +5,10 @@
 //! that a laboratory makes carries its own process id, so that tests run side by side; every object removes itself when it
 //! is dropped, also while a test panics. It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`.
 #![forbid(unsafe_code)]
-#![allow(clippy::missing_errors_doc, reason = "every error here is a step of the laboratory that failed, named in its text")]
+#![allow(
+    clippy::missing_errors_doc,
+    reason = "every error here is a step of the laboratory that failed, named in its text"
+)]
 
 pub mod capture;
 pub mod command;

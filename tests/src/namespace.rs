@@ -15,8 +15,7 @@ impl Namespace {
     /// Makes a namespace whose name ends in `role`; loopback is up, IPv6 autoconfiguration and its chatter are off.
     pub fn new(role: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("tohub-{}-{}-{role}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("tohub-{}-{}-{role}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         run("ip", &["netns", "add", &name])?;
         let namespace = Self { name };
         namespace.ip(&["link", "set", "lo", "up"])?;
@@ -104,12 +103,32 @@ impl Drop for Namespace {
     }
 }
 
+/// Whether namespaces can be made here. If not, says so in the line that the test runner counts as a skipped test.
+pub fn available(test: &str) -> bool {
+    if rustix::process::geteuid().is_root() {
+        remove_stale();
+        return true;
+    }
+    println!("SKIP: {test}: it makes network namespaces and needs root");
+    false
+}
+
 /// A wire: a veth pair with one end in each namespace, named as given.
 pub fn connect(a: &Namespace, a_interface: &str, b: &Namespace, b_interface: &str) -> Result<()> {
     run(
         "ip",
         &[
-            "link", "add", a_interface, "netns", a.name(), "type", "veth", "peer", "name", b_interface, "netns",
+            "link",
+            "add",
+            a_interface,
+            "netns",
+            a.name(),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            b_interface,
+            "netns",
             b.name(),
         ],
     )
@@ -120,7 +139,10 @@ pub fn connect(a: &Namespace, a_interface: &str, b: &Namespace, b_interface: &st
 pub fn remove_stale() {
     let Ok(list) = run("ip", &["netns", "list"]) else { return };
     for name in list.lines().filter_map(|line| line.split_whitespace().next()) {
-        let owner = name.strip_prefix("tohub-").and_then(|rest| rest.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
+        let owner = name
+            .strip_prefix("tohub-")
+            .and_then(|rest| rest.split('-').next())
+            .and_then(|pid| pid.parse::<u32>().ok());
         if let Some(owner) = owner
             && !std::path::Path::new(&format!("/proc/{owner}")).exists()
         {

@@ -44,15 +44,44 @@ pub fn read(path: &Path) -> Result<Vec<Captured>> {
         Some(u32::from_ne_bytes(bytes.get(offset..offset + 4)?.try_into().ok()?))
     };
     if word(0) != Some(MAGIC_MICROSECONDS) || word(20) != Some(LINKTYPE_ETHERNET) {
-        return Err(LabError::Unexpected(format!("{} is no Ethernet capture of this machine", path.display())));
+        return Err(LabError::Unexpected(format!(
+            "{} is no Ethernet capture of this machine",
+            path.display()
+        )));
     }
     let mut packets = Vec::new();
     let mut offset = FILE_HEADER;
-    while let (Some(seconds), Some(micros), Some(length)) = (word(offset), word(offset + 4), word(offset + 8)) {
+    while let (Some(seconds), Some(micros), Some(length)) = (word(offset), word(offset + 4), word(offset + 8))
+    {
         let start = offset + RECORD_HEADER;
         let Some(frame) = bytes.get(start..start + length as usize) else { break };
         packets.push(Captured { time: f64::from(seconds) + f64::from(micros) / 1e6, frame: frame.to_vec() });
         offset = start + length as usize;
     }
     Ok(packets)
+}
+
+/// Bytes as hexadecimal digits.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Hexadecimal digits as bytes; `None` if they are none.
+pub fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|start| u8::from_str_radix(&text[start..start + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_reads_back_and_refuses_other_text() {
+        assert_eq!(from_hex(&to_hex(&[0, 1, 0xfe])), Some(vec![0, 1, 0xfe]));
+        assert_eq!(from_hex("0"), None);
+        assert_eq!(from_hex("zz"), None);
+    }
 }

@@ -26,7 +26,10 @@ pub struct Helper {
 
 impl Helper {
     /// Starts `tohub-lab ARGUMENTS` and returns it with a reader of its output.
-    pub fn start(namespace: &Namespace, arguments: &[&str]) -> Result<(Self, BufReader<std::process::ChildStdout>)> {
+    pub fn start(
+        namespace: &Namespace,
+        arguments: &[&str],
+    ) -> Result<(Self, BufReader<std::process::ChildStdout>)> {
         let mut command = namespace.command(&program("tohub-lab")?.to_string_lossy());
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child =
@@ -117,8 +120,12 @@ impl Probe {
     /// The longest time without any echo, between two times, in milliseconds: what a user calls the outage.
     pub fn longest_silence(&self, from: u64, to: u64) -> u64 {
         let log = lock(&self.log);
-        let mut echoes: Vec<u64> =
-            log.packets.values().filter_map(|(_, echoed)| *echoed).filter(|time| (from..to).contains(time)).collect();
+        let mut echoes: Vec<u64> = log
+            .packets
+            .values()
+            .filter_map(|(_, echoed)| *echoed)
+            .filter(|time| (from..to).contains(time))
+            .collect();
         echoes.sort_unstable();
         let mut longest = 0;
         let mut previous = from;
@@ -141,7 +148,11 @@ impl Probe {
     }
 
     fn tell(&mut self, word: &str) -> Result<()> {
-        let stdin = self.helper.stdin.as_mut().ok_or_else(|| LabError::Unexpected("the probe has no input".to_owned()))?;
+        let stdin = self
+            .helper
+            .stdin
+            .as_mut()
+            .ok_or_else(|| LabError::Unexpected("the probe has no input".to_owned()))?;
         writeln!(stdin, "{word}").map_err(LabError::io("speaking to the probe"))
     }
 }

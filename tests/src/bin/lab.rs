@@ -22,6 +22,8 @@ enum Program {
     TcpSend { target: String, megabytes: u32, seconds: u64 },
     /// Sends one UDP packet of that many bytes.
     Udp { target: String, bytes: usize },
+    /// Sends whole IPv4 packets, given in hexadecimal, whatever source address they bear.
+    Inject { packets: Vec<String> },
 }
 
 fn main() -> std::io::Result<()> {
@@ -35,6 +37,7 @@ fn main() -> std::io::Result<()> {
         Program::Udp { target, bytes } => {
             UdpSocket::bind("0.0.0.0:0")?.send_to(&vec![b'x'; bytes], target).map(drop)
         }
+        Program::Inject { packets } => inject(&packets),
     }
 }
 
@@ -87,6 +90,22 @@ fn probe(target: &str, interval: Duration) -> std::io::Result<()> {
     }
 }
 
+fn inject(packets: &[String]) -> std::io::Result<()> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    const IPPROTO_RAW: i32 = 255;
+    let invalid = |why: &str| std::io::Error::new(std::io::ErrorKind::InvalidInput, why.to_owned());
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
+    for packet in packets {
+        let bytes = lab::pcap::from_hex(packet).ok_or_else(|| invalid("not hexadecimal"))?;
+        let destination: [u8; 4] = bytes
+            .get(16..20)
+            .and_then(|field| field.try_into().ok())
+            .ok_or_else(|| invalid("shorter than an IPv4 header"))?;
+        socket.send_to(&bytes, &std::net::SocketAddr::from((destination, 0)).into())?;
+    }
+    Ok(())
+}
+
 fn tcp_sink(port: u16, limit: Duration) -> std::io::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port))?;
     println!("ready");
@@ -109,9 +128,9 @@ fn tcp_sink(port: u16, limit: Duration) -> std::io::Result<()> {
 }
 
 fn tcp_send(target: &str, megabytes: u32, limit: Duration) -> std::io::Result<()> {
-    let address = target
-        .parse()
-        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{target}: {error}")))?;
+    let address = target.parse().map_err(|error| {
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, format!("{target}: {error}"))
+    })?;
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_write_timeout(Some(limit))?;
     stream.set_read_timeout(Some(limit))?;

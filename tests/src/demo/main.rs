@@ -1,0 +1,83 @@
+//! `tohub-demo`: the main job on real packets, with a live timeline and a table at the end.
+//!
+//! Traffic raises a tunnel to the default peer; the default peer is cut off; dead peer detection, the default's retry, the
+//! take-over by the other hub; the default returns and traffic stays; silence; the next packet goes home.
+#![forbid(unsafe_code)]
+
+mod report;
+mod story;
+mod timeline;
+
+use std::fs::File;
+use std::process::ExitCode;
+
+use lab::command::{LabError, interrupt_flag};
+
+const LOCK: &str = "/run/tohub-demo.lock";
+const EXIT_FAILED: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+const EXIT_NEEDS_ROOT: u8 = 4;
+const EXIT_ANOTHER_COPY: u8 = 9;
+const EXIT_INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => {
+            println!("demo: PASS");
+            ExitCode::SUCCESS
+        }
+        Err((why, code)) => {
+            println!("demo: FAIL {why}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn run() -> Result<(), (String, u8)> {
+    let scale = scale_from_environment().map_err(|why| (why, EXIT_USAGE))?;
+    if !rustix::process::geteuid().is_root() {
+        return Err((
+            "it makes network namespaces and needs root: run it as root".to_owned(),
+            EXIT_NEEDS_ROOT,
+        ));
+    }
+    let _lock = lock().map_err(|why| (why, EXIT_ANOTHER_COPY))?;
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, interrupt_flag().clone())
+            .map_err(|error| (format!("cannot catch signals: {error}"), EXIT_FAILED))?;
+    }
+    lab::namespace::remove_stale();
+    println!("demo: DEMO_SCALE={scale} (every timer of the gateways divided by {scale})");
+    story::run(scale).map_err(|error| match error {
+        // A child that the same Ctrl-C ended may be what was noticed first.
+        _ if interrupt_flag().load(std::sync::atomic::Ordering::Relaxed) => {
+            ("interrupted".to_owned(), EXIT_INTERRUPTED)
+        }
+        LabError::Interrupted => ("interrupted".to_owned(), EXIT_INTERRUPTED),
+        other => (other.to_string(), EXIT_FAILED),
+    })
+}
+
+fn scale_from_environment() -> Result<u32, String> {
+    match std::env::var("DEMO_SCALE") {
+        Err(_) => Ok(1),
+        Ok(text) => match text.parse() {
+            Ok(scale @ 1..=20) => Ok(scale),
+            _ => Err(format!("DEMO_SCALE={text} is no whole number from 1 to 20")),
+        },
+    }
+}
+
+/// One demo at a time: the namespaces could live side by side, the reader's patience and the two cores could not.
+fn lock() -> Result<File, String> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(LOCK)
+        .map_err(|error| format!("cannot open {LOCK}: {error}"))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        "another copy of the demo is running on this machine: wait for it or end it".to_owned()
+    })?;
+    Ok(file)
+}

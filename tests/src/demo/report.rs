@@ -1,0 +1,59 @@
+//! The table at the end.
+
+use lab::probe::{Count, Probe};
+
+/// A span of the demo.
+#[derive(Debug)]
+pub struct Phase {
+    /// What happened in it.
+    pub name: &'static str,
+    /// Start and end, in milliseconds of the laboratory's clock.
+    pub span: (u64, u64),
+}
+
+/// The figures of a run.
+#[derive(Debug)]
+pub struct Report {
+    /// The spans, in order.
+    pub phases: Vec<Phase>,
+    /// From the cut to the branch declaring hub1 dead.
+    pub detection_ms: u64,
+    /// The longest time without an answer around the cut.
+    pub outage_ms: u64,
+    /// Packets on the internet that anybody could read.
+    pub clear_packets: usize,
+    /// ESP packets there.
+    pub esp_packets: usize,
+    /// Packets that the captures missed.
+    pub capture_dropped: u64,
+}
+
+impl Report {
+    /// Prints it. Times are real; multiplied by `scale` they are what unscaled timers would give.
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds of a demo fit a double")]
+    pub fn print(&self, probe: &Probe, scale: u32) {
+        let seconds = |ms: u64| ms as f64 / 1000.0;
+        println!();
+        println!("  {:<44} {:>8} {:>7} {:>6}", "phase", "seconds", "sent", "lost");
+        for Phase { name, span: (from, to) } in &self.phases {
+            let Count { sent, lost } = probe.count(*from, *to);
+            println!("  {name:<44} {:>8.2} {sent:>7} {lost:>6}", seconds(to - from));
+        }
+        println!();
+        println!("  {:<44} {:>8.2} s", "detection (cut to peer declared dead)", seconds(self.detection_ms));
+        println!("  {:<44} {:>8.2} s", "outage (longest time without an answer)", seconds(self.outage_ms));
+        if scale > 1 {
+            let full = |ms: u64| seconds(ms * u64::from(scale));
+            println!(
+                "  {:<44} {:>8.1} s, {:.1} s",
+                "the same at full-length timers",
+                full(self.detection_ms),
+                full(self.outage_ms)
+            );
+        }
+        println!("  {:<44} {:>8}", "ESP packets on the internet", self.esp_packets);
+        println!("  {:<44} {:>8}", "clear-text packets on the internet", self.clear_packets);
+        println!("  {:<44} {:>8}", "packets that the capture missed", self.capture_dropped);
+        println!();
+    }
+}
