@@ -1,0 +1,246 @@
+//! Extended access lists in their crypto use: permit = protect, deny = not protected by this entry.
+
+use std::net::Ipv4Addr;
+
+use super::Prefix;
+
+/// `permit` or `deny`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclAction {
+    /// Protect with the entry that names the list.
+    Permit,
+    /// Not protected by this entry; go on behind it.
+    Deny,
+}
+
+/// A source or destination in normal form: host bits cleared, `0.0.0.0` wildcards and full ones folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclAddress {
+    /// `any`.
+    Any,
+    /// `host A`.
+    Host(Ipv4Addr),
+    /// `A wildcard`; bits set in the wildcard do not matter.
+    Wildcard(Ipv4Addr, Ipv4Addr),
+}
+
+impl AclAddress {
+    /// The normal form of an address and a wildcard as typed.
+    pub fn new(address: Ipv4Addr, wildcard: Ipv4Addr) -> Self {
+        let bits = u32::from(wildcard);
+        match bits {
+            0 => Self::Host(address),
+            u32::MAX => Self::Any,
+            _ => Self::Wildcard(Ipv4Addr::from(u32::from(address) & !bits), wildcard),
+        }
+    }
+
+    /// The prefix that this is, or `None` for a non-contiguous wildcard.
+    pub fn prefix(&self) -> Option<Prefix> {
+        match *self {
+            Self::Any => Some(Prefix::v4(Ipv4Addr::UNSPECIFIED, 0)),
+            Self::Host(address) => Some(Prefix::v4(address, 32)),
+            Self::Wildcard(address, wildcard) => Prefix::mask_length(Ipv4Addr::from(!u32::from(wildcard)))
+                .map(|length| Prefix::v4(address, length)),
+        }
+    }
+}
+
+/// A port condition of tcp or udp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortMatch {
+    /// `eq P`.
+    Equal(u16),
+    /// `neq P`.
+    NotEqual(u16),
+    /// `gt P`.
+    Greater(u16),
+    /// `lt P`.
+    Less(u16),
+    /// `range P1 P2`, first ≤ second.
+    Range(u16, u16),
+}
+
+impl PortMatch {
+    /// The same as at most two inclusive ranges; empty when nothing can match.
+    pub fn ranges(&self) -> Vec<(u16, u16)> {
+        match *self {
+            Self::Equal(p) => vec![(p, p)],
+            Self::NotEqual(0) => vec![(1, u16::MAX)],
+            Self::NotEqual(u16::MAX) => vec![(0, u16::MAX - 1)],
+            Self::NotEqual(p) => vec![(0, p - 1), (p + 1, u16::MAX)],
+            Self::Greater(u16::MAX) | Self::Less(0) => Vec::new(),
+            Self::Greater(p) => vec![(p + 1, u16::MAX)],
+            Self::Less(p) => vec![(0, p - 1)],
+            Self::Range(first, last) => vec![(first, last)],
+        }
+    }
+}
+
+/// An ICMP type and maybe a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpType {
+    /// ICMP type.
+    pub kind: u8,
+    /// ICMP code, any when absent.
+    pub code: Option<u8>,
+}
+
+/// What may follow the destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AclOptions {
+    /// `established`.
+    pub established: bool,
+    /// `fragments`.
+    pub fragments: bool,
+    /// `log`.
+    pub log: bool,
+    /// `log-input`.
+    pub log_input: bool,
+}
+
+/// One permit or deny line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AclRule {
+    /// Permit or deny.
+    pub action: AclAction,
+    /// IP protocol number; `None` is `ip`.
+    pub protocol: Option<u8>,
+    /// Source.
+    pub source: AclAddress,
+    /// Source port.
+    pub source_port: Option<PortMatch>,
+    /// Destination.
+    pub destination: AclAddress,
+    /// Destination port.
+    pub destination_port: Option<PortMatch>,
+    /// ICMP type for protocol 1.
+    pub icmp: Option<IcmpType>,
+    /// Options.
+    pub options: AclOptions,
+}
+
+/// One line of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AclLine {
+    /// `remark …`: belongs before the rule that follows it.
+    Remark(String),
+    /// A rule with its sequence number; numbers ascend within the list.
+    Rule(u32, AclRule),
+}
+
+/// An extended access list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessList {
+    /// Remarks and rules in order.
+    pub lines: Vec<AclLine>,
+}
+
+impl AccessList {
+    /// Rules with their sequence numbers, in order.
+    pub fn rules(&self) -> impl Iterator<Item = (u32, &AclRule)> {
+        self.lines.iter().filter_map(|line| match line {
+            AclLine::Rule(sequence, rule) => Some((*sequence, rule)),
+            AclLine::Remark(_) => None,
+        })
+    }
+
+    /// The sequence number that the next rule without one gets, `None` when the numbers are used up.
+    pub fn next_sequence(&self) -> Option<u32> {
+        let last = self.rules().last().map_or(0, |(sequence, _)| sequence);
+        (last - last % 10).checked_add(10).filter(|n| *n <= i32::MAX as u32)
+    }
+
+    /// True when the numbers are 10, 20, 30 …: then they are not printed.
+    pub fn numbered_by_default(&self) -> bool {
+        self.rules().zip(1u32..).all(|((sequence, _), n)| n.checked_mul(10) == Some(sequence))
+    }
+
+    /// Puts a rule at its place; a rule with the same number is replaced, remarks stay before the rule they describe.
+    pub fn insert(&mut self, sequence: u32, rule: AclRule) {
+        let same = |line: &AclLine| matches!(line, AclLine::Rule(s, _) if *s == sequence);
+        if let Some(line) = self.lines.iter_mut().find(|line| same(line)) {
+            *line = AclLine::Rule(sequence, rule);
+            return;
+        }
+        let later = self.lines.iter().position(|line| matches!(line, AclLine::Rule(s, _) if *s > sequence));
+        let at = later.map_or(self.lines.len(), |mut at| {
+            while at > 0 && matches!(self.lines[at - 1], AclLine::Remark(_)) {
+                at -= 1;
+            }
+            at
+        });
+        self.lines.insert(at, AclLine::Rule(sequence, rule));
+    }
+
+    /// Renumbers the rules (`ip access-list resequence`); `false` and no change when the numbers would run out.
+    pub fn resequence(&mut self, start: u32, step: u32) -> bool {
+        let count = self.rules().count() as u64;
+        let last = u64::from(start) + u64::from(step) * count.saturating_sub(1);
+        if last > i32::MAX as u64 {
+            return false;
+        }
+        let mut next = start;
+        for line in &mut self.lines {
+            if let AclLine::Rule(sequence, _) = line {
+                *sequence = next;
+                next = next.saturating_add(step);
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule() -> AclRule {
+        AclRule {
+            action: AclAction::Permit,
+            protocol: None,
+            source: AclAddress::Any,
+            source_port: None,
+            destination: AclAddress::Any,
+            destination_port: None,
+            icmp: None,
+            options: AclOptions::default(),
+        }
+    }
+
+    #[test]
+    fn addresses_take_their_normal_form() {
+        let a = |address: &str, wildcard: &str| {
+            AclAddress::new(address.parse().unwrap(), wildcard.parse().unwrap())
+        };
+        assert_eq!(a("192.168.1.5", "0.0.0.255"), a("192.168.1.0", "0.0.0.255"));
+        assert_eq!(a("192.168.1.5", "0.0.0.0"), AclAddress::Host("192.168.1.5".parse().unwrap()));
+        assert_eq!(a("192.168.1.5", "255.255.255.255"), AclAddress::Any);
+        assert_eq!(a("10.0.0.0", "0.255.255.255").prefix().unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(a("10.0.0.0", "0.255.0.255").prefix(), None);
+    }
+
+    #[test]
+    fn port_conditions_become_ranges() {
+        assert_eq!(PortMatch::NotEqual(80).ranges(), [(0, 79), (81, 65535)]);
+        assert_eq!(PortMatch::Less(0).ranges(), []);
+        assert_eq!(PortMatch::Greater(1023).ranges(), [(1024, 65535)]);
+    }
+
+    #[test]
+    fn rules_are_kept_by_number_and_remarks_stay_with_their_rule() {
+        let mut list = AccessList::default();
+        list.insert(10, rule());
+        list.lines.push(AclLine::Remark("branch".into()));
+        list.insert(20, rule());
+        list.insert(15, rule());
+        let numbers: Vec<_> = list.rules().map(|(n, _)| n).collect();
+        assert_eq!(numbers, [10, 15, 20]);
+        assert_eq!(list.lines[2], AclLine::Remark("branch".into()));
+        assert!(!list.numbered_by_default());
+        assert!(list.resequence(10, 10));
+        assert!(list.numbered_by_default());
+        assert_eq!(list.next_sequence(), Some(40));
+        assert!(!list.resequence(i32::MAX as u32, 10));
+    }
+}

@@ -1,0 +1,181 @@
+//! `crypto ikev2 …`: proposals, policies, keyrings, profiles and the lines that stand alone.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{AuthenticationMethod, DhGroup, DpdMode, Identity, Prefix, Secret};
+
+/// Cipher of an IKEv2 proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ikev2Encryption {
+    /// `des`, refused when used.
+    Des,
+    /// `3des`, refused when used.
+    TripleDes,
+    /// `aes-cbc-N`, key length in bits.
+    AesCbc(u16),
+    /// `aes-gcm-N`, key length in bits; needs a `prf` and no `integrity`.
+    AesGcm(u16),
+}
+
+/// Hash of `integrity` and `prf`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ikev2Hash {
+    /// `md5`, refused when used.
+    Md5,
+    /// `sha1`.
+    Sha1,
+    /// `sha256`.
+    Sha256,
+    /// `sha384`.
+    Sha384,
+    /// `sha512`.
+    Sha512,
+}
+
+/// `crypto ikev2 proposal N`; every list in order of preference.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ikev2Proposal {
+    /// `encryption`.
+    pub encryption: Vec<Ikev2Encryption>,
+    /// `integrity`.
+    pub integrity: Vec<Ikev2Hash>,
+    /// `prf`; empty means the integrity hashes.
+    pub prf: Vec<Ikev2Hash>,
+    /// `group`.
+    pub groups: Vec<DhGroup>,
+}
+
+/// `crypto ikev2 policy N`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ikev2Policy {
+    /// `match address local A`; empty matches any.
+    pub local_addresses: Vec<IpAddr>,
+    /// `match fvrf`, kept.
+    pub fvrf: Option<String>,
+    /// `proposal P` in order of preference.
+    pub proposals: Vec<String>,
+}
+
+/// Keys of one keyring peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ikev2Key {
+    /// Key with which this side proves itself.
+    pub local: Option<Secret>,
+    /// Key with which the peer must prove itself.
+    pub remote: Option<Secret>,
+    /// True when the text is `hex` digits rather than characters.
+    pub hex: bool,
+}
+
+/// `peer X` of a keyring.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyringPeer {
+    /// `description`.
+    pub description: Option<String>,
+    /// `address A [mask]` or `address P/L`.
+    pub address: Option<Prefix>,
+    /// `hostname H`.
+    pub hostname: Option<String>,
+    /// `identity …`.
+    pub identity: Option<Identity>,
+    /// `pre-shared-key …`.
+    pub key: Ikev2Key,
+}
+
+/// `crypto ikev2 keyring N`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ikev2Keyring {
+    /// Peers by name.
+    pub peers: BTreeMap<String, KeyringPeer>,
+}
+
+/// `crypto ikev2 dpd` and a profile's `dpd`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ikev2Dpd {
+    /// Seconds without authenticated inbound traffic before the first probe, 10–3600.
+    pub interval: u16,
+    /// Seconds between retries, 2–60.
+    pub retry: u16,
+    /// Mode.
+    pub mode: DpdMode,
+}
+
+/// `match identity remote …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemoteIdentity {
+    /// `any`.
+    Any,
+    /// `address A [mask]`.
+    Address(Prefix),
+    /// `fqdn F`.
+    Fqdn(String),
+    /// `fqdn domain D`.
+    FqdnDomain(String),
+    /// `email E`.
+    Email(String),
+    /// `key-id K`.
+    KeyId(String),
+}
+
+/// `crypto ikev2 profile N`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ikev2Profile {
+    /// `description`.
+    pub description: Option<String>,
+    /// `match fvrf`, kept.
+    pub fvrf: Option<String>,
+    /// `match address local A`.
+    pub local_addresses: Vec<IpAddr>,
+    /// `match identity remote …`; without any the profile is incomplete.
+    pub remote_identities: Vec<RemoteIdentity>,
+    /// `identity local …`; absent means the local address.
+    pub local_identity: Option<Identity>,
+    /// `authentication local …`.
+    pub local_authentication: Option<AuthenticationMethod>,
+    /// `authentication remote …`.
+    pub remote_authentication: Vec<AuthenticationMethod>,
+    /// `keyring local K`.
+    pub keyring: Option<String>,
+    /// `lifetime`, seconds; absent means 86400.
+    pub lifetime: Option<u32>,
+    /// `dpd`; overrides the global line.
+    pub dpd: Option<Ikev2Dpd>,
+    /// `nat keepalive`, seconds.
+    pub nat_keepalive: Option<u16>,
+    /// `initial-contact force`.
+    pub initial_contact_force: bool,
+    /// Lines without an effect here, kept as typed.
+    pub kept: Vec<String>,
+}
+
+/// `crypto ikev2 cookie-challenge N`: half-open SAs above which cookies are asked for.
+pub type CookieChallenge = u16;
+
+/// `crypto ikev2 limit …`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ikev2Limits {
+    /// `max-sa N`.
+    pub max_sa: Option<u32>,
+    /// `max-in-negotation-sa N` (the spelling is IOS's own).
+    pub max_in_negotiation: Option<u32>,
+}
+
+/// `crypto ikev2 …` lines that stand alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ikev2Globals {
+    /// `crypto ikev2 dpd N M mode`.
+    pub dpd: Option<Ikev2Dpd>,
+    /// `crypto ikev2 nat keepalive N`, seconds.
+    pub nat_keepalive: Option<u16>,
+    /// `crypto ikev2 cookie-challenge N`.
+    pub cookie_challenge: Option<CookieChallenge>,
+    /// `crypto ikev2 fragmentation [mtu N]`: the MTU, bytes (576 when not typed).
+    pub fragmentation: Option<u16>,
+    /// `crypto ikev2 window N`; absent means 5.
+    pub window: Option<u8>,
+    /// `crypto ikev2 limit …`.
+    pub limits: Ikev2Limits,
+    /// Lines without an effect here, kept as typed.
+    pub kept: Vec<String>,
+}

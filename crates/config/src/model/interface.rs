@@ -1,0 +1,253 @@
+//! Interfaces, their addresses and static routes.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The canonical name of an interface: an IOS name (`GigabitEthernet0/1`, `Serial1`) or a Linux device name verbatim.
+/// Ordered by type and then by number, so that `…0/10` follows `…0/9`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceName(String);
+
+/// IOS interface types, longest first where one is a prefix of another.
+const TYPES: [&str; 13] = [
+    "TenGigabitEthernet",
+    "TwentyFiveGigE",
+    "FortyGigabitEthernet",
+    "HundredGigE",
+    "GigabitEthernet",
+    "FastEthernet",
+    "Ethernet",
+    "Loopback",
+    "Tunnel",
+    "Serial",
+    "Dialer",
+    "Vlan",
+    "Port-channel",
+];
+
+impl InterfaceName {
+    /// Longest name accepted, in bytes.
+    pub const MAX: usize = 64;
+
+    /// Parses `Gi0/1`, `gigabitethernet 0/1`, `serial1` or a Linux device name. An abbreviated type needs at least two
+    /// letters (or one, when no other type begins so) and a number; a Linux-style name in lower case (`eth0`, `tun1`)
+    /// stays what it is. `None` for text that can be neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text: String = text.chars().filter(|c| *c != ' ').collect();
+        let ok = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
+        if text.is_empty()
+            || text.len() > Self::MAX
+            || !text.chars().all(ok)
+            || !text.as_bytes()[0].is_ascii_alphanumeric()
+        {
+            return None;
+        }
+        let number_at = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
+        let (kind, number) = text.split_at(number_at);
+        let linux_style = matches!(kind, "eth" | "tun" | "lo" | "vlan") && !number.contains('/');
+        let number_fits =
+            !number.is_empty() && number.chars().all(|c| c.is_ascii_digit() || "/.:".contains(c));
+        if linux_style || !number_fits {
+            return Some(Self(text));
+        }
+        Some(match Self::ios_type(kind) {
+            Some(full) => Self(format!("{full}{number}")),
+            None => Self(text),
+        })
+    }
+
+    /// The full IOS type that `text` abbreviates, if it abbreviates exactly one.
+    pub fn ios_type(text: &str) -> Option<&'static str> {
+        let text = text.to_ascii_lowercase();
+        if text.is_empty() {
+            return None;
+        }
+        let mut found = TYPES.iter().filter(|t| t.to_ascii_lowercase().starts_with(&text));
+        match (found.next(), found.next()) {
+            (Some(one), None) => Some(one),
+            _ => None,
+        }
+    }
+
+    /// The name as printed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn key(&self) -> (&str, Vec<u64>, &str) {
+        let at = self.0.find(|c: char| c.is_ascii_digit()).unwrap_or(self.0.len());
+        let numbers =
+            self.0[at..].split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+        (&self.0[..at], numbers, &self.0)
+    }
+}
+
+impl Ord for InterfaceName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for InterfaceName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An IP prefix with its host bits cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    /// Network address.
+    pub address: IpAddr,
+    /// Leading one bits of the mask.
+    pub length: u8,
+}
+
+impl Prefix {
+    /// An IPv4 prefix; host bits of `address` are cleared. `length` above 32 counts as 32.
+    pub fn v4(address: Ipv4Addr, length: u8) -> Self {
+        let length = length.min(32);
+        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+        Self { address: IpAddr::V4(Ipv4Addr::from(u32::from(address) & mask)), length }
+    }
+
+    /// An IPv6 prefix; host bits of `address` are cleared. `length` above 128 counts as 128.
+    pub fn v6(address: Ipv6Addr, length: u8) -> Self {
+        let length = length.min(128);
+        let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+        Self { address: IpAddr::V6(Ipv6Addr::from(u128::from(address) & mask)), length }
+    }
+
+    /// True when `address` is of this family and inside.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(_), IpAddr::V4(a)) => Self::v4(a, self.length) == *self,
+            (IpAddr::V6(_), IpAddr::V6(a)) => Self::v6(a, self.length) == *self,
+            _ => false,
+        }
+    }
+
+    /// The dotted IPv4 mask of this length.
+    pub fn mask(length: u8) -> Ipv4Addr {
+        Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0))
+    }
+
+    /// The length of a contiguous IPv4 mask, `None` for a mask with holes.
+    pub fn mask_length(mask: Ipv4Addr) -> Option<u8> {
+        let bits = u32::from(mask);
+        let ones = bits.leading_ones();
+        (bits.count_ones() == ones).then_some(ones as u8)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+/// One address of an interface; the host bits are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterfaceAddress {
+    /// The interface's own address.
+    pub address: IpAddr,
+    /// Prefix length.
+    pub length: u8,
+    /// True for `secondary`.
+    pub secondary: bool,
+}
+
+/// `interface X` and its children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// `device D`: the Linux interface; `None` means the interface's own name.
+    pub device: Option<String>,
+    /// `description …`.
+    pub description: Option<String>,
+    /// IPv4 addresses, the primary one first, then IPv6 addresses.
+    pub addresses: Vec<InterfaceAddress>,
+    /// `ip address dhcp`: the address is whatever the device has.
+    pub dhcp: bool,
+    /// `shutdown`.
+    pub shutdown: bool,
+    /// `mtu N` in bytes.
+    pub mtu: Option<u16>,
+    /// `crypto map M`.
+    pub crypto_map: Option<String>,
+    /// Lines without an effect here, kept as typed.
+    pub kept: Vec<String>,
+}
+
+impl Interface {
+    /// The Linux device behind `name`.
+    pub fn device_name<'a>(&'a self, name: &'a InterfaceName) -> &'a str {
+        self.device.as_deref().unwrap_or(name.as_str())
+    }
+}
+
+/// Where a static route points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextHop {
+    /// A gateway.
+    Address(IpAddr),
+    /// An interface (directly connected).
+    Interface(InterfaceName),
+}
+
+/// `ip route P M {A | interface} [metric]` or its IPv6 form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Destination.
+    pub prefix: Prefix,
+    /// Gateway or interface.
+    pub next_hop: NextHop,
+    /// Administrative distance, 1 when not typed.
+    pub distance: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> String {
+        InterfaceName::parse(text).unwrap().to_string()
+    }
+
+    #[test]
+    fn ios_names_are_completed_and_linux_names_stay() {
+        assert_eq!(name("gi0/1"), "GigabitEthernet0/1");
+        assert_eq!(name("GigabitEthernet 0/1.100"), "GigabitEthernet0/1.100");
+        assert_eq!(name("serial1"), "Serial1");
+        assert_eq!(name("te1/0/1"), "TenGigabitEthernet1/0/1");
+        for linux in ["eth0", "tun1", "lo", "ens3f0", "veth-branch", "enp0s31f6", "br0"] {
+            assert_eq!(name(linux), linux);
+        }
+        assert_eq!(InterfaceName::parse("e th;0"), None);
+        assert_eq!(InterfaceName::parse(""), None);
+    }
+
+    #[test]
+    fn interfaces_sort_by_number() {
+        let mut names: Vec<_> =
+            ["Gi0/10", "Gi0/9", "Ethernet1"].iter().map(|n| InterfaceName::parse(n).unwrap()).collect();
+        names.sort();
+        let text: Vec<_> = names.iter().map(InterfaceName::as_str).collect();
+        assert_eq!(text, ["Ethernet1", "GigabitEthernet0/9", "GigabitEthernet0/10"]);
+    }
+
+    #[test]
+    fn prefixes_clear_host_bits_and_refuse_holes() {
+        assert_eq!(Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 8).to_string(), "10.0.0.0/8");
+        assert_eq!(Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 0).to_string(), "0.0.0.0/0");
+        assert_eq!(Prefix::mask_length(Ipv4Addr::new(255, 255, 0, 0)), Some(16));
+        assert_eq!(Prefix::mask_length(Ipv4Addr::new(255, 0, 255, 0)), None);
+        assert!(Prefix::v4(Ipv4Addr::new(192, 168, 1, 0), 24).contains("192.168.1.9".parse().unwrap()));
+    }
+}

@@ -1,0 +1,146 @@
+//! `crypto ipsec …`: transform sets, lifetimes and the other global lines.
+
+/// ESP cipher of a transform set; key lengths in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EspCipher {
+    /// `esp-des`, refused when used.
+    Des,
+    /// `esp-3des`, refused when used.
+    TripleDes,
+    /// `esp-aes [128|192|256]` in CBC mode.
+    Aes(u16),
+    /// `esp-gcm [128|192|256]`, 16-byte ICV.
+    Gcm(u16),
+    /// `esp-gmac [128|192|256]`: integrity without confidentiality.
+    Gmac(u16),
+    /// `esp-null`.
+    Null,
+    /// `esp-seal`, kept, refused when used.
+    Seal,
+}
+
+impl EspCipher {
+    /// True for the transforms that carry their own integrity and forbid an ESP MAC.
+    pub fn is_combined(self) -> bool {
+        matches!(self, Self::Gcm(_) | Self::Gmac(_))
+    }
+}
+
+/// HMAC of ESP or AH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EspMac {
+    /// `md5`, refused when used.
+    Md5,
+    /// `sha` (SHA-1).
+    Sha1,
+    /// `sha256`.
+    Sha256,
+    /// `sha384`.
+    Sha384,
+    /// `sha512`.
+    Sha512,
+}
+
+/// AH transform; AH itself is refused when used.
+pub type AhTransform = EspMac;
+
+/// Encapsulation mode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// `mode tunnel`, the default.
+    #[default]
+    Tunnel,
+    /// `mode transport`: used when the proxies are the endpoints, tunnel otherwise.
+    Transport,
+    /// `mode transport require`.
+    TransportRequire,
+}
+
+/// `crypto ipsec transform-set T …`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TransformSet {
+    /// `ah-…-hmac`.
+    pub ah: Option<AhTransform>,
+    /// The ESP cipher.
+    pub cipher: Option<EspCipher>,
+    /// `esp-…-hmac`.
+    pub mac: Option<EspMac>,
+    /// `comp-lzs`, refused when used.
+    pub compression: bool,
+    /// `mode`.
+    pub mode: Mode,
+    /// `esn`.
+    pub esn: bool,
+}
+
+/// The volume limit of an SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KilobyteLimit {
+    /// 2560–4294967295 kilobytes.
+    Kilobytes(u32),
+    /// `disable`.
+    Disabled,
+}
+
+/// `… security-association lifetime`; what is absent comes from the global lines, and there from the IOS defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    /// `seconds S` (or `days 1`).
+    pub seconds: Option<u32>,
+    /// `kilobytes K`.
+    pub kilobytes: Option<KilobyteLimit>,
+}
+
+impl Lifetime {
+    /// The IOS default, seconds.
+    pub const SECONDS: u32 = 3600;
+    /// The IOS default, kilobytes.
+    pub const KILOBYTES: u32 = 4_608_000;
+}
+
+/// `… security-association replay …`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// `window-size N`: 64, 128, 256, 512 or 1024 packets.
+    Window(u16),
+    /// `disable`.
+    Disabled,
+}
+
+impl Replay {
+    /// The IOS default.
+    pub const DEFAULT: Self = Self::Window(64);
+}
+
+/// The DF bit of the outer header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DfBit {
+    /// `clear`.
+    Clear,
+    /// `set`.
+    Set,
+    /// `copy`, the default.
+    #[default]
+    Copy,
+}
+
+/// `crypto ipsec …` lines that stand alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpsecGlobals {
+    /// `crypto ipsec security-association lifetime`.
+    pub lifetime: Lifetime,
+    /// `crypto ipsec security-association idle-time`, seconds.
+    pub idle_seconds: Option<u32>,
+    /// `crypto ipsec security-association replay`.
+    pub replay: Option<Replay>,
+    /// `crypto ipsec df-bit`.
+    pub df_bit: DfBit,
+    /// `crypto ipsec fragmentation after-encryption`.
+    pub fragment_after_encryption: bool,
+    /// `crypto logging session`.
+    pub logging_session: bool,
+    /// `crypto logging ikev2`.
+    pub logging_ikev2: bool,
+    /// Lines without an effect here, kept as typed.
+    pub kept: Vec<String>,
+}

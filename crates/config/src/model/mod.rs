@@ -1,0 +1,93 @@
+//! The typed configuration: what is configured, never how it was typed.
+//!
+//! Every list is kept in the order in which it is printed. Values are stored in their normal form (masked addresses,
+//! canonical interface names), so that two models are equal exactly when their running configurations are.
+
+mod acl;
+mod crypto_map;
+mod ikev2;
+mod interface;
+mod ipsec;
+mod isakmp;
+mod secret;
+mod system;
+
+pub use acl::{AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, PortMatch};
+pub use crypto_map::{
+    CryptoMap, CryptoMapEntry, DynamicMap, EntryBody, IdleTimer, Keying, Peer, PeerName, Profile,
+    ReverseRoute, SessionKey, SessionKeys,
+};
+pub use ikev2::{
+    CookieChallenge, Ikev2Dpd, Ikev2Encryption, Ikev2Globals, Ikev2Hash, Ikev2Key, Ikev2Keyring, Ikev2Limits,
+    Ikev2Policy, Ikev2Profile, Ikev2Proposal, KeyringPeer, RemoteIdentity,
+};
+pub use interface::{Interface, InterfaceAddress, InterfaceName, NextHop, Prefix, Route};
+pub use ipsec::{
+    AhTransform, DfBit, EspCipher, EspMac, IpsecGlobals, KilobyteLimit, Lifetime, Mode, Replay, TransformSet,
+};
+pub use isakmp::{
+    AuthenticationMethod, DhGroup, DpdMode, Identity, IsakmpEncryption, IsakmpGlobals, IsakmpHash, IsakmpKey,
+    IsakmpPolicy, Keepalive, KeyAddress,
+};
+pub use secret::{HashedSecret, Secret};
+pub use system::{Line, System, User};
+
+use std::collections::BTreeMap;
+
+/// A whole configuration. `Configuration::default()` is what a new gateway runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// Host name, users, lines, name service, logging and the lines that are only kept.
+    pub system: System,
+    /// Interfaces by canonical name, in printing order.
+    pub interfaces: BTreeMap<InterfaceName, Interface>,
+    /// Static routes in the order typed.
+    pub routes: Vec<Route>,
+    /// Extended access lists by number or name.
+    pub access_lists: BTreeMap<String, AccessList>,
+    /// `crypto isakmp …`: keys, policies, keepalive.
+    pub isakmp: IsakmpGlobals,
+    /// `crypto isakmp policy P` by priority; lower is tried first.
+    pub isakmp_policies: BTreeMap<u16, IsakmpPolicy>,
+    /// Pre-shared keys of `crypto isakmp key`, in the order typed.
+    pub isakmp_keys: Vec<IsakmpKey>,
+    /// `crypto ikev2 …` lines that stand alone.
+    pub ikev2: Ikev2Globals,
+    /// `crypto ikev2 proposal N`.
+    pub ikev2_proposals: BTreeMap<String, Ikev2Proposal>,
+    /// `crypto ikev2 policy N`.
+    pub ikev2_policies: BTreeMap<String, Ikev2Policy>,
+    /// `crypto ikev2 keyring N`.
+    pub ikev2_keyrings: BTreeMap<String, Ikev2Keyring>,
+    /// `crypto ikev2 profile N`.
+    pub ikev2_profiles: BTreeMap<String, Ikev2Profile>,
+    /// `crypto ipsec …` lines that stand alone.
+    pub ipsec: IpsecGlobals,
+    /// `crypto ipsec transform-set T`.
+    pub transform_sets: BTreeMap<String, TransformSet>,
+    /// `crypto dynamic-map N seq`.
+    pub dynamic_maps: BTreeMap<String, DynamicMap>,
+    /// Crypto map sets by name.
+    pub crypto_maps: BTreeMap<String, CryptoMap>,
+}
+
+impl Configuration {
+    /// The entry `seq` of crypto map `map`, if both exist.
+    pub fn entry(&self, map: &str, seq: u16) -> Option<&CryptoMapEntry> {
+        self.crypto_maps.get(map)?.entries.get(&seq)
+    }
+
+    /// Interfaces to which crypto map `map` is applied, in printing order.
+    pub fn interfaces_using<'a>(&'a self, map: &'a str) -> impl Iterator<Item = &'a InterfaceName> + 'a {
+        self.interfaces
+            .iter()
+            .filter(move |(_, i)| i.crypto_map.as_deref() == Some(map))
+            .map(|(name, _)| name)
+    }
+
+    /// The idle time that applies to SAs of an entry, and whether idling out sends the next connection to the default
+    /// peer: the entry's own timer, else the global one (which never does; failover-semantics S4, A19).
+    pub fn idle_timer(&self, entry: &EntryBody) -> Option<IdleTimer> {
+        entry.idle.or(self.ipsec.idle_seconds.map(|seconds| IdleTimer { seconds, to_default: false }))
+    }
+}

@@ -1,0 +1,71 @@
+//! What every router configuration has besides its subject.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::HashedSecret;
+
+/// `username U …`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// `privilege N`, 0–15.
+    pub privilege: u8,
+    /// `secret` or `password`.
+    pub secret: Option<HashedSecret>,
+}
+
+/// `line …` with its children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    /// `exec-timeout M [S]`.
+    pub exec_timeout: Option<(u32, u32)>,
+    /// `login local`.
+    pub login_local: bool,
+    /// The other children, kept as typed.
+    pub kept: Vec<String>,
+}
+
+/// Name, users, name service, logging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// `hostname`.
+    pub hostname: String,
+    /// `service …` lines, kept.
+    pub service: Vec<String>,
+    /// `enable secret`.
+    pub enable_secret: Option<HashedSecret>,
+    /// `username …` by name.
+    pub users: BTreeMap<String, User>,
+    /// `ip host N A…` by name in lower case.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// `ip name-server`.
+    pub name_servers: Vec<IpAddr>,
+    /// `ip domain name`.
+    pub domain_name: Option<String>,
+    /// `ip domain lookup`, on unless negated.
+    pub domain_lookup: bool,
+    /// `logging host`.
+    pub logging_hosts: Vec<IpAddr>,
+    /// Other `logging …` and unclassified lines, kept; `no logging console` among them.
+    pub kept: Vec<String>,
+    /// `line …` by name: `con 0`, `vty 0 4`.
+    pub lines: BTreeMap<String, Line>,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self {
+            hostname: "Router".into(),
+            service: Vec::new(),
+            enable_secret: None,
+            users: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            name_servers: Vec::new(),
+            domain_name: None,
+            domain_lookup: true,
+            logging_hosts: Vec::new(),
+            kept: Vec::new(),
+            lines: BTreeMap::new(),
+        }
+    }
+}
