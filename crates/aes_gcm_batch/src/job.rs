@@ -1,0 +1,138 @@
+//! One packet of a burst.
+
+use crate::KeySchedule;
+
+/// Bytes of a nonce. Only the 96-bit form of SP 800-38D 8.2.1 exists here; RFC 4106 uses no other.
+pub const NONCE_LEN: usize = 12;
+/// Bytes of an authentication tag; truncated tags do not exist here.
+pub const TAG_LEN: usize = 16;
+/// Largest text in bytes of one job: far above any packet, far below the 2^36 - 32 where the block counter would wrap.
+pub const MAX_TEXT_LEN: usize = 1 << 30;
+
+/// Additional data up to this length travels inside the job; longer data is referred to.
+pub(crate) const INLINE_AAD_LEN: usize = 16;
+
+/// One packet to seal or open: key, nonce, additional data, and where text and tag lie.
+///
+/// Exactly one cache line, built anew for each burst. Text and tag are worked on in place.
+#[repr(C, align(64))]
+pub struct Job<'a> {
+    pub(crate) text: &'a mut [u8],
+    pub(crate) tag: &'a mut [u8; TAG_LEN],
+    pub(crate) schedule: &'a KeySchedule,
+    pub(crate) aad: Aad<'a>,
+    /// Followed by four bytes of this struct, so that a 16-byte load at its address stays inside.
+    pub(crate) nonce: [u8; NONCE_LEN],
+    /// [`LONG_AAD`], or the number of bytes used in `aad.inline`.
+    pub(crate) aad_len: u16,
+    pub(crate) authentic: bool,
+}
+
+const _: () = assert!(size_of::<Job<'_>>() == 64);
+
+/// `aad_len` of a job whose additional data is longer than [`INLINE_AAD_LEN`].
+pub(crate) const LONG_AAD: u16 = u16::MAX;
+
+/// Zero-padded bytes of short additional data, or a reference to long data; `Job::aad_len` tells which.
+#[derive(Clone, Copy)]
+pub(crate) union Aad<'a> {
+    pub(crate) inline: [u8; INLINE_AAD_LEN],
+    pub(crate) long: &'a [u8],
+}
+
+impl<'a> Job<'a> {
+    /// A packet with its `schedule`, its 12-byte `nonce` (for ESP salt ‖ IV, see [`esp_nonce`]), its additional data (for ESP the SPI
+    /// and the 32- or 64-bit sequence number in network order, RFC 4106 section 5), its text without IV and tag, and
+    /// its tag: written by [`Engine::seal`](crate::Engine::seal), read by [`Engine::open`](crate::Engine::open).
+    ///
+    /// A nonce must never be used twice to seal under one key.
+    ///
+    /// # Panics
+    /// If `text` is longer than [`MAX_TEXT_LEN`].
+    #[inline(always)]
+    pub fn new(
+        schedule: &'a KeySchedule,
+        nonce: [u8; NONCE_LEN],
+        aad: &'a [u8],
+        text: &'a mut [u8],
+        tag: &'a mut [u8; TAG_LEN],
+    ) -> Self {
+        assert!(text.len() <= MAX_TEXT_LEN, "a text of more than 2^30 bytes is not a packet");
+        let (aad, aad_len) = match aad.len() {
+            // The two lengths of ESP are spelled out so that they compile to plain moves.
+            8 => (Aad { inline: padded::<8>(aad) }, 8),
+            12 => (Aad { inline: padded::<12>(aad) }, 12),
+            length @ 0..=INLINE_AAD_LEN => {
+                let mut inline = [0; INLINE_AAD_LEN];
+                inline[..length].copy_from_slice(aad);
+                (Aad { inline }, length as u16)
+            }
+            _ => (Aad { long: aad }, LONG_AAD),
+        };
+        Job { text, tag, schedule, aad, nonce, aad_len, authentic: false }
+    }
+
+    /// Whether the last [`Engine::open`](crate::Engine::open) found the tag right; false before it.
+    #[inline]
+    pub fn is_authentic(&self) -> bool {
+        self.authentic
+    }
+
+    /// Bytes of text.
+    #[inline]
+    pub fn text_len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// The additional data as it was given.
+    pub(crate) fn aad(&self) -> &[u8] {
+        if self.aad_len == LONG_AAD {
+            // SAFETY: `new` wrote the `long` variant whenever it wrote LONG_AAD.
+            unsafe { self.aad.long }
+        } else {
+            // SAFETY: `new` wrote the `inline` variant for every other length.
+            let inline = unsafe { &self.aad.inline };
+            &inline[..usize::from(self.aad_len)]
+        }
+    }
+}
+
+/// The nonce of RFC 4106 section 4: the salt that came with the key, then the explicit IV as it stands in the packet.
+#[inline(always)]
+pub fn esp_nonce(salt: [u8; 4], iv: [u8; 8]) -> [u8; NONCE_LEN] {
+    let mut nonce = [0; NONCE_LEN];
+    nonce[..4].copy_from_slice(&salt);
+    nonce[4..].copy_from_slice(&iv);
+    nonce
+}
+
+#[inline(always)]
+fn padded<const N: usize>(aad: &[u8]) -> [u8; INLINE_AAD_LEN] {
+    let mut inline = [0; INLINE_AAD_LEN];
+    inline[..N].copy_from_slice(&aad[..N]);
+    inline
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn additional_data_of_every_length_is_given_back() {
+        let schedule = KeySchedule::new(&[1; 16]).unwrap();
+        let data: Vec<u8> = (0..64).collect();
+        for length in 0..data.len() {
+            let (mut text, mut tag) = ([], [0; TAG_LEN]);
+            let job = Job::new(&schedule, [0; NONCE_LEN], &data[..length], &mut text, &mut tag);
+            assert_eq!(job.aad(), &data[..length]);
+        }
+    }
+
+    #[test]
+    fn the_esp_nonce_is_salt_then_iv() {
+        assert_eq!(
+            esp_nonce([1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12]),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+        );
+    }
+}
