@@ -16,6 +16,7 @@ pub mod failover;
 pub mod gateway;
 pub mod namespace;
 pub mod pcap;
+pub mod peer;
 pub mod probe;
 
 pub use command::{LabError, Result};
