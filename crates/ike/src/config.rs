@@ -1,0 +1,287 @@
+//! What the caller configures: the endpoint as a whole, connections, and the Child SAs a connection allows.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::identity::{Identity, IdentityMatch, prefix_contains};
+use crate::provider::Provider;
+use crate::secret::Secret;
+use crate::selector::TrafficSelector;
+use crate::suite::{EspProposal, IkeProposal};
+
+/// The caller's name for a [`Connection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// The caller's name for a [`ChildPolicy`], handed back in every action about its Child SAs. Unique in its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChildTag(pub u64);
+
+/// Settings of the endpoint as a whole.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Local port without a NAT; 500.
+    pub ike_port: u16,
+    /// Local port with a NAT in between, where IKE messages carry the non-ESP marker (RFC 3948 §2.2); 4500.
+    pub natt_port: u16,
+    /// IKE SAs that peers began and that are not authenticated yet: at most so many; beyond, requests are ignored.
+    pub half_open_limit: usize,
+    /// The same from one address (IPv6: one /64).
+    pub half_open_per_source: usize,
+    /// From so many half-open IKE SAs on, initiators must return a cookie (RFC 7296 §2.6). 0: always; `None`: never.
+    pub cookie_threshold: Option<usize>,
+    /// How long a peer may take from its first message to the end of IKE_AUTH.
+    pub half_open_lifetime: Duration,
+    /// IKE SAs in all; beyond, new ones are refused.
+    pub max_ike_sas: usize,
+    /// Interval of NAT-T keepalive octets while this end is behind a NAT (RFC 3948 §4); `None`: not sent.
+    pub nat_keepalive: Option<Duration>,
+    /// Largest IKE datagram (IP and UDP headers not counted) before a message is cut into fragments (RFC 7383).
+    /// `None`: fragmentation is neither offered nor used.
+    pub fragment_size: Option<usize>,
+    /// After an unauthenticated error during an initiation: how much longer to listen before it counts as failed
+    /// (RFC 7296 §2.21.1).
+    pub unauthenticated_error_grace: Duration,
+    /// How long the Delete of an IKE SA is retransmitted before it is dropped unanswered.
+    pub delete_give_up: Duration,
+    /// Cryptographic backend.
+    pub provider: &'static Provider,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        EndpointConfig {
+            ike_port: 500,
+            natt_port: 4500,
+            half_open_limit: 4096,
+            half_open_per_source: 256,
+            cookie_threshold: Some(256),
+            half_open_lifetime: Duration::from_secs(30),
+            max_ike_sas: 65_536,
+            nat_keepalive: Some(Duration::from_secs(20)),
+            fragment_size: Some(1280 - 48),
+            unauthenticated_error_grace: Duration::from_secs(5),
+            delete_give_up: Duration::from_secs(10),
+            provider: &crate::provider::DEFAULT,
+        }
+    }
+}
+
+/// When a request is sent again and when it is given up (RFC 7296 §2.4): after `initial`, then each interval
+/// `backoff_percent` of the one before, at most `max_interval`; given up `give_up` after the first transmission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retransmission {
+    /// First interval.
+    pub initial: Duration,
+    /// Growth of the interval in percent; 200 doubles it, 100 keeps it.
+    pub backoff_percent: u32,
+    /// Upper bound of the interval.
+    pub max_interval: Duration,
+    /// Time from the first transmission to the verdict that the peer does not answer.
+    pub give_up: Duration,
+}
+
+impl Default for Retransmission {
+    fn default() -> Self {
+        Retransmission {
+            initial: Duration::from_secs(1),
+            backoff_percent: 200,
+            max_interval: Duration::from_secs(32),
+            give_up: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Which peer addresses a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressMatch {
+    /// Any address: a responder for peers that are not known beforehand.
+    Any,
+    /// This address and prefix length.
+    Prefix(IpAddr, u8),
+}
+
+impl AddressMatch {
+    /// Just this address.
+    pub fn exact(address: IpAddr) -> Self {
+        AddressMatch::Prefix(address, 128)
+    }
+
+    /// Does it cover `address`?
+    pub fn accepts(&self, address: IpAddr) -> bool {
+        match *self {
+            AddressMatch::Any => true,
+            AddressMatch::Prefix(network, length) => prefix_contains(network, length, address),
+        }
+    }
+}
+
+/// How the two ends prove themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// Pre-shared keys (RFC 7296 §2.15): one proves us, the other the peer; usually the same.
+    Psk {
+        /// The key with which we compute our AUTH.
+        local: Secret,
+        /// The key with which we check the peer's AUTH.
+        remote: Secret,
+    },
+}
+
+impl Authentication {
+    /// One pre-shared key for both directions.
+    pub fn psk(key: Secret) -> Self {
+        Authentication::Psk { local: key.clone(), remote: key }
+    }
+}
+
+/// One relation to a peer (or, as a responder, to a group of peers): addresses, identities, keys, proposals, children.
+///
+/// As a responder the endpoint first finds connections by the two addresses (lowest [`ConnectionId`] first), answers
+/// IKE_SA_INIT with the proposals of the first that fits, and settles on one by the identities in IKE_AUTH.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The caller's name for it.
+    pub id: ConnectionId,
+    /// Local address; `None`: any.
+    pub local_address: Option<IpAddr>,
+    /// Peer addresses that it answers to. An initiation may go to any address.
+    pub remote_addresses: Vec<AddressMatch>,
+    /// Our identity; `None`: the local address in use.
+    pub local_identity: Option<Identity>,
+    /// Acceptable identities of the peer (any one of them). Empty: only the address the peer's messages come from.
+    pub remote_identities: Vec<IdentityMatch>,
+    /// Proof of identity, both ways.
+    pub authentication: Authentication,
+    /// IKE proposals in order of preference.
+    pub ike_proposals: Vec<IkeProposal>,
+    /// What Child SAs are allowed, in order of preference as a responder.
+    pub children: Vec<ChildPolicy>,
+    /// Retransmission and give-up time of IKE_SA_INIT and IKE_AUTH, each.
+    pub initiation: Retransmission,
+    /// Retransmission and give-up time of requests on an established IKE SA. Unanswered, the IKE SA counts as dead
+    /// (RFC 7296 §2.4). Liveness probes bring their own schedule.
+    pub established: Retransmission,
+    /// Life of the IKE SA.
+    pub lifetime: IkeLifetime,
+    /// Say INITIAL_CONTACT when initiating without another IKE SA to this peer (RFC 7296 §2.4).
+    pub initial_contact: bool,
+    /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest nonce, by its
+    /// initiator (the rule of RFC 7296 §2.8.1 applied to crossing initiations).
+    pub close_duplicates: bool,
+    /// Encapsulate ESP in UDP even without a NAT in between.
+    pub force_udp_encapsulation: bool,
+}
+
+impl Connection {
+    /// A connection with a pre-shared key to one peer address, with default proposals and timers and no children yet.
+    pub fn psk(id: ConnectionId, local: IpAddr, remote: IpAddr, key: Secret) -> Self {
+        Connection {
+            id,
+            local_address: Some(local),
+            remote_addresses: vec![AddressMatch::exact(remote)],
+            local_identity: None,
+            remote_identities: vec![],
+            authentication: Authentication::psk(key),
+            ike_proposals: IkeProposal::defaults(),
+            children: vec![],
+            initiation: Retransmission::default(),
+            established: Retransmission::default(),
+            lifetime: IkeLifetime::default(),
+            initial_contact: true,
+            close_duplicates: true,
+            force_udp_encapsulation: false,
+        }
+    }
+
+    /// The child policy of this tag.
+    pub fn child(&self, tag: ChildTag) -> Option<&ChildPolicy> {
+        self.children.iter().find(|child| child.tag == tag)
+    }
+}
+
+/// A kind of Child SA that a connection may have; in IOS terms one permit ACE of a crypto-map entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChildPolicy {
+    /// The caller's name for it.
+    pub tag: ChildTag,
+    /// Traffic on our side: proposed as initiator, the limit of narrowing as responder.
+    pub local_selectors: Vec<TrafficSelector>,
+    /// Traffic on the peer's side.
+    pub remote_selectors: Vec<TrafficSelector>,
+    /// ESP proposals in order of preference.
+    pub proposals: Vec<EspProposal>,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// Life of the Child SA.
+    pub lifetime: ChildLifetime,
+}
+
+/// Encapsulation mode (RFC 4301 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Whole packets inside ESP.
+    Tunnel,
+    /// Payloads inside ESP. In a [`ChildPolicy`]: ask for it, fall back to tunnel mode if the peer declines.
+    Transport,
+}
+
+/// Life of an IKE SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IkeLifetime {
+    /// Rekeyed after this time, less the jitter; `None`: never by time.
+    pub rekey: Option<Duration>,
+    /// Up to so much is taken off `rekey` at random, so that the two ends seldom rekey at once (RFC 7296 §2.8).
+    pub jitter: Duration,
+    /// Deleted after this time if rekeying did not succeed.
+    pub hard: Option<Duration>,
+}
+
+impl Default for IkeLifetime {
+    fn default() -> Self {
+        IkeLifetime {
+            rekey: Some(Duration::from_secs(86_400 - 3_600)),
+            jitter: Duration::from_secs(3_600),
+            hard: Some(Duration::from_secs(86_400)),
+        }
+    }
+}
+
+/// Life of a Child SA by time. Limits by bytes, packets and sequence numbers are watched by whoever moves the packets,
+/// who then sends [`Command::RekeyChild`](crate::Command::RekeyChild).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChildLifetime {
+    /// Soft limit, less the jitter; `None`: none.
+    pub soft: Option<Duration>,
+    /// Up to so much is taken off `soft` at random.
+    pub jitter: Duration,
+    /// Deleted after this time, with [`RemoveReason::Expired`](crate::RemoveReason::Expired).
+    pub hard: Option<Duration>,
+    /// What the soft limit does: `true` rekeys at once; `false` only reports
+    /// [`Action::ChildSoftLimit`](crate::Action::ChildSoftLimit), and the caller decides (no rekey without traffic).
+    pub rekey_on_soft: bool,
+}
+
+impl Default for ChildLifetime {
+    fn default() -> Self {
+        ChildLifetime {
+            soft: Some(Duration::from_secs(3_600 - 270)),
+            jitter: Duration::from_secs(270),
+            hard: Some(Duration::from_secs(3_600)),
+            rekey_on_soft: true,
+        }
+    }
+}
+
+/// Where SPIs for inbound ESP come from.
+///
+/// The endpoint asks before it sends a proposal or an answer, and gives an SPI back when no Child SA came of it or when its
+/// Child SA was removed (after the [`Action::RemoveChild`](crate::Action::RemoveChild)).
+pub trait SpiSource: Send {
+    /// An SPI that no inbound SA uses, 256 or above (RFC 4303 §2.1). `None`: no room, the child is refused
+    /// (NO_ADDITIONAL_SAS).
+    fn allocate(&mut self, random: &mut dyn crate::Random) -> Option<u32>;
+
+    /// The SPI is free again.
+    fn release(&mut self, spi: u32);
+}
