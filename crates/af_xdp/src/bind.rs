@@ -206,8 +206,7 @@ fn open_one(
             errno,
         }
     };
-    let ifindex = rustix::net::netdevice::name_to_index(&fd, &port.interface)
-        .map_err(|_| Error::NoInterface { interface: port.interface.clone() })?;
+    let ifindex = index_of(&port.interface)?;
     if owner.is_none() {
         register(umem, &fd)?;
     }
@@ -238,6 +237,18 @@ fn open_one(
     };
     let label = Label { interface: port.interface.clone(), queue: port.queue };
     Ok(Socket::new(label, mode, id, rings, handle, Backend::Kernel { fd, _reclaim: reclaim }))
+}
+
+fn index_of(interface: &str) -> Result<u32, Error> {
+    // Not on the AF_XDP socket: that family answers no ioctl (`sock_no_ioctl`).
+    let probe = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .map_err(|errno| Error::System {
+            operation: "open socket to look up",
+            place: interface.to_owned(),
+            errno,
+        })?;
+    rustix::net::netdevice::name_to_index(&probe, interface)
+        .map_err(|_| Error::NoInterface { interface: interface.to_owned() })
 }
 
 pub(crate) fn new_id(umem: &Umem) -> Result<SocketId, Error> {

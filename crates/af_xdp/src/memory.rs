@@ -51,7 +51,8 @@ pub fn socket(
     let (kernel_completion, completion) = ring::<u64>(ring_size)?;
     let rings = Rings { fill, rx, tx, completion, fill_size: ring_size };
     let label = Label { interface: interface.to_owned(), queue };
-    let socket = Socket::new(label, Mode::Memory, id, rings, handle, Backend::Memory(reclaim.clone()));
+    let socket =
+        Socket::new(label, Mode::Memory, id, rings, handle, Backend::Memory { _reclaim: reclaim.clone() });
     let kernel = MemoryKernel {
         fill: kernel_fill,
         rx: kernel_rx,

@@ -29,7 +29,7 @@ pub(crate) enum Backend {
     /// A bound AF_XDP socket. The fields drop in this order: the descriptor is closed before its frames are collected.
     Kernel { fd: OwnedFd, _reclaim: Reclaim },
     /// A [`crate::memory::MemoryKernel`], which shares the duty to collect the frames.
-    Memory(std::sync::Arc<Reclaim>),
+    Memory { _reclaim: std::sync::Arc<Reclaim> },
 }
 
 /// What a socket counted since it was opened.
@@ -143,7 +143,7 @@ impl Socket {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.backend {
             Backend::Kernel { fd, .. } => Some(fd.as_fd()),
-            Backend::Memory(_) => None,
+            Backend::Memory { .. } => None,
         }
     }
 
