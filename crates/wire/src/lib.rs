@@ -22,9 +22,14 @@ extern crate std;
 mod bytes;
 pub mod checksum;
 mod error;
+pub mod esp;
 pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
 pub mod parse;
 pub mod protocol;
+pub mod tcp;
+pub mod udp;
 
 pub use error::WireError;
 pub use ethernet::MacAddress;

@@ -2,7 +2,7 @@
 //!
 //! The walk only reads through [`Load`], never indexes and loops a bounded number of times, so that the same code runs
 //! in the data plane over a slice and in the XDP program over packet memory. Checksums are not verified here; see
-//! `ipv4::Packet::checksum_ok`.
+//! [`crate::ipv4::Packet::checksum_ok`].
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,0 +1,242 @@
+//! Security associations as the packet path uses them: expanded key, outer header template, replay window.
+
+use zeroize::Zeroizing;
+
+use crate::outer::{OuterParameters, OuterTemplate};
+use crate::{AeadBackend, AeadKey, Algorithm, Encapsulation, KeyError, ReplayWindow};
+
+/// ESP mode (RFC 4301 §3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A whole IP packet inside a new outer header.
+    Tunnel,
+    /// The upper-layer packet behind the original IP header.
+    Transport,
+}
+
+/// Why an SA cannot be built from its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SaError {
+    /// The key does not fit the algorithm.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// SPI 0..=255 is reserved (RFC 4303 §2.1).
+    #[error("SPI {0:#x} is reserved: choose one above 255")]
+    ReservedSpi(u32),
+    /// Source and destination of the tunnel are of different IP versions.
+    #[error("tunnel source and destination must be of one IP version")]
+    MixedVersions,
+    /// A DSCP above 63.
+    #[error("DSCP {0} is out of range 0..=63")]
+    Dscp(u8),
+    /// The window is no power of two in 64..=4096, or replay detection is off although sequence numbers are extended.
+    #[error(
+        "replay window of {0} packets: give a power of two from 64 to 4096, or 0 without extended sequence numbers"
+    )]
+    ReplayWindow(u32),
+    /// Transport mode is not implemented yet.
+    #[error("transport mode is not supported: negotiate tunnel mode")]
+    TransportMode,
+}
+
+/// What an outbound SA is built from. Borrowed, so that the caller decides where keys live and erases them.
+#[derive(Clone, Copy)]
+pub struct OutboundParameters<'a> {
+    /// SPI that the peer chose.
+    pub spi: u32,
+    /// Encryption algorithm.
+    pub algorithm: Algorithm,
+    /// Cipher key, [`Algorithm::key_len`] bytes.
+    pub key: &'a [u8],
+    /// Salt, the last bytes of the keying material.
+    pub salt: [u8; 4],
+    /// Extended sequence numbers were negotiated.
+    pub extended_sequence: bool,
+    /// Mode.
+    pub mode: Mode,
+    /// Outer header.
+    pub outer: OuterParameters,
+}
+
+/// An SA for sending. Built once when a worker first uses the slot; erased on drop.
+pub struct OutboundSa {
+    pub(crate) spi: u32,
+    pub(crate) extended: bool,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) salt: Zeroizing<[u8; 4]>,
+    pub(crate) key: AeadKey,
+    pub(crate) outer: OuterTemplate,
+}
+
+impl OutboundSa {
+    /// Expands the key with `backend` and prebuilds the outer header.
+    pub fn new(backend: AeadBackend, parameters: &OutboundParameters<'_>) -> Result<Self, SaError> {
+        check_common(parameters.spi, parameters.mode)?;
+        Ok(Self {
+            spi: parameters.spi,
+            extended: parameters.extended_sequence,
+            algorithm: parameters.algorithm,
+            salt: Zeroizing::new(parameters.salt),
+            key: backend.expand(parameters.algorithm, parameters.key)?,
+            outer: outer_template(parameters.outer)?,
+        })
+    }
+
+    /// The SPI.
+    pub const fn spi(&self) -> u32 {
+        self.spi
+    }
+
+    /// What the outer header is built from.
+    pub const fn outer(&self) -> &OuterParameters {
+        self.outer.parameters()
+    }
+
+    /// Replaces the outer header, for example when the peer's NAT mapping changed.
+    pub fn set_outer(&mut self, outer: OuterParameters) -> Result<(), SaError> {
+        self.outer = outer_template(outer)?;
+        Ok(())
+    }
+
+    /// The last sequence number that may be sent under this key: 2^32 − 1, or 2^64 − 1 when extended.
+    pub const fn sequence_limit(&self) -> u64 {
+        if self.extended { u64::MAX } else { u32::MAX as u64 }
+    }
+
+    /// Bytes of outer header, ESP header and IV that [`crate::seal()`] writes in front of the inner packet.
+    pub const fn headroom(&self) -> usize {
+        self.outer.len() + ESP_HEADER_LEN + self.algorithm.iv_len()
+    }
+
+    /// Length of the outer IP packet for an inner packet of `inner_len` bytes.
+    pub const fn sealed_len(&self, inner_len: usize) -> usize {
+        self.headroom() + padded_len(self.algorithm, inner_len) + self.algorithm.icv_len()
+    }
+
+    /// The longest inner packet whose outer packet is at most `mtu` bytes: the MTU that senders behind the tunnel see. 0 when not
+    /// even the headers fit.
+    pub const fn max_inner_len(&self, mtu: usize) -> usize {
+        let room = mtu.saturating_sub(self.headroom() + self.algorithm.icv_len());
+        (room - room % self.algorithm.alignment()).saturating_sub(TRAILER_LEN)
+    }
+}
+
+impl std::fmt::Debug for OutboundSa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutboundSa")
+            .field("spi", &format_args!("{:#010x}", self.spi))
+            .field("key", &self.key)
+            .field("extended", &self.extended)
+            .field("outer", self.outer.parameters())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an inbound SA is built from.
+#[derive(Clone, Copy)]
+pub struct InboundParameters<'a> {
+    /// SPI that we chose.
+    pub spi: u32,
+    /// Encryption algorithm.
+    pub algorithm: Algorithm,
+    /// Cipher key, [`Algorithm::key_len`] bytes.
+    pub key: &'a [u8],
+    /// Salt, the last bytes of the keying material.
+    pub salt: [u8; 4],
+    /// Extended sequence numbers were negotiated.
+    pub extended_sequence: bool,
+    /// Replay window in packets: a power of two in 64..=4096, or 0 for none (see [`ReplayWindow::new`]).
+    pub replay_window: u32,
+    /// Mode.
+    pub mode: Mode,
+}
+
+/// An SA for receiving. Built once when a worker first uses the slot; erased on drop.
+pub struct InboundSa {
+    pub(crate) spi: u32,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) salt: Zeroizing<[u8; 4]>,
+    pub(crate) key: AeadKey,
+    pub(crate) window: ReplayWindow,
+}
+
+impl InboundSa {
+    /// Expands the key with `backend`.
+    pub fn new(backend: AeadBackend, parameters: &InboundParameters<'_>) -> Result<Self, SaError> {
+        check_common(parameters.spi, parameters.mode)?;
+        Ok(Self {
+            spi: parameters.spi,
+            algorithm: parameters.algorithm,
+            salt: Zeroizing::new(parameters.salt),
+            key: backend.expand(parameters.algorithm, parameters.key)?,
+            window: ReplayWindow::new(parameters.replay_window, parameters.extended_sequence)
+                .ok_or(SaError::ReplayWindow(parameters.replay_window))?,
+        })
+    }
+
+    /// The SPI.
+    pub const fn spi(&self) -> u32 {
+        self.spi
+    }
+
+    /// The anti-replay service, which tells how many words of storage it needs.
+    pub const fn replay_window(&self) -> ReplayWindow {
+        self.window
+    }
+}
+
+impl std::fmt::Debug for InboundSa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InboundSa")
+            .field("spi", &format_args!("{:#010x}", self.spi))
+            .field("key", &self.key)
+            .field("window", &self.window)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SPI and sequence number.
+pub(crate) const ESP_HEADER_LEN: usize = 8;
+/// Pad length and next header.
+pub(crate) const TRAILER_LEN: usize = 2;
+
+/// Bytes of payload, padding and trailer.
+pub(crate) const fn padded_len(algorithm: Algorithm, payload_len: usize) -> usize {
+    (payload_len + TRAILER_LEN).next_multiple_of(algorithm.alignment())
+}
+
+/// Salt ‖ IV, where the IV is the 64-bit number that the packet carries.
+#[inline]
+pub(crate) fn nonce(salt: &[u8; 4], iv: [u8; 8]) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[..4].copy_from_slice(salt);
+    nonce[4..].copy_from_slice(&iv);
+    nonce
+}
+
+fn check_common(spi: u32, mode: Mode) -> Result<(), SaError> {
+    if spi <= 255 {
+        return Err(SaError::ReservedSpi(spi));
+    }
+    match mode {
+        Mode::Tunnel => Ok(()),
+        Mode::Transport => Err(SaError::TransportMode),
+    }
+}
+
+fn outer_template(outer: OuterParameters) -> Result<OuterTemplate, SaError> {
+    if let crate::DscpPolicy::Set(dscp) = outer.dscp
+        && dscp > 63
+    {
+        return Err(SaError::Dscp(dscp));
+    }
+    OuterTemplate::new(outer).ok_or(SaError::MixedVersions)
+}
+
+impl Encapsulation {
+    /// ESP in UDP between the usual NAT traversal ports.
+    pub const UDP_4500: Self = Self::Udp { source_port: 4500, destination_port: 4500 };
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Outbound: inner packets become ESP packets in the same frame (RFC 4303 §3.3).
+
+use arrayvec::ArrayVec;
+
+use crate::aead::{Aad, AeadBackend, AeadJob};
+use crate::outer::InnerFields;
+use crate::sa::{ESP_HEADER_LEN, OutboundSa, TRAILER_LEN, nonce, padded_len};
+use crate::{BURST, SequenceNumber};
+
+/// Why a packet was not sealed. The packet must be dropped; its sequence number is spent, which is harmless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SealError {
+    /// The inner packet's range lies outside the frame, or does not start with a complete IPv4 or IPv6 header.
+    #[error("the inner packet is no IP packet")]
+    BadInner,
+    /// Less than [`OutboundSa::headroom`] bytes in front of the inner packet.
+    #[error("the frame has too little headroom")]
+    NoHeadroom,
+    /// Too few bytes behind the inner packet for padding, trailer and ICV.
+    #[error("the frame has too little tailroom")]
+    NoTailroom,
+    /// The outer packet would exceed 65535 bytes.
+    #[error("the outer packet would exceed 65535 bytes")]
+    TooLong,
+    /// The sequence number is beyond the SA's limit: it was drawn for another SA or with another limit.
+    #[error("the sequence number is beyond the SA's limit")]
+    SequenceExhausted,
+    /// The AEAD refused the packet.
+    #[error("the cipher refused the packet")]
+    Cipher,
+}
+
+/// Where the outer IP packet lies in the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// Offset of the outer IP header.
+    pub offset: usize,
+    /// Length of the outer IP packet.
+    pub len: usize,
+}
+
+/// One packet to seal.
+#[derive(Debug)]
+pub struct SealJob<'a> {
+    sa: &'a OutboundSa,
+    sequence: SequenceNumber,
+    frame: &'a mut [u8],
+    offset: usize,
+    len: usize,
+    outcome: Result<Sealed, SealError>,
+}
+
+impl<'a> SealJob<'a> {
+    /// The inner IP packet `frame[offset..offset + len]` for `sa`, whose source `sequence` was drawn from. The frame is the
+    /// whole buffer: what lies around the packet is overwritten ([`crate::MAX_HEADROOM`], [`crate::MAX_TAILROOM`]).
+    #[inline]
+    pub fn new(
+        sa: &'a OutboundSa,
+        sequence: SequenceNumber,
+        frame: &'a mut [u8],
+        offset: usize,
+        len: usize,
+    ) -> Self {
+        Self { sa, sequence, frame, offset, len, outcome: Err(SealError::BadInner) }
+    }
+
+    /// What became of the packet. Before [`seal()`] has run, and for a packet that was not sealed, an error: a frame that was not
+    /// sealed cannot be mistaken for one that was.
+    #[inline]
+    pub const fn outcome(&self) -> Result<Sealed, SealError> {
+        self.outcome
+    }
+
+    /// Writes everything but ciphertext, ICV and UDP checksum, and hands out what the AEAD needs.
+    #[inline]
+    fn prepare(&mut self) -> Option<AeadJob<'_>> {
+        match self.layout() {
+            Ok(layout) => {
+                // Reported as failed until the AEAD has done its part.
+                self.outcome = Err(SealError::Cipher);
+                let job = write_packet(self.sa, &self.sequence, self.frame, &layout);
+                if job.is_none() {
+                    self.outcome = Err(SealError::TooLong);
+                }
+                job
+            }
+            Err(error) => {
+                self.outcome = Err(error);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn layout(&self) -> Result<Layout, SealError> {
+        let inner_end = self.offset.checked_add(self.len).ok_or(SealError::BadInner)?;
+        let inner = self.frame.get(self.offset..inner_end).ok_or(SealError::BadInner)?;
+        let fields = InnerFields::read(inner).ok_or(SealError::BadInner)?;
+        let start = self.offset.checked_sub(self.sa.headroom()).ok_or(SealError::NoHeadroom)?;
+        let ciphertext_end = self.offset + padded_len(self.sa.algorithm, self.len);
+        let end = ciphertext_end + self.sa.algorithm.icv_len();
+        if end > self.frame.len() {
+            return Err(SealError::NoTailroom);
+        }
+        if self.sequence.value() > self.sa.sequence_limit() {
+            return Err(SealError::SequenceExhausted);
+        }
+        Ok(Layout { start, inner: self.offset, inner_end, ciphertext_end, end, fields })
+    }
+
+    /// The outer packet's place, for a job that [`Self::prepare`] has accepted.
+    #[inline]
+    fn finish(&mut self, sealed: bool) {
+        if !sealed {
+            return;
+        }
+        let place = Sealed { offset: self.offset - self.sa.headroom(), len: self.sa.sealed_len(self.len) };
+        if self.sa.outer.needs_udp_checksum()
+            && let Some(packet) = self.frame.get_mut(place.offset..place.offset + place.len)
+        {
+            self.sa.outer.write_udp_checksum(packet);
+        }
+        self.outcome = Ok(place);
+    }
+}
+
+/// Offsets in the frame, in ascending order; all verified to lie inside it.
+struct Layout {
+    start: usize,
+    inner: usize,
+    inner_end: usize,
+    ciphertext_end: usize,
+    end: usize,
+    fields: InnerFields,
+}
+
+/// Seals a burst in place. Jobs of several SAs may be mixed; each job's [`outcome`](SealJob::outcome) tells what became of it.
+pub fn seal(backend: AeadBackend, jobs: &mut [SealJob<'_>]) {
+    for burst in jobs.chunks_mut(BURST) {
+        let mut accepted = [false; BURST];
+        let mut sealed = [false; BURST];
+        {
+            let mut batch: ArrayVec<AeadJob<'_>, BURST> = ArrayVec::new();
+            for (job, accepted) in burst.iter_mut().zip(&mut accepted) {
+                if let Some(prepared) = job.prepare() {
+                    *accepted = true;
+                    batch.push(prepared);
+                }
+            }
+            backend.seal(&mut batch, &mut sealed);
+        }
+        let mut results = sealed.into_iter();
+        for (job, _) in burst.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted) {
+            job.finish(results.next().unwrap_or(false));
+        }
+    }
+}
+
+#[inline]
+fn write_packet<'f>(
+    sa: &'f OutboundSa,
+    sequence: &SequenceNumber,
+    frame: &'f mut [u8],
+    layout: &Layout,
+) -> Option<AeadJob<'f>> {
+    let number = sequence.value();
+    let pad_len = layout.ciphertext_end - layout.inner_end - TRAILER_LEN;
+    let trailer = frame.get_mut(layout.inner_end..layout.ciphertext_end)?;
+    for (value, byte) in (1..).zip(&mut trailer[..pad_len]) {
+        *byte = value;
+    }
+    trailer[pad_len] = pad_len as u8;
+    trailer[pad_len + 1] = layout.fields.next_header;
+
+    let esp_start = layout.start + sa.outer.len();
+    let packet = frame.get_mut(layout.start..layout.end)?;
+    let (headers, body) = packet.split_at_mut(layout.inner - layout.start);
+    let (outer, esp) = headers.split_at_mut(sa.outer.len());
+    if !sa.outer.write(outer, &layout.fields, layout.end - esp_start, number) {
+        return None;
+    }
+    let iv = number.to_be_bytes();
+    esp[..4].copy_from_slice(&sa.spi.to_be_bytes());
+    esp[4..ESP_HEADER_LEN].copy_from_slice(&(number as u32).to_be_bytes());
+    esp[ESP_HEADER_LEN..].copy_from_slice(&iv);
+
+    let (data, tag) = body.split_at_mut(layout.ciphertext_end - layout.inner);
+    let aad = if sa.extended { Aad::new_extended(sa.spi, number) } else { Aad::new(sa.spi, number as u32) };
+    Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, iv), aad, data, tag })
+}
+
+#[cfg(test)]
+mod tests;
