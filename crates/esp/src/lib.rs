@@ -28,7 +28,7 @@ mod sa;
 mod seal;
 mod sequence;
 
-pub use aead::{AeadBackend, AeadJob, AeadKey};
+pub use aead::{AeadBackend, AeadKey, BackendError};
 pub use algorithm::{Algorithm, KeyError};
 pub use open::{OpenError, OpenJob, Opened, open};
 pub use outer::{DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, OuterParameters};

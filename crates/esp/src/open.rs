@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use arrayvec::ArrayVec;
 use wire::{ParseError, ipv4, ipv6, parse, protocol};
 
 use crate::BURST;
-use crate::aead::{Aad, AeadBackend, AeadJob};
+use crate::aead::{Aad, AeadBackend, AeadBurst, AeadJob, Ticket};
 use crate::replay::{ReplayError, ReplayStore};
 use crate::sa::{ESP_HEADER_LEN, InboundSa, TRAILER_LEN, nonce};
 
@@ -115,12 +114,12 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
 
     /// Everything before decryption: lengths, SPI, sequence number, replay pre-check.
     #[inline]
-    fn prepare(&mut self) -> Option<AeadJob<'_>> {
+    fn prepare<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
         match self.pre_check() {
             Ok(sequence) => {
                 self.sequence = sequence;
                 self.outcome = Err(OpenError::AuthenticationFailed);
-                self.aead_job()
+                self.aead_job(aad)
             }
             Err(error) => {
                 self.outcome = Err(error);
@@ -147,14 +146,14 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
     }
 
     #[inline]
-    fn aead_job(&mut self) -> Option<AeadJob<'_>> {
+    fn aead_job<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
         let sa = self.sa;
         let packet = self.frame.get_mut(self.offset..self.offset + self.len)?;
         let (header, rest) = packet.split_at_mut(ESP_HEADER_LEN);
         let (iv, rest) = rest.split_first_chunk_mut::<8>()?;
         let (data, tag) = rest.split_at_mut(rest.len() - sa.algorithm.icv_len());
         debug_assert_eq!(header[..4], sa.spi.to_be_bytes());
-        let aad = if sa.window.is_extended() {
+        *aad = if sa.window.is_extended() {
             Aad::new_extended(sa.spi, self.sequence)
         } else {
             Aad::new(sa.spi, self.sequence as u32)
@@ -164,10 +163,7 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
 
     /// Everything behind authentication, for an authentic packet: commit first, then look at what is inside.
     #[inline]
-    fn finish(&mut self, authentic: bool) {
-        if !authentic {
-            return;
-        }
+    fn finish(&mut self) {
         self.outcome = self
             .sa
             .window
@@ -212,21 +208,22 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
 /// copies in one burst the first wins. Each job's [`outcome`](OpenJob::outcome) tells what became of it.
 pub fn open<R: ReplayStore>(backend: AeadBackend, jobs: &mut [OpenJob<'_, R>]) {
     for burst in jobs.chunks_mut(BURST) {
-        let mut accepted = [false; BURST];
-        let mut opened = [false; BURST];
-        {
-            let mut batch: ArrayVec<AeadJob<'_>, BURST> = ArrayVec::new();
-            for (job, accepted) in burst.iter_mut().zip(&mut accepted) {
-                if let Some(prepared) = job.prepare() {
-                    *accepted = true;
-                    batch.push(prepared);
-                }
+        for pair in burst.windows(2) {
+            if !std::ptr::eq(pair[0].sa, pair[1].sa) {
+                pair[1].sa.key.prefetch(pair[1].len);
             }
-            backend.open(&mut batch, &mut opened);
         }
-        let mut verdicts = opened.into_iter();
-        for (job, _) in burst.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted) {
-            job.finish(verdicts.next().unwrap_or(false));
+        let mut tickets: [Option<Ticket>; BURST] = [None; BURST];
+        let mut aads = [Aad::default(); BURST];
+        let mut batch = AeadBurst::new();
+        for ((job, ticket), aad) in burst.iter_mut().zip(&mut tickets).zip(&mut aads) {
+            *ticket = job.prepare(aad).and_then(|prepared| batch.push(prepared));
+        }
+        let verdicts = batch.open(backend);
+        for (job, ticket) in burst.iter_mut().zip(tickets) {
+            if ticket.is_some_and(|ticket| verdicts.is_good(ticket)) {
+                job.finish();
+            }
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Outbound: inner packets become ESP packets in the same frame (RFC 4303 §3.3).
 
-use arrayvec::ArrayVec;
-
-use crate::aead::{Aad, AeadBackend, AeadJob};
+use crate::aead::{Aad, AeadBackend, AeadBurst, AeadJob, Ticket};
 use crate::outer::InnerFields;
 use crate::sa::{ESP_HEADER_LEN, OutboundSa, TRAILER_LEN, nonce, padded_len};
 use crate::{BURST, SequenceNumber};
@@ -73,12 +71,12 @@ impl<'a> SealJob<'a> {
 
     /// Writes everything but ciphertext, ICV and UDP checksum, and hands out what the AEAD needs.
     #[inline]
-    fn prepare(&mut self) -> Option<AeadJob<'_>> {
+    fn prepare<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
         match self.layout() {
             Ok(layout) => {
                 // Reported as failed until the AEAD has done its part.
                 self.outcome = Err(SealError::Cipher);
-                let job = write_packet(self.sa, &self.sequence, self.frame, &layout);
+                let job = write_packet(self.sa, &self.sequence, self.frame, &layout, aad);
                 if job.is_none() {
                     self.outcome = Err(SealError::TooLong);
                 }
@@ -108,12 +106,9 @@ impl<'a> SealJob<'a> {
         Ok(Layout { start, inner: self.offset, inner_end, ciphertext_end, end, fields })
     }
 
-    /// The outer packet's place, for a job that [`Self::prepare`] has accepted.
+    /// The outer packet's place, for a job that [`Self::prepare`] has accepted and the AEAD has sealed.
     #[inline]
-    fn finish(&mut self, sealed: bool) {
-        if !sealed {
-            return;
-        }
+    fn finish(&mut self) {
         let place = Sealed { offset: self.offset - self.sa.headroom(), len: self.sa.sealed_len(self.len) };
         if self.sa.outer.needs_udp_checksum()
             && let Some(packet) = self.frame.get_mut(place.offset..place.offset + place.len)
@@ -137,21 +132,22 @@ struct Layout {
 /// Seals a burst in place. Jobs of several SAs may be mixed; each job's [`outcome`](SealJob::outcome) tells what became of it.
 pub fn seal(backend: AeadBackend, jobs: &mut [SealJob<'_>]) {
     for burst in jobs.chunks_mut(BURST) {
-        let mut accepted = [false; BURST];
-        let mut sealed = [false; BURST];
-        {
-            let mut batch: ArrayVec<AeadJob<'_>, BURST> = ArrayVec::new();
-            for (job, accepted) in burst.iter_mut().zip(&mut accepted) {
-                if let Some(prepared) = job.prepare() {
-                    *accepted = true;
-                    batch.push(prepared);
-                }
+        for pair in burst.windows(2) {
+            if !std::ptr::eq(pair[0].sa, pair[1].sa) {
+                pair[1].sa.key.prefetch(pair[1].len);
             }
-            backend.seal(&mut batch, &mut sealed);
         }
-        let mut results = sealed.into_iter();
-        for (job, _) in burst.iter_mut().zip(accepted).filter(|(_, accepted)| *accepted) {
-            job.finish(results.next().unwrap_or(false));
+        let mut tickets: [Option<Ticket>; BURST] = [None; BURST];
+        let mut aads = [Aad::default(); BURST];
+        let mut batch = AeadBurst::new();
+        for ((job, ticket), aad) in burst.iter_mut().zip(&mut tickets).zip(&mut aads) {
+            *ticket = job.prepare(aad).and_then(|prepared| batch.push(prepared));
+        }
+        let verdicts = batch.seal(backend);
+        for (job, ticket) in burst.iter_mut().zip(tickets) {
+            if ticket.is_some_and(|ticket| verdicts.is_good(ticket)) {
+                job.finish();
+            }
         }
     }
 }
@@ -162,6 +158,7 @@ fn write_packet<'f>(
     sequence: &SequenceNumber,
     frame: &'f mut [u8],
     layout: &Layout,
+    aad: &'f mut Aad,
 ) -> Option<AeadJob<'f>> {
     let number = sequence.value();
     let pad_len = layout.ciphertext_end - layout.inner_end - TRAILER_LEN;
@@ -185,7 +182,7 @@ fn write_packet<'f>(
     esp[ESP_HEADER_LEN..].copy_from_slice(&iv);
 
     let (data, tag) = body.split_at_mut(layout.ciphertext_end - layout.inner);
-    let aad = if sa.extended { Aad::new_extended(sa.spi, number) } else { Aad::new(sa.spi, number as u32) };
+    *aad = if sa.extended { Aad::new_extended(sa.spi, number) } else { Aad::new(sa.spi, number as u32) };
     Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, iv), aad, data, tag })
 }
 

@@ -1,22 +1,28 @@
-//! The AEAD seam: bursts of jobs go in, each with its own key schedule.
+//! The AEAD seam: a burst of messages goes in, each with its own key schedule.
 //!
 //! A backend is chosen by name when the process starts and expands every key that is installed afterwards. The packet path
-//! hands it slices of [`AeadJob`]; data and tag are borrowed from the frame, nothing is copied. An algorithm that a backend
-//! lacks is served by `aes-gcm` in the same call.
+//! pushes one [`AeadJob`] per packet into an [`AeadBurst`]; text and tag are borrowed from the frame, and a job for the batch
+//! kernel is built in the kernel's own form straight away, so nothing is copied. An algorithm that a backend lacks is served by
+//! `aes-gcm` in the same burst.
 //!
 //! Algorithms that are not AEADs (AES-CBC with HMAC) fit the same job: the MAC covers SPI, sequence number and ciphertext, which
 //! [`Aad`] and `data` carry, and an unpredictable IV is the encryption of the nonce under the SA's key (NIST SP 800-38A appendix C).
 
+mod burst;
 mod ring;
 mod rustcrypto;
+
+use aes_gcm_batch::{Backend as Kernel, Engine, EngineError, KeySchedule};
+
+pub use burst::{AeadBurst, Ticket, Verdicts};
 
 use crate::{Algorithm, KeyError};
 
 /// Additional authenticated data of RFC 4106 §5: SPI and sequence number, 8 bytes, or 12 with an extended one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aad {
     bytes: [u8; 12],
-    len: u8,
+    extended: bool,
 }
 
 impl Aad {
@@ -26,7 +32,7 @@ impl Aad {
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&spi.to_be_bytes());
         bytes[4..8].copy_from_slice(&sequence.to_be_bytes());
-        Self { bytes, len: 8 }
+        Self { bytes, extended: false }
     }
 
     /// AAD of an extended sequence number.
@@ -35,13 +41,13 @@ impl Aad {
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&spi.to_be_bytes());
         bytes[4..].copy_from_slice(&sequence.to_be_bytes());
-        Self { bytes, len: 12 }
+        Self { bytes, extended: true }
     }
 
     /// The bytes to authenticate.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        if self.len == 8 { &self.bytes[..8] } else { &self.bytes }
+        if self.extended { &self.bytes } else { &self.bytes[..8] }
     }
 }
 
@@ -53,16 +59,16 @@ pub struct AeadJob<'a> {
     /// Salt ‖ IV.
     pub nonce: [u8; 12],
     /// Additional authenticated data.
-    pub aad: Aad,
+    pub aad: &'a Aad,
     /// Plaintext to encrypt or ciphertext to decrypt, in place.
     pub data: &'a mut [u8],
-    /// Where seal writes the ICV and open reads it; [`Algorithm::icv_len`] bytes.
+    /// Where sealing writes the ICV and opening reads it; [`Algorithm::icv_len`] bytes.
     pub tag: &'a mut [u8],
 }
 
 /// An expanded key, bound to the backend that expanded it.
 ///
-/// Key material of `aes-gcm` is erased on drop; `ring` offers no way to erase its own.
+/// Erased on drop, except a key of `ring`, which offers no way to.
 pub struct AeadKey {
     algorithm: Algorithm,
     schedule: Schedule,
@@ -75,12 +81,21 @@ pub struct AeadKey {
 enum Schedule {
     RustCrypto(rustcrypto::Key),
     Ring(ring::Key),
+    Batch(KeySchedule),
 }
 
 impl AeadKey {
     /// The algorithm that this key is for.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Hint that a message of `len` bytes under this key comes soon.
+    #[inline]
+    pub fn prefetch(&self, len: usize) {
+        if let Schedule::Batch(schedule) = &self.schedule {
+            schedule.prefetch(len);
+        }
     }
 }
 
@@ -91,67 +106,94 @@ impl std::fmt::Debug for AeadKey {
 }
 
 /// An implementation of the algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AeadBackend {
     /// RustCrypto `aes-gcm`: all algorithms on every CPU.
     AesGcm,
     /// `ring`: AES-GCM with 128- and 256-bit keys; the rest by [`AeadBackend::AesGcm`].
     Ring,
+    /// `aes_gcm_batch` with one of its code paths: AES-GCM, whole bursts at once.
+    Batch(Engine),
+}
+
+/// Why a backend cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// No backend has the name.
+    #[error("there is no AEAD backend {name:?}: give one of {}", AeadBackend::NAMES.join(", "))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// The batch kernel refuses the code path on this CPU.
+    #[error(transparent)]
+    Kernel(#[from] EngineError),
 }
 
 impl AeadBackend {
-    /// All backends, in the order that help texts list them.
-    pub const ALL: [Self; 2] = [Self::AesGcm, Self::Ring];
+    /// What [`AeadBackend::by_name`] takes, in the order that help texts list it: two libraries, the batch kernel with its best code
+    /// path, and its code paths by name.
+    pub const NAMES: [&'static str; 7] =
+        ["aes-gcm", "ring", "batch", "vaes-avx512", "vaes-avx2", "aes-ni", "portable"];
 
     /// The backend used when nobody chose one.
-    pub const DEFAULT: Self = Self::Ring;
-
-    /// The backend with this [`name`](Self::name).
-    pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    pub fn preferred() -> Self {
+        Self::Batch(Engine::detect())
     }
 
-    /// The name used in options, logs and benches.
-    pub const fn name(self) -> &'static str {
+    /// The backend with this name.
+    pub fn by_name(name: &str) -> Result<Self, BackendError> {
+        match name {
+            "aes-gcm" => Ok(Self::AesGcm),
+            "ring" => Ok(Self::Ring),
+            "batch" => Ok(Self::Batch(Engine::detect())),
+            name => {
+                let kernel: Kernel =
+                    name.parse().map_err(|_| BackendError::Unknown { name: name.to_owned() })?;
+                Ok(Self::Batch(Engine::with_backend(kernel)?))
+            }
+        }
+    }
+
+    /// Every backend that works on this CPU, for tests and benches.
+    pub fn available() -> impl Iterator<Item = Self> {
+        let kernels =
+            Kernel::ALL.into_iter().filter_map(|kernel| Engine::with_backend(kernel).ok().map(Self::Batch));
+        [Self::AesGcm, Self::Ring].into_iter().chain(kernels)
+    }
+
+    /// The name used in options, logs and benches; for the batch kernel that of its code path.
+    pub fn name(self) -> &'static str {
         match self {
             Self::AesGcm => "aes-gcm",
             Self::Ring => "ring",
+            Self::Batch(engine) => engine.backend().name(),
         }
     }
 
     /// Expands `key` (salt excluded). Not for the packet path.
     pub fn expand(self, algorithm: Algorithm, key: &[u8]) -> Result<AeadKey, KeyError> {
         let refused = KeyError::Length { algorithm, expected: algorithm.key_len(), actual: key.len() };
-        let schedule = match self {
+        if key.len() != algorithm.key_len() {
+            return Err(refused);
+        }
+        let own = match self {
             Self::AesGcm => None,
             Self::Ring => ring::Key::new(algorithm, key).map(Schedule::Ring),
+            Self::Batch(_) => KeySchedule::new(key).ok().map(Schedule::Batch),
         };
-        let schedule = match schedule {
+        let schedule = match own {
             Some(schedule) => schedule,
             None => Schedule::RustCrypto(rustcrypto::Key::new(algorithm, key).ok_or(refused)?),
         };
         Ok(AeadKey { algorithm, schedule })
     }
 
-    /// Encrypts every job's data and writes its tag. `false` means that a job was refused (a tag slice of the wrong length, data
-    /// beyond the algorithm's limit); its data must not be sent, and verdicts are per job.
-    pub fn seal(self, jobs: &mut [AeadJob<'_>], sealed: &mut [bool]) {
-        for (job, sealed) in jobs.iter_mut().zip(sealed) {
-            *sealed = match &job.key.schedule {
-                Schedule::RustCrypto(key) => key.seal(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-                Schedule::Ring(key) => key.seal(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-            };
-        }
-    }
-
-    /// Verifies and decrypts every job. `opened[i]` tells whether job `i` is authentic; the data of one that is not is no plaintext
-    /// and must not be used.
-    pub fn open(self, jobs: &mut [AeadJob<'_>], opened: &mut [bool]) {
-        for (job, opened) in jobs.iter_mut().zip(opened) {
-            *opened = match &job.key.schedule {
-                Schedule::RustCrypto(key) => key.open(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-                Schedule::Ring(key) => key.open(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-            };
+    /// The engine for jobs whose key is a batch schedule: also a backend that was chosen later can serve them.
+    fn engine(self) -> Engine {
+        match self {
+            Self::Batch(engine) => engine,
+            Self::AesGcm | Self::Ring => Engine::detect(),
         }
     }
 }
