@@ -1,0 +1,195 @@
+//! What of a packet is compared with rules and selectors.
+
+use sa_table::record::{PortRange, Selectors};
+use std::net::IpAddr;
+use wire::{IpSummary, Upper, protocol};
+
+/// The fields of a packet that classification looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Upper protocol, or what the packet shows of it.
+    pub protocol: Protocol,
+    /// Ports, or what the packet shows of them.
+    pub ports: Ports,
+}
+
+/// The upper protocol of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// This one.
+    Known(u8),
+    /// A later IPv6 fragment whose fragmentable part starts with an extension header: the protocol stands in the first fragment.
+    Hidden,
+}
+
+/// The ports of a packet, native byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ports {
+    /// Source and destination port. ICMP type and code stand in both as `type << 8 | code` (RFC 4301 section 4.4.1.1); protocols
+    /// without ports have zeros.
+    Known {
+        /// Source port.
+        source: u16,
+        /// Destination port.
+        destination: u16,
+    },
+    /// A later fragment or a truncated packet: there are ports, but not here.
+    Hidden,
+}
+
+/// How a packet compares with a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It satisfies the condition.
+    Yes,
+    /// It does not.
+    No,
+    /// The packet does not show what the condition asks for.
+    Unknown,
+}
+
+impl Flow {
+    /// Reads the flow of a parsed packet.
+    #[inline]
+    pub fn of(ip: &IpSummary) -> Flow {
+        let extension = matches!(
+            ip.protocol,
+            protocol::HOP_BY_HOP | protocol::ROUTING | protocol::FRAGMENT | protocol::DESTINATION_OPTIONS
+        );
+        let hidden_protocol = extension && ip.fragment.is_later() && !ip.is_ipv4();
+        Flow {
+            source: ip.source,
+            destination: ip.destination,
+            protocol: if hidden_protocol { Protocol::Hidden } else { Protocol::Known(ip.protocol) },
+            ports: match ip.upper {
+                Upper::Ports { source, destination } => Ports::Known { source, destination },
+                Upper::Icmp { kind, code } => {
+                    let both = u16::from_be_bytes([kind, code]);
+                    Ports::Known { source: both, destination: both }
+                }
+                Upper::Esp { .. } | Upper::Other => Ports::Known { source: 0, destination: 0 },
+                Upper::LaterFragment | Upper::Truncated => Ports::Hidden,
+            },
+        }
+    }
+
+    /// The flow of packets the other way.
+    #[must_use]
+    pub fn mirrored(&self) -> Flow {
+        Flow {
+            source: self.destination,
+            destination: self.source,
+            protocol: self.protocol,
+            ports: match self.ports {
+                Ports::Known { source, destination } => {
+                    Ports::Known { source: destination, destination: source }
+                }
+                Ports::Hidden => Ports::Hidden,
+            },
+        }
+    }
+
+    /// Compares protocol and ports with a condition; the addresses are the caller's.
+    #[inline]
+    pub(crate) fn fits(&self, protocol: Option<u8>, source: PortRange, destination: PortRange) -> Fit {
+        let mut fit = Fit::Yes;
+        match (protocol, self.protocol) {
+            (None, _) => {}
+            (Some(wanted), Protocol::Known(protocol)) if wanted == protocol => {}
+            (Some(_), Protocol::Known(_)) => return Fit::No,
+            (Some(_), Protocol::Hidden) => fit = Fit::Unknown,
+        }
+        match self.ports {
+            Ports::Known { source: from, destination: to } => {
+                if !(source.contains(from) && destination.contains(to)) {
+                    return Fit::No;
+                }
+            }
+            Ports::Hidden => {
+                if source != PortRange::ANY || destination != PortRange::ANY {
+                    fit = Fit::Unknown;
+                }
+            }
+        }
+        fit
+    }
+
+    /// Whether an SA with these selectors may carry the packet out. A packet that hides what a selector asks for is not let
+    /// through by it.
+    #[inline]
+    pub fn within_outbound(&self, selectors: &Selectors) -> bool {
+        selectors.iter().any(|pair| {
+            pair.local.addresses.contains(self.source)
+                && pair.remote.addresses.contains(self.destination)
+                && self.fits(pair.protocol, pair.local.ports, pair.remote.ports) == Fit::Yes
+        })
+    }
+
+    /// Whether an SA with these selectors may have carried the packet in.
+    #[inline]
+    pub fn within_inbound(&self, selectors: &Selectors) -> bool {
+        selectors.iter().any(|pair| {
+            pair.local.addresses.contains(self.destination)
+                && pair.remote.addresses.contains(self.source)
+                && self.fits(pair.protocol, pair.remote.ports, pair.local.ports) == Fit::Yes
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sa_table::record::{AddressRange, SelectorPair, TrafficSelector};
+
+    fn flow(ports: Ports) -> Flow {
+        Flow {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.9.0.1".parse().unwrap(),
+            protocol: Protocol::Known(6),
+            ports,
+        }
+    }
+
+    fn end(prefix: &str, ports: PortRange) -> TrafficSelector {
+        TrafficSelector {
+            addresses: AddressRange {
+                first: format!("{prefix}.0").parse().unwrap(),
+                last: format!("{prefix}.255").parse().unwrap(),
+            },
+            ports,
+        }
+    }
+
+    #[test]
+    fn a_packet_without_visible_ports_fits_only_selectors_without_ports() {
+        let any = Selectors::single(SelectorPair {
+            protocol: Some(6),
+            local: end("10.0.0", PortRange::ANY),
+            remote: end("10.9.0", PortRange::ANY),
+        });
+        let web = Selectors::single(SelectorPair {
+            protocol: Some(6),
+            local: end("10.0.0", PortRange::ANY),
+            remote: end("10.9.0", PortRange::single(80)),
+        });
+        let visible = flow(Ports::Known { source: 4000, destination: 80 });
+        assert!(visible.within_outbound(&any) && visible.within_outbound(&web));
+        assert!(!visible.within_inbound(&any), "that is the other direction");
+        assert!(visible.mirrored().within_inbound(&web));
+        let hidden = flow(Ports::Hidden);
+        assert!(hidden.within_outbound(&any));
+        assert!(!hidden.within_outbound(&web));
+    }
+
+    #[test]
+    fn a_hidden_protocol_fits_only_conditions_without_protocol() {
+        let hidden = Flow { protocol: Protocol::Hidden, ..flow(Ports::Hidden) };
+        assert_eq!(hidden.fits(None, PortRange::ANY, PortRange::ANY), Fit::Yes);
+        assert_eq!(hidden.fits(Some(6), PortRange::ANY, PortRange::ANY), Fit::Unknown);
+        assert_eq!(flow(Ports::Hidden).fits(Some(17), PortRange::ANY, PortRange::single(9)), Fit::No);
+    }
+}
