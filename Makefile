@@ -45,7 +45,10 @@ install:
 	$(CARGO) build --release --bins -p tohub -p dataplane -p controlplane
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin target/release/tohub-dataplane target/release/tohub-controlplane
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin target/release/tohub
+	# tohub looks for its two processes beside itself.
 	ln -sf ../sbin/tohub-dataplane ../sbin/tohub-controlplane $(DESTDIR)$(PREFIX)/bin/
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/tohub README.md ARCHITECTURE.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/tohub/systemd packaging/systemd/tohub.service
 
 clean:
 	$(CARGO) clean
