@@ -4,7 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use crate::{Job, portable};
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::burst::{run_x128, run_x256, run_x512};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::{x128::X128, x256::X256, x512::X512};
+use crate::{Job, portable, self_test};
 
 /// A code path of the kernel, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +39,7 @@ impl Backend {
 
     /// Whether this CPU (and its operating system's register saving) has the instructions.
     pub fn is_supported(self) -> bool {
-        self == Backend::Portable
+        Path::of(self).is_some()
     }
 }
 
@@ -74,49 +78,109 @@ impl FromStr for Backend {
 }
 
 /// Seals and opens bursts with one back end. Copy it to every worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Engine {
-    backend: Backend,
+    path: Path,
+}
+
+/// A back end with the proof that the CPU has it.
+#[derive(Clone, Copy)]
+enum Path {
+    #[cfg(target_arch = "x86_64")]
+    Vaes512(X512),
+    #[cfg(target_arch = "x86_64")]
+    Vaes256(X256),
+    #[cfg(target_arch = "x86_64")]
+    AesNi(X128),
+    Portable,
 }
 
 impl Engine {
-    /// The best back end of this CPU that passes its self-test; portable, with an error in the log, when the best one fails it.
+    /// The best back end of this CPU, if it passes its self-test; else the portable one, and an error in the log.
     /// Tested once per process.
     pub fn detect() -> Self {
         static DETECTED: OnceLock<Engine> = OnceLock::new();
-        *DETECTED.get_or_init(|| Engine { backend: Backend::Portable })
+        *DETECTED.get_or_init(|| {
+            let best =
+                Backend::ALL.into_iter().find(|backend| backend.is_supported()).unwrap_or(Backend::Portable);
+            Engine::with_backend(best).unwrap_or_else(|error| {
+                tracing::error!(backend = %best, %error, "AEAD falls back to the portable code");
+                Engine { path: Path::Portable }
+            })
+        })
     }
 
-    /// A back end by choice.
+    /// A back end by choice, after its self-test.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] or [`EngineError::SelfTest`].
     pub fn with_backend(backend: Backend) -> Result<Self, EngineError> {
-        if !backend.is_supported() {
-            return Err(EngineError::Unsupported(backend));
-        }
-        Ok(Engine { backend })
+        let path = Path::of(backend).ok_or(EngineError::Unsupported(backend))?;
+        let engine = Engine { path };
+        if self_test::agrees_with_portable(engine) { Ok(engine) } else { Err(EngineError::SelfTest(backend)) }
     }
 
     /// The back end in use.
     pub fn backend(self) -> Backend {
-        self.backend
+        match self.path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Vaes512(_) => Backend::Vaes512,
+            #[cfg(target_arch = "x86_64")]
+            Path::Vaes256(_) => Backend::Vaes256,
+            #[cfg(target_arch = "x86_64")]
+            Path::AesNi(_) => Backend::AesNi,
+            Path::Portable => Backend::Portable,
+        }
     }
 
-    /// Encrypts every job's text in place and writes its tag. Any number of jobs, lengths and keys mixed; 16 to 64 jobs of
-    /// similar length, packets of one key next to one another, are fastest.
+    /// Encrypts every job's text in place and writes its tag. Any number of jobs, lengths and keys mixed; 16 to 64 jobs,
+    /// those of one key next to one another, are fastest.
     pub fn seal(self, jobs: &mut [Job<'_>]) {
-        match self.backend {
-            Backend::Vaes512 | Backend::Vaes256 | Backend::AesNi | Backend::Portable => portable::seal(jobs),
-        }
+        self.run::<false>(jobs);
     }
 
     /// Checks every job's tag and decrypts its text in place. Returns how many packets were *rejected*: their
     /// [`Job::is_authentic`] is false and their text is all zeros.
     #[must_use = "rejected packets must be dropped"]
     pub fn open(self, jobs: &mut [Job<'_>]) -> usize {
-        match self.backend {
-            Backend::Vaes512 | Backend::Vaes256 | Backend::AesNi | Backend::Portable => portable::open(jobs),
+        self.run::<true>(jobs)
+    }
+
+    #[inline]
+    fn run<const OPEN: bool>(self, jobs: &mut [Job<'_>]) -> usize {
+        match self.path {
+            // SAFETY: the proof says that the CPU has the features of the function.
+            #[cfg(target_arch = "x86_64")]
+            Path::Vaes512(proof) => unsafe { run_x512::<OPEN>(proof, jobs) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::Vaes256(proof) => unsafe { run_x256::<OPEN>(proof, jobs) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Path::AesNi(proof) => unsafe { run_x128::<OPEN>(proof, jobs) },
+            Path::Portable => portable::run::<OPEN>(jobs),
         }
+    }
+}
+
+impl Path {
+    fn of(backend: Backend) -> Option<Self> {
+        match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vaes512 => X512::detect().map(Path::Vaes512),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vaes256 => X256::detect().map(Path::Vaes256),
+            #[cfg(target_arch = "x86_64")]
+            Backend::AesNi => X128::detect().map(Path::AesNi),
+            #[cfg(not(target_arch = "x86_64"))]
+            Backend::Vaes512 | Backend::Vaes256 | Backend::AesNi => None,
+            Backend::Portable => Some(Path::Portable),
+        }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Engine({})", self.backend())
     }
 }

@@ -1,5 +1,7 @@
 //! One packet of a burst.
 
+use std::mem::offset_of;
+
 use crate::KeySchedule;
 
 /// Bytes of a nonce. Only the 96-bit form of SP 800-38D 8.2.1 exists here; RFC 4106 uses no other.
@@ -20,24 +22,26 @@ pub struct Job<'a> {
     pub(crate) text: &'a mut [u8],
     pub(crate) tag: &'a mut [u8; TAG_LEN],
     pub(crate) schedule: &'a KeySchedule,
-    pub(crate) aad: Aad<'a>,
+    aad: Aad<'a>,
     /// Followed by four bytes of this struct, so that a 16-byte load at its address stays inside.
     pub(crate) nonce: [u8; NONCE_LEN],
     /// [`LONG_AAD`], or the number of bytes used in `aad.inline`.
-    pub(crate) aad_len: u16,
+    aad_code: u16,
     pub(crate) authentic: bool,
+    /// Copied from the schedule, so that sorting a burst touches no key.
+    rounds: u8,
 }
 
 const _: () = assert!(size_of::<Job<'_>>() == 64);
 
-/// `aad_len` of a job whose additional data is longer than [`INLINE_AAD_LEN`].
-pub(crate) const LONG_AAD: u16 = u16::MAX;
+/// `aad_code` of a job whose additional data is longer than [`INLINE_AAD_LEN`].
+const LONG_AAD: u16 = u16::MAX;
 
-/// Zero-padded bytes of short additional data, or a reference to long data; `Job::aad_len` tells which.
+/// Zero-padded bytes of short additional data, or a reference to long data; `Job::aad_code` tells which.
 #[derive(Clone, Copy)]
-pub(crate) union Aad<'a> {
-    pub(crate) inline: [u8; INLINE_AAD_LEN],
-    pub(crate) long: &'a [u8],
+union Aad<'a> {
+    inline: [u8; INLINE_AAD_LEN],
+    long: &'a [u8],
 }
 
 impl<'a> Job<'a> {
@@ -58,7 +62,7 @@ impl<'a> Job<'a> {
         tag: &'a mut [u8; TAG_LEN],
     ) -> Self {
         assert!(text.len() <= MAX_TEXT_LEN, "a text of more than 2^30 bytes is not a packet");
-        let (aad, aad_len) = match aad.len() {
+        let (aad, aad_code) = match aad.len() {
             // The two lengths of ESP are spelled out so that they compile to plain moves.
             8 => (Aad { inline: padded::<8>(aad) }, 8),
             12 => (Aad { inline: padded::<12>(aad) }, 12),
@@ -69,7 +73,7 @@ impl<'a> Job<'a> {
             }
             _ => (Aad { long: aad }, LONG_AAD),
         };
-        Job { text, tag, schedule, aad, nonce, aad_len, authentic: false }
+        Job { text, tag, schedule, aad, nonce, aad_code, authentic: false, rounds: schedule.rounds() as u8 }
     }
 
     /// Whether the last [`Engine::open`](crate::Engine::open) found the tag right; false before it.
@@ -84,16 +88,42 @@ impl<'a> Job<'a> {
         self.text.len()
     }
 
-    /// The additional data as it was given.
-    pub(crate) fn aad(&self) -> &[u8] {
-        if self.aad_len == LONG_AAD {
-            // SAFETY: `new` wrote the `long` variant whenever it wrote LONG_AAD.
-            unsafe { self.aad.long }
-        } else {
-            // SAFETY: `new` wrote the `inline` variant for every other length.
-            let inline = unsafe { &self.aad.inline };
-            &inline[..usize::from(self.aad_len)]
-        }
+    /// AES rounds of its key.
+    #[inline(always)]
+    pub(crate) fn rounds(&self) -> usize {
+        usize::from(self.rounds)
+    }
+
+    /// The nonce and four more bytes of this struct.
+    #[inline(always)]
+    pub(crate) fn nonce_and_more(&self) -> &[u8; 16] {
+        const { assert!(offset_of!(Job<'_>, nonce) + 16 <= size_of::<Job<'_>>()) };
+        let start = (&raw const *self).cast::<u8>();
+        // SAFETY: the offset of a field, inside the struct.
+        let nonce = unsafe { start.add(offset_of!(Job<'_>, nonce)) };
+        // SAFETY: 16 bytes from `nonce` on lie in this struct by the assertion above; all of them, `nonce`, `aad_code`, `authentic` and
+        // `rounds`, are initialised, without padding between, and borrowed as long as `self`.
+        unsafe { &*nonce.cast() }
+    }
+
+    /// The additional data as one zero-padded block, if it is short enough.
+    #[inline(always)]
+    pub(crate) fn inline_aad(&self) -> Option<&[u8; INLINE_AAD_LEN]> {
+        // SAFETY: `new` wrote the `inline` variant for every code but LONG_AAD.
+        (self.aad_code != LONG_AAD).then(|| unsafe { &self.aad.inline })
+    }
+
+    /// The additional data where it lies outside, if it is long.
+    #[inline(always)]
+    pub(crate) fn long_aad(&self) -> Option<&'a [u8]> {
+        // SAFETY: `new` wrote the `long` variant whenever it wrote LONG_AAD.
+        (self.aad_code == LONG_AAD).then(|| unsafe { self.aad.long })
+    }
+
+    /// Bytes of additional data.
+    #[inline(always)]
+    pub(crate) fn aad_len(&self) -> usize {
+        self.long_aad().map_or(usize::from(self.aad_code), <[u8]>::len)
     }
 }
 
@@ -124,7 +154,15 @@ mod tests {
         for length in 0..data.len() {
             let (mut text, mut tag) = ([], [0; TAG_LEN]);
             let job = Job::new(&schedule, [0; NONCE_LEN], &data[..length], &mut text, &mut tag);
-            assert_eq!(job.aad(), &data[..length]);
+            assert_eq!(job.aad_len(), length);
+            match (job.inline_aad(), job.long_aad()) {
+                (Some(block), None) => {
+                    assert_eq!(&block[..length], &data[..length]);
+                    assert!(block[length..].iter().all(|&byte| byte == 0));
+                }
+                (None, Some(long)) => assert_eq!(long, &data[..length]),
+                _ => panic!("exactly one form holds the data"),
+            }
         }
     }
 

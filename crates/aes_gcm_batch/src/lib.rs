@@ -26,9 +26,15 @@
 //! ```
 
 mod engine;
+mod expand;
 mod job;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
 mod portable;
 mod schedule;
+mod self_test;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
 pub use engine::{Backend, Engine, EngineError};
 pub use job::{Job, MAX_TEXT_LEN, NONCE_LEN, TAG_LEN, esp_nonce};

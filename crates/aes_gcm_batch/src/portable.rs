@@ -60,26 +60,24 @@ fn expand<Cipher: KeyInit + KeySizeUser>(key: &[u8]) -> Cipher {
     cipher
 }
 
-pub(crate) fn seal(jobs: &mut [Job<'_>]) {
-    for job in jobs {
-        let key = job.schedule.portable();
-        let (nonce, aad) = (job.nonce, job.aad().to_owned());
-        match key.seal(nonce, &aad, job.text) {
-            Ok(tag) => *job.tag = tag,
-            // Lengths above the library's limit, which `Job::new` rules out: nothing readable may stay in the packet.
-            Err(_) => job.text.zeroize(),
-        }
-    }
-}
-
-pub(crate) fn open(jobs: &mut [Job<'_>]) -> usize {
+/// Seals or opens one by one. Returns how many were rejected.
+pub(crate) fn run<const OPEN: bool>(jobs: &mut [Job<'_>]) -> usize {
     let mut rejected = 0;
     for job in jobs {
         let key = job.schedule.portable();
-        let (nonce, aad) = (job.nonce, job.aad().to_owned());
-        job.authentic = key.open(nonce, &aad, job.text, *job.tag).is_ok();
+        let (nonce, inline) = (job.nonce, job.inline_aad().copied().unwrap_or_default());
+        let aad = job.long_aad().unwrap_or(&inline[..job.aad_len().min(16)]);
+        if !OPEN {
+            match key.seal(nonce, aad, job.text) {
+                Ok(tag) => *job.tag = tag,
+                // Only lengths above the library's limit end here, which `Job::new` rules out: nothing readable may stay.
+                Err(_) => job.text.fill(0),
+            }
+            continue;
+        }
+        job.authentic = key.open(nonce, aad, job.text, *job.tag).is_ok();
         if !job.authentic {
-            job.text.zeroize();
+            job.text.fill(0);
             rejected += 1;
         }
     }

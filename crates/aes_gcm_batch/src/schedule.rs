@@ -5,12 +5,15 @@ use std::sync::OnceLock;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::expand;
 use crate::portable::PortableKey;
 
 /// Powers of the hash key that a schedule holds: H^32 down to H^1.
-pub(crate) const POWERS: usize = 32;
-/// Round keys of AES-256, the longest schedule.
-pub(crate) const ROUND_KEYS: usize = 15;
+const POWERS: usize = 32;
+/// Index of round key 0: behind the powers and one block that holds the number of rounds.
+const ROUND_KEYS: usize = POWERS + 1;
+/// Blocks of the table: room for the 15 round keys of AES-256.
+const TABLE: usize = ROUND_KEYS + 15;
 
 /// A key that is neither 16, 24 nor 32 bytes long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,12 +29,9 @@ pub struct KeyLengthError {
 /// the round keys, so that a short packet touches few lines and those are neighbours: for 68 bytes under AES-128 they are five.
 #[repr(C, align(64))]
 pub struct KeySchedule {
-    /// H^32 … H^1, each multiplied by x and in the byte order of the multiplier (docs/aead.md).
-    pub(crate) powers: [[u8; 16]; POWERS],
-    /// AES rounds: 10, 12 or 14.
-    pub(crate) rounds: u64,
-    pad: u64,
-    pub(crate) round_keys: [[u8; 16]; ROUND_KEYS],
+    /// H^32 … H^1, each multiplied by x and in the byte order of the multiplier (docs/aead.md, section 2); a block whose first byte is the number
+    /// of rounds; the round keys. A vector of powers may run past H^1 into the next blocks: those lanes multiply zeros.
+    table: [[u8; 16]; TABLE],
     key: [u8; 32],
     key_len: usize,
     portable: OnceLock<Box<PortableKey>>,
@@ -50,15 +50,15 @@ impl KeySchedule {
             length => return Err(KeyLengthError { length }),
         };
         let mut schedule = KeySchedule {
-            powers: [[0; 16]; POWERS],
-            rounds,
-            pad: 0,
-            round_keys: [[0; 16]; ROUND_KEYS],
+            table: [[0; 16]; TABLE],
             key: [0; 32],
             key_len: key.len(),
             portable: OnceLock::new(),
         };
         schedule.key[..key.len()].copy_from_slice(key);
+        schedule.table[POWERS][0] = rounds;
+        let (powers, rest) = schedule.table.split_at_mut(POWERS);
+        expand::expand(key, powers, &mut rest[1..]);
         Ok(schedule)
     }
 
@@ -66,7 +66,44 @@ impl KeySchedule {
     /// four to eight packets ahead when many keys take turns.
     #[inline(always)]
     pub fn prefetch(&self, text_len: usize) {
-        let _ = text_len;
+        let rounds_on = POWERS * 16;
+        let powers = if text_len > 16 * (POWERS - 2) { POWERS } else { text_len.div_ceil(16) + 2 };
+        let mut offset = (rounds_on - 16 * powers) & !63;
+        // The last line is wanted by AES-256 only; asking for it too costs less than asking which it is.
+        while offset < TABLE * 16 {
+            expand::prefetch(&self.table.as_flattened()[offset]);
+            offset += 64;
+        }
+    }
+
+    /// AES rounds: 10, 12 or 14.
+    #[inline(always)]
+    pub(crate) fn rounds(&self) -> usize {
+        usize::from(self.table[POWERS][0])
+    }
+
+    /// Round key `index`, at most 14.
+    #[inline(always)]
+    pub(crate) fn round_key(&self, index: usize) -> &[u8; 16] {
+        &self.table[ROUND_KEYS + index]
+    }
+
+    /// All 15, of which the first `rounds + 1` count.
+    #[inline(always)]
+    pub(crate) fn round_keys(&self) -> &[[u8; 16]] {
+        &self.table[ROUND_KEYS..]
+    }
+
+    /// H^`exponent`, 1 to [`POWERS`].
+    #[inline(always)]
+    pub(crate) fn power(&self, exponent: usize) -> &[u8; 16] {
+        &self.table[POWERS - exponent]
+    }
+
+    /// H^`exponent`, H^(`exponent` - 1), … H^1 and what lies behind.
+    #[inline(always)]
+    pub(crate) fn powers_from(&self, exponent: usize) -> &[u8] {
+        self.table[POWERS - exponent..].as_flattened()
     }
 
     /// Bytes of the AES key: 16, 24 or 32.
@@ -82,8 +119,7 @@ impl KeySchedule {
 
 impl Drop for KeySchedule {
     fn drop(&mut self) {
-        self.powers.zeroize();
-        self.round_keys.zeroize();
+        self.table.zeroize();
         self.key.zeroize();
     }
 }

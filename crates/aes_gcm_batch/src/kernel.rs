@@ -1,0 +1,76 @@
+//! The kernel, written once and instantiated for every vector width.
+//!
+//! A packet is a row of 16-byte lanes: lane 0 is counter block J0 on the AES side and the additional data on the GHASH side, lane
+//! n is block n of the text on both. [`short`] holds several whole packets in registers; [`long`] walks one packet in
+//! groups of vectors; [`burst`] sorts a burst into these two.
+
+pub(crate) mod burst;
+pub(crate) mod ghash;
+mod long;
+mod short;
+
+use core::arch::x86_64::__m128i;
+
+use crate::Job;
+use crate::vector::{Block, REVERSE, Vector, block_of_halves};
+
+/// What every packet of a burst needs: the proof of the vector width, and constants in registers.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel<X: Vector> {
+    pub(crate) v: X,
+    /// 0xc2 << 56: the reduction polynomial (docs/aead.md, section 2).
+    polynomial: X::V,
+    reverse: X::V,
+    nonce_mask: X::V,
+}
+
+impl<X: Vector> Kernel<X> {
+    #[inline(always)]
+    pub(crate) fn new(v: X) -> Self {
+        Kernel {
+            v,
+            polynomial: v.splat_half(0xc200_0000_0000_0000),
+            reverse: v.splat(&REVERSE),
+            nonce_mask: v.splat(&NONCE_MASK),
+        }
+    }
+
+    /// Counter block 0 after the first round-key addition: xor a counter to it and it is ready for round 1.
+    #[inline(always)]
+    fn counter_base(&self, job: &Job<'_>) -> X::V {
+        self.v.masked_xor(
+            self.v.splat(job.nonce_and_more()),
+            self.nonce_mask,
+            self.v.splat(job.schedule.round_key(0)),
+        )
+    }
+
+    /// Bytes of a block in the multiplier's order, and back.
+    #[inline(always)]
+    fn reverse(&self, value: X::V) -> X::V {
+        self.v.shuffle(value, self.reverse)
+    }
+
+    /// The block that stands for the additional data in lane 0: the data itself when it fits, else its hash so far.
+    #[inline(always)]
+    fn aad_block(&self, job: &Job<'_>) -> Block {
+        match job.inline_aad() {
+            Some(block) => *block,
+            None => ghash::fold_long_aad(job),
+        }
+    }
+
+    /// GCM's last block: both lengths in bits, already in the multiplier's order.
+    #[inline(always)]
+    fn length_block(job: &Job<'_>) -> __m128i {
+        block_of_halves(8 * job.aad_len() as u64, 8 * job.text.len() as u64)
+    }
+}
+
+const NONCE_MASK: Block = [!0, !0, !0, !0, !0, !0, !0, !0, !0, !0, !0, !0, 0, 0, 0, 0];
+
+/// Zeros instead of the plaintext of a forged packet.
+#[cold]
+fn reject(job: &mut Job<'_>) {
+    job.text.fill(0);
+}

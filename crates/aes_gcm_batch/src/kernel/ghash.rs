@@ -1,0 +1,99 @@
+//! Multiplication in GCM's field GF(2^128), derived in docs/aead.md section 2.
+
+use core::arch::x86_64::__m128i;
+
+use super::Kernel;
+use crate::Job;
+use crate::vector::x128::X128;
+use crate::vector::{Block, Vector, read_block, write_block};
+
+/// Three 128-bit sums of 64-bit products per lane: together one 256-bit product not yet reduced.
+/// `middle` is Karatsuba's (a0 + a1)(b0 + b1), from which the reduction takes the other two away.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums<V> {
+    pub(crate) low: V,
+    pub(crate) middle: V,
+    pub(crate) high: V,
+}
+
+impl<X: Vector> Kernel<X> {
+    #[inline(always)]
+    pub(crate) fn product(&self, x: X::V, h: X::V) -> Sums<X::V> {
+        let v = self.v;
+        let x_sum = v.xor(x, v.swap_halves(x));
+        let h_sum = v.xor(h, v.swap_halves(h));
+        self.product_with_sum(x, x_sum, h, h_sum)
+    }
+
+    #[inline(always)]
+    fn product_with_sum(&self, x: X::V, x_sum: X::V, h: X::V, h_sum: X::V) -> Sums<X::V> {
+        let v = self.v;
+        Sums { low: v.multiply_low(x, h), middle: v.multiply_low(x_sum, h_sum), high: v.multiply_high(x, h) }
+    }
+
+    /// The product with a power whose sum of halves is at hand.
+    #[inline(always)]
+    pub(crate) fn product_by(&self, x: X::V, (h, h_sum): (X::V, X::V)) -> Sums<X::V> {
+        let x_sum = self.v.xor(x, self.v.swap_halves(x));
+        self.product_with_sum(x, x_sum, h, h_sum)
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(&self, a: Sums<X::V>, b: Sums<X::V>) -> Sums<X::V> {
+        let v = self.v;
+        Sums { low: v.xor(a.low, b.low), middle: v.xor(a.middle, b.middle), high: v.xor(a.high, b.high) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn add3(&self, a: Sums<X::V>, b: Sums<X::V>, c: Sums<X::V>) -> Sums<X::V> {
+        let v = self.v;
+        Sums {
+            low: v.xor3(a.low, b.low, c.low),
+            middle: v.xor3(a.middle, b.middle, c.middle),
+            high: v.xor3(a.high, b.high, c.high),
+        }
+    }
+
+    /// Every lane's 256-bit sum as a 128-bit field element: two folds of 64 bits by the polynomial.
+    #[inline(always)]
+    pub(crate) fn reduce(&self, sums: Sums<X::V>) -> X::V {
+        let v = self.v;
+        let middle = v.xor3(sums.middle, sums.low, sums.high);
+        let folded = v.xor3(middle, v.swap_halves(sums.low), v.multiply_low(sums.low, self.polynomial));
+        v.xor3(sums.high, v.swap_halves(folded), v.multiply_low(folded, self.polynomial))
+    }
+}
+
+/// One field multiplication, for key expansion and long additional data.
+#[inline(always)]
+pub(crate) fn multiply(kernel: &Kernel<X128>, a: __m128i, b: __m128i) -> __m128i {
+    kernel.reduce(kernel.product(a, b))
+}
+
+/// The one block that, in lane 0, hashes like all the additional data of a job: Horner's rule up to and without its last multiplication.
+/// Seldom used: ESP has 8 or 12 bytes of it.
+#[cold]
+#[inline(never)]
+pub(crate) fn fold_long_aad(job: &Job<'_>) -> Block {
+    match X128::detect() {
+        // SAFETY: the proof says that the CPU has the features of the function.
+        Some(proof) => unsafe { fold(proof, job) },
+        None => unreachable!("every vector back end includes this one"),
+    }
+}
+
+#[target_feature(enable = "avx,aes,pclmulqdq")]
+fn fold(v: X128, job: &Job<'_>) -> Block {
+    let kernel = Kernel::new(v);
+    let h = read_block(job.schedule.power(1));
+    let mut hash = v.zero();
+    for (index, chunk) in job.long_aad().unwrap_or_default().chunks(16).enumerate() {
+        if index > 0 {
+            hash = multiply(&kernel, hash, h);
+        }
+        hash = v.xor(hash, kernel.reverse(v.load_part(chunk)));
+    }
+    let mut block = [0; 16];
+    write_block(&mut block, kernel.reverse(hash));
+    block
+}
