@@ -19,13 +19,17 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod arp;
 mod bytes;
 pub mod checksum;
 mod error;
 pub mod esp;
 pub mod ethernet;
+pub mod icmpv4;
+pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
+pub mod ndp;
 pub mod parse;
 pub mod protocol;
 pub mod tcp;
