@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::programs::TcContext;
 use ebpf_abi::{
-    ACTION_JUMP, ANY_PROTOCOL, CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, Counter, FragmentKey, GuardRule,
-    MAX_RULES_PER_PORT, PORT_COARSE, PortConfig,
+    CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, Counter, FragmentKey, GuardRule, MAX_RULES_PER_PORT, NO, PORT_COARSE,
+    PortConfig, YES,
 };
 
 use crate::count::count;
@@ -80,20 +80,22 @@ fn is_protected(context: &TcContext, summary: &Summary) -> bool {
         return true;
     }
     let end = port.rule_first + port.rule_count;
+    let facts = Facts::of(summary);
     let mut index = port.rule_first;
     for _ in 0..MAX_RULES_PER_PORT {
         if index >= end {
             return false;
         }
         let Some(rule) = RULES.get(index) else { return true };
-        let matches = matches(rule, summary);
-        let jump = rule.action == ACTION_JUMP;
-        if matches && !jump {
+        if facts.differ(rule) != 0 {
+            index += 1;
+        } else if rule.exempts == NO {
             return true;
+        } else {
+            index = rule.jump;
         }
-        index = if matches { rule.jump } else { index + 1 };
     }
-    true
+    index < end
 }
 
 #[inline(always)]
@@ -104,37 +106,57 @@ fn port(context: &TcContext) -> Option<PortConfig> {
     unsafe { PORTS.get(ifindex) }.copied()
 }
 
-/// What cannot be seen (ports of a later fragment, a header chain that is too long) is taken as matching a rule that
-/// protects, and as not matching a rule that exempts.
-#[inline(always)]
-fn matches(rule: &GuardRule, summary: &Summary) -> bool {
-    let exempts = rule.action == ACTION_JUMP;
-    let addresses = rule.version == summary.version
-        && in_network(&summary.source, &rule.source, &rule.source_mask)
-        && in_network(&summary.destination, &rule.destination, &rule.destination_mask);
-    let any_protocol = rule.protocol == ANY_PROTOCOL;
-    let protocol = any_protocol
-        || if summary.opaque { !exempts } else { rule.protocol == u16::from(summary.protocol) };
-    let any_ports = rule.source_ports == [0, u16::MAX] && rule.destination_ports == [0, u16::MAX];
-    let ports = any_ports
-        || match summary.ports {
-            Some((source, destination)) => {
-                within(source, &rule.source_ports) && within(destination, &rule.destination_ports)
-            }
-            None => !exempts,
-        };
-    addresses && protocol && ports
+/// What a rule is compared with, conditions as masks. What cannot be seen (ports of a later fragment, a header chain
+/// that is too long) is taken as matching a rule that protects, and as not matching a rule that exempts.
+struct Facts {
+    version: u32,
+    source: [u32; 4],
+    destination: [u32; 4],
+    protocol: u32,
+    protocol_known: u32,
+    source_port: i64,
+    destination_port: i64,
+    ports_known: u32,
 }
 
-#[inline(always)]
-fn in_network(address: &[u32; 4], network: &[u32; 4], mask: &[u32; 4]) -> bool {
-    let differs = |at: usize| (address[at] & mask[at]) ^ network[at];
-    (differs(0) | differs(1) | differs(2) | differs(3)) == 0
+impl Facts {
+    #[inline(always)]
+    fn of(summary: &Summary) -> Self {
+        let (source_port, destination_port) = summary.ports.unwrap_or((0, 0));
+        Self {
+            version: u32::from(summary.version),
+            source: summary.source,
+            destination: summary.destination,
+            protocol: u32::from(summary.protocol),
+            protocol_known: if summary.opaque { NO } else { YES },
+            source_port: i64::from(source_port),
+            destination_port: i64::from(destination_port),
+            ports_known: if summary.ports.is_some() { YES } else { NO },
+        }
+    }
+
+    /// 0 when the rule matches. Straight-line code, see [`YES`].
+    #[inline(always)]
+    fn differ(&self, rule: &GuardRule) -> u32 {
+        let mut differences = self.version ^ rule.version;
+        for at in 0..4 {
+            differences |= (self.source[at] & rule.source_mask[at]) ^ rule.source[at];
+            differences |= (self.destination[at] & rule.destination_mask[at]) ^ rule.destination[at];
+        }
+        differences |= (self.protocol ^ rule.protocol) & rule.protocol_counts & self.protocol_known;
+        differences |= outside(self.source_port, &rule.source_ports) & self.ports_known;
+        differences |= outside(self.destination_port, &rule.destination_ports) & self.ports_known;
+        let unseen = (rule.protocol_counts & !self.protocol_known) | (rule.ports_count & !self.ports_known);
+        differences | (unseen & rule.exempts)
+    }
 }
 
+/// The sign of a negative distance, spread over all bits.
 #[inline(always)]
-fn within(port: u16, range: &[u16; 2]) -> bool {
-    range[0] <= port && port <= range[1]
+fn outside(port: i64, range: &[u16; 2]) -> u32 {
+    let below = port - i64::from(range[0]);
+    let above = i64::from(range[1]) - port;
+    ((below | above) >> 63) as u32
 }
 
 #[inline(always)]

@@ -50,13 +50,11 @@ pub struct PortConfig {
     pub rule_count: u32,
 }
 
-/// Rule action: go on with the rule of index `jump`.
-pub const ACTION_JUMP: u8 = 0;
-/// Rule action: protected, so it may not leave in clear.
-pub const ACTION_PROTECT: u8 = 1;
-
-/// [`GuardRule::protocol`]: any.
-pub const ANY_PROTOCOL: u16 = 0x100;
+/// A condition as a mask: all bits, or none. The guard's loop adds conditions up without branching, because the
+/// verifier bounds the number of branches on a path.
+pub const YES: u32 = u32::MAX;
+/// See [`YES`].
+pub const NO: u32 = 0;
 
 /// One rule of a crypto-map set as the egress guard walks it; map `RULES`.
 #[repr(C)]
@@ -74,13 +72,17 @@ pub struct GuardRule {
     pub source_ports: [u16; 2],
     /// Lowest and highest destination port.
     pub destination_ports: [u16; 2],
-    /// IP protocol, or [`ANY_PROTOCOL`].
-    pub protocol: u16,
+    /// IP protocol.
+    pub protocol: u32,
+    /// [`YES`]: the protocol counts. [`NO`]: any.
+    pub protocol_counts: u32,
+    /// [`YES`]: not every port is meant.
+    pub ports_count: u32,
     /// 4 or 6.
-    pub version: u8,
-    /// `ACTION_…`.
-    pub action: u8,
-    /// Target of a jump: an index of `RULES`, always behind this rule.
+    pub version: u32,
+    /// [`YES`]: a match goes on at `jump`. [`NO`]: a match is protected, so it may not leave in clear.
+    pub exempts: u32,
+    /// Where an exempted packet goes on: an index of `RULES`, always behind this rule.
     pub jump: u32,
 }
 
@@ -175,8 +177,8 @@ mod user {
 
     // SAFETY: repr(C), integers only, no padding (20 bytes of u32), so every bit pattern is valid and initialised.
     unsafe impl aya::Pod for PortConfig {}
-    // SAFETY: repr(C), integers only; 64 + 8 + 2 + 1 + 1 + 4 = 80 bytes without padding.
+    // SAFETY: repr(C), integers only; 64 + 8 + 6 * 4 = 96 bytes without padding.
     unsafe impl aya::Pod for GuardRule {}
 
-    const _: () = assert!(size_of::<PortConfig>() == 20 && size_of::<GuardRule>() == 80);
+    const _: () = assert!(size_of::<PortConfig>() == 20 && size_of::<GuardRule>() == 96);
 }

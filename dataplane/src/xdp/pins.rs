@@ -1,0 +1,166 @@
+//! The pin folder of an instance: bpffs, what lies in it, and its removal.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::maps::{MapData, MapInfo};
+use ebpf_abi::map;
+use rustix::mount::MountFlags;
+
+use super::error::{XdpError, chain, errno};
+
+const BPFFS: &str = "/sys/fs/bpf";
+/// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
+const BPFFS_MAGIC: u64 = 0xcafe_4a11;
+
+/// `/sys/fs/bpf/tohub/<instance>`.
+#[derive(Clone, Debug)]
+pub(super) struct PinFolder {
+    path: PathBuf,
+}
+
+impl PinFolder {
+    /// Names the folder without touching it.
+    pub(super) fn of(instance: &str) -> Self {
+        Self { path: Path::new(BPFFS).join("tohub").join(instance) }
+    }
+
+    /// Mounts bpffs when nobody did, and makes the folder.
+    pub(super) fn create(instance: &str) -> Result<Self, XdpError> {
+        ensure_bpffs()?;
+        let folder = Self::of(instance);
+        fs::create_dir_all(&folder.path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => XdpError::from_io("make the pin folder", &source),
+            _ => XdpError::File { operation: "make", path: folder.path.clone(), source },
+        })?;
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn link(&self, kind: &str, ifindex: u32) -> PathBuf {
+        self.path.join(format!("{kind}-{ifindex}"))
+    }
+
+    /// The interface indices that have a link of `kind` pinned.
+    pub(super) fn linked(&self, kind: &str) -> Vec<u32> {
+        let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
+        entries
+            .filter_map(|entry| {
+                let name = entry.ok()?.file_name();
+                name.to_str()?.strip_prefix(kind)?.strip_prefix('-')?.parse().ok()
+            })
+            .collect()
+    }
+
+    /// Looks at each pinned map before it is taken over. Loading would accept any object under the right name.
+    pub(super) fn check_maps(&self, expected: impl Fn(&str) -> Option<MapShape>) -> Result<(), XdpError> {
+        for name in map::ALL {
+            let path = self.path.join(name);
+            let stale = |reason: String| XdpError::StalePin { path: path.clone(), reason };
+            if !path.exists() {
+                continue;
+            }
+            let data = MapData::from_pin(&path).map_err(|error| match errno(&error) {
+                Some(libc::EPERM) => {
+                    XdpError::NoPermission { operation: format!("open pin {}", path.display()) }
+                }
+                _ => stale(format!("is not a map ({})", chain(&error))),
+            })?;
+            let found = data.info().map_err(|error| stale(chain(&error)))?;
+            let expected = expected(name).ok_or(XdpError::Object("map of that name"))?;
+            let found = MapShape::of(&found);
+            if found != expected {
+                return Err(stale(format!(
+                    "is a map of another version (found {found:?}, need {expected:?})"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What makes two maps interchangeable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct MapShape {
+    pub(super) key: u32,
+    pub(super) value: u32,
+    pub(super) entries: u32,
+    pub(super) kind: u32,
+}
+
+impl MapShape {
+    fn of(info: &MapInfo) -> Self {
+        Self {
+            key: info.key_size(),
+            value: info.value_size(),
+            entries: info.max_entries(),
+            kind: info.map_type().map_or(0, |kind| kind as u32),
+        }
+    }
+}
+
+fn ensure_bpffs() -> Result<(), XdpError> {
+    let file_error = |operation, source: rustix::io::Errno| {
+        let source = io::Error::from(source);
+        match source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => XdpError::from_io(format!("{operation} {BPFFS}"), &source),
+            Some(libc::ENODEV | libc::ENOENT) => XdpError::NotSupported {
+                operation: format!("{operation} {BPFFS}"),
+                reason: source.to_string(),
+            },
+            _ => XdpError::File { operation, path: PathBuf::from(BPFFS), source },
+        }
+    };
+    let found = rustix::fs::statfs(BPFFS).map_err(|errno| file_error("look at", errno))?;
+    if u64::try_from(found.f_type).is_ok_and(|magic| magic == BPFFS_MAGIC) {
+        return Ok(());
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
+    rustix::mount::mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
+        .map_err(|errno| file_error("mount bpffs on", errno))
+}
+
+/// What [`release`] took away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// Pinned links, hence attached programs.
+    pub links: usize,
+    /// Pinned maps and other pins.
+    pub maps: usize,
+}
+
+/// Removes every pin of an instance: programs are detached and maps freed as soon as no process holds them. Works
+/// on foreign and corrupt pins too. An instance without pins is no error.
+///
+/// # Errors
+/// A file that cannot be removed.
+pub fn release(instance: &str) -> Result<Released, XdpError> {
+    let folder = PinFolder::of(instance);
+    let mut released = Released::default();
+    let entries = match fs::read_dir(folder.path()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(released),
+        Err(source) => return Err(unremovable(folder.path(), source)),
+    };
+    for entry in entries {
+        let path = entry.map_err(|source| unremovable(folder.path(), source))?.path();
+        fs::remove_file(&path).map_err(|source| unremovable(&path, source))?;
+        let is_link = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains('-'));
+        *(if is_link { &mut released.links } else { &mut released.maps }) += 1;
+    }
+    fs::remove_dir(folder.path()).map_err(|source| unremovable(folder.path(), source))?;
+    Ok(released)
+}
+
+fn unremovable(path: &Path, source: io::Error) -> XdpError {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            XdpError::NoPermission { operation: format!("remove pin {}", path.display()) }
+        }
+        _ => XdpError::File { operation: "remove pin", path: path.to_owned(), source },
+    }
+}

@@ -1,0 +1,359 @@
+//! The loaded programs of one instance, and every write to their maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
+use aya::programs::{SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader, Pod};
+use ebpf_abi::{
+    ABI, Counter, EGRESS_PROGRAM, GuardRule, INGRESS_PROGRAM, MAX_PREFIXES, MAX_QUEUES, PortConfig, map,
+};
+
+use super::attach::{self, Attached, Device, DeviceQuery, TCX_LINK, XDP_LINK};
+use super::classes::{Classes, inherited, split};
+use super::error::{XdpError, errno};
+use super::pins::{MapShape, PinFolder};
+use super::policy::{HALF, KernelPolicy};
+use super::rules::words;
+
+/// Built by `ebpf/build.sh`; `--check` there proves that it is what the sources build.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/tohub-ebpf.o"));
+
+/// Programs and maps of an instance. Dropping it leaves everything attached.
+pub struct Programs {
+    folder: PinFolder,
+    ebpf: Ebpf,
+    xsks: XskMap<MapData>,
+    ports: HashMap<MapData, u32, PortConfig>,
+    classes_v4: LpmTrie<MapData, [u32; 1], u32>,
+    classes_v6: LpmTrie<MapData, [u32; 4], u32>,
+    rules: Array<MapData, GuardRule>,
+    counters: PerCpuArray<MapData, u64>,
+}
+
+impl Programs {
+    /// Loads both programs; takes over the maps that an earlier process pinned, with what is in them.
+    ///
+    /// # Errors
+    /// No capability, a kernel without eBPF, no memory, or pins that are not ours ([`XdpError::StalePin`]).
+    pub fn load(instance: &str) -> Result<Self, XdpError> {
+        let folder = PinFolder::create(instance)?;
+        let object = aya_shapes()?;
+        folder.check_maps(|name| object.get(name).copied())?;
+        let mut loader = EbpfLoader::new();
+        for name in map::ALL {
+            loader.map_pin_path(name, folder.path().join(name));
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| XdpError::from_ebpf(&error))?;
+        check_abi(&mut ebpf, &folder)?;
+        let ingress: &mut Xdp = program(&mut ebpf, INGRESS_PROGRAM)?;
+        ingress.load().map_err(|error| XdpError::from_program("load the ingress program", &error))?;
+        let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS_PROGRAM)?;
+        egress.load().map_err(|error| XdpError::from_program("load the egress guard", &error))?;
+        Ok(Self {
+            xsks: take(&mut ebpf, map::XSKS)?,
+            ports: take(&mut ebpf, map::PORTS)?,
+            classes_v4: take(&mut ebpf, map::CLASSES_V4)?,
+            classes_v6: take(&mut ebpf, map::CLASSES_V6)?,
+            rules: take(&mut ebpf, map::RULES)?,
+            counters: take(&mut ebpf, map::COUNTERS)?,
+            folder,
+            ebpf,
+        })
+    }
+
+    /// Attaches the ingress program to a device, and the egress guard if the port has a crypto map. Call it again
+    /// when a crypto map was added: what is attached already is only updated.
+    ///
+    /// # Errors
+    /// The device is gone or taken, or a pin belongs to something else.
+    pub fn attach(
+        &mut self,
+        ifindex: u32,
+        name: &str,
+        crypto_map: bool,
+        query: &dyn DeviceQuery,
+    ) -> Result<Attached, XdpError> {
+        let device = Device { ifindex, name };
+        if crypto_map {
+            attach::egress(program(&mut self.ebpf, EGRESS_PROGRAM)?, device, &self.folder)?;
+        }
+        let attached =
+            attach::ingress(program(&mut self.ebpf, INGRESS_PROGRAM)?, device, &self.folder, query)?;
+        let guarded = self.folder.link(TCX_LINK, ifindex).exists();
+        Ok(Attached { guarded, ..attached })
+    }
+
+    /// Detaches both programs from a device that the configuration does not name any more.
+    ///
+    /// # Errors
+    /// A pin that cannot be removed.
+    pub fn detach(&mut self, ifindex: u32) -> Result<(), XdpError> {
+        for kind in [XDP_LINK, TCX_LINK] {
+            let path = self.folder.link(kind, ifindex);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(XdpError::File { operation: "remove pin", path, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The devices that carry our ingress program according to the pins.
+    #[must_use]
+    pub fn attached(&self) -> Vec<u32> {
+        self.folder.linked(XDP_LINK)
+    }
+
+    /// Where the pins are.
+    #[must_use]
+    pub fn pins(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// First half of a change of policy: from here on the kernel gives workers what the old *or* the new policy
+    /// protects, and the guard walks the new rules. Call it before workers learn the new policy.
+    ///
+    /// # Errors
+    /// The policy does not fit. The old one stays in force.
+    pub fn prepare(&mut self, policy: &KernelPolicy) -> Result<(), XdpError> {
+        let (new_v4, new_v6) = split(policy.classes.iter().copied());
+        let count = new_v4.len().max(new_v6.len());
+        // Old and new entries stand together for a moment, so each may take half.
+        if count > MAX_PREFIXES as usize / 2 {
+            return Err(XdpError::TooMany { what: "prefixes", count, limit: MAX_PREFIXES as usize / 2 });
+        }
+        let v4 = joined(new_v4, present(&self.classes_v4, v4_number));
+        let v6 = joined(new_v6, present(&self.classes_v6, v6_number));
+        write_classes(&mut self.classes_v4, &v4, v4_key)?;
+        write_classes(&mut self.classes_v6, &v6, v6_key)?;
+        let half = self.idle_half();
+        for (index, rule) in (half..).zip(&policy.rules) {
+            self.rules.set(index, rule, 0).map_err(|error| XdpError::from_map(map::RULES, &error))?;
+        }
+        for (ifindex, config) in &policy.ports {
+            let moved = move_to(config, half);
+            self.ports.insert(ifindex, moved, 0).map_err(|error| XdpError::from_map(map::PORTS, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Second half: forgets what only the old policy protected. Call it when every worker uses the new policy.
+    ///
+    /// # Errors
+    /// A map that cannot be written; what is left over protects too much, not too little.
+    pub fn commit(&mut self, policy: &KernelPolicy) -> Result<(), XdpError> {
+        let (v4, v6) = split(policy.classes.iter().copied());
+        write_classes(&mut self.classes_v4, &inherited(&v4), v4_key)?;
+        write_classes(&mut self.classes_v6, &inherited(&v6), v6_key)?;
+        for (address, length) in stale_keys(present(&self.classes_v4, v4_number), &v4) {
+            remove_class(&mut self.classes_v4, &v4_key(address, length))?;
+        }
+        for (address, length) in stale_keys(present(&self.classes_v6, v6_number), &v6) {
+            remove_class(&mut self.classes_v6, &v6_key(address, length))?;
+        }
+        let known: BTreeSet<u32> = self.ports.keys().flatten().collect();
+        for ifindex in known.iter().filter(|ifindex| !policy.ports.contains_key(ifindex)) {
+            ignore_absent(self.ports.remove(ifindex))
+                .map_err(|error| XdpError::from_map(map::PORTS, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a queue of the port with that `place` its socket: from now on packets reach a worker.
+    ///
+    /// # Errors
+    /// The queue is beyond what the map holds, or the descriptor is no bound AF_XDP socket.
+    pub fn set_socket(&mut self, place: u32, queue: u32, socket: BorrowedFd<'_>) -> Result<(), XdpError> {
+        if queue >= MAX_QUEUES {
+            return Err(XdpError::TooMany {
+                what: "queues of one port",
+                count: queue as usize + 1,
+                limit: MAX_QUEUES as usize,
+            });
+        }
+        self.xsks
+            .set(place * MAX_QUEUES + queue, socket.as_raw_fd(), 0)
+            .map_err(|error| XdpError::from_map(map::XSKS, &error))
+    }
+
+    /// Takes all sockets of a place away: what would go there is dropped. (The kernel does the same for a socket that
+    /// is closed.)
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn clear_sockets(&mut self, place: u32) -> Result<(), XdpError> {
+        for queue in 0..MAX_QUEUES {
+            ignore_absent(self.xsks.unset(place * MAX_QUEUES + queue))
+                .map_err(|error| XdpError::from_map(map::XSKS, &error))?;
+        }
+        Ok(())
+    }
+
+    /// What the programs counted since the maps were made, over all CPUs.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn counters(&self) -> Result<Vec<(&'static str, u64)>, XdpError> {
+        (0_u32..)
+            .zip(Counter::ALL)
+            .map(|(index, counter)| {
+                let values = self
+                    .counters
+                    .get(&index, 0)
+                    .map_err(|error| XdpError::from_map(map::COUNTERS, &error))?;
+                Ok((counter.name(), values.iter().sum()))
+            })
+            .collect()
+    }
+
+    /// The loaded ingress program, for tests that run it on packets of their own.
+    ///
+    /// # Errors
+    /// The object lacks it.
+    pub fn ingress_program(&mut self) -> Result<&mut Xdp, XdpError> {
+        program(&mut self.ebpf, INGRESS_PROGRAM)
+    }
+
+    /// The loaded egress guard, for tests that run it on packets of their own.
+    ///
+    /// # Errors
+    /// The object lacks it.
+    pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
+        program(&mut self.ebpf, EGRESS_PROGRAM)
+    }
+
+    /// The half of the rule table that no port refers to.
+    fn idle_half(&self) -> u32 {
+        let in_first =
+            self.ports.iter().flatten().any(|(_, port)| port.rule_count > 0 && port.rule_first < HALF);
+        if in_first { HALF } else { 0 }
+    }
+}
+
+fn move_to(config: &PortConfig, half: u32) -> PortConfig {
+    PortConfig { rule_first: config.rule_first + half, ..*config }
+}
+
+/// Refuses maps whose meaning differs although their shape does not.
+fn check_abi(ebpf: &mut Ebpf, folder: &PinFolder) -> Result<(), XdpError> {
+    let mut meta: Array<MapData, u32> = take(ebpf, map::META)?;
+    let found = meta.get(&0, 0).map_err(|error| XdpError::from_map(map::META, &error))?;
+    match found {
+        ABI => Ok(()),
+        0 => meta.set(0, ABI, 0).map_err(|error| XdpError::from_map(map::META, &error)),
+        other => Err(XdpError::StalePin {
+            path: folder.path().join(map::META),
+            reason: format!("maps have ABI {other}, this data plane has {ABI}"),
+        }),
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, XdpError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    let program = ebpf.program_mut(name).ok_or(XdpError::Object(name))?;
+    program.try_into().map_err(|_| XdpError::Object(name))
+}
+
+fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, XdpError>
+where
+    M: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(XdpError::Object(name))?;
+    M::try_from(map).map_err(|error| XdpError::from_map(name, &error))
+}
+
+/// The shapes of the maps in the object.
+fn aya_shapes() -> Result<BTreeMap<String, MapShape>, XdpError> {
+    let object = aya_obj::Object::parse(OBJECT).map_err(|_| XdpError::Object("readable ELF form"))?;
+    Ok(object
+        .maps
+        .iter()
+        .map(|(name, map)| {
+            let shape = MapShape {
+                key: map.key_size(),
+                value: map.value_size(),
+                entries: map.max_entries(),
+                kind: map.map_type(),
+            };
+            (name.clone(), shape)
+        })
+        .collect())
+}
+
+/// What stands in the trie now, as the classes that each entry itself carries.
+fn present<const N: usize, K: Ord>(
+    trie: &LpmTrie<MapData, [u32; N], u32>,
+    number: fn([u32; N]) -> K,
+) -> Classes<K> {
+    trie.iter()
+        .flatten()
+        .filter_map(|(key, bits)| Some(((number(key.data()), u8::try_from(key.prefix_len()).ok()?), bits)))
+        .collect()
+}
+
+/// Everything of both, inherited over both.
+fn joined<K: super::classes::AddressBits>(mut new: Classes<K>, old: Classes<K>) -> Classes<K> {
+    for (key, bits) in old {
+        *new.entry(key).or_default() |= bits;
+    }
+    inherited(&new)
+}
+
+fn write_classes<const N: usize, K: Copy>(
+    trie: &mut LpmTrie<MapData, [u32; N], u32>,
+    classes: &Classes<K>,
+    key: fn(K, u8) -> Key<[u32; N]>,
+) -> Result<(), XdpError>
+where
+    [u32; N]: Pod,
+{
+    for ((address, length), bits) in classes {
+        trie.insert(&key(*address, *length), bits, 0)
+            .map_err(|error| XdpError::from_map("CLASSES", &error))?;
+    }
+    Ok(())
+}
+
+fn stale_keys<K: Ord + Copy>(present: Classes<K>, wanted: &Classes<K>) -> Vec<(K, u8)> {
+    present.into_keys().filter(|key| !wanted.contains_key(key)).collect()
+}
+
+fn remove_class<const N: usize>(
+    trie: &mut LpmTrie<MapData, [u32; N], u32>,
+    key: &Key<[u32; N]>,
+) -> Result<(), XdpError> {
+    ignore_absent(trie.remove(key)).map_err(|error| XdpError::from_map("CLASSES", &error))
+}
+
+fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
+        Err(error) if errno(&error) == Some(libc::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn v4_key(address: u32, length: u8) -> Key<[u32; 1]> {
+    Key::new(u32::from(length), [address.to_be()])
+}
+
+fn v4_number([word]: [u32; 1]) -> u32 {
+    u32::from_be(word)
+}
+
+fn v6_key(address: u128, length: u8) -> Key<[u32; 4]> {
+    Key::new(u32::from(length), words(address))
+}
+
+fn v6_number(words: [u32; 4]) -> u128 {
+    words.iter().fold(0, |number, word| number << 32 | u128::from(u32::from_be(*word)))
+}
