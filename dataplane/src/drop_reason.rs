@@ -55,6 +55,8 @@ reasons! {
     NotForwardable = "not-forwardable",
     /// The TTL or hop limit ran out.
     TtlExpired = "ttl-expired",
+    /// An ICMP error about a decrypted packet that would have left in clear toward an untrusted network.
+    IcmpWouldLeak = "icmp-would-leak",
     /// Longer than the path allows, and not to be fragmented.
     TooBig = "too-big",
     /// No free frame for a packet of our own.
