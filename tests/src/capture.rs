@@ -119,4 +119,26 @@ impl Recording {
     pub fn esp_packets(&self) -> usize {
         self.packets.iter().filter(|packet| packet.protocol() == Some(50)).count()
     }
+
+    /// Whom `from` asked for a new IKE SA (IKE_SA_INIT requests, RFC 7296 section 3.1), in order; retransmissions count once.
+    pub fn initiations(&self, from: [u8; 4]) -> Vec<std::net::Ipv4Addr> {
+        const IKE_SA_INIT: u8 = 34;
+        const RESPONSE: u8 = 0x20;
+        let mut seen = Vec::new();
+        let mut targets = Vec::new();
+        for packet in &self.packets {
+            let (Some(ip), Some((source, destination))) = (packet.ipv4(), packet.addresses()) else { continue };
+            let ike = usize::from(ip[0] & 0x0f) * 4 + 8;
+            let (Some(header), Some(ports)) = (ip.get(ike..ike + 20), ip.get(ike - 8..ike - 4)) else { continue };
+            let request = header[18] == IKE_SA_INIT && header[19] & RESPONSE == 0 && header[8..16] == [0; 8];
+            if packet.protocol() == Some(17) && ports[2..] == 500_u16.to_be_bytes() && source == from && request {
+                let spi = header[..8].to_vec();
+                if !seen.contains(&spi) {
+                    seen.push(spi);
+                    targets.push(destination.into());
+                }
+            }
+        }
+        targets
+    }
 }

@@ -1,11 +1,11 @@
-//! The network of the main job: a branch, two hubs, an internet between them that can be cut, and a host behind each side.
+//! The network of the main job: a branch, two or three hubs, an internet between them that can be cut, and a host behind each side.
 //!
 //! ```text
 //! host-a ── branch ── internet ──┬── hub1 (10.1.1.1) ──┬── LAN ── host-b
 //! 192.168.1.10                   └── hub2 (10.2.2.2) ──┘          192.168.2.10
 //! ```
 //!
-//! host-b's gateway is hub1. Each hub has a worse static route to the branch's network through the other hub, and a better one
+//! host-b's gateway is hub1. Each hub has a worse static route to the branch's network through another hub, and a better one
 //! (reverse-route) while it has the SA.
 
 use crate::command::Result;
@@ -24,34 +24,56 @@ pub enum Hub {
     One,
     /// 10.2.2.2.
     Two,
+    /// 10.3.3.3, where [`Options::hubs`] is 3.
+    Three,
 }
 
 impl Hub {
+    const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
+
     /// Its address on the internet.
     pub fn address(self) -> &'static str {
-        match self {
-            Self::One => "10.1.1.1",
-            Self::Two => "10.2.2.2",
-        }
+        ["10.1.1.1", "10.2.2.2", "10.3.3.3"][self as usize]
     }
 
-    fn wire(self) -> &'static str {
-        match self {
-            Self::One => "hub1",
-            Self::Two => "hub2",
-        }
+    /// The interface of the internet that leads to it; also its host name.
+    pub fn wire(self) -> &'static str {
+        ["hub1", "hub2", "hub3"][self as usize]
+    }
+
+    /// Its address on the LAN.
+    pub fn inside(self) -> &'static str {
+        ["192.168.2.1", "192.168.2.2", "192.168.2.3"][self as usize]
+    }
+
+    /// The router's address on the hub's wire.
+    fn internet(self) -> &'static str {
+        ["10.1.1.254", "10.2.2.254", "10.3.3.254"][self as usize]
+    }
+
+    /// The hub that its worse static route names.
+    fn sister(self) -> Self {
+        if self == Self::One { Self::Two } else { Self::One }
     }
 }
 
 /// What the tests vary.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Divides every timer of the three control planes.
+    /// Divides every timer of the control planes.
     pub time_scale: u32,
-    /// Lines of the branch's crypto map entry after `set peer …`; the default is the specification's example with 60 s.
-    pub entry: String,
-    /// The peers, in order.
+    /// How many hubs there are, 2 or 3.
+    pub hubs: usize,
+    /// The branch's `set peer` lines.
     pub peers: String,
+    /// Further lines of the branch's crypto map entry; the default is the specification's example with 60 s.
+    pub entry: String,
+    /// Global lines of the branch.
+    pub globals: String,
+    /// The operands of the branch's `crypto isakmp keepalive`.
+    pub keepalive: String,
+    /// Further lines of the hubs' crypto map entries.
+    pub hub_entry: String,
     /// Seconds after which an initiation counts as failed.
     pub give_up: u32,
     /// The branch's and the hubs' pre-shared keys.
@@ -65,8 +87,12 @@ impl Default for Options {
         let key = "only-for-the-laboratory";
         Self {
             time_scale: 1,
-            entry: " set security-association idle-time 60 default\n".to_owned(),
+            hubs: 2,
             peers: " set peer 10.1.1.1 default\n set peer 10.2.2.2\n".to_owned(),
+            entry: " set security-association idle-time 60 default\n".to_owned(),
+            globals: String::new(),
+            keepalive: "10 2 periodic".to_owned(),
+            hub_entry: String::new(),
             give_up: 10,
             keys: (key.to_owned(), key.to_owned()),
             transforms: ("esp-gcm".to_owned(), "esp-gcm".to_owned()),
@@ -80,111 +106,86 @@ pub struct Failover {
     // Gateways before wires: they are dropped, and thereby released, first.
     /// The branch gateway.
     pub branch: Gateway,
-    /// The default peer.
-    pub hub1: Gateway,
-    /// The other peer.
-    pub hub2: Gateway,
+    hubs: Vec<Gateway>,
     /// The host behind the branch.
     pub host_a: Namespace,
     /// The host behind the hubs.
     pub host_b: Namespace,
-    /// The router in the middle, whose interfaces `branch`, `hub1` and `hub2` are the wires to watch.
+    /// The router in the middle, whose interfaces `branch`, `hub1`, `hub2` are the wires to watch.
     pub internet: Namespace,
     _lan: Namespace,
 }
 
 impl Failover {
-    /// Makes the namespaces and wires and starts the three gateways.
+    /// Makes the namespaces and wires and starts the gateways.
     pub fn start(options: &Options) -> Result<Self> {
-        let [host_a, branch, internet, hub1, hub2, lan, host_b] =
-            ["host-a", "branch", "internet", "hub1", "hub2", "lan", "host-b"].map(Namespace::new);
-        let (host_a, branch, internet, hub1, hub2, lan, host_b) =
-            (host_a?, branch?, internet?, hub1?, hub2?, lan?, host_b?);
-
-        connect(&host_a, "eth0", &branch, "inside")?;
-        connect(&branch, "outside", &internet, "branch")?;
-        connect(&hub1, "outside", &internet, "hub1")?;
-        connect(&hub2, "outside", &internet, "hub2")?;
-        lan.ip(&["link", "add", "lan", "type", "bridge"])?;
-        lan.up("lan")?;
-        for (station, interface, port) in
-            [(&hub1, "inside", "hub1"), (&hub2, "inside", "hub2"), (&host_b, "eth0", "host-b")]
-        {
-            connect(station, interface, &lan, port)?;
-            lan.ip(&["link", "set", port, "master", "lan", "up"])?;
-        }
+        let hubs = &Hub::ALL[..options.hubs];
+        let [host_a, branch, internet, lan, host_b] =
+            ["host-a", "branch", "internet", "lan", "host-b"].map(Namespace::new);
+        let (host_a, branch, internet, lan, host_b) = (host_a?, branch?, internet?, lan?, host_b?);
 
         internet.become_router()?;
+        connect(&host_a, "eth0", &branch, "inside")?;
+        connect(&branch, "outside", &internet, "branch")?;
         internet.address("branch", "10.9.9.1/24")?;
-        internet.address("hub1", "10.1.1.254/24")?;
-        internet.address("hub2", "10.2.2.254/24")?;
-        internet.run("nft", &["add", "table", "ip", "lab"])?;
-        internet.run(
-            "nft",
-            &[
-                "add",
-                "chain",
-                "ip",
-                "lab",
-                "forward",
-                "{ type filter hook forward priority 0; policy accept; }",
-            ],
-        )?;
+
+        lan.ip(&["link", "add", "lan", "type", "bridge"])?;
+        lan.up("lan")?;
+        let plug_into_lan = |station: &Namespace, interface: &str, port: &str| -> Result<()> {
+            connect(station, interface, &lan, port)?;
+            lan.ip(&["link", "set", port, "master", "lan", "up"]).map(drop)
+        };
+        plug_into_lan(&host_b, "eth0", "host-b")?;
+        let mut hub_namespaces = Vec::new();
+        for hub in hubs {
+            let namespace = Namespace::new(hub.wire())?;
+            connect(&namespace, "outside", &internet, hub.wire())?;
+            internet.address(hub.wire(), &format!("{}/24", hub.internet()))?;
+            plug_into_lan(&namespace, "inside", hub.wire())?;
+            hub_namespaces.push(namespace);
+        }
+        internet.run("nft", &["add table ip lab"])?;
+        internet.run("nft", &["add chain ip lab forward { type filter hook forward priority 0; }"])?;
 
         for (host, address, gateway) in
-            [(&host_a, "192.168.1.10/24", "192.168.1.1"), (&host_b, "192.168.2.10/24", "192.168.2.1")]
+            [(&host_a, "192.168.1.10/24", "192.168.1.1"), (&host_b, "192.168.2.10/24", Hub::One.inside())]
         {
             host.address("eth0", address)?;
             host.end_host_offloads("eth0")?;
             host.route("default", gateway)?;
         }
-        let start =
-            |namespace, configuration: String| Gateway::start(namespace, &configuration, options.time_scale);
-        let hub1 = start(hub1, hub_configuration(Hub::One, options))?;
-        let hub2 = start(hub2, hub_configuration(Hub::Two, options))?;
-        let branch = start(branch, branch_configuration(options))?;
-        Ok(Self { branch, hub1, hub2, host_a, host_b, internet, _lan: lan })
+
+        let hubs = std::iter::zip(hubs, hub_namespaces)
+            .map(|(hub, namespace)| {
+                Gateway::start(namespace, &hub_configuration(*hub, options), options.time_scale)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let branch = Gateway::start(branch, &branch_configuration(options), options.time_scale)?;
+        Ok(Self { branch, hubs, host_a, host_b, internet, _lan: lan })
     }
 
     /// Cuts a hub off the internet, silently and both ways.
     pub fn cut(&self, hub: Hub) -> Result<()> {
         for side in ["iifname", "oifname"] {
-            self.internet.run("nft", &["add", "rule", "ip", "lab", "forward", side, hub.wire(), "drop"])?;
+            self.internet.run("nft", &[&format!("add rule ip lab forward {side} {} drop", hub.wire())])?;
         }
         Ok(())
     }
 
     /// Drops this share of what the internet forwards, at random.
     pub fn lose(&self, percent: u32) -> Result<()> {
-        let share = percent.to_string();
-        let rule = [
-            "add",
-            "rule",
-            "ip",
-            "lab",
-            "forward",
-            "numgen",
-            "random",
-            "mod",
-            "100",
-            "<",
-            share.as_str(),
-            "drop",
-        ];
-        self.internet.run("nft", &rule).map(drop)
+        let rule = format!("add rule ip lab forward numgen random mod 100 < {percent} drop");
+        self.internet.run("nft", &[&rule]).map(drop)
     }
 
     /// Takes back every cut and loss.
     pub fn heal(&self) -> Result<()> {
-        self.internet.run("nft", &["flush", "chain", "ip", "lab", "forward"]).map(drop)
+        self.internet.run("nft", &["flush chain ip lab forward"]).map(drop)
     }
 
     /// The gateway of a hub.
     pub fn hub(&self, hub: Hub) -> &Gateway {
-        match hub {
-            Hub::One => &self.hub1,
-            Hub::Two => &self.hub2,
-        }
+        &self.hubs[hub as usize]
     }
 
     /// The branch's `Current peer`, if it has one.
@@ -209,7 +210,16 @@ impl Failover {
 
 /// The branch: the specification's own example.
 pub fn branch_configuration(options: &Options) -> String {
-    let Options { peers, entry, give_up, keys: (key, _), transforms: (transform, _), .. } = options;
+    let Options {
+        peers,
+        entry,
+        globals,
+        keepalive,
+        give_up,
+        keys: (key, _),
+        transforms: (transform, _),
+        ..
+    } = options;
     format!(
         "hostname branch
 crypto ike default-version 2
@@ -222,8 +232,9 @@ crypto isakmp policy 10
  group 19
 crypto isakmp key {key} address 10.1.1.1
 crypto isakmp key {key} address 10.2.2.2
-crypto isakmp keepalive 10 2 periodic
-crypto ipsec transform-set ts {transform}
+crypto isakmp key {key} address 10.3.3.3
+crypto isakmp keepalive {keepalive}
+{globals}crypto ipsec transform-set ts {transform}
  mode tunnel
 crypto map tohub 1 ipsec-isakmp
 {peers}{entry} set transform-set ts
@@ -243,11 +254,9 @@ access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
 
 /// A hub: the mirror image, with reverse-route and the worse way through its sister.
 pub fn hub_configuration(hub: Hub, options: &Options) -> String {
-    let Options { give_up, keys: (_, key), transforms: (_, transform), .. } = options;
-    let (name, outside, internet, inside, sister) = match hub {
-        Hub::One => ("hub1", "10.1.1.1", "10.1.1.254", "192.168.2.1", "192.168.2.2"),
-        Hub::Two => ("hub2", "10.2.2.2", "10.2.2.254", "192.168.2.2", "192.168.2.1"),
-    };
+    let Options { give_up, hub_entry, keys: (_, key), transforms: (_, transform), .. } = options;
+    let (name, outside, inside) = (hub.wire(), hub.address(), hub.inside());
+    let (internet, sister) = (hub.internet(), hub.sister().inside());
     format!(
         "hostname {name}
 crypto ike default-version 2
@@ -267,7 +276,7 @@ crypto map tohub 1 ipsec-isakmp
  set transform-set ts
  match address 101
  reverse-route
-interface GigabitEthernet0/0
+{hub_entry}interface GigabitEthernet0/0
  device inside
  ip address {inside} 255.255.255.0
 interface GigabitEthernet0/1

@@ -10,6 +10,7 @@
     reason = "every error here is a step of the laboratory that failed, named in its text"
 )]
 
+pub mod by_hand;
 pub mod capture;
 pub mod command;
 pub mod failover;
