@@ -1,11 +1,69 @@
 //! The shared-memory tables between the control plane and the data plane.
+//!
+//! Four memfd segments carry everything that the two processes say to each other: *table* (SAs, keys and policy, written
+//! by the control plane), *runtime* (sequence numbers, replay windows and counters, written by the data plane), *events*
+//! (hints from workers) and *checkpoint* (what the control plane needs to go on after its death). This crate lays them out,
+//! makes them, checks them, and gives each side exactly the half it may use. It never parses a packet, knows nothing of
+//! IKE, starts no thread and reads no clock: times are arguments.
+//!
+//! The supervisor owns the segments ([`Segments`]); the control plane has the [`TableWriter`], [`RuntimeReader`],
+//! [`EventReceiver`] and [`Checkpoint`]; the data plane has the [`TableReader`] and [`RuntimeWriter`], a clone per worker,
+//! and an [`EventSender`] per worker.
+//!
+//! Invariants:
+//! - Shared memory is only ever a slice of atomic words. A word is copied once, checked, and the copy is used. No content of
+//!   a segment makes a reader panic or leave its bounds.
+//! - A record is written only while no word leads to it; a word that leads to it is one release store. A removed record is
+//!   erased after every worker has announced a later generation, not before.
+//! - A sequence number is handed out only below a bound that was stored in shared memory before.
+//! - The packet path takes no lock, allocates nothing and never retries.
 #![deny(unsafe_code)]
 
+mod address;
+mod checkpoint;
+mod descriptors;
+mod events;
+mod flow;
+mod header;
 pub mod ids;
+mod layout;
+#[allow(unsafe_code, reason = "maps segments and hands descriptors to children")]
+mod mapping;
 pub mod policy;
+mod protocol;
 pub mod record;
+mod runtime;
+mod segments;
+mod table;
+mod word;
 
+pub use checkpoint::{Checkpoint, CheckpointTooLarge};
+pub use descriptors::{Descriptors, ListenFdsError, take_listen_fds};
+pub use events::{Direction, Event, EventReceiver, EventSender, SendOutcome};
+pub use flow::FiveTuple;
+pub use header::{ABI, AttachError, SegmentKind};
 pub use ids::{Generation, PolicyId, PolicyVersion, SlotWord, WorkerId};
+pub use layout::{Capacities, CapacityError};
+pub use mapping::{Locking, MapError};
+pub use policy::{
+    Action, EntryError, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PolicyError, PolicySnapshot,
+    PortRecord, Prefix, Rule, RuleList,
+};
+pub use record::{
+    AddressRange, Algorithm, AlgorithmLengths, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord,
+    KeyLengthError, KeyMaterial, Lifetime, MAX_KEY_OCTETS, MAX_SELECTOR_PAIRS, Mode, OutboundSaRecord,
+    PeerEndpoint, PortRange, RecordError, SelectorPair, Selectors, TrafficSelector,
+};
+pub use runtime::{
+    AcquireOutcome, AcquireRequest, ClaimError, DROP_COUNTERS, InboundOwner, InboundStats, Level, Levels,
+    NewEndpoint, OutboundOwner, OutboundStats, ReplayWords, RuntimeReader, RuntimeWriter, SaErrorKind,
+    SequenceError, WORKER_COUNTERS, WorkerStatus,
+};
+pub use segments::{CreateError, Role, Segments};
+pub use table::{
+    Collected, EndpointRead, EndpointVersion, PolicyReadError, RetireToken, TableError, TableReader,
+    TableWriter,
+};
 
 /// The smallest inbound SPI: 0 is not an SPI and 1 to 255 are reserved (RFC 4303 section 2.1).
 pub const MIN_SPI: u32 = 256;

@@ -1,0 +1,541 @@
+//! What the control plane does to the table segment.
+//!
+//! The order is always the same. In: write the record where nothing leads, then store the word that leads to it. Out:
+//! remove the word, raise the generation, wait until every worker announced it, then erase and use again.
+
+use core::sync::atomic::AtomicU64;
+use std::collections::VecDeque;
+
+use thiserror::Error;
+
+use super::policy_state;
+use super::slots::Slots;
+use crate::MIN_SPI;
+use crate::ids::{PolicyId, PolicyVersion, SlotWord};
+use crate::layout::{Capacities, RuntimeLayout, SlotLine, TableControl, TableLayout, WorkerState};
+use crate::mapping::{ReadOnlyMapping, WritableMapping};
+use crate::policy::{EncodedLists, PolicyError, PortRecord, Rule, encode_arena, encode_lists};
+use crate::protocol::{grace, seqlock, spi_index};
+use crate::record::codec::ENDPOINT_WORDS;
+use crate::record::{InboundSaRecord, OutboundSaRecord, PeerEndpoint, RecordError};
+use crate::word::{Word, store_all};
+
+/// Why the table was not changed. Nothing was published.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TableError {
+    /// A newer control plane attached; this one must stop.
+    #[error("another control plane attached to the table segment; this process must stop")]
+    Superseded,
+    /// No free slot.
+    #[error("all {capacity} {direction} slots are taken; collect retired slots or raise the capacity")]
+    Full {
+        /// `inbound` or `outbound`.
+        direction: &'static str,
+        /// Slots in all.
+        capacity: u32,
+    },
+    /// An inbound SPI below [`MIN_SPI`].
+    #[error("SPI {0:#x} is reserved; draw one of at least 256")]
+    ReservedSpi(u32),
+    /// Inbound: SPI and local address are taken, draw another SPI. Outbound: the SA is already installed, and to install
+    /// its keys again would use its nonces again.
+    #[error("the {direction} SA with SPI {spi:#010x} and this address is already installed in slot {slot}")]
+    Duplicate {
+        /// `inbound` or `outbound`.
+        direction: &'static str,
+        /// The SPI.
+        spi: u32,
+        /// Where it is.
+        slot: SlotWord,
+    },
+    /// The record contradicts itself.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// More than the runtime segment can hold.
+    #[error(
+        "a replay window of {given} packets is larger than {most}; configure a smaller one or raise the capacity replay_words"
+    )]
+    ReplayWindow {
+        /// What the record says.
+        given: u32,
+        /// What fits.
+        most: u32,
+    },
+    /// The slot was retired, perhaps used again since.
+    #[error("slot {0} is not live")]
+    NotLive(SlotWord),
+    /// No such policy, or it is not allocated.
+    #[error("policy {0} is not allocated")]
+    UnknownPolicy(PolicyId),
+    /// The policy is already allocated.
+    #[error("policy {0} is already allocated")]
+    PolicyTaken(PolicyId),
+    /// All policies are taken.
+    #[error("all {0} policies are taken; raise the capacity policies")]
+    NoFreePolicy(u32),
+    /// A worker may still read the arena that has to be filled: try again after the workers went on.
+    #[error("a worker still reads the older policy; publish again after collect has got further")]
+    ArenaBusy,
+    /// The ports or rules cannot be published.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+}
+
+/// Something that was made unreachable and waits for the workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RetireToken(u64);
+
+/// What a call of [`TableWriter::collect`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Slots whose keys were erased and that are free again.
+    pub slots: usize,
+    /// Policies that are free again.
+    pub policies: usize,
+    /// What still waits for a worker.
+    pub waiting: usize,
+    /// How long the oldest of those waits, in milliseconds since collect first saw it. Seconds mean that a
+    /// worker hangs or that the data plane is dead.
+    pub oldest_wait_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    Inbound(SlotWord),
+    Outbound(SlotWord),
+    /// Free when every worker classifies by this version.
+    Policy(PolicyId, PolicyVersion),
+}
+
+struct Retired {
+    generation: u64,
+    subject: Subject,
+    first_seen_ms: Option<u64>,
+}
+
+/// The only writer of the table segment.
+pub struct TableWriter {
+    table: WritableMapping,
+    runtime: ReadOnlyMapping,
+    layout: TableLayout,
+    runtime_layout: RuntimeLayout,
+    capacities: Capacities,
+    incarnation: u64,
+    inbound: Slots,
+    outbound: Slots,
+    retired: VecDeque<Retired>,
+    /// Generation from which on the idle arena is unread.
+    idle_arena_since: u64,
+    encoded_lists: EncodedLists,
+    /// Where the search for a free policy goes on.
+    next_policy: u32,
+    /// Whether any outbound slot was ever linked to another.
+    has_chains: bool,
+}
+
+impl TableWriter {
+    /// Takes over from a previous writer, if there was one. What it had retired is retired again.
+    pub(crate) fn new(table: WritableMapping, runtime: ReadOnlyMapping, capacities: Capacities) -> Self {
+        let layout = TableLayout::new(&capacities);
+        let words = table.words();
+        let control = layout.control.all(words);
+        let incarnation = control[TableControl::writer].load_acquire().wrapping_add(1);
+        control[TableControl::writer].store_release(incarnation);
+        let (inbound, retired_inbound) = Slots::attach(words, layout.inbound_lines, layout.inbound_records);
+        let (outbound, retired_outbound) =
+            Slots::attach(words, layout.outbound_lines, layout.outbound_records);
+        let generation = grace::raise(&control[TableControl::generation]);
+        let version = PolicyVersion(control[TableControl::arena].load_relaxed() >> 1);
+        let policy_states = layout.policy_states.all(words).iter().zip(0..);
+        let retired_policies = policy_states
+            .filter(|(state, _)| state.load_relaxed() == policy_state::RETIRED)
+            .map(|(_, policy)| Subject::Policy(PolicyId(policy), version));
+        let retired = (retired_inbound.into_iter().map(Subject::Inbound))
+            .chain(retired_outbound.into_iter().map(Subject::Outbound))
+            .chain(retired_policies)
+            .map(|subject| Retired { generation, subject, first_seen_ms: None })
+            .collect();
+        Self {
+            runtime,
+            runtime_layout: RuntimeLayout::new(&capacities),
+            incarnation,
+            inbound,
+            outbound,
+            retired,
+            idle_arena_since: generation,
+            encoded_lists: Vec::new(),
+            next_policy: 0,
+            has_chains: true,
+            capacities,
+            layout,
+            table,
+        }
+    }
+
+    /// The capacities of the segments.
+    pub fn capacities(&self) -> &Capacities {
+        &self.capacities
+    }
+
+    /// Whether the mapping is locked in memory.
+    pub fn is_locked(&self) -> bool {
+        self.table.is_locked()
+    }
+
+    /// Whether no newer control plane attached. A stale one must stop at once.
+    pub fn is_current(&self) -> bool {
+        self.control()[TableControl::writer].load_acquire() == self.incarnation
+    }
+
+    /// Free slots, inbound and outbound.
+    pub fn free_slots(&self) -> (usize, usize) {
+        (self.inbound.free(), self.outbound.free())
+    }
+
+    /// Installs an inbound SA; from now on packets with its SPI are accepted.
+    ///
+    /// # Errors
+    /// See [`TableError`]; nothing was installed.
+    pub fn install_inbound(&mut self, record: &InboundSaRecord) -> Result<SlotWord, TableError> {
+        self.check_current()?;
+        if record.spi < MIN_SPI {
+            return Err(TableError::ReservedSpi(record.spi));
+        }
+        let most = self.capacities.replay_words * 64;
+        if record.replay_window > most {
+            return Err(TableError::ReplayWindow { given: record.replay_window, most });
+        }
+        if let Some(slot) = self.inbound.find(&(record.spi, record.local)) {
+            return Err(TableError::Duplicate { direction: "inbound", spi: record.spi, slot });
+        }
+        let encoded = record.encode()?;
+        let words = self.table.words();
+        let full = TableError::Full { direction: "inbound", capacity: self.capacities.inbound_slots };
+        let slot = self.inbound.build(words, &encoded, [0; ENDPOINT_WORDS]).ok_or(full.clone())?;
+        if !spi_index::insert(self.layout.spi_index.all(words), record.spi, slot.slot()) {
+            self.retire_inbound(slot)?;
+            return Err(full);
+        }
+        Ok(slot)
+    }
+
+    /// Installs an outbound SA. It is used as soon as a policy word or a chain leads to it.
+    ///
+    /// The keys must never have been installed before: a new slot begins at sequence number 1. An SA that outlived
+    /// a control plane is still here, see [`TableWriter::live_outbound`].
+    ///
+    /// # Errors
+    /// See [`TableError`]; nothing was installed.
+    pub fn install_outbound(&mut self, record: &OutboundSaRecord) -> Result<SlotWord, TableError> {
+        self.check_current()?;
+        if let Some(slot) = self.outbound.find(&(record.spi, record.destination)) {
+            return Err(TableError::Duplicate { direction: "outbound", spi: record.spi, slot });
+        }
+        let encoded = record.encode()?;
+        let full = TableError::Full { direction: "outbound", capacity: self.capacities.outbound_slots };
+        self.outbound.build(self.table.words(), &encoded, record.endpoint().encode()).ok_or(full)
+    }
+
+    /// Leads a policy to an outbound SA, or to none (packets are held then). Gives what it led to before.
+    ///
+    /// # Errors
+    /// The policy is not allocated, or the slot is not live.
+    pub fn set_policy_word(
+        &mut self,
+        policy: PolicyId,
+        slot: Option<SlotWord>,
+    ) -> Result<Option<SlotWord>, TableError> {
+        self.check_current()?;
+        let words = self.table.words();
+        if self.policy_state(policy) != Some(policy_state::USED) {
+            return Err(TableError::UnknownPolicy(policy));
+        }
+        if let Some(slot) = slot {
+            self.outbound.live_line(words, slot).ok_or(TableError::NotLive(slot))?;
+        }
+        let word = &self.layout.policy_words.all(words)[policy.0 as usize];
+        let previous = SlotWord::from_raw(word.load_relaxed());
+        word.store_release(slot.map_or(0, SlotWord::raw));
+        Ok(previous)
+    }
+
+    /// What a policy leads to.
+    pub fn policy_word(&self, policy: PolicyId) -> Option<SlotWord> {
+        let word = self.layout.policy_words.all(self.table.words()).get(policy.0 as usize)?;
+        SlotWord::from_raw(word.load_relaxed())
+    }
+
+    /// Names the outbound SA of an inbound one.
+    ///
+    /// # Errors
+    /// The inbound slot is not live.
+    pub fn set_inbound_peer(&mut self, slot: SlotWord, peer: Option<SlotWord>) -> Result<(), TableError> {
+        self.check_current()?;
+        let line = self.inbound.live_line(self.table.words(), slot).ok_or(TableError::NotLive(slot))?;
+        line[SlotLine::peer].store_release(peer.map_or(0, SlotWord::raw));
+        Ok(())
+    }
+
+    /// Names the inbound SA of an outbound one.
+    ///
+    /// # Errors
+    /// The outbound slot is not live.
+    pub fn set_outbound_peer(&mut self, slot: SlotWord, peer: Option<SlotWord>) -> Result<(), TableError> {
+        self.check_current()?;
+        self.outbound_line(slot)?[SlotLine::peer].store_release(peer.map_or(0, SlotWord::raw));
+        Ok(())
+    }
+
+    /// Links an outbound SA to the next one of the same policy (RFC 9611).
+    ///
+    /// # Errors
+    /// One of the slots is not live.
+    pub fn set_next_outbound(&mut self, slot: SlotWord, next: Option<SlotWord>) -> Result<(), TableError> {
+        self.check_current()?;
+        if let Some(next) = next {
+            self.outbound_line(next)?;
+            self.has_chains = true;
+        }
+        self.outbound_line(slot)?[SlotLine::next].store_release(next.map_or(0, SlotWord::raw));
+        Ok(())
+    }
+
+    /// Moves the peer of an outbound SA (a NAT changed its mapping, or MOBIKE): packets go there from the next burst on.
+    ///
+    /// # Errors
+    /// The slot is not live.
+    pub fn set_peer_endpoint(&mut self, slot: SlotWord, endpoint: PeerEndpoint) -> Result<(), TableError> {
+        self.check_current()?;
+        let line = self.outbound_line(slot)?;
+        seqlock::write(&line[SlotLine::endpoint_sequence], &line[SlotLine::endpoint..], &endpoint.encode());
+        Ok(())
+    }
+
+    /// Takes an inbound SA out of use. Its keys are erased by a later [`TableWriter::collect`].
+    ///
+    /// # Errors
+    /// The slot is not live.
+    pub fn retire_inbound(&mut self, slot: SlotWord) -> Result<RetireToken, TableError> {
+        self.check_current()?;
+        let words = self.table.words();
+        self.inbound.live_line(words, slot).ok_or(TableError::NotLive(slot))?;
+        spi_index::remove(self.layout.spi_index.all(words), self.inbound.spi(words, slot), slot.slot());
+        self.inbound.mark_retired(words, slot);
+        Ok(self.retire(Subject::Inbound(slot)))
+    }
+
+    /// Takes an outbound SA out of use: clears every policy word that leads to it and unlinks it from its chain.
+    /// Lead the policy to the successor first, or packets are held. Keys are erased by a later [`TableWriter::collect`].
+    ///
+    /// # Errors
+    /// The slot is not live.
+    pub fn retire_outbound(&mut self, slot: SlotWord) -> Result<RetireToken, TableError> {
+        self.check_current()?;
+        let words = self.table.words();
+        let next = self.outbound_line(slot)?[SlotLine::next].load_relaxed();
+        for word in self.layout.policy_words.all(words) {
+            if word.load_relaxed() == slot.raw() {
+                word.store_release(next);
+            }
+        }
+        if self.has_chains {
+            for line in self.layout.outbound_lines.all(words).chunks_exact(SlotLine::WORDS) {
+                if line[SlotLine::next].load_relaxed() == slot.raw() {
+                    line[SlotLine::next].store_release(next);
+                }
+            }
+        }
+        self.outbound.mark_retired(words, slot);
+        Ok(self.retire(Subject::Outbound(slot)))
+    }
+
+    /// A free policy, allocated from now on, leading nowhere.
+    ///
+    /// # Errors
+    /// All policies are taken.
+    pub fn allocate_policy(&mut self) -> Result<PolicyId, TableError> {
+        self.check_current()?;
+        let policies = self.capacities.policies;
+        let policy = (0..policies)
+            .map(|offset| PolicyId((self.next_policy + offset) % policies))
+            .find(|policy| self.policy_state(*policy) == Some(policy_state::FREE))
+            .ok_or(TableError::NoFreePolicy(policies))?;
+        self.next_policy = (policy.0 + 1) % policies;
+        self.adopt_policy(policy)?;
+        Ok(policy)
+    }
+
+    /// Allocates a certain policy.
+    ///
+    /// # Errors
+    /// It does not exist or is taken.
+    pub fn adopt_policy(&mut self, policy: PolicyId) -> Result<(), TableError> {
+        self.check_current()?;
+        match self.policy_state(policy) {
+            Some(policy_state::FREE) => {
+                let words = self.table.words();
+                self.layout.policy_words.all(words)[policy.0 as usize].store_release(0);
+                self.layout.policy_states.all(words)[policy.0 as usize].store_release(policy_state::USED);
+                Ok(())
+            }
+            Some(_) => Err(TableError::PolicyTaken(policy)),
+            None => Err(TableError::UnknownPolicy(policy)),
+        }
+    }
+
+    /// The allocated policies: after a restart what the previous control plane had.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyId> {
+        let states = self.layout.policy_states.all(self.table.words());
+        (0..)
+            .zip(states)
+            .filter(|(_, state)| state.load_relaxed() == policy_state::USED)
+            .map(|(id, _)| PolicyId(id))
+    }
+
+    /// Gives a policy back, after rules were published that do not name it any more. Its number is used again when
+    /// every worker classifies by those rules. The SA that it led to is not retired by this.
+    ///
+    /// # Errors
+    /// The policy is not allocated.
+    pub fn retire_policy(&mut self, policy: PolicyId) -> Result<RetireToken, TableError> {
+        self.check_current()?;
+        if self.policy_state(policy) != Some(policy_state::USED) {
+            return Err(TableError::UnknownPolicy(policy));
+        }
+        let words = self.table.words();
+        self.layout.policy_words.all(words)[policy.0 as usize].store_release(0);
+        self.layout.policy_states.all(words)[policy.0 as usize].store_release(policy_state::RETIRED);
+        Ok(self.retire(Subject::Policy(policy, self.policy_version())))
+    }
+
+    /// The version of the published ports and rules, 0 before the first publication.
+    pub fn policy_version(&self) -> PolicyVersion {
+        PolicyVersion(self.control()[TableControl::arena].load_relaxed() >> 1)
+    }
+
+    /// Publishes all ports and rule lists at once. A list that did not change keeps its version.
+    ///
+    /// # Errors
+    /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled; otherwise see
+    /// [`PolicyError`]. The previous policy stays in force.
+    pub fn publish_policy<L: AsRef<[Rule]>>(
+        &mut self,
+        ports: &[PortRecord],
+        rule_lists: &[L],
+    ) -> Result<PolicyVersion, TableError> {
+        self.check_current()?;
+        let version = PolicyVersion(self.policy_version().0 + 1);
+        let policies = self.capacities.policies as usize;
+        let lists = encode_lists(rule_lists, version, policies, &self.encoded_lists)?;
+        let words = self.table.words();
+        let control = self.layout.control.all(words);
+        let idle = (control[TableControl::arena].load_relaxed() & 1) ^ 1;
+        let arena = self.layout.arenas.item(words, idle as usize).unwrap_or_default();
+        let encoded = encode_arena(version, ports, &lists, arena.len())?;
+        if self.oldest_announcement() < self.idle_arena_since {
+            return Err(TableError::ArenaBusy);
+        }
+        // A reader that copies the arena now, against the rules, finds the version word changed behind its back.
+        arena[crate::layout::ArenaHead::version].store_relaxed(0);
+        AtomicU64::fence_release();
+        store_all(arena, &encoded);
+        control[TableControl::arena].store_release(version.0 << 1 | idle);
+        self.idle_arena_since = grace::raise(&control[TableControl::generation]);
+        self.encoded_lists = lists;
+        Ok(version)
+    }
+
+    /// The oldest policy version that some worker still classifies by; the current one when there is no worker.
+    pub fn policy_version_in_force(&self) -> PolicyVersion {
+        let workers = self.runtime_layout.workers;
+        let words = self.runtime.view();
+        let oldest = (0..workers.items())
+            .filter_map(|worker| workers.view(words, worker))
+            .map(|state| state.acquire(WorkerState::policy_version))
+            .min()
+            .unwrap_or(u64::MAX);
+        PolicyVersion(oldest.min(self.policy_version().0))
+    }
+
+    /// Erases and frees what every worker left behind. Never blocks; call it every now and then, and after announcements.
+    pub fn collect(&mut self, now_ms: u64) -> Collected {
+        let mut collected = Collected::default();
+        if !self.is_current() {
+            return collected;
+        }
+        let passed = self.oldest_announcement();
+        let in_force = self.policy_version_in_force();
+        let words = self.table.words();
+        let mut waiting = VecDeque::new();
+        for mut retired in core::mem::take(&mut self.retired) {
+            let version_passed = match retired.subject {
+                Subject::Policy(_, version) => in_force >= version,
+                _ => true,
+            };
+            if passed < retired.generation || !version_passed {
+                let first_seen = *retired.first_seen_ms.get_or_insert(now_ms);
+                collected.oldest_wait_ms = collected.oldest_wait_ms.max(now_ms.saturating_sub(first_seen));
+                waiting.push_back(retired);
+                continue;
+            }
+            match retired.subject {
+                Subject::Inbound(slot) => self.inbound.erase_slot(words, slot.slot()),
+                Subject::Outbound(slot) => self.outbound.erase_slot(words, slot.slot()),
+                Subject::Policy(policy, _) => {
+                    self.layout.policy_states.all(words)[policy.0 as usize].store_release(policy_state::FREE);
+                }
+            }
+            match retired.subject {
+                Subject::Policy(..) => collected.policies += 1,
+                _ => collected.slots += 1,
+            }
+        }
+        collected.waiting = waiting.len();
+        self.retired = waiting;
+        collected
+    }
+
+    /// Whether what the token stands for was erased.
+    pub fn is_collected(&self, token: RetireToken) -> bool {
+        self.retired.iter().all(|retired| retired.generation != token.0)
+    }
+
+    /// The live inbound SAs: after a restart what the previous control plane had. Retire those that the checkpoint
+    /// does not know.
+    pub fn live_inbound(&self) -> impl Iterator<Item = SlotWord> {
+        self.inbound.live()
+    }
+
+    /// The live outbound SAs, like [`TableWriter::live_inbound`].
+    pub fn live_outbound(&self) -> impl Iterator<Item = SlotWord> {
+        self.outbound.live()
+    }
+
+    fn retire(&mut self, subject: Subject) -> RetireToken {
+        let generation = grace::raise(&self.control()[TableControl::generation]);
+        self.retired.push_back(Retired { generation, subject, first_seen_ms: None });
+        RetireToken(generation)
+    }
+
+    fn control(&self) -> &[AtomicU64] {
+        self.layout.control.all(self.table.words())
+    }
+
+    fn check_current(&self) -> Result<(), TableError> {
+        if self.is_current() { Ok(()) } else { Err(TableError::Superseded) }
+    }
+
+    fn outbound_line(&self, slot: SlotWord) -> Result<&[AtomicU64], TableError> {
+        self.outbound.live_line(self.table.words(), slot).ok_or(TableError::NotLive(slot))
+    }
+
+    fn policy_state(&self, policy: PolicyId) -> Option<u64> {
+        self.layout.policy_states.all(self.table.words()).get(policy.0 as usize).map(Word::load_relaxed)
+    }
+
+    fn oldest_announcement(&self) -> u64 {
+        let workers = self.runtime_layout.workers;
+        let words = self.runtime.view();
+        grace::oldest((0..workers.items()).filter_map(|worker| workers.view(words, worker)))
+    }
+}
