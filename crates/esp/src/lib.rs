@@ -27,6 +27,8 @@ mod replay;
 mod sa;
 mod seal;
 mod sequence;
+#[cfg(test)]
+mod testing;
 
 pub use aead::{AeadBackend, AeadKey, BackendError};
 pub use algorithm::{Algorithm, KeyError};

@@ -106,7 +106,7 @@ impl std::fmt::Debug for AeadKey {
 }
 
 /// An implementation of the algorithms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum AeadBackend {
     /// RustCrypto `aes-gcm`: all algorithms on every CPU.
     AesGcm,
