@@ -1,9 +1,18 @@
 //! The kernel's routes, neighbours, links and addresses, mirrored by netlink so that routes from FRR, BIRD or a
 //! static `ip route` just work. One slow-path task writes; workers read an immutable snapshot without a lock.
 
+mod forwarding;
 mod interval_map;
+mod local_traffic;
+mod mirror;
+mod netlink;
 mod snapshot;
+mod translate;
 mod view;
 
+pub use forwarding::Forwarding;
+pub use local_traffic::LocalTraffic;
+pub use mirror::{Mirror, PortNames};
+pub use netlink::{Device, Netlink, NetlinkError};
 pub use snapshot::{KernelSnapshot, PortId, PortLink, Route, SnapshotBuilder};
 pub use view::{KernelView, ResolveRequest};

@@ -48,7 +48,8 @@ pub struct PortLink {
     pub mac: [u8; 6],
     /// Largest layer-3 packet, in bytes.
     pub mtu: u16,
-    /// 802.1Q tag of the port's frames, when the port is a VLAN device (12 bits).
+    /// 802.1Q tag that frames of the port carry on the device (12 bits). A Linux VLAN device adds and removes its tag
+    /// itself, so the mirror leaves this empty for it.
     pub vlan: Option<u16>,
     /// Administratively up and carrier present.
     pub up: bool,

@@ -1,6 +1,7 @@
 //! What the kernel programs have to know of a policy: address classes, and one entry with its rules for each port.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ebpf_abi::{
     CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, GuardRule, MAX_QUEUES, MAX_RULES, PORT_COARSE,
@@ -44,12 +45,17 @@ impl KernelPolicy {
             if port.has_crypto_map {
                 config.flags |= PORT_CRYPTO_MAP;
             }
-            if let Some((index, list)) = port.rule_list.and_then(|at| Some((at, lists.get(at as usize)?))) {
-                let range = *placed.entry(index).or_insert_with(|| policy.add_list(list));
-                match range {
+            match port.rule_list.and_then(|at| Some((at, lists.get(at as usize)?))) {
+                Some((index, list)) => match *placed.entry(index).or_insert_with(|| policy.add_list(list)) {
                     Some((first, count)) => (config.rule_first, config.rule_count) = (first, count),
                     None => config.flags |= PORT_COARSE,
+                },
+                // A crypto map whose rules are missing protects everything: workers drop it.
+                None if port.has_crypto_map => {
+                    config.flags |= PORT_COARSE;
+                    policy.protect_everything();
                 }
+                None => {}
             }
             for address in &port.crypto_addresses {
                 let length = if address.is_ipv4() { 32 } else { 128 };
@@ -61,8 +67,14 @@ impl KernelPolicy {
     }
 
     /// The prefixes that locally originated packets must not reach by the kernel's main table.
-    pub fn protected_destinations(&self) -> impl Iterator<Item = (std::net::IpAddr, u8)> {
+    pub fn protected_destinations(&self) -> impl Iterator<Item = (IpAddr, u8)> {
         self.classes.iter().filter(|(.., class)| class & CLASS_DESTINATION != 0).map(|(a, l, _)| (*a, *l))
+    }
+
+    fn protect_everything(&mut self) {
+        for unspecified in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+            self.classes.push((unspecified, 0, CLASS_SOURCE | CLASS_DESTINATION));
+        }
     }
 
     /// Adds a list's classes, and its rules if there is room: first index and number.
@@ -81,8 +93,6 @@ impl KernelPolicy {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use sa_table::PolicyId;
     use sa_table::policy::Prefix;
     use sa_table::record::PortRange;
@@ -144,6 +154,13 @@ mod tests {
         assert_eq!(policy.ports[&11].flags, PORT_CRYPTO_MAP | PORT_COARSE);
         assert!(policy.protected_destinations().count() > 0);
         assert_eq!(policy.ports[&11].xsk_count, 0);
+    }
+
+    #[test]
+    fn a_crypto_map_without_its_rules_protects_everything() {
+        let policy = KernelPolicy::compile(&[port(1, Some(3))], &[], |_| None);
+        assert_eq!(policy.ports[&11].flags, PORT_CRYPTO_MAP | PORT_COARSE);
+        assert_eq!(policy.protected_destinations().count(), 2);
     }
 
     #[test]

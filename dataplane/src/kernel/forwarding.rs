@@ -1,0 +1,112 @@
+//! The kernel's forwarding switches. A port forwards only while both programs guard it; a device that appears later does
+//! not forward until then.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::netlink::NetlinkError;
+
+/// Switches forwarding of ports; remembers in the run directory what stood there before.
+pub struct Forwarding {
+    saved: PathBuf,
+}
+
+impl Forwarding {
+    /// Uses `run_dir` for what has to be restored.
+    #[must_use]
+    pub fn new(run_dir: &Path) -> Self {
+        Self { saved: run_dir.join("forwarding") }
+    }
+
+    /// Devices that appear from now on do not forward until [`Forwarding::allow`].
+    ///
+    /// # Errors
+    /// The switch cannot be written.
+    pub fn close_new_devices(&self) -> Result<(), NetlinkError> {
+        self.set("default", false)
+    }
+
+    /// Closes a port whose programs are not attached yet.
+    ///
+    /// # Errors
+    /// The switch cannot be written.
+    pub fn hold(&self, device: &str) -> Result<(), NetlinkError> {
+        self.set(device, false)
+    }
+
+    /// Opens a port whose programs are attached.
+    ///
+    /// # Errors
+    /// The switch cannot be written.
+    pub fn allow(&self, device: &str) -> Result<(), NetlinkError> {
+        self.set(device, true)
+    }
+
+    /// Writes back what stood there before the first change, where the device still exists.
+    ///
+    /// # Errors
+    /// The file in the run directory cannot be read or removed.
+    pub fn restore(&self) -> Result<(), NetlinkError> {
+        for (path, value) in self.load()? {
+            // A device that is gone took its switch along.
+            let _ = fs::write(&path, value);
+        }
+        match fs::remove_file(&self.saved) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.file_error("remove", error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn set(&self, device: &str, forward: bool) -> Result<(), NetlinkError> {
+        let wanted = if forward { "1" } else { "0" };
+        for family in ["ipv4", "ipv6"] {
+            let path = format!("/proc/sys/net/{family}/conf/{device}/forwarding");
+            let before = match fs::read_to_string(&path) {
+                Ok(text) => text.trim().to_owned(),
+                // A kernel without IPv6, or with IPv6 off on the device.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && family == "ipv6" => continue,
+                Err(source) => return Err(NetlinkError::Sysctl { operation: "read", path, source }),
+            };
+            if before == wanted {
+                continue;
+            }
+            self.save(&path, &before)?;
+            fs::write(&path, wanted)
+                .map_err(|source| NetlinkError::Sysctl { operation: "write", path: path.clone(), source })?;
+        }
+        Ok(())
+    }
+
+    /// The first value counts: the later ones are our own.
+    fn save(&self, path: &str, value: &str) -> Result<(), NetlinkError> {
+        if self.load()?.contains_key(path) {
+            return Ok(());
+        }
+        fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.saved)
+            .and_then(|mut file| writeln!(file, "{path} {value}"))
+            .map_err(|error| self.file_error("write", error))
+    }
+
+    fn load(&self) -> Result<BTreeMap<String, String>, NetlinkError> {
+        let text = match fs::read_to_string(&self.saved) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            result => result.map_err(|error| self.file_error("read", error))?,
+        };
+        let known = |path: &str| path.starts_with("/proc/sys/net/") && !path.contains("..");
+        Ok(text
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(path, _)| known(path))
+            .map(|(path, value)| (path.to_owned(), value.to_owned()))
+            .collect())
+    }
+
+    fn file_error(&self, operation: &'static str, source: io::Error) -> NetlinkError {
+        NetlinkError::Sysctl { operation, path: self.saved.display().to_string(), source }
+    }
+}

@@ -1,0 +1,189 @@
+//! One-off netlink requests of the main thread, made synchronous by a small runtime of their own.
+
+use std::io;
+
+use futures::TryStreamExt;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
+use rtnetlink::Handle;
+use thiserror::Error;
+use tokio::runtime::Runtime;
+
+use crate::xdp::{AttachedMode, DeviceQuery, DeviceState};
+
+/// A netlink request failed.
+#[derive(Debug, Error)]
+pub enum NetlinkError {
+    /// No socket, or no runtime.
+    #[error("open a netlink socket: {0}")]
+    Open(io::Error),
+    /// The kernel refused.
+    #[error("{operation}: {source}")]
+    Request {
+        /// What was asked.
+        operation: String,
+        /// The kernel's answer.
+        source: rtnetlink::Error,
+    },
+    /// A sysctl that cannot be read or written.
+    #[error("{operation} {path}: {source}")]
+    Sysctl {
+        /// Read or write.
+        operation: &'static str,
+        /// File below `/proc/sys`.
+        path: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl NetlinkError {
+    pub(super) fn request(operation: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Self {
+        let operation = operation.into();
+        move |source| Self::Request { operation, source }
+    }
+
+    /// The kernel's error number, if it gave one.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Open(error) | Self::Sysctl { source: error, .. } => error.raw_os_error(),
+            Self::Request { source, .. } => netlink_errno(source),
+        }
+    }
+}
+
+pub(super) fn netlink_errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io().raw_os_error(),
+        _ => None,
+    }
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Interface index.
+    pub ifindex: u32,
+    /// Name.
+    pub name: String,
+    /// Hardware address; zero for devices without one.
+    pub mac: [u8; 6],
+    /// Largest layer-3 packet, in bytes.
+    pub mtu: u32,
+    /// Administratively up, with carrier.
+    pub up: bool,
+    /// The XDP program that runs on it.
+    pub xdp: Option<DeviceState>,
+    /// What made the device, such as `veth` or `vlan`.
+    pub kind: Option<String>,
+}
+
+/// Netlink for callers that are not asynchronous.
+pub struct Netlink {
+    runtime: Runtime,
+    handle: Handle,
+}
+
+impl Netlink {
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// No socket, or no descriptors left.
+    pub fn open() -> Result<Self, NetlinkError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetlinkError::Open)?;
+        let (connection, handle, _) = {
+            let _guard = runtime.enter();
+            rtnetlink::new_connection().map_err(NetlinkError::Open)?
+        };
+        runtime.spawn(connection);
+        Ok(Self { runtime, handle })
+    }
+
+    /// All devices of the namespace.
+    ///
+    /// # Errors
+    /// Netlink failed.
+    pub fn devices(&self) -> Result<Vec<Device>, NetlinkError> {
+        self.run(devices(&self.handle))
+    }
+
+    /// The device of that name.
+    ///
+    /// # Errors
+    /// Netlink failed. A device that does not exist is `None`.
+    pub fn device(&self, name: &str) -> Result<Option<Device>, NetlinkError> {
+        Ok(self.devices()?.into_iter().find(|device| device.name == name))
+    }
+
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    pub(super) fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+}
+
+impl DeviceQuery for Netlink {
+    fn xdp_program(&self, ifindex: u32) -> io::Result<Option<DeviceState>> {
+        let devices = self.devices().map_err(io::Error::other)?;
+        match devices.into_iter().find(|device| device.ifindex == ifindex) {
+            Some(device) => Ok(device.xdp),
+            None => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        }
+    }
+}
+
+/// Dumps all links.
+pub(super) async fn devices(handle: &Handle) -> Result<Vec<Device>, NetlinkError> {
+    let links: Vec<LinkMessage> =
+        handle.link().get().execute().try_collect().await.map_err(NetlinkError::request("list devices"))?;
+    Ok(links.iter().map(device).collect())
+}
+
+fn device(link: &LinkMessage) -> Device {
+    let mut device = Device {
+        ifindex: link.header.index,
+        name: String::new(),
+        mac: [0; 6],
+        mtu: 0,
+        up: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+        xdp: None,
+        kind: None,
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => device.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
+            LinkAttribute::Address(octets) => {
+                if let Ok(mac) = octets.as_slice().try_into() {
+                    device.mac = mac;
+                }
+            }
+            LinkAttribute::Xdp(attributes) => device.xdp = xdp_state(attributes),
+            LinkAttribute::LinkInfo(infos) => {
+                device.kind = infos.iter().find_map(|info| match info {
+                    LinkInfo::Kind(kind) => Some(kind.to_string()),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    device
+}
+
+fn xdp_state(attributes: &[LinkXdp]) -> Option<DeviceState> {
+    let mut mode = None;
+    let mut program = None;
+    for attribute in attributes {
+        match attribute {
+            LinkXdp::Attached(XdpAttached::Driver) => mode = Some(AttachedMode::Native),
+            LinkXdp::Attached(XdpAttached::SocketBuffer) => mode = Some(AttachedMode::Skb),
+            LinkXdp::ProgId(id) => program = Some(*id),
+            _ => {}
+        }
+    }
+    Some(DeviceState { mode: mode?, program: program? })
+}
