@@ -5,6 +5,15 @@
 //! around it owns the sockets. `docs/controlplane.md` is the map of this crate.
 #![forbid(unsafe_code)]
 
+pub mod brain;
+pub mod clock;
+pub mod compile;
 pub mod idle;
+pub mod install;
+pub mod interfaces;
 pub mod liveness;
+pub mod log;
+pub mod responder;
+pub mod routes;
 pub mod select;
+pub mod session;

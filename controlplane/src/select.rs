@@ -74,6 +74,8 @@ pub enum Next<P> {
     Exhausted(Duration),
     /// The last cycle failed too recently: keep holding, ask again at this time.
     HoldUntil(Duration),
+    /// The flow whose packet was heard is from now on sent to the peer that was heard.
+    Follow,
     /// The entry has no peer.
     NoPeer,
     /// Nothing.
@@ -242,19 +244,20 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Rest }
     }
 
-    /// An authenticated packet of a flow that has SAs with several peers arrived from `peer`.
-    /// A change means: this flow's outbound SA becomes that of `peer`.
+    /// An authenticated packet of a flow that has SAs with several peers arrived from `peer`, while the flow is
+    /// sent to another one. [`Next::Follow`]: this flow's outbound SA becomes that of `peer`.
     pub fn heard(&mut self, now: Duration, peer: &P, standing: Standing) -> Step<P> {
-        let Some(index) = self.index_of(peer).filter(|index| *index != self.current) else {
+        let too_soon = self.moved_by_hearing.is_some_and(|moved| now < moved + HEARD_INTERVAL);
+        let Some(index) = self.index_of(peer) else {
             return self.rest();
         };
-        let too_soon = self.moved_by_hearing.is_some_and(|moved| now < moved + HEARD_INTERVAL);
-        if standing != Standing::Active || too_soon || self.attempt.is_some() {
+        if standing != Standing::Active || too_soon {
             return self.rest();
         }
         self.moved_by_hearing = Some(now);
-        let change = self.move_to(index, Reason::PeerHeard);
-        Step { change, next: Next::Rest }
+        // The cursor of a pass through the list belongs to that pass; the flow may follow all the same.
+        let change = if self.attempt.is_some() { None } else { self.move_to(index, Reason::PeerHeard) };
+        Step { change, next: Next::Follow }
     }
 
     /// Dead peer detection gave `peer` up, or a rekey with it stayed unanswered (RFC 7296 §2.1 makes the same

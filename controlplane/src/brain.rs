@@ -1,0 +1,290 @@
+//! The brain: sessions, IKE, detection and the table, joined without a socket and without a clock.
+//!
+//! Inputs are datagrams, what the data plane saw, the timer, configuration and commands, each with the time. After each
+//! input the caller drains [`Brain::poll_output`] and sets its timer to [`Brain::deadline`]. The shared segments are
+//! written directly, through [`Installer`]: they are memory, in a simulation as in service.
+//!
+//! Inside, one thing leads to the next until nothing is left to do: actions of the IKE endpoint become events of
+//! sessions, whose intents become commands to the endpoint and words in the table.
+
+mod actions;
+mod configure;
+mod events;
+mod intents;
+mod operator;
+mod views;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use config::Configuration;
+use ike::{ChildId, ConnectionId, Endpoint, IkeId};
+use sa_table::PolicyId;
+
+use crate::clock::{Scale, ike_time};
+use crate::compile::{Devices, EntryKey, Plan};
+use crate::install::Installer;
+use crate::liveness::{Liveness, Verdict};
+use crate::log::{History, Message, RateLimit};
+use crate::responder::{ConnectionKey, Relation};
+use crate::routes::{ReverseRoute, RouteChange, RouteTable};
+use crate::session::{Peer, Session};
+
+/// How often the data plane's times and level states are read.
+pub const SCAN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Something for the shell to carry out.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this datagram.
+    Transmit(ike::Transmit),
+    /// Add or remove a kernel route.
+    Route(RouteChange),
+    /// Resolve this name and answer with [`Brain::resolved`].
+    Resolve(String),
+    /// Write this to the log.
+    Log(Message),
+    /// Write this debug text of the IKE endpoint to the log.
+    IkeLog(ike::LogRecord),
+}
+
+/// What the brain keeps of an IKE SA.
+#[derive(Debug)]
+struct IkeSa {
+    connection: ConnectionId,
+    remote: SocketAddr,
+    identity: Option<String>,
+    established: bool,
+    liveness: Option<Liveness>,
+    /// A probe is on its way; the endpoint repeats it by itself.
+    probing: bool,
+    /// Detection gave the peer up and the order to forget the IKE SA is given.
+    declared_dead: bool,
+}
+
+/// What the brain keeps of an SA pair.
+#[derive(Debug)]
+struct PairRecord {
+    ike: IkeId,
+    entry: EntryKey,
+    policy: PolicyId,
+    facts: PairFacts,
+    /// Routes that exist as long as the pair does.
+    routes: Vec<ReverseRoute>,
+    /// The soft limit has passed without traffic: rekey as soon as there is some.
+    soft_passed: bool,
+    rekeying: bool,
+}
+
+/// What `show` prints of an SA pair; no keys.
+#[derive(Clone, Debug)]
+struct PairFacts {
+    inbound_spi: u32,
+    outbound_spi: u32,
+    suite: ike::EspSuite,
+    mode: ike::Mode,
+    local_selectors: Vec<ike::TrafficSelector>,
+    remote_selectors: Vec<ike::TrafficSelector>,
+    local: IpAddr,
+    remote: IpAddr,
+    udp: Option<(u16, u16)>,
+    installed: Duration,
+    hard_limit: Option<Duration>,
+}
+
+/// An initiation of ours that has no result yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Attempt {
+    entry: EntryKey,
+    peer: Peer,
+    policy: PolicyId,
+    ike: IkeId,
+}
+
+/// See the module's description.
+pub struct Brain {
+    endpoint: Endpoint,
+    table: Installer,
+    scale: Scale,
+    configuration: Configuration,
+    devices: Devices,
+    plan: Plan,
+    relations: BTreeMap<ConnectionId, Relation>,
+    connection_ids: BTreeMap<ConnectionKey, ConnectionId>,
+    sessions: BTreeMap<EntryKey, Session>,
+    changes: BTreeMap<EntryKey, (u64, crate::select::Reason)>,
+    ike_sas: BTreeMap<IkeId, IkeSa>,
+    pairs: BTreeMap<ChildId, PairRecord>,
+    attempts: Vec<Attempt>,
+    /// Children that went down with their IKE SA, until the reason is known.
+    orphans: BTreeMap<IkeId, Vec<ChildId>>,
+    /// Initiations that failed before they began; they are told to their session by the settling loop.
+    failed: VecDeque<(EntryKey, Peer)>,
+    /// Addresses of peers that are configured by name.
+    names: BTreeMap<String, IpAddr>,
+    /// Flows that wait for the address of their peer.
+    resolving: Vec<(EntryKey, Peer, PolicyId)>,
+    routes: RouteTable,
+    history: History,
+    invalid_spi: RateLimit,
+    aborts: RateLimit,
+    next_scan: Duration,
+    outputs: VecDeque<Output>,
+}
+
+impl Brain {
+    /// A brain without configuration. `endpoint` brings the randomness, `table` the segments.
+    pub fn new(endpoint: Endpoint, table: Installer, scale: Scale) -> Self {
+        Brain {
+            endpoint,
+            table,
+            scale,
+            configuration: Configuration::default(),
+            devices: Devices::new(),
+            plan: Plan::default(),
+            relations: BTreeMap::new(),
+            connection_ids: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            ike_sas: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            attempts: Vec::new(),
+            orphans: BTreeMap::new(),
+            failed: VecDeque::new(),
+            names: BTreeMap::new(),
+            resolving: Vec::new(),
+            routes: RouteTable::default(),
+            history: History::default(),
+            invalid_spi: RateLimit::new(5),
+            aborts: RateLimit::new(20),
+            next_scan: Duration::ZERO,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in a datagram from one of the IKE ports; `to` is our address and port.
+    pub fn handle_datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.endpoint.handle_datagram(ike_time(now), from, to, bytes);
+        self.settle(now);
+    }
+
+    /// Does what is due. To be called at [`Brain::deadline`]; earlier does no harm.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        // The data plane's times come first: whoever was heard in the last moment is not declared dead.
+        self.scan(now);
+        self.endpoint.handle_timeout(ike_time(now));
+        self.settle(now);
+        self.detect(now);
+        let keys: Vec<EntryKey> = self.sessions.keys().cloned().collect();
+        for key in keys {
+            self.with_session(now, &key, |session, intents| session.handle_timeout(now, intents));
+        }
+        self.table.tick(self.scale.stamp(now));
+        self.settle(now);
+    }
+
+    /// When [`Brain::handle_timeout`] wants to be called next.
+    pub fn deadline(&self) -> Duration {
+        let endpoint = self.endpoint.poll_timeout().map(crate::clock::from_ike_time);
+        let detection = self.ike_sas.values().filter_map(|sa| sa.liveness.as_ref()?.deadline());
+        let sessions = self.sessions.values().filter_map(Session::deadline);
+        detection.chain(sessions).chain(endpoint).fold(self.next_scan, Duration::min)
+    }
+
+    /// The next thing to carry out, oldest first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The running configuration.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+
+    /// The transitions so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Writes a message to the log, and to the history if it is about a session.
+    pub fn say(&mut self, message: Message) {
+        self.outputs.push_back(Output::Log(message));
+    }
+
+    /// Asks the detection of every IKE SA what to do.
+    fn detect(&mut self, now: Duration) {
+        let mut verdicts = Vec::new();
+        for (ike, sa) in &mut self.ike_sas {
+            let Some(liveness) = sa.liveness.as_mut() else { continue };
+            match liveness.poll(now) {
+                Verdict::Quiet => {}
+                // The endpoint repeats its probe by itself in the same rhythm.
+                Verdict::Probe(0) => verdicts.push((*ike, Some(liveness.timing()))),
+                Verdict::Probe(_) => {}
+                Verdict::Dead => verdicts.push((*ike, None)),
+            }
+        }
+        for (ike, timing) in verdicts {
+            let Some(sa) = self.ike_sas.get_mut(&ike) else { continue };
+            let command = match timing {
+                Some(timing) => {
+                    sa.probing = true;
+                    let retries = timing.probes.saturating_sub(1);
+                    ike::Command::Liveness { ike, interval: timing.retry, retries }
+                }
+                None => {
+                    sa.declared_dead = true;
+                    ike::Command::DeleteIke { ike, notify_peer: false }
+                }
+            };
+            self.order(now, command);
+        }
+        self.settle(now);
+    }
+
+    /// Gives an order that cannot fail in a way that anybody waits for.
+    fn order(&mut self, now: Duration, command: ike::Command) {
+        if let Err(error) = self.endpoint.command(ike_time(now), command) {
+            self.say(Message::Trouble(error.to_string()));
+        }
+    }
+
+    /// Lets one thing lead to the next until nothing is left, then collects what is to be sent.
+    fn settle(&mut self, now: Duration) {
+        loop {
+            if let Some(action) = self.endpoint.poll_action() {
+                self.handle_action(now, action);
+            } else if let Some((entry, peer)) = self.failed.pop_front() {
+                self.with_session(now, &entry, |session, intents| {
+                    session.initiation_failed(now, &peer, intents);
+                });
+            } else {
+                break;
+            }
+        }
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            self.outputs.push_back(Output::Transmit(transmit));
+        }
+    }
+
+    /// The address of a peer, as far as it is known without asking anybody.
+    fn address_of(&self, peer: &Peer) -> Option<IpAddr> {
+        match peer {
+            Peer::Address(address) => Some(*address),
+            Peer::Name(name) => self.host(name).or_else(|| self.names.get(name).copied()),
+        }
+    }
+
+    /// An `ip host` line, by the name as it is or with the domain appended.
+    fn host(&self, name: &str) -> Option<IpAddr> {
+        let system = &self.configuration.system;
+        let long =
+            system.domain_name.as_ref().map(|domain| format!("{name}.{}", domain.to_ascii_lowercase()));
+        let known = system.hosts.get(name).or_else(|| system.hosts.get(&long?));
+        known?.first().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Taking over a configuration: first what is new, then what is switched over, then what goes. SAs whose entry and
+//! permit stay are not touched.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use config::Configuration;
+use ike::{Command, ConnectionId, InstallChild};
+
+use super::{Brain, Output, PairRecord};
+use crate::clock::ike_time;
+use crate::compile::{Devices, EntryKey, compile};
+use crate::log::Message;
+use crate::responder::{Relation, relations};
+use crate::routes::{ReverseRoute, prefixes};
+use crate::session::Session;
+
+impl Brain {
+    /// Makes `configuration`, on these devices, the running one. Called at the start, after every accepted edit and
+    /// whenever a device or an address of it changes.
+    pub fn configure(&mut self, now: Duration, configuration: Configuration, devices: Devices) {
+        let had_maps = !self.plan.entries.is_empty();
+        let plan = compile(&configuration, &devices, &mut self.table);
+        for note in &plan.notes {
+            if !self.plan.notes.contains(note) {
+                self.outputs.push_back(Output::Log(Message::Note(note.clone())));
+            }
+        }
+        self.configuration = configuration;
+        self.devices = devices;
+        let before = std::mem::replace(&mut self.plan, plan);
+
+        for (key, entry) in &self.plan.entries {
+            self.sessions
+                .entry(key.clone())
+                .or_insert_with(|| Session::new(entry.peers.clone(), entry.default_first, entry.idle));
+        }
+        self.set_relations();
+        self.publish();
+        self.configure_sessions(now);
+
+        let gone: Vec<EntryKey> =
+            before.entries.keys().filter(|key| !self.plan.entries.contains_key(*key)).cloned().collect();
+        for key in gone {
+            self.close_session(now, &key);
+        }
+        self.drop_relations(now);
+        self.table.forget_policies(|id| self.plan.policies.contains_key(&id));
+        self.refresh_detection();
+        let has_maps = !self.plan.entries.is_empty();
+        if has_maps != had_maps {
+            self.say(Message::IsakmpOnOff(has_maps));
+        }
+        self.settle(now);
+    }
+
+    /// The devices that the running configuration was compiled with.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// Publishes ports and rules; while the last publication is still being taken over, the next tick does it.
+    pub(super) fn publish(&mut self) {
+        if let Err(error) = self.table.publish(&self.plan.ports, &self.plan.rules) {
+            self.say(Message::Trouble(error.to_string()));
+        }
+    }
+
+    /// A peer's name got another address: only the connections change.
+    pub(super) fn refresh_relations(&mut self, now: Duration) {
+        self.set_relations();
+        let in_use: Vec<ConnectionId> = self.ike_sas.values().map(|sa| sa.connection).collect();
+        for (id, relation) in &mut self.relations {
+            relation.stale &= !in_use.contains(id);
+        }
+        self.drop_relations(now);
+    }
+
+    fn configure_sessions(&mut self, now: Duration) {
+        for entry in self.plan.entries.values().cloned().collect::<Vec<_>>() {
+            let key = &entry.key;
+            self.with_session(now, key, |session, intents| {
+                session.configure(now, entry.peers.clone(), entry.default_first, entry.idle, intents);
+            });
+            let orphans = self.with_session(now, key, |session, intents| {
+                session.retain_policies(|policy| entry.policies.contains(&policy), intents)
+            });
+            for pair in orphans {
+                self.order(now, Command::DeleteChild { child: pair });
+            }
+        }
+    }
+
+    /// The entry is gone, or its map was taken off the interface: its SAs are deleted, the peers told.
+    fn close_session(&mut self, now: Duration, key: &EntryKey) {
+        self.attempts.retain(|attempt| attempt.entry != *key);
+        self.resolving.retain(|(entry, ..)| entry != key);
+        let pairs =
+            self.with_session(now, key, |session, intents| session.retain_policies(|_| false, intents));
+        for pair in pairs {
+            self.order(now, Command::DeleteChild { child: pair });
+        }
+        self.sessions.remove(key);
+        self.changes.remove(key);
+    }
+
+    /// Hands new and changed connections to the endpoint.
+    fn set_relations(&mut self) {
+        let mut ids = std::mem::take(&mut self.connection_ids);
+        let mut next = ids.values().map(|id| id.0).max().unwrap_or(0);
+        let (built, refused) = relations(
+            &self.plan,
+            &self.configuration.system.hostname,
+            |peer| self.address_of(peer),
+            |key| {
+                *ids.entry(key.clone()).or_insert_with(|| {
+                    next += 1;
+                    ConnectionId(next)
+                })
+            },
+        );
+        self.connection_ids = ids;
+        for reason in refused {
+            self.say(Message::Note(reason.to_string()));
+        }
+        for (id, relation) in &built {
+            self.endpoint.set_connection(relation.connection.clone());
+            debug_assert_eq!(*id, relation.connection.id);
+        }
+        let gone: BTreeMap<ConnectionId, Relation> = std::mem::replace(&mut self.relations, built);
+        // Kept until the sessions have been configured: their Deletes need the connection.
+        for (id, relation) in gone {
+            self.relations.entry(id).or_insert_with(|| Relation { stale: true, ..relation });
+        }
+    }
+
+    /// Removes connections that nothing names any more, with their IKE SAs.
+    fn drop_relations(&mut self, now: Duration) {
+        let stale: Vec<ConnectionId> =
+            self.relations.iter().filter(|(_, relation)| relation.stale).map(|(id, _)| *id).collect();
+        for id in stale {
+            self.relations.remove(&id);
+            self.endpoint.remove_connection(ike_time(now), id);
+        }
+    }
+
+    /// Keepalive lines take effect on IKE SAs that exist.
+    fn refresh_detection(&mut self) {
+        let ids: Vec<_> = self.ike_sas.iter().map(|(ike, sa)| (*ike, sa.connection)).collect();
+        for (ike, connection) in ids {
+            let timing = self.timing(connection);
+            let Some(sa) = self.ike_sas.get_mut(&ike).filter(|sa| sa.established) else { continue };
+            match (timing, &mut sa.liveness) {
+                (Some(timing), Some(liveness)) => liveness.set_timing(timing),
+                (Some(timing), empty) => {
+                    *empty = Some(crate::liveness::Liveness::new(timing, Duration::ZERO))
+                }
+                (None, liveness) => *liveness = None,
+            }
+        }
+    }
+
+    /// `reverse-route`: routes to what the peer protects, while a pair does.
+    pub(super) fn routes_up(&mut self, key: &EntryKey, child: &InstallChild) -> Vec<ReverseRoute> {
+        let routes = self.reverse_routes(key, &child.remote_selectors, child.remote);
+        for route in &routes {
+            if let Some(change) = self.routes.add(route.clone()) {
+                self.outputs.push_back(Output::Route(change));
+            }
+        }
+        routes
+    }
+
+    pub(super) fn routes_down(&mut self, record: &PairRecord) {
+        for route in &record.routes {
+            if let Some(change) = self.routes.remove(route) {
+                self.outputs.push_back(Output::Route(change));
+            }
+        }
+    }
+
+    /// The routes that should be in the kernel now, for the start of a shell and after a device came back.
+    pub fn reverse_routes_in_use(&self) -> impl Iterator<Item = &ReverseRoute> {
+        self.routes.iter()
+    }
+
+    fn reverse_routes(
+        &self,
+        key: &EntryKey,
+        remote_selectors: &[ike::TrafficSelector],
+        peer: std::net::IpAddr,
+    ) -> Vec<ReverseRoute> {
+        let Some(entry) = self.plan.entries.get(key) else { return Vec::new() };
+        let Some(wanted) = &entry.reverse_route else { return Vec::new() };
+        let mut routes: Vec<ReverseRoute> = remote_selectors
+            .iter()
+            .flat_map(|selector| prefixes(selector.start, selector.end))
+            // A route to everything would carry the tunnel itself into the tunnel.
+            .filter(|prefix| prefix.length > 0 && !prefix.contains(peer))
+            .map(|prefix| ReverseRoute {
+                prefix,
+                peer: wanted.remote_peer.unwrap_or(peer),
+                gateway: wanted.gateway,
+                device: entry.device.clone(),
+                metric: wanted.distance.map_or(1, u32::from),
+            })
+            .collect();
+        routes.sort();
+        routes.dedup();
+        routes
+    }
+}

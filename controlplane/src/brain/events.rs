@@ -1,0 +1,116 @@
+//! What the data plane reports: events as they come, and the same facts as level states, read once a second.
+//!
+//! An event is a hint that may be lost; the level state is the truth. Handling one twice does no harm.
+
+use std::time::Duration;
+
+use ike::{ChildId, Command};
+use sa_table::{Direction, Event, PolicyId};
+
+use super::{Brain, SCAN_INTERVAL};
+use crate::log::Message;
+
+impl Brain {
+    /// One entry of an event ring.
+    pub fn handle_event(&mut self, now: Duration, event: &Event) {
+        match event {
+            Event::Acquire { policy, .. } => self.acquire(now, *policy),
+            Event::SoftLimit { direction, slot } => {
+                if let Some(child) = self.table.pair_of(*slot, *direction == Direction::Inbound) {
+                    self.volume_limit(now, child);
+                }
+            }
+            Event::HardLimit { direction, slot } => {
+                if let Some(child) = self.table.pair_of(*slot, *direction == Direction::Inbound) {
+                    self.order(now, Command::DeleteChild { child });
+                }
+            }
+            Event::UnknownSpi { spi, source, destination } => {
+                if self.invalid_spi.pass(now) {
+                    let message =
+                        Message::InvalidSpi { spi: *spi, source: *source, destination: *destination };
+                    self.say(message);
+                }
+            }
+            Event::PeerEndpoint { slot } => {
+                if let Some(child) = self.table.pair_of(*slot, true) {
+                    self.new_endpoint(now, child);
+                }
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Reads every level state that is due.
+    pub(super) fn scan(&mut self, now: Duration) {
+        if now >= self.next_scan {
+            self.next_scan = now + SCAN_INTERVAL;
+            for policy in self.table.acquires() {
+                self.acquire(now, policy);
+            }
+        }
+        let children: Vec<ChildId> = self.pairs.keys().copied().collect();
+        for child in children {
+            self.scan_pair(now, child);
+        }
+        self.settle(now);
+    }
+
+    fn acquire(&mut self, now: Duration, policy: PolicyId) {
+        let Some(key) = self.plan.policies.get(&policy).map(|key| key.entry.clone()) else { return };
+        self.with_session(now, &key, |session, intents| session.acquire(now, policy, intents));
+    }
+
+    fn scan_pair(&mut self, now: Duration, child: ChildId) {
+        let Some(activity) = self.table.activity(child) else { return };
+        let Some(record) = self.pairs.get_mut(&child) else { return };
+        let (key, ike) = (record.entry.clone(), record.ike);
+        let late_rekey = record.soft_passed && !record.rekeying && activity.packets() > 0;
+        record.rekeying |= late_rekey;
+        let heard = self.scale.from_stamp(activity.last_heard_ms).map(|at| at.min(now));
+        let sent = self.scale.from_stamp(activity.last_sent_ms).map(|at| at.min(now));
+        let mut alive = false;
+        if let Some(sa) = self.ike_sas.get_mut(&ike)
+            && let Some(liveness) = &mut sa.liveness
+        {
+            heard.into_iter().for_each(|at| liveness.heard(at));
+            sent.into_iter().for_each(|at| liveness.sent(at));
+            // The peer was heard while a probe was out: the endpoint begins its count anew with our ladder.
+            alive = sa.probing && liveness.unanswered() == 0;
+        }
+        if alive {
+            self.order(now, Command::PeerAlive { ike });
+        }
+        if late_rekey {
+            self.order(now, Command::RekeyChild { child });
+        }
+        if activity.soft_limit {
+            self.volume_limit(now, child);
+        }
+        if activity.hard_limit {
+            self.order(now, Command::DeleteChild { child });
+        }
+        if activity.new_endpoint {
+            self.new_endpoint(now, child);
+        }
+        self.with_session(now, &key, |session, intents| {
+            session.activity(now, child, heard, sent, intents);
+        });
+    }
+
+    /// Bytes, packets or sequence numbers are running out.
+    fn volume_limit(&mut self, now: Duration, child: ChildId) {
+        let Some(record) = self.pairs.get_mut(&child) else { return };
+        if !std::mem::replace(&mut record.rekeying, true) {
+            self.order(now, Command::RekeyChild { child });
+        }
+    }
+
+    /// Authenticated ESP-in-UDP came from elsewhere; the endpoint decides whether to follow (RFC 7296 §2.23).
+    fn new_endpoint(&mut self, now: Duration, child: ChildId) {
+        let Some(ike) = self.pairs.get(&child).map(|record| record.ike) else { return };
+        if let Some(remote) = self.table.reported_endpoint(child) {
+            self.order(now, Command::PeerEndpoint { ike, remote });
+        }
+    }
+}

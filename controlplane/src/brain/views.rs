@@ -1,0 +1,231 @@
+//! The brain's state as `show` wants it: plain structs of `config::render_show`, no keys.
+
+mod sas;
+mod text;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use config::command::{Filter, ShowCommand};
+use config::render_show::{
+    EntryPeersView, PeerStatusView, PeersView, SessionStatus, SessionView, crypto_map, crypto_session,
+    ikev2_sa, ipsec_sa, ipsec_sa_count, isakmp_sa, peers,
+};
+
+use super::Brain;
+use crate::compile::EntryKey;
+use crate::select::Standing;
+use crate::session::{Peer, Session};
+
+impl Brain {
+    /// The text of a show command about sessions and SAs; none for commands that are not about the brain's state.
+    pub fn show(&self, now: Duration, command: &ShowCommand) -> Option<String> {
+        Some(match command {
+            ShowCommand::CryptoMap(filter) => crypto_map(&self.configuration, filter, &self.current_peers()),
+            ShowCommand::CryptoSession { detail, brief, filter } => {
+                crypto_session(&self.session_views(now, filter), *detail, *brief)
+            }
+            ShowCommand::CryptoIpsecSa { detail, filter } => {
+                ipsec_sa(&self.ipsec_views(now, filter), *detail)
+            }
+            ShowCommand::CryptoIpsecSaCount => {
+                let rekeying = self.pairs.values().filter(|record| record.rekeying).count();
+                ipsec_sa_count(self.pairs.len() * 2, rekeying)
+            }
+            ShowCommand::CryptoIsakmpSa { detail } => isakmp_sa(&self.isakmp_views(now), *detail),
+            ShowCommand::CryptoIkev2Sa { detail, filter } => {
+                ikev2_sa(&self.ikev2_views(now, filter), *detail)
+            }
+            ShowCommand::TohubPeers => peers(&self.peers_view(now)),
+            _ => return None,
+        })
+    }
+
+    /// The JSON form, where a command has one.
+    pub fn show_json(&self, now: Duration, command: &ShowCommand) -> Option<serde_json::Value> {
+        match command {
+            ShowCommand::TohubPeers => serde_json::to_value(self.peers_view(now)).ok(),
+            _ => None,
+        }
+    }
+
+    /// `show tohub peers`.
+    pub fn peers_view(&self, now: Duration) -> PeersView {
+        let entries = self.configuration.crypto_maps.iter().flat_map(|(map, set)| {
+            set.entries.iter().flat_map(move |(seq, entry)| {
+                let keys: Vec<&EntryKey> =
+                    self.plan.entries.keys().filter(|key| key.map == *map && key.seq == *seq).collect();
+                if keys.is_empty() {
+                    return vec![self.unused_entry(map, *seq, entry)];
+                }
+                keys.into_iter().filter_map(|key| self.entry_peers(now, key)).collect()
+            })
+        });
+        PeersView { entries: entries.collect() }
+    }
+
+    fn unused_entry(&self, map: &str, seq: u16, entry: &config::model::CryptoMapEntry) -> EntryPeersView {
+        let prefix = format!("crypto map {map} {seq}:");
+        let quoted = format!("crypto map \"{map}\" {seq}:");
+        let refusal =
+            self.plan.notes.iter().find(|note| note.starts_with(&prefix) || note.starts_with(&quoted));
+        EntryPeersView {
+            map: map.to_owned(),
+            seq,
+            interface: None,
+            state: if refusal.is_some() { "refused" } else { "incomplete" }.to_owned(),
+            last_reason: None,
+            changes: 0,
+            refusal: refusal.cloned(),
+            idle_seconds: None,
+            idle_to_default: false,
+            idle_for_ms: None,
+            peers: entry
+                .body
+                .peers
+                .iter()
+                .map(|peer| PeerStatusView {
+                    name: peer.name.to_string(),
+                    address: None,
+                    default: peer.default,
+                    current: false,
+                    state: "idle".to_owned(),
+                    sas: 0,
+                    last_heard_ms: None,
+                })
+                .collect(),
+        }
+    }
+
+    fn entry_peers(&self, now: Duration, key: &EntryKey) -> Option<EntryPeersView> {
+        let session = self.sessions.get(key)?;
+        let selection = session.selection();
+        let changes = self.changes.get(key);
+        let idle = session.idle_rule();
+        let ms = |at: Duration| u64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(u64::MAX);
+        Some(EntryPeersView {
+            map: key.map.clone(),
+            seq: key.seq,
+            interface: Some(key.interface.to_string()),
+            state: text::state(session.state()).to_owned(),
+            last_reason: changes.map(|(_, reason)| reason.to_string()),
+            changes: changes.map_or(0, |(count, _)| *count),
+            refusal: None,
+            idle_seconds: idle.after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX)),
+            idle_to_default: idle.to_default,
+            idle_for_ms: selection.last_packet().map(ms),
+            peers: selection
+                .peers()
+                .iter()
+                .map(|peer| {
+                    let pairs = || session.pairs().filter(|(_, pair)| pair.peer == *peer);
+                    PeerStatusView {
+                        name: peer.to_string(),
+                        address: self.address_of(peer).map(|address| address.to_string()),
+                        default: selection.default_peer() == Some(peer),
+                        current: selection.displayed() == Some(peer),
+                        state: self.peer_state(session, key, peer).to_owned(),
+                        sas: u32::try_from(pairs().count()).unwrap_or(u32::MAX),
+                        last_heard_ms: self.last_heard(peer).map(ms),
+                    }
+                })
+                .collect(),
+        })
+    }
+
+    fn peer_state(&self, session: &Session, key: &EntryKey, peer: &Peer) -> &'static str {
+        if session.pairs().any(|(_, pair)| pair.peer == *peer && pair.standing == Standing::Active) {
+            let probing =
+                self.ike_of(peer).any(|sa| sa.liveness.as_ref().is_some_and(|l| l.unanswered() > 0));
+            return if probing { "probing" } else { "up" };
+        }
+        if self.resolving.iter().any(|(entry, other, _)| entry == key && other == peer) {
+            "resolving"
+        } else if self.attempts.iter().any(|attempt| attempt.entry == *key && attempt.peer == *peer) {
+            "negotiating"
+        } else {
+            "idle"
+        }
+    }
+
+    fn ike_of(&self, peer: &Peer) -> impl Iterator<Item = &super::IkeSa> {
+        let address = self.address_of(peer);
+        self.ike_sas.values().filter(move |sa| Some(sa.remote.ip()) == address)
+    }
+
+    fn last_heard(&self, peer: &Peer) -> Option<Duration> {
+        let address = self.address_of(peer)?;
+        let pairs = self
+            .pairs
+            .iter()
+            .filter(|(_, record)| record.facts.remote == address)
+            .filter_map(|(child, _)| self.scale.from_stamp(self.table.activity(*child)?.last_heard_ms));
+        self.ike_of(peer).filter_map(|sa| sa.liveness.as_ref().map(|l| l.last_heard())).chain(pairs).max()
+    }
+
+    fn current_peers(&self) -> BTreeMap<(String, u16), String> {
+        self.sessions
+            .iter()
+            .filter_map(|(key, session)| {
+                Some(((key.map.clone(), key.seq), session.selection().displayed()?.to_string()))
+            })
+            .collect()
+    }
+
+    fn session_views(&self, now: Duration, filter: &Filter) -> Vec<SessionView> {
+        let mut views = Vec::new();
+        for (key, session) in &self.sessions {
+            let Some(entry) = self.plan.entries.get(key) else { continue };
+            if filter.interface.as_ref().is_some_and(|interface| *interface != key.interface)
+                || filter.local.is_some_and(|local| local != entry.local)
+            {
+                continue;
+            }
+            let current = session.selection().displayed().or(session.selection().current());
+            for peer in session.selection().peers() {
+                let Some(address) = self.address_of(peer) else { continue };
+                let up = session.pairs().any(|(_, pair)| pair.peer == *peer);
+                let has_ike = self.ike_of(peer).next().is_some();
+                let shown = up || has_ike || current == Some(peer);
+                if shown && filter.remote.is_none_or(|remote| remote == address) {
+                    views.push(self.session_view(now, key, session, peer, address));
+                }
+            }
+        }
+        views
+    }
+
+    fn session_view(
+        &self,
+        now: Duration,
+        key: &EntryKey,
+        session: &Session,
+        peer: &Peer,
+        address: IpAddr,
+    ) -> SessionView {
+        let ike = self.newest_ike(address);
+        let up = session.pairs().any(|(_, pair)| pair.peer == *peer && pair.standing == Standing::Active);
+        let established = ike.as_ref().is_some_and(|info| info.established);
+        let status = match (up, established, ike.is_some()) {
+            (true, true, _) => SessionStatus::UpActive,
+            (true, false, _) => SessionStatus::UpNoIke,
+            (false, true, _) => SessionStatus::UpIdle,
+            (false, false, true) => SessionStatus::DownNegotiating,
+            (false, false, false) => SessionStatus::Down,
+        };
+        let since =
+            session.pairs().filter(|(_, pair)| pair.peer == *peer).map(|(_, pair)| pair.installed).min();
+        let entry = self.configuration.entry(&key.map, key.seq);
+        SessionView {
+            interface: key.interface.to_string(),
+            uptime: since.map(|since| now.saturating_sub(since).as_secs()),
+            status,
+            peer: (address, ike.as_ref().map_or(500, |info| info.remote.port())),
+            phase1_id: ike.as_ref().and_then(|info| info.remote_identity.as_ref()).map(ToString::to_string),
+            description: entry.and_then(|entry| entry.body.description.clone()),
+            ike: ike.as_ref().map(|info| self.ike_session_view(now, info)),
+            flows: self.session_flows(now, key, session, peer),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! From the configuration to what the two other sides need: ports and rules for the data plane, entries for the
+//! sessions and for IKE.
+//!
+//! Pure: device facts and the policy numbers come in by argument. A permit ACE becomes one policy; its number stays the
+//! same as long as interface, map, sequence number and selectors do, so that an edit elsewhere disturbs no SA.
+//!
+//! Fail closed: what an entry would protect but cannot (refused parameters, no local address, hand keys, a dynamic
+//! template) is dropped, never let through. Only an entry that is incomplete in the IOS sense is skipped.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use config::Configuration;
+use config::effective_ike::{IkeParameters, IpsecParameters, effective_ike, effective_ipsec};
+use config::model::{
+    AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, PeerName, ReverseRoute,
+};
+use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PolicyId, PortRange, PortRecord, Prefix, Rule};
+
+use crate::idle::IdleRule;
+use crate::session::Peer;
+
+/// What the kernel knows about the device behind an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Linux interface index; 0 while it does not exist.
+    pub ifindex: u32,
+    /// Largest IP packet.
+    pub mtu: u32,
+    /// Its addresses, the primary one first.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it carries packets.
+    pub up: bool,
+}
+
+/// The devices by configured interface.
+pub type Devices = BTreeMap<InterfaceName, Device>;
+
+/// One crypto-map entry on one interface: the name of a session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryKey {
+    /// Where the map is applied.
+    pub interface: InterfaceName,
+    /// The map set.
+    pub map: String,
+    /// The entry.
+    pub seq: u16,
+}
+
+impl std::fmt::Display for EntryKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "crypto map {} {}", self.map, self.seq)
+    }
+}
+
+/// What makes a policy the same across edits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyKey {
+    /// The entry it belongs to.
+    pub entry: EntryKey,
+    /// Our side of the permit.
+    pub local: Vec<ike::TrafficSelector>,
+    /// The peer's side of the permit.
+    pub remote: Vec<ike::TrafficSelector>,
+}
+
+/// A usable entry.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub key: EntryKey,
+    /// Its peers in order.
+    pub peers: Vec<Peer>,
+    /// Whether the first peer is the default.
+    pub default_first: bool,
+    /// The idle rule in force.
+    pub idle: IdleRule,
+    /// Our address toward its peers.
+    pub local: IpAddr,
+    /// IKE parameters.
+    pub ike: IkeParameters,
+    /// SA parameters.
+    pub ipsec: IpsecParameters,
+    /// Its permits in order.
+    pub policies: Vec<PolicyId>,
+    /// `reverse-route`.
+    pub reverse_route: Option<ReverseRoute>,
+    /// Linux device of the interface.
+    pub device: String,
+    /// Largest packet toward the peer, as far as the device says.
+    pub mtu: u32,
+}
+
+/// The compiled configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Data-plane interfaces.
+    pub ports: Vec<PortRecord>,
+    /// Rule lists; a port names its own by index.
+    pub rules: Vec<Vec<Rule>>,
+    /// Usable entries.
+    pub entries: BTreeMap<EntryKey, Entry>,
+    /// Every policy in use.
+    pub policies: BTreeMap<PolicyId, PolicyKey>,
+    /// Why entries are not usable, for the log and for `show`.
+    pub notes: Vec<String>,
+}
+
+/// Gives out policy numbers and remembers them by what they stand for.
+pub trait PolicyNumbers {
+    /// The number of `key`, a new one if it has none yet; `None` when the table has no room.
+    fn number(&mut self, key: &PolicyKey) -> Option<PolicyId>;
+}
+
+/// Compiles the whole configuration.
+pub fn compile(configuration: &Configuration, devices: &Devices, numbers: &mut impl PolicyNumbers) -> Plan {
+    let mut plan = Plan::default();
+    let absent = Device::default();
+    for (name, interface) in &configuration.interfaces {
+        if interface.shutdown || is_virtual(name) {
+            continue;
+        }
+        let device = devices.get(name).unwrap_or(&absent);
+        let set =
+            interface.crypto_map.as_ref().and_then(|map| Some((map, configuration.crypto_maps.get(map)?)));
+        let mut crypto_addresses = Vec::new();
+        let rule_list = set.map(|(map, set)| {
+            crypto_addresses.clone_from(&device.addresses);
+            crypto_addresses.extend(local_addresses(set, devices));
+            crypto_addresses.dedup();
+            crypto_addresses.truncate(MAX_CRYPTO_ADDRESSES);
+            let compiler = SetCompiler { configuration, devices, device, interface: name, map, set };
+            let rules = compiler.rules(&mut plan, numbers);
+            plan.rules.push(rules);
+            u32::try_from(plan.rules.len() - 1).unwrap_or(u32::MAX)
+        });
+        plan.ports.push(PortRecord {
+            id: u16::try_from(plan.ports.len()).unwrap_or(u16::MAX),
+            ifindex: device.ifindex,
+            device: interface.device_name(name).to_owned(),
+            ios_name: name.as_str().to_owned(),
+            mtu: interface.mtu.map_or(if device.mtu == 0 { 1500 } else { device.mtu }, u32::from),
+            has_crypto_map: rule_list.is_some(),
+            crypto_addresses,
+            rule_list,
+        });
+    }
+    plan
+}
+
+/// Interfaces that no packet enters from a wire.
+fn is_virtual(name: &InterfaceName) -> bool {
+    ["Loopback", "Tunnel", "Dialer"].iter().any(|kind| name.as_str().starts_with(kind))
+        || name.as_str() == "lo"
+}
+
+fn local_addresses(set: &CryptoMap, devices: &Devices) -> Vec<IpAddr> {
+    let named = set.local_address.as_ref().and_then(|name| devices.get(name));
+    named.map(|device| device.addresses.clone()).unwrap_or_default()
+}
+
+/// One crypto map set on one interface.
+struct SetCompiler<'a> {
+    configuration: &'a Configuration,
+    devices: &'a Devices,
+    device: &'a Device,
+    interface: &'a InterfaceName,
+    map: &'a str,
+    set: &'a CryptoMap,
+}
+
+/// Where a deny jumps to, until the end of its entry is known.
+const BEHIND_ENTRY: u32 = u32::MAX;
+
+impl SetCompiler<'_> {
+    fn rules(&self, plan: &mut Plan, numbers: &mut impl PolicyNumbers) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for (seq, entry) in &self.set.entries {
+            if !entry.is_complete() {
+                continue;
+            }
+            let start = rules.len();
+            match &entry.keying {
+                Keying::Isakmp => self.static_entry(*seq, entry, plan, numbers, &mut rules),
+                Keying::Manual => self.drop_all(&entry.body, &mut rules),
+                Keying::Dynamic { map, .. } => {
+                    let template = self.configuration.dynamic_maps.get(map);
+                    for body in template.into_iter().flat_map(|template| template.entries.values()) {
+                        let start = rules.len();
+                        self.drop_all(body, &mut rules);
+                        close(&mut rules, start);
+                    }
+                }
+            }
+            close(&mut rules, start);
+        }
+        rules
+    }
+
+    fn static_entry(
+        &self,
+        seq: u16,
+        entry: &CryptoMapEntry,
+        plan: &mut Plan,
+        numbers: &mut impl PolicyNumbers,
+        rules: &mut Vec<Rule>,
+    ) {
+        let key = EntryKey { interface: self.interface.clone(), map: self.map.to_owned(), seq };
+        let usable = self.usable(&key, entry);
+        let mut usable = match usable {
+            Ok(usable) => usable,
+            Err(note) => {
+                plan.notes.push(note);
+                self.drop_all(&entry.body, rules);
+                return;
+            }
+        };
+        for (rule, shape) in self.shapes(&entry.body) {
+            if rule.action == AclAction::Deny {
+                shape.push(Action::Jump(BEHIND_ENTRY), rules);
+                continue;
+            }
+            let (local, remote) = shape.selectors();
+            if local.is_empty() || remote.is_empty() {
+                continue;
+            }
+            let policy_key = PolicyKey { entry: key.clone(), local, remote };
+            match numbers.number(&policy_key) {
+                Some(id) => {
+                    shape.push(Action::Protect(id), rules);
+                    if plan.policies.insert(id, policy_key).is_none() {
+                        usable.policies.push(id);
+                    }
+                }
+                None => {
+                    plan.notes
+                        .push(format!("{key}: the table has no room for another policy; remove permits"));
+                    shape.push(Action::Drop, rules);
+                }
+            }
+        }
+        plan.entries.insert(key, usable);
+    }
+
+    fn usable(&self, key: &EntryKey, entry: &CryptoMapEntry) -> Result<Entry, String> {
+        let ike = effective_ike(self.configuration, &key.map, key.seq, entry).map_err(|e| e.to_string())?;
+        let ipsec =
+            effective_ipsec(self.configuration, &key.map, key.seq, entry).map_err(|e| e.to_string())?;
+        let body = &entry.body;
+        let peers: Vec<Peer> = body
+            .peers
+            .iter()
+            .map(|peer| match &peer.name {
+                PeerName::Address(address) => Peer::Address(*address),
+                PeerName::Host { name, .. } => Peer::Name(name.to_ascii_lowercase()),
+            })
+            .collect();
+        let wants_v6 = matches!(peers.first(), Some(Peer::Address(IpAddr::V6(_))));
+        let candidates = match &self.set.local_address {
+            Some(_) => local_addresses(self.set, self.devices),
+            None => self.device.addresses.clone(),
+        };
+        let local =
+            candidates.into_iter().find(|address| address.is_ipv6() == wants_v6).ok_or_else(|| {
+                format!(
+                    "{key}: interface {} has no address for it; type \"ip address\" there",
+                    self.interface
+                )
+            })?;
+        let idle = IdleRule::resolve(
+            body.idle.map(|timer| (timer.seconds.into(), timer.to_default)),
+            self.configuration.ipsec.idle_seconds.map(u64::from),
+        );
+        let interface = self.configuration.interfaces.get(self.interface);
+        let device = interface.map_or(self.interface.as_str(), |i| i.device_name(self.interface)).to_owned();
+        Ok(Entry {
+            key: key.clone(),
+            peers,
+            default_first: body.default_peer().is_some(),
+            idle,
+            local,
+            ike,
+            ipsec,
+            policies: Vec::new(),
+            reverse_route: body.reverse_route.clone(),
+            device,
+            mtu: if self.device.mtu == 0 { 1500 } else { self.device.mtu },
+        })
+    }
+
+    /// Everything that the access list permits is dropped.
+    fn drop_all(&self, body: &EntryBody, rules: &mut Vec<Rule>) {
+        for (rule, shape) in self.shapes(body) {
+            let action = match rule.action {
+                AclAction::Permit => Action::Drop,
+                AclAction::Deny => Action::Jump(BEHIND_ENTRY),
+            };
+            shape.push(action, rules);
+        }
+    }
+
+    fn shapes<'s>(&'s self, body: &'s EntryBody) -> impl Iterator<Item = (&'s AclRule, Shape)> {
+        let list = body.match_address.as_ref().and_then(|name| self.configuration.access_lists.get(name));
+        list.into_iter().flat_map(|list| list.rules()).filter_map(|(_, rule)| Some((rule, Shape::of(rule)?)))
+    }
+}
+
+/// The end of an entry is known: its denies lead there.
+fn close(rules: &mut [Rule], start: usize) {
+    let end = u32::try_from(rules.len()).unwrap_or(BEHIND_ENTRY);
+    for rule in rules.iter_mut().skip(start) {
+        if rule.action == Action::Jump(BEHIND_ENTRY) {
+            rule.action = Action::Jump(end);
+        }
+    }
+}
+
+/// What an ACE matches, in prefixes and ranges.
+struct Shape {
+    source: Prefix,
+    destination: Prefix,
+    protocol: Option<u8>,
+    source_ports: Vec<(u16, u16)>,
+    destination_ports: Vec<(u16, u16)>,
+}
+
+const ANY_PORT: (u16, u16) = (0, u16::MAX);
+
+impl Shape {
+    /// `None` for a non-contiguous wildcard, which the configuration refuses before it comes here.
+    fn of(rule: &AclRule) -> Option<Shape> {
+        let prefix = |address: config::model::AclAddress| {
+            address.prefix().map(|p| Prefix { address: p.address, length: p.length })
+        };
+        // ICMP type and code stand where ports do (RFC 4301 §4.4.1.1), type in the high octet.
+        let icmp = rule.icmp.map(|icmp| {
+            let kind = u16::from(icmp.kind) << 8;
+            icmp.code.map_or((kind, kind | 0xff), |code| (kind | u16::from(code), kind | u16::from(code)))
+        });
+        Some(Shape {
+            source: prefix(rule.source)?,
+            destination: prefix(rule.destination)?,
+            protocol: rule.protocol,
+            source_ports: match icmp {
+                Some(range) => vec![range],
+                None => rule.source_port.map_or(vec![ANY_PORT], |ports| ports.ranges()),
+            },
+            destination_ports: rule.destination_port.map_or(vec![ANY_PORT], |ports| ports.ranges()),
+        })
+    }
+
+    fn push(&self, action: Action, rules: &mut Vec<Rule>) {
+        for source in &self.source_ports {
+            for destination in &self.destination_ports {
+                rules.push(Rule {
+                    source: self.source,
+                    destination: self.destination,
+                    protocol: self.protocol,
+                    source_ports: PortRange { first: source.0, last: source.1 },
+                    destination_ports: PortRange { first: destination.0, last: destination.1 },
+                    action,
+                });
+            }
+        }
+    }
+
+    fn selectors(&self) -> (Vec<ike::TrafficSelector>, Vec<ike::TrafficSelector>) {
+        let side = |prefix: Prefix, ports: &[(u16, u16)]| {
+            let all = ike::TrafficSelector::prefix(prefix.address, prefix.length)
+                .with_protocol(self.protocol.unwrap_or(0));
+            ports.iter().map(|(first, last)| all.with_ports(*first, *last)).collect()
+        };
+        (side(self.source, &self.source_ports), side(self.destination, &self.destination_ports))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! Compilation of small configurations, built as models.
+
+use super::*;
+use config::model::{
+    AccessList, AclAddress, EspCipher, IdleTimer, Interface, IsakmpKey, KeyAddress, Peer as ConfiguredPeer,
+    PortMatch, Prefix as ConfiguredPrefix, Secret, TransformSet,
+};
+
+/// Numbers in the order of asking.
+#[derive(Default)]
+struct Numbers(Vec<PolicyKey>);
+
+impl PolicyNumbers for Numbers {
+    fn number(&mut self, key: &PolicyKey) -> Option<PolicyId> {
+        let index = self.0.iter().position(|known| known == key).unwrap_or_else(|| {
+            self.0.push(key.clone());
+            self.0.len() - 1
+        });
+        Some(PolicyId(u32::try_from(index).unwrap()))
+    }
+}
+
+fn name(text: &str) -> InterfaceName {
+    InterfaceName::parse(text).unwrap()
+}
+
+fn ace(action: AclAction, source: &str, destination: &str) -> AclRule {
+    let wildcard = "0.0.0.255".parse().unwrap();
+    AclRule {
+        action,
+        protocol: None,
+        source: AclAddress::new(source.parse().unwrap(), wildcard),
+        source_port: None,
+        destination: AclAddress::new(destination.parse().unwrap(), wildcard),
+        destination_port: None,
+        icmp: None,
+        options: config::model::AclOptions::default(),
+    }
+}
+
+fn entry(acl: &str) -> CryptoMapEntry {
+    CryptoMapEntry {
+        keying: Keying::Isakmp,
+        template_profile: None,
+        body: EntryBody {
+            peers: vec![
+                ConfiguredPeer { name: PeerName::Address("10.1.1.1".parse().unwrap()), default: true },
+                ConfiguredPeer { name: PeerName::Address("10.2.2.2".parse().unwrap()), default: false },
+            ],
+            match_address: Some(acl.into()),
+            transform_sets: vec!["ts".into()],
+            idle: Some(IdleTimer { seconds: 120, to_default: true }),
+            ..EntryBody::default()
+        },
+    }
+}
+
+fn base() -> (Configuration, Devices) {
+    let mut configuration = Configuration::default();
+    let outside =
+        Interface { device: Some("eth1".into()), crypto_map: Some("tohub".into()), ..Interface::default() };
+    configuration.interfaces.insert(name("Gi0/1"), outside);
+    configuration
+        .interfaces
+        .insert(name("Gi0/0"), Interface { device: Some("eth0".into()), ..Interface::default() });
+    configuration.interfaces.insert(name("Loopback0"), Interface::default());
+    configuration
+        .transform_sets
+        .insert("ts".into(), TransformSet { cipher: Some(EspCipher::Gcm(128)), ..TransformSet::default() });
+    configuration.isakmp_keys.push(IsakmpKey {
+        key: Secret::new("k"),
+        peer: KeyAddress::Address(ConfiguredPrefix::v4([0, 0, 0, 0].into(), 0)),
+        no_xauth: false,
+    });
+    let device = |ifindex, address: &str| Device {
+        ifindex,
+        mtu: 1500,
+        addresses: vec![address.parse().unwrap()],
+        up: true,
+    };
+    let devices = [(name("Gi0/0"), device(2, "192.168.1.1")), (name("Gi0/1"), device(3, "10.9.9.9"))].into();
+    (configuration, devices)
+}
+
+fn list(configuration: &mut Configuration, acl: &str, rules: &[AclRule]) {
+    let mut access_list = AccessList::default();
+    for (rule, sequence) in rules.iter().zip(1u32..) {
+        access_list.insert(sequence * 10, *rule);
+    }
+    configuration.access_lists.insert(acl.into(), access_list);
+}
+
+fn map(configuration: &mut Configuration, seq: u16, entry: CryptoMapEntry) {
+    configuration.crypto_maps.entry("tohub".into()).or_default().entries.insert(seq, entry);
+}
+
+fn actions(plan: &Plan) -> Vec<Action> {
+    plan.rules[0].iter().map(|rule| rule.action).collect()
+}
+
+#[test]
+fn the_example_becomes_one_policy_and_two_ports() {
+    let (mut configuration, devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    map(&mut configuration, 1, entry("101"));
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(plan.notes, Vec::<String>::new());
+    assert_eq!(plan.ports.len(), 2, "the loopback is no port");
+    assert_eq!(plan.ports[1].device, "eth1");
+    assert_eq!(plan.ports[1].crypto_addresses, ["10.9.9.9".parse::<IpAddr>().unwrap()]);
+    assert_eq!((plan.ports[0].rule_list, plan.ports[1].rule_list), (None, Some(0)));
+    assert_eq!(actions(&plan), [Action::Protect(PolicyId(0))]);
+    let entry = plan.entries.values().next().unwrap();
+    assert!(entry.default_first);
+    assert_eq!(entry.local, "10.9.9.9".parse::<IpAddr>().unwrap());
+    assert_eq!(entry.idle, IdleRule::resolve(Some((120, true)), None));
+}
+
+#[test]
+fn a_deny_jumps_behind_its_entry() {
+    let (mut configuration, devices) = base();
+    let deny = ace(AclAction::Deny, "192.168.1.0", "192.168.9.0");
+    list(&mut configuration, "101", &[deny, ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    list(&mut configuration, "102", &[ace(AclAction::Permit, "192.168.1.0", "192.168.9.0")]);
+    map(&mut configuration, 1, entry("101"));
+    map(&mut configuration, 2, entry("102"));
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(actions(&plan), [Action::Jump(2), Action::Protect(PolicyId(0)), Action::Protect(PolicyId(1))]);
+}
+
+#[test]
+fn incomplete_entries_are_skipped_and_unusable_ones_drop() {
+    let (mut configuration, devices) = base();
+    let permit = ace(AclAction::Permit, "192.168.1.0", "192.168.2.0");
+    list(&mut configuration, "101", &[permit]);
+    let mut incomplete = entry("101");
+    incomplete.body.peers.clear();
+    map(&mut configuration, 1, incomplete);
+    assert!(actions(&compile(&configuration, &devices, &mut Numbers::default())).is_empty());
+    let mut unusable = entry("101");
+    unusable.body.transform_sets = vec!["absent".into()];
+    map(&mut configuration, 1, unusable);
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(actions(&plan), [Action::Drop]);
+    assert!(plan.notes[0].contains("absent"), "{:?}", plan.notes);
+}
+
+#[test]
+fn without_a_local_address_nothing_leaves_in_clear() {
+    let (mut configuration, mut devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    map(&mut configuration, 1, entry("101"));
+    devices.remove(&name("Gi0/1"));
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(actions(&plan), [Action::Drop]);
+    assert_eq!(plan.ports[1].ifindex, 0);
+}
+
+#[test]
+fn a_dynamic_map_cannot_initiate() {
+    let (mut configuration, devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    let template = EntryBody { match_address: Some("101".into()), ..EntryBody::default() };
+    configuration.dynamic_maps.entry("dyn".into()).or_default().entries.insert(10, template);
+    let keying = Keying::Dynamic { map: "dyn".into(), discover: false };
+    map(
+        &mut configuration,
+        65535,
+        CryptoMapEntry { keying, template_profile: None, body: EntryBody::default() },
+    );
+    assert_eq!(actions(&compile(&configuration, &devices, &mut Numbers::default())), [Action::Drop]);
+}
+
+#[test]
+fn port_conditions_become_ranges_of_one_policy() {
+    let (mut configuration, devices) = base();
+    let mut web = ace(AclAction::Permit, "192.168.1.0", "192.168.2.0");
+    (web.protocol, web.destination_port) = (Some(6), Some(PortMatch::NotEqual(80)));
+    list(&mut configuration, "101", &[web]);
+    map(&mut configuration, 1, entry("101"));
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    let ports: Vec<(u16, u16)> = plan.rules[0]
+        .iter()
+        .map(|rule| (rule.destination_ports.first, rule.destination_ports.last))
+        .collect();
+    assert_eq!(ports, [(0, 79), (81, 65535)]);
+    assert_eq!(plan.policies.len(), 1);
+    assert_eq!(plan.policies[&PolicyId(0)].remote.len(), 2);
+}
+
+#[test]
+fn policies_keep_their_number_when_something_else_is_edited() {
+    let (mut configuration, devices) = base();
+    let kept = ace(AclAction::Permit, "192.168.1.0", "192.168.2.0");
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.5.0"), kept]);
+    map(&mut configuration, 1, entry("101"));
+    let mut numbers = Numbers::default();
+    let before = compile(&configuration, &devices, &mut numbers);
+    list(&mut configuration, "101", &[kept]);
+    map(&mut configuration, 2, entry("101"));
+    let after = compile(&configuration, &devices, &mut numbers);
+    assert_eq!(before.rules[0][1].action, after.rules[0][0].action);
+    assert_ne!(after.rules[0][0].action, after.rules[0][1].action, "the second entry has its own");
+}

@@ -1,0 +1,181 @@
+//! The control socket: `RUN_DIR/control.sock`, for root only, one CLI session per connection.
+//!
+//! Connections are read here and their requests handed to the main loop one at a time, with a place for the answer; what
+//! a request means is the business of [`crate::operator`].
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use config::control::{MAX_LINE, Request, Response, SOCKET_NAME, decode, encode};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+/// Connections at a time.
+const MAX_SESSIONS: usize = 64;
+
+/// A connection, named for its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What happens on a connection.
+#[derive(Debug)]
+pub enum ControlEvent {
+    /// A request, and where its answer goes.
+    Request {
+        /// Whose.
+        session: SessionId,
+        /// What is asked.
+        request: Request,
+        /// The answer, exactly one.
+        answer: oneshot::Sender<Response>,
+    },
+    /// The connection has ended.
+    Closed(SessionId),
+}
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Somebody answers on it.
+    #[error(
+        "{0} is served already: another control plane runs with this --run-dir; stop it or choose another"
+    )]
+    Running(PathBuf),
+    /// It cannot be made.
+    #[error("control socket {path}: {source}; the run directory must exist and be writable")]
+    Bind {
+        /// Where.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// Makes the socket, in place of one that a killed process left behind.
+///
+/// # Errors
+/// If another process serves it, or it cannot be made.
+pub fn bind(run_dir: &Path) -> Result<UnixListener, ControlError> {
+    let path = run_dir.join(SOCKET_NAME);
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Err(ControlError::Running(path));
+    }
+    let failed = |source| ControlError::Bind { path: path.clone(), source };
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    // The socket is closed to others from its first moment; nothing else makes files at the same time.
+    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(&path);
+    rustix::process::umask(before);
+    let listener = listener.map_err(failed)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Accepts connections for ever.
+pub async fn serve(listener: UnixListener, events: mpsc::Sender<ControlEvent>) {
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_SESSIONS));
+    for number in 1.. {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "control socket");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if !is_trusted(&stream) {
+            tracing::warn!("control socket: a connection of another user was refused");
+            continue;
+        }
+        let Ok(place) = std::sync::Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!("control socket: more than {MAX_SESSIONS} connections, one was refused");
+            continue;
+        };
+        let events = events.clone();
+        tokio::task::spawn_local(async move {
+            let session = SessionId(number);
+            if let Err(error) = converse(stream, session, &events).await {
+                tracing::debug!(%error, "control connection");
+            }
+            let _ = events.send(ControlEvent::Closed(session)).await;
+            drop(place);
+        });
+    }
+}
+
+/// Root, or whoever this process runs as.
+fn is_trusted(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
+async fn converse(
+    stream: UnixStream,
+    session: SessionId,
+    events: &mpsc::Sender<ControlEvent>,
+) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let limit = u64::try_from(MAX_LINE + 1).unwrap_or(u64::MAX);
+        (&mut reader).take(limit).read_until(b'\n', &mut line).await?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        let request = std::str::from_utf8(&line)
+            .map_err(io::Error::other)
+            .and_then(|text| decode::<Request>(text).map_err(io::Error::other))?;
+        let (answer, answered) = oneshot::channel();
+        if events.send(ControlEvent::Request { session, request, answer }).await.is_err() {
+            return Ok(());
+        }
+        let Ok(response) = answered.await else { return Ok(()) };
+        let text = encode(&response).map_err(io::Error::other)?;
+        writer.write_all(text.as_bytes()).await?;
+        if response.closed {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_stale_socket_is_replaced_and_a_served_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = bind(folder.path()).unwrap();
+        let mode = std::fs::metadata(folder.path().join(SOCKET_NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(matches!(bind(folder.path()), Err(ControlError::Running(_))));
+        drop(first);
+        assert!(bind(folder.path()).is_ok());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_line_that_is_no_request_ends_the_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = bind(folder.path()).unwrap();
+        let (sender, mut events) = mpsc::channel(4);
+        let local = tokio::task::LocalSet::new();
+        local.spawn_local(serve(listener, sender));
+        local
+            .run_until(async {
+                let mut stream = UnixStream::connect(folder.path().join(SOCKET_NAME)).await.unwrap();
+                stream.write_all(b"GET / HTTP/1.0\n").await.unwrap();
+                let mut rest = Vec::new();
+                stream.read_to_end(&mut rest).await.unwrap();
+                assert!(rest.is_empty());
+                assert!(matches!(events.recv().await, Some(ControlEvent::Closed(_))));
+            })
+            .await;
+    }
+}

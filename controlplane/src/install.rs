@@ -1,0 +1,476 @@
+//! SA pairs in the shared table: what is written when, and in which order.
+//!
+//! A new pair: inbound record and SPI first, so that nothing that the peer sends is lost, then the outbound record, then
+//! the policy word that sends packets there. An old pair: first the word, then the outbound slot; an inbound slot that was
+//! replaced is kept for [`DRAIN`], since packets may still be under way. Keys are erased by the table when every
+//! worker has announced that it left them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use config::model::DfBit;
+use ike::{ChildId, InstallChild};
+use sa_table::{
+    AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyLengthError,
+    KeyMaterial, Level, Lifetime, Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PortRange, PortRecord,
+    Rule, RuntimeReader, SaErrorKind, SelectorPair, Selectors, SlotWord, TableError, TableWriter,
+    TrafficSelector,
+};
+
+use crate::clock::{Scale, from_ike_time};
+use crate::compile::{Entry, PolicyKey, PolicyNumbers};
+
+/// How long a replaced inbound SA goes on receiving, in real milliseconds.
+pub const DRAIN: u64 = 5_000;
+
+/// Packets that are sent before a rekey is asked for when sequence numbers have 32 bits: 7/8 of what there is.
+const SOFT_PACKETS: u64 = (u32::MAX as u64) / 8 * 7;
+
+/// What an entry says about its SAs.
+#[derive(Clone, Copy, Debug)]
+pub struct PairParameters {
+    /// The flow.
+    pub policy: PolicyId,
+    /// Replay window in packets, 0 for none.
+    pub replay_window: u32,
+    /// DF bit of the outer header.
+    pub df: DfPolicy,
+    /// Volume limit in octets, 0 for none.
+    pub bytes: u64,
+    /// Largest outer packet.
+    pub path_mtu: u32,
+}
+
+impl PairParameters {
+    /// What `entry` says for one of its permits.
+    pub fn of(entry: &Entry, policy: PolicyId) -> Self {
+        PairParameters {
+            policy,
+            replay_window: entry.ipsec.replay_window.map_or(0, u32::from),
+            df: match entry.ipsec.df_bit {
+                DfBit::Clear => DfPolicy::Clear,
+                DfBit::Set => DfPolicy::Set,
+                DfBit::Copy => DfPolicy::Copy,
+            },
+            bytes: entry.ipsec.lifetime_kilobytes.map_or(0, |kilobytes| u64::from(kilobytes) * 1024),
+            path_mtu: entry.mtu,
+        }
+    }
+}
+
+/// Why a pair cannot be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The data plane has no such algorithm.
+    #[error("the data plane cannot do the agreed algorithms; choose esp-gcm in the transform set")]
+    Algorithm,
+    /// The keying material does not fit.
+    #[error("keying material: {0}")]
+    Keys(#[from] KeyLengthError),
+    /// Too many selectors.
+    #[error("more selectors than an SA record holds; permit fewer ranges in one line")]
+    Selectors,
+    /// The table refused.
+    #[error("SA table: {0}")]
+    Table(#[from] TableError),
+}
+
+/// What the data plane counted for a pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// Last authenticated inbound packet, unscaled milliseconds, 0 for never.
+    pub last_heard_ms: u64,
+    /// Last outbound packet, unscaled milliseconds, 0 for never.
+    pub last_sent_ms: u64,
+    /// Packets opened.
+    pub packets_in: u64,
+    /// Packets sealed.
+    pub packets_out: u64,
+    /// Octets opened.
+    pub bytes_in: u64,
+    /// Octets sealed.
+    pub bytes_out: u64,
+    /// Packets whose check value was wrong.
+    pub verify_failed: u64,
+    /// Packets that were received before, or are older than the window.
+    pub replayed: u64,
+    /// Packets whose inside is not what the SA is for.
+    pub wrong_selector: u64,
+    /// Packets that are no ESP.
+    pub malformed: u64,
+    /// The soft limit by volume or sequence is reached.
+    pub soft_limit: bool,
+    /// The hard limit is reached; the data plane does not use the pair any more.
+    pub hard_limit: bool,
+    /// Authenticated ESP-in-UDP came from another endpoint.
+    pub new_endpoint: bool,
+}
+
+impl Activity {
+    /// Packets either way.
+    pub fn packets(&self) -> u64 {
+        self.packets_in + self.packets_out
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slots {
+    inbound: SlotWord,
+    outbound: SlotWord,
+}
+
+/// The control plane's end of the table and runtime segments.
+pub struct Installer {
+    table: TableWriter,
+    runtime: RuntimeReader,
+    pairs: BTreeMap<ChildId, Slots>,
+    numbers: BTreeMap<PolicyKey, PolicyId>,
+    /// Policies that are given back once rules without them are published.
+    surplus: BTreeSet<PolicyId>,
+    /// Inbound slots that drain, and until when (unscaled milliseconds).
+    draining: Vec<(SlotWord, u64)>,
+    /// The time of the last request of a policy that was answered.
+    answered: BTreeMap<PolicyId, u64>,
+    /// A publication that the workers were not ready for.
+    unpublished: Option<(Vec<PortRecord>, Vec<Vec<Rule>>)>,
+}
+
+impl Installer {
+    /// Takes over the segments. SAs of a previous control plane that cannot be gone on with are taken out of use; what
+    /// is protected is held, never sent in clear.
+    pub fn new(table: TableWriter, runtime: RuntimeReader) -> Self {
+        let mut installer = Installer {
+            table,
+            runtime,
+            pairs: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            surplus: BTreeSet::new(),
+            draining: Vec::new(),
+            answered: BTreeMap::new(),
+            unpublished: None,
+        };
+        installer.surplus = installer.table.policies().collect();
+        for policy in installer.surplus.clone() {
+            // Allocated a moment ago by the writer's own account: it cannot be unknown.
+            let _ = installer.table.set_policy_word(policy, None);
+        }
+        let outbound: Vec<SlotWord> = installer.table.live_outbound().collect();
+        for slot in outbound {
+            let _ = installer.table.retire_outbound(slot);
+        }
+        let inbound: Vec<SlotWord> = installer.table.live_inbound().collect();
+        for slot in inbound {
+            let _ = installer.table.retire_inbound(slot);
+        }
+        installer
+    }
+
+    /// Installs a pair: inbound first. It carries nothing until [`Installer::bind`] says so.
+    ///
+    /// # Errors
+    /// Nothing is installed then.
+    pub fn install(
+        &mut self,
+        child: &InstallChild,
+        parameters: &PairParameters,
+        scale: Scale,
+        now: Duration,
+    ) -> Result<(), InstallError> {
+        let algorithm = algorithm(&child.suite).ok_or(InstallError::Algorithm)?;
+        let keys = |half: &ike::ChildHalf| {
+            KeyMaterial::new(
+                algorithm,
+                half.encryption_key.expose(),
+                half.integrity_key.expose(),
+                half.salt.expose(),
+            )
+        };
+        let selectors =
+            selectors(&child.local_selectors, &child.remote_selectors).ok_or(InstallError::Selectors)?;
+        let mode = match child.mode {
+            ike::Mode::Tunnel => Mode::Tunnel,
+            ike::Mode::Transport => Mode::Transport,
+        };
+        let encapsulation = match child.udp_encapsulation {
+            None => Encapsulation::None,
+            Some((local_port, remote_port)) => Encapsulation::Udp { local_port, remote_port },
+        };
+        let lifetime = lifetime(child, parameters, scale, now);
+        let inbound = self.table.install_inbound(&InboundSaRecord {
+            spi: child.inbound.spi,
+            local: child.local,
+            peer_address: child.remote,
+            mode,
+            encapsulation,
+            keys: keys(&child.inbound)?,
+            esn: child.suite.esn,
+            replay_window: parameters.replay_window,
+            selectors,
+            policy: parameters.policy,
+            peer: None,
+            lifetime,
+        })?;
+        let outbound = keys(&child.outbound).map_err(InstallError::from).and_then(|keys| {
+            let record = OutboundSaRecord {
+                spi: child.outbound.spi,
+                source: child.local,
+                destination: child.remote,
+                mode,
+                encapsulation,
+                keys,
+                esn: child.suite.esn,
+                selectors,
+                path_mtu: parameters.path_mtu,
+                df: parameters.df,
+                dscp: DscpPolicy::Copy,
+                policy: parameters.policy,
+                peer: Some(inbound),
+                lifetime,
+            };
+            Ok(self.table.install_outbound(&record)?)
+        });
+        let outbound = match outbound {
+            Ok(outbound) => outbound,
+            Err(error) => {
+                self.table.retire_inbound(inbound)?;
+                return Err(error);
+            }
+        };
+        self.table.set_inbound_peer(inbound, Some(outbound))?;
+        self.pairs.insert(child.child, Slots { inbound, outbound });
+        Ok(())
+    }
+
+    /// Sends the flow through a pair, or holds it.
+    ///
+    /// # Errors
+    /// If the table refuses; the flow is then held.
+    pub fn bind(&mut self, policy: PolicyId, pair: Option<ChildId>) -> Result<(), TableError> {
+        let slot = pair.and_then(|pair| self.pairs.get(&pair)).map(|slots| slots.outbound);
+        self.table.set_policy_word(policy, slot).map(drop)
+    }
+
+    /// The request that stands for this flow has been answered, for better or worse: only a newer packet counts.
+    pub fn drop_held(&mut self, policy: PolicyId) {
+        if let Some(request) = self.runtime.acquire(policy) {
+            self.answered.insert(policy, request.raised_ms);
+        }
+    }
+
+    /// Takes a pair out of use. `drains`: packets for the inbound half may be under way for a while.
+    pub fn remove(&mut self, pair: ChildId, drains: bool, now_ms: u64) {
+        let Some(slots) = self.pairs.remove(&pair) else { return };
+        // Both slots are ours and live as long as they are in `pairs`.
+        let _ = self.table.retire_outbound(slots.outbound);
+        if drains {
+            let _ = self.table.set_inbound_peer(slots.inbound, None);
+            self.draining.push((slots.inbound, now_ms + DRAIN));
+        } else {
+            let _ = self.table.retire_inbound(slots.inbound);
+        }
+    }
+
+    /// The peer's address or port changed.
+    pub fn endpoint_changed(&mut self, pair: ChildId, remote: SocketAddr) {
+        if let Some(slots) = self.pairs.get(&pair) {
+            let endpoint = PeerEndpoint { address: remote.ip(), port: remote.port() };
+            let _ = self.table.set_peer_endpoint(slots.outbound, endpoint);
+        }
+    }
+
+    /// Where authenticated ESP of a pair came from last, if not from where it was expected.
+    pub fn reported_endpoint(&self, pair: ChildId) -> Option<SocketAddr> {
+        let stats = self.runtime.inbound(self.pairs.get(&pair)?.inbound)?;
+        let endpoint = stats.new_endpoint?.endpoint;
+        Some(SocketAddr::new(endpoint.address, endpoint.port))
+    }
+
+    /// What was counted for a pair.
+    pub fn activity(&self, pair: ChildId) -> Option<Activity> {
+        let slots = self.pairs.get(&pair)?;
+        let inbound = self.runtime.inbound(slots.inbound)?;
+        let outbound = self.runtime.outbound(slots.outbound)?;
+        let level = |level| inbound.levels.contains(level) || outbound.levels.contains(level);
+        Some(Activity {
+            last_heard_ms: inbound.last_heard_ms,
+            last_sent_ms: outbound.last_sent_ms,
+            packets_in: inbound.packets,
+            packets_out: outbound.packets,
+            bytes_in: inbound.bytes,
+            bytes_out: outbound.bytes,
+            verify_failed: inbound.errors(SaErrorKind::Integrity),
+            replayed: inbound.errors(SaErrorKind::Replay),
+            wrong_selector: inbound.errors(SaErrorKind::Selectors),
+            malformed: inbound.errors(SaErrorKind::Malformed),
+            soft_limit: level(Level::SoftLimit),
+            hard_limit: level(Level::HardLimit) || level(Level::SequenceExhausted),
+            new_endpoint: inbound.new_endpoint.is_some(),
+        })
+    }
+
+    /// The pair that a slot of an event belongs to, in either arena.
+    pub fn pair_of(&self, slot: SlotWord, inbound: bool) -> Option<ChildId> {
+        let matches = |slots: &Slots| if inbound { slots.inbound == slot } else { slots.outbound == slot };
+        self.pairs.iter().find(|(_, slots)| matches(slots)).map(|(pair, _)| *pair)
+    }
+
+    /// Policies for which traffic asks and that have no SA; a request that was answered counts again when it is renewed.
+    pub fn acquires(&self) -> Vec<PolicyId> {
+        let unanswered = |policy: &&PolicyId| {
+            self.table.policy_word(**policy).is_none()
+                && self.runtime.acquire(**policy).is_some_and(|request| {
+                    self.answered.get(policy).is_none_or(|answered| request.raised_ms > *answered)
+                })
+        };
+        self.numbers.values().filter(unanswered).copied().collect()
+    }
+
+    /// Publishes ports and rules. If a worker still reads the arena that has to be filled, [`Installer::tick`] tries
+    /// again.
+    ///
+    /// # Errors
+    /// If the rules do not fit; the previous ones stay in force.
+    pub fn publish(&mut self, ports: &[PortRecord], rules: &[Vec<Rule>]) -> Result<(), TableError> {
+        match self.table.publish_policy(ports, rules) {
+            Ok(_) => {
+                self.unpublished = None;
+                self.give_back();
+                Ok(())
+            }
+            Err(TableError::ArenaBusy) => {
+                self.unpublished = Some((ports.to_vec(), rules.to_vec()));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Policies outside of `keep` are given back as soon as the rules that name them are out of force.
+    pub fn forget_policies(&mut self, keep: impl Fn(PolicyId) -> bool) {
+        let gone: Vec<PolicyKey> =
+            self.numbers.iter().filter(|(_, id)| !keep(**id)).map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.surplus.extend(self.numbers.remove(&key));
+        }
+        if self.unpublished.is_none() {
+            self.give_back();
+        }
+    }
+
+    /// Ends what has drained, erases keys that every worker has left, and repeats a publication that had to wait.
+    pub fn tick(&mut self, now_ms: u64) {
+        let (over, rest) =
+            std::mem::take(&mut self.draining).into_iter().partition(|(_, until)| now_ms >= *until);
+        self.draining = rest;
+        let over: Vec<(SlotWord, u64)> = over;
+        for (slot, _) in over {
+            let _ = self.table.retire_inbound(slot);
+        }
+        self.table.collect(now_ms);
+        if let Some((ports, rules)) = self.unpublished.take() {
+            // What is too large was refused when it came; here only the waiting is repeated.
+            let _ = self.publish(&ports, &rules);
+        }
+    }
+
+    /// Whether another control plane has taken the table over; this one must stop then.
+    pub fn is_current(&self) -> bool {
+        self.table.is_current()
+    }
+
+    fn give_back(&mut self) {
+        for policy in std::mem::take(&mut self.surplus) {
+            let _ = self.table.retire_policy(policy);
+            self.answered.remove(&policy);
+        }
+    }
+}
+
+impl PolicyNumbers for Installer {
+    fn number(&mut self, key: &PolicyKey) -> Option<PolicyId> {
+        if let Some(id) = self.numbers.get(key) {
+            return Some(*id);
+        }
+        let id = self.table.allocate_policy().ok()?;
+        self.numbers.insert(key.clone(), id);
+        Some(id)
+    }
+}
+
+/// The limits that the data plane keeps by itself, also while no control plane runs.
+fn lifetime(child: &InstallChild, parameters: &PairParameters, scale: Scale, now: Duration) -> Lifetime {
+    let stamp = |at: Option<ike::Time>| at.map_or(0, |at| scale.stamp(from_ike_time(at).max(now)));
+    let packets = if child.suite.esn { 0 } else { SOFT_PACKETS };
+    Lifetime {
+        soft_packets: packets,
+        hard_packets: 0,
+        // The margin differs from SA to SA, so that the two ends seldom rekey at once.
+        soft_bytes: parameters.bytes / 100 * (85 + u64::from(child.inbound.spi % 10)),
+        hard_bytes: parameters.bytes,
+        // The endpoint watches the soft limit by time and asks whether there was traffic.
+        soft_deadline_ms: 0,
+        hard_deadline_ms: stamp(child.hard_limit),
+    }
+}
+
+fn algorithm(suite: &ike::EspSuite) -> Option<Algorithm> {
+    use ike::{Encryption as E, Integrity as I};
+    Some(match (suite.encryption, suite.integrity) {
+        (E::AesGcm128, None) => Algorithm::AesGcm128,
+        (E::AesGcm192, None) => Algorithm::AesGcm192,
+        (E::AesGcm256, None) => Algorithm::AesGcm256,
+        (E::ChaCha20Poly1305, None) => Algorithm::ChaCha20Poly1305,
+        (E::AesGmac128, None) => Algorithm::AesGmac128,
+        (E::AesGmac192, None) => Algorithm::AesGmac192,
+        (E::AesGmac256, None) => Algorithm::AesGmac256,
+        (E::Null, Some(I::HmacSha1_96)) => Algorithm::NullHmacSha1,
+        (E::Null, Some(I::HmacSha256_128)) => Algorithm::NullHmacSha256,
+        (E::Null, Some(I::HmacSha384_192)) => Algorithm::NullHmacSha384,
+        (E::Null, Some(I::HmacSha512_256)) => Algorithm::NullHmacSha512,
+        (E::AesCbc128, Some(I::HmacSha1_96)) => Algorithm::AesCbc128HmacSha1,
+        (E::AesCbc128, Some(I::HmacSha256_128)) => Algorithm::AesCbc128HmacSha256,
+        (E::AesCbc128, Some(I::HmacSha384_192)) => Algorithm::AesCbc128HmacSha384,
+        (E::AesCbc128, Some(I::HmacSha512_256)) => Algorithm::AesCbc128HmacSha512,
+        (E::AesCbc192, Some(I::HmacSha1_96)) => Algorithm::AesCbc192HmacSha1,
+        (E::AesCbc192, Some(I::HmacSha256_128)) => Algorithm::AesCbc192HmacSha256,
+        (E::AesCbc192, Some(I::HmacSha384_192)) => Algorithm::AesCbc192HmacSha384,
+        (E::AesCbc192, Some(I::HmacSha512_256)) => Algorithm::AesCbc192HmacSha512,
+        (E::AesCbc256, Some(I::HmacSha1_96)) => Algorithm::AesCbc256HmacSha1,
+        (E::AesCbc256, Some(I::HmacSha256_128)) => Algorithm::AesCbc256HmacSha256,
+        (E::AesCbc256, Some(I::HmacSha384_192)) => Algorithm::AesCbc256HmacSha384,
+        (E::AesCbc256, Some(I::HmacSha512_256)) => Algorithm::AesCbc256HmacSha512,
+        _ => return None,
+    })
+}
+
+/// Every combination of a local and a remote selector of one family and compatible protocol.
+fn selectors(local: &[ike::TrafficSelector], remote: &[ike::TrafficSelector]) -> Option<Selectors> {
+    let mut pairs = Vec::new();
+    for ours in local {
+        for theirs in remote.iter().filter(|theirs| theirs.start.is_ipv4() == ours.start.is_ipv4()) {
+            let protocol = match (ours.protocol, theirs.protocol) {
+                (0, protocol) | (protocol, 0) => protocol,
+                (a, b) if a == b => a,
+                _ => continue,
+            };
+            pairs.push(SelectorPair {
+                protocol: (protocol != 0).then_some(protocol),
+                local: selector(ours),
+                remote: selector(theirs),
+            });
+        }
+    }
+    Selectors::new(&pairs)
+}
+
+fn selector(from: &ike::TrafficSelector) -> TrafficSelector {
+    // OPAQUE (start above end) stands for packets whose ports cannot be seen; the table has port 0 for those.
+    let opaque = from.start_port > from.end_port;
+    let ports =
+        if opaque { PortRange::single(0) } else { PortRange { first: from.start_port, last: from.end_port } };
+    TrafficSelector { addresses: AddressRange { first: from.start, last: from.end }, ports }
+}
+
+#[cfg(test)]
+mod tests;

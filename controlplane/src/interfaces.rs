@@ -1,0 +1,436 @@
+//! The kernel's interfaces, addresses and routes, by rtnetlink.
+//!
+//! What is there is adopted and never removed; what is missing is added. Routes of ours carry protocol numbers of our own,
+//! so that a control plane that was killed finds and removes what it left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use config::Configuration;
+use config::model::{InterfaceName, NextHop, Prefix};
+use futures::TryStreamExt;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
+use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
+
+use crate::compile::{Device, Devices};
+use crate::routes::ReverseRoute;
+
+/// Kernel route protocol of `ip route` lines.
+pub const STATIC_PROTOCOL: u8 = 170;
+/// Kernel route protocol of `reverse-route`.
+pub const REVERSE_PROTOCOL: u8 = 171;
+
+/// A netlink request that failed; the text names the object and, where there is one, the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// No netlink socket.
+    #[error("opening the kernel's netlink socket: {0}")]
+    Socket(#[from] std::io::Error),
+    /// A request was refused.
+    #[error("{what}: {source}")]
+    Request {
+        /// What was asked for.
+        what: String,
+        /// The kernel's answer.
+        source: rtnetlink::Error,
+    },
+    /// There is no device of this name.
+    #[error(
+        "interface {interface}: there is no device {device}; type \"device NAME\" with one that \"ip link\" lists"
+    )]
+    NoDevice {
+        /// The configured interface.
+        interface: InterfaceName,
+        /// The device it names.
+        device: String,
+    },
+}
+
+/// A route that should be in the kernel's main table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelRoute {
+    /// Destination.
+    pub prefix: Prefix,
+    /// Gateway, if not directly connected.
+    pub gateway: Option<IpAddr>,
+    /// Interface index; 0 leaves the choice to the kernel.
+    pub ifindex: u32,
+    /// Metric; lower wins.
+    pub metric: u32,
+    /// [`STATIC_PROTOCOL`] or [`REVERSE_PROTOCOL`].
+    pub protocol: u8,
+}
+
+/// The kernel of this network namespace.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    handle: Handle,
+}
+
+/// One link and its addresses.
+#[derive(Clone, Debug, Default)]
+struct Link {
+    index: u32,
+    mtu: u32,
+    up: bool,
+    addresses: Vec<(IpAddr, u8)>,
+}
+
+impl Kernel {
+    /// Over a handle whose connection is driven by the caller.
+    pub fn new(handle: Handle) -> Self {
+        Kernel { handle }
+    }
+
+    /// The devices of the configured interfaces as they are.
+    ///
+    /// # Errors
+    /// If the kernel does not answer.
+    pub async fn devices(&self, configuration: &Configuration) -> Result<Devices, KernelError> {
+        let links = self.links().await?;
+        let mut devices = Devices::new();
+        for (name, interface) in &configuration.interfaces {
+            let Some(link) = links.get(interface.device_name(name)) else { continue };
+            // The configured order comes first: the primary address is the tunnel endpoint.
+            let configured = interface.addresses.iter().map(|address| address.address);
+            let present: Vec<IpAddr> = link.addresses.iter().map(|(address, _)| *address).collect();
+            let mut addresses: Vec<IpAddr> = configured.filter(|address| present.contains(address)).collect();
+            let others: Vec<IpAddr> = present
+                .into_iter()
+                .filter(|address| usable(address) && !addresses.contains(address))
+                .collect();
+            addresses.extend(others);
+            let device = Device { ifindex: link.index, mtu: link.mtu, addresses, up: link.up };
+            devices.insert(name.clone(), device);
+        }
+        Ok(devices)
+    }
+
+    /// Adds missing addresses, sets the MTU, takes interfaces up or down. Gives what could not be done.
+    pub async fn apply_interfaces(&self, configuration: &Configuration) -> Vec<KernelError> {
+        let links = match self.links().await {
+            Ok(links) => links,
+            Err(error) => return vec![error],
+        };
+        let mut troubles = Vec::new();
+        for (name, interface) in &configuration.interfaces {
+            let device = interface.device_name(name);
+            let Some(link) = links.get(device) else {
+                let virtual_one = name.as_str().starts_with("Loopback") && interface.device.is_none();
+                if !virtual_one {
+                    let device = device.to_owned();
+                    troubles.push(KernelError::NoDevice { interface: name.clone(), device });
+                }
+                continue;
+            };
+            for address in &interface.addresses {
+                if link.addresses.iter().any(|(present, _)| *present == address.address) {
+                    continue;
+                }
+                let request = self.handle.address().add(link.index, address.address, address.length);
+                troubles.extend(
+                    outcome(request.execute().await, || {
+                        format!("interface {name}: adding address {}/{}", address.address, address.length)
+                    })
+                    .err(),
+                );
+            }
+            let wanted_mtu = interface.mtu.map(u32::from).filter(|mtu| *mtu != link.mtu);
+            if interface.shutdown != link.up && wanted_mtu.is_none() {
+                continue;
+            }
+            let mut message = LinkUnspec::new_with_index(link.index);
+            message = if interface.shutdown { message.down() } else { message.up() };
+            if let Some(mtu) = wanted_mtu {
+                message = message.mtu(mtu);
+            }
+            let change = self.handle.link().change(message.build()).execute().await;
+            troubles.extend(outcome(change, || format!("interface {name}: setting device {device}")).err());
+        }
+        troubles
+    }
+
+    /// The static routes of a configuration as kernel routes.
+    pub fn static_routes(configuration: &Configuration, devices: &Devices) -> Vec<KernelRoute> {
+        let routes = configuration.routes.iter().filter_map(|route| {
+            let (gateway, ifindex) = match &route.next_hop {
+                NextHop::Address(gateway) => (Some(*gateway), 0),
+                NextHop::Interface(name) => (None, devices.get(name).map(|device| device.ifindex)?),
+            };
+            Some(KernelRoute {
+                prefix: route.prefix,
+                gateway,
+                ifindex,
+                metric: route.distance.into(),
+                protocol: STATIC_PROTOCOL,
+            })
+        });
+        routes.collect()
+    }
+
+    /// What a reverse route is in the kernel: through the gateway that leads to the peer, on the device it is for.
+    ///
+    /// # Errors
+    /// If the device is gone or nothing leads to the peer.
+    pub async fn reverse_route(&self, route: &ReverseRoute) -> Result<KernelRoute, KernelError> {
+        let links = self.links().await?;
+        let ifindex = links.get(&route.device).map_or(0, |link| link.index);
+        let gateway = match route.gateway {
+            Some(gateway) => Some(gateway),
+            None => self.gateway_to(route.peer).await?,
+        };
+        // A peer on the same link is the gateway itself.
+        let gateway = gateway.or(Some(route.peer));
+        Ok(KernelRoute {
+            prefix: route.prefix,
+            gateway,
+            ifindex,
+            metric: route.metric,
+            protocol: REVERSE_PROTOCOL,
+        })
+    }
+
+    /// Makes our routes in the kernel equal to `wanted`: adds what is missing, removes what is surplus.
+    pub async fn reconcile(&self, wanted: &BTreeSet<KernelRoute>) -> Vec<KernelError> {
+        let mut troubles = Vec::new();
+        let mut present = BTreeSet::new();
+        for version in [false, true] {
+            match self.our_routes(version).await {
+                Ok(routes) => present.extend(routes),
+                Err(error) => troubles.push(error),
+            }
+        }
+        let matches = |a: &KernelRoute, b: &KernelRoute| {
+            let same_link = a.ifindex == b.ifindex || a.ifindex == 0 || b.ifindex == 0;
+            a.prefix == b.prefix
+                && a.gateway == b.gateway
+                && a.metric == b.metric
+                && a.protocol == b.protocol
+                && same_link
+        };
+        for route in present.iter().filter(|route| !wanted.iter().any(|wanted| matches(wanted, route))) {
+            troubles.extend(self.remove(route).await.err());
+        }
+        for route in wanted.iter().filter(|route| !present.iter().any(|present| matches(present, route))) {
+            troubles.extend(self.add(route).await.err());
+        }
+        troubles
+    }
+
+    /// Adds a route, in place of one with the same prefix and metric.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub async fn add(&self, route: &KernelRoute) -> Result<(), KernelError> {
+        let request = self.handle.route().add(message(route)).replace();
+        outcome(request.execute().await, || format!("adding route {}", describe(route)))
+    }
+
+    /// Removes a route; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub async fn remove(&self, route: &KernelRoute) -> Result<(), KernelError> {
+        match self.handle.route().del(message(route)).execute().await {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc_esrch() => Ok(()),
+            result => outcome(result, || format!("removing route {}", describe(route))),
+        }
+    }
+
+    async fn gateway_to(&self, peer: IpAddr) -> Result<Option<IpAddr>, KernelError> {
+        let host = if peer.is_ipv4() { 32 } else { 128 };
+        let request = with_destination(peer, host);
+        let what = || format!("looking up the way to peer {peer}");
+        let answer = self.handle.route().get(request).execute().try_next().await;
+        let answer = answer.map_err(|source| KernelError::Request { what: what(), source })?;
+        Ok(answer.as_ref().and_then(gateway))
+    }
+
+    async fn our_routes(&self, v6: bool) -> Result<Vec<KernelRoute>, KernelError> {
+        let request = if v6 {
+            RouteMessageBuilder::<Ipv6Addr>::new().build()
+        } else {
+            RouteMessageBuilder::<Ipv4Addr>::new().build()
+        };
+        let mut stream = std::pin::pin!(self.handle.route().get(request).execute());
+        let mut routes = Vec::new();
+        loop {
+            let next = stream.try_next().await;
+            let what = || "reading the kernel's routes".to_owned();
+            match next.map_err(|source| KernelError::Request { what: what(), source })? {
+                Some(found) => routes.extend(ours(&found)),
+                None => return Ok(routes),
+            }
+        }
+    }
+
+    async fn links(&self) -> Result<BTreeMap<String, Link>, KernelError> {
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |source| KernelError::Request { what, source }
+        };
+        let mut by_index: BTreeMap<u32, (String, Link)> = BTreeMap::new();
+        let mut links = std::pin::pin!(self.handle.link().get().execute());
+        while let Some(found) = links.try_next().await.map_err(failed("listing interfaces"))? {
+            let mut name = String::new();
+            let mut link = Link {
+                index: found.header.index,
+                up: found.header.flags.contains(LinkFlags::Up),
+                ..Link::default()
+            };
+            for attribute in found.attributes {
+                match attribute {
+                    LinkAttribute::IfName(text) => name = text,
+                    LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                    _ => {}
+                }
+            }
+            by_index.insert(link.index, (name, link));
+        }
+        let mut addresses = std::pin::pin!(self.handle.address().get().execute());
+        while let Some(found) = addresses.try_next().await.map_err(failed("listing addresses"))? {
+            let Some((_, link)) = by_index.get_mut(&found.header.index) else { continue };
+            // On a point-to-point link `Address` is the other end; `Local` is ours wherever it is present.
+            let local = found.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) => Some(*address),
+                _ => None,
+            });
+            let any = found.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            });
+            if let Some(address) = local.or(any) {
+                link.addresses.push((address, found.header.prefix_len));
+            }
+        }
+        Ok(by_index.into_values().collect())
+    }
+}
+
+fn usable(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    }
+}
+
+fn outcome(result: Result<(), rtnetlink::Error>, what: impl FnOnce() -> String) -> Result<(), KernelError> {
+    result.map_err(|source| KernelError::Request { what: what(), source })
+}
+
+const fn libc_esrch() -> i32 {
+    rustix::io::Errno::SRCH.raw_os_error()
+}
+
+fn describe(route: &KernelRoute) -> String {
+    match route.gateway {
+        Some(gateway) => format!("{} via {gateway} metric {}", route.prefix, route.metric),
+        None => format!("{} on interface {} metric {}", route.prefix, route.ifindex, route.metric),
+    }
+}
+
+fn with_destination(address: IpAddr, length: u8) -> RouteMessage {
+    match address {
+        IpAddr::V4(address) => {
+            RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, length).build()
+        }
+        IpAddr::V6(address) => {
+            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, length).build()
+        }
+    }
+}
+
+fn message(route: &KernelRoute) -> RouteMessage {
+    let mut message = with_destination(route.prefix.address, route.prefix.length);
+    message.header.protocol = RouteProtocol::Other(route.protocol);
+    if route.prefix.length == 0 {
+        message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::Destination(_)));
+    }
+    message.attributes.push(RouteAttribute::Priority(route.metric));
+    if let Some(gateway) = route.gateway {
+        message.attributes.push(RouteAttribute::Gateway(gateway.into()));
+    }
+    if route.ifindex != 0 {
+        message.attributes.push(RouteAttribute::Oif(route.ifindex));
+    }
+    message
+}
+
+fn gateway(message: &RouteMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => to_address(address),
+        _ => None,
+    })
+}
+
+fn to_address(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
+}
+
+/// A route of the kernel that carries one of our protocol numbers.
+fn ours(message: &RouteMessage) -> Option<KernelRoute> {
+    let protocol = match message.header.protocol {
+        RouteProtocol::Other(number @ (STATIC_PROTOCOL | REVERSE_PROTOCOL)) => number,
+        _ => return None,
+    };
+    let v4 = message.header.address_family == netlink_packet_route::AddressFamily::Inet;
+    let mut route = KernelRoute {
+        prefix: if v4 { Prefix::v4(Ipv4Addr::UNSPECIFIED, 0) } else { Prefix::v6(Ipv6Addr::UNSPECIFIED, 0) },
+        gateway: gateway(message),
+        ifindex: 0,
+        metric: 0,
+        protocol,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => {
+                route.prefix = Prefix {
+                    address: to_address(address)?,
+                    length: message.header.destination_prefix_length,
+                };
+            }
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::Oif(index) => route.ifindex = *index,
+            _ => {}
+        }
+    }
+    Some(route)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_routes_are_recognised_by_their_protocol() {
+        let route = KernelRoute {
+            prefix: Prefix::v4([192, 168, 1, 0].into(), 24),
+            gateway: Some("10.1.1.254".parse().unwrap()),
+            ifindex: 3,
+            metric: 1,
+            protocol: REVERSE_PROTOCOL,
+        };
+        let mut built = message(&route);
+        assert_eq!(ours(&built), Some(route));
+        built.header.protocol = RouteProtocol::Static;
+        assert_eq!(ours(&built), None);
+    }
+
+    #[test]
+    fn the_default_route_has_no_destination_attribute() {
+        let route = KernelRoute {
+            prefix: Prefix::v4(Ipv4Addr::UNSPECIFIED, 0),
+            gateway: Some("10.9.9.1".parse().unwrap()),
+            ifindex: 0,
+            metric: 1,
+            protocol: STATIC_PROTOCOL,
+        };
+        assert_eq!(ours(&message(&route)), Some(route));
+    }
+}

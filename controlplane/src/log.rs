@@ -1,0 +1,260 @@
+//! What the control plane says: IOS-style messages, and the history of transitions.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::select::Reason;
+
+/// Transitions that are remembered for `show tohub history`.
+pub const HISTORY: usize = 1000;
+
+/// A message with the mnemonic that an operator greps for. No message ever holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// The cursor of an entry moved.
+    PeerChange {
+        /// `crypto map M S`.
+        entry: String,
+        /// From whom.
+        old: String,
+        /// To whom.
+        new: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// The first SA pair with a peer came up, or the last one went (`crypto logging session`).
+    SessionStatus {
+        /// Up or down.
+        up: bool,
+        /// The peer.
+        peer: SocketAddr,
+        /// Its identity.
+        id: String,
+    },
+    /// An IKE SA came up or went (`crypto logging ikev2`).
+    IkeSa {
+        /// Up or down.
+        up: bool,
+        /// The peer and the reason of its end.
+        detail: String,
+    },
+    /// An initiation or a child failed.
+    NegotiationAborted {
+        /// `crypto map M S`, or the peer when no entry is concerned.
+        place: String,
+        /// The peer.
+        peer: String,
+        /// Why.
+        reason: String,
+    },
+    /// Every peer of an entry failed once.
+    Exhausted {
+        /// `crypto map M S`.
+        entry: String,
+    },
+    /// ESP with an SPI that nobody has (rate-limited).
+    InvalidSpi {
+        /// Where it was sent to.
+        destination: IpAddr,
+        /// Its SPI.
+        spi: u32,
+        /// Where it came from.
+        source: IpAddr,
+    },
+    /// IKE was turned on or off by the first or last crypto map.
+    IsakmpOnOff(bool),
+    /// A session left configuration mode.
+    Configured,
+    /// Something that an operator has to mend; the text names place and remedy.
+    Trouble(String),
+    /// A remark about the configuration.
+    Note(String),
+}
+
+impl Message {
+    /// The IOS severity: 3 error … 6 informational.
+    pub fn severity(&self) -> u8 {
+        match self {
+            Message::NegotiationAborted { .. } | Message::Trouble(_) => 3,
+            Message::InvalidSpi { .. } | Message::Exhausted { .. } => 4,
+            Message::PeerChange { .. }
+            | Message::SessionStatus { .. }
+            | Message::IkeSa { .. }
+            | Message::Configured => 5,
+            Message::IsakmpOnOff(_) | Message::Note(_) => 6,
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let up_down = |up: &bool| if *up { "UP" } else { "DOWN" };
+        match self {
+            Message::PeerChange { entry, old, new, reason } => {
+                write!(f, "%CRYPTO-5-PEER_CHANGE: {entry}: current peer {old} -> {new} (reason {reason})")
+            }
+            Message::SessionStatus { up, peer, id } => write!(
+                f,
+                "%CRYPTO-5-SESSION_STATUS: Crypto tunnel is {}.  Peer {}:{}  Id: {id}",
+                up_down(up),
+                peer.ip(),
+                peer.port()
+            ),
+            Message::IkeSa { up, detail } => {
+                write!(f, "%IKEV2-5-SA_{}: SA {} ({detail})", up_down(up), up_down(up))
+            }
+            Message::NegotiationAborted { place, peer, reason } => {
+                write!(
+                    f,
+                    "%IKEV2-3-NEG_ABORT: Negotiation aborted due to ERROR: {reason} ({place}, peer {peer})"
+                )
+            }
+            Message::Exhausted { entry } => {
+                write!(f, "%CRYPTO-4-PEERS_EXHAUSTED: {entry}: every peer was tried once and none answered")
+            }
+            Message::InvalidSpi { destination, spi, source } => write!(
+                f,
+                "%CRYPTO-4-RECVD_PKT_INV_SPI: decaps: rec'd IPSEC packet has invalid spi for \
+                 destaddr={destination}, prot=50, spi=0x{spi:X}({spi}), srcaddr={source}"
+            ),
+            Message::IsakmpOnOff(on) => {
+                write!(f, "%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is {}", if *on { "ON" } else { "OFF" })
+            }
+            Message::Configured => write!(f, "%SYS-5-CONFIG_I: Configured from console by console"),
+            Message::Trouble(text) => write!(f, "%TOHUB-3-TROUBLE: {text}"),
+            Message::Note(text) => write!(f, "%TOHUB-6-NOTE: {text}"),
+        }
+    }
+}
+
+/// One transition of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Transition {
+    /// Milliseconds of the control plane's clock.
+    pub at_ms: u64,
+    /// `crypto map M S`, or a peer.
+    pub place: String,
+    /// What happened.
+    pub event: String,
+}
+
+/// The last [`HISTORY`] transitions.
+#[derive(Clone, Debug, Default)]
+pub struct History(VecDeque<Transition>);
+
+impl History {
+    /// Remembers one; the oldest is forgotten when there are too many.
+    pub fn push(&mut self, now: Duration, place: impl Into<String>, event: impl Into<String>) {
+        if self.0.len() == HISTORY {
+            self.0.pop_front();
+        }
+        let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.0.push_back(Transition { at_ms, place: place.into(), event: event.into() });
+    }
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Transition> {
+        self.0.iter()
+    }
+
+    /// `show tohub history`.
+    pub fn render(&self, now: Duration) -> String {
+        let mut text = String::new();
+        for transition in &self.0 {
+            let ago = now.saturating_sub(Duration::from_millis(transition.at_ms));
+            text.push_str(&format!(
+                "{:>9}.{:01} s ago  {:<24} {}\n",
+                ago.as_secs(),
+                ago.subsec_millis() / 100,
+                transition.place,
+                transition.event
+            ));
+        }
+        if text.is_empty() { "No transition yet\n".to_owned() } else { text }
+    }
+}
+
+/// Lets through so many in each second, and counts what it withheld.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    per_second: u32,
+    window: Duration,
+    passed: u32,
+    withheld: u64,
+}
+
+impl RateLimit {
+    /// A limit of `per_second`.
+    pub fn new(per_second: u32) -> Self {
+        RateLimit { per_second, window: Duration::ZERO, passed: 0, withheld: 0 }
+    }
+
+    /// Whether one more may pass now.
+    pub fn pass(&mut self, now: Duration) -> bool {
+        if now >= self.window + Duration::from_secs(1) {
+            self.window = now;
+            self.passed = 0;
+        }
+        if self.passed < self.per_second {
+            self.passed += 1;
+            return true;
+        }
+        self.withheld += 1;
+        false
+    }
+
+    /// How many were withheld so far.
+    pub fn withheld(&self) -> u64 {
+        self.withheld
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_the_form_that_collectors_parse() {
+        let change = Message::PeerChange {
+            entry: "crypto map tohub 1".into(),
+            old: "10.1.1.1".into(),
+            new: "10.2.2.2".into(),
+            reason: Reason::InitFail,
+        };
+        assert_eq!(
+            change.to_string(),
+            "%CRYPTO-5-PEER_CHANGE: crypto map tohub 1: current peer 10.1.1.1 -> 10.2.2.2 (reason init-fail)"
+        );
+        let status = Message::SessionStatus {
+            up: false,
+            peer: "10.1.1.1:500".parse().unwrap(),
+            id: "10.1.1.1".into(),
+        };
+        assert_eq!(
+            status.to_string(),
+            "%CRYPTO-5-SESSION_STATUS: Crypto tunnel is DOWN.  Peer 10.1.1.1:500  Id: 10.1.1.1"
+        );
+    }
+
+    #[test]
+    fn the_history_forgets_the_oldest() {
+        let mut history = History::default();
+        for number in 0..HISTORY + 5 {
+            history.push(Duration::from_secs(1), "x", number.to_string());
+        }
+        assert_eq!(history.iter().count(), HISTORY);
+        assert_eq!(history.iter().next().unwrap().event, "5");
+    }
+
+    #[test]
+    fn a_flood_passes_the_limit_in_each_second() {
+        let mut limit = RateLimit::new(5);
+        let passed =
+            (0..3000u64).filter(|ms| limit.pass(Duration::from_secs(9) + Duration::from_millis(*ms))).count();
+        assert_eq!((passed, limit.withheld()), (15, 2985));
+    }
+}

@@ -1,0 +1,309 @@
+//! Who may connect to what: the IKE connections that follow from the compiled entries.
+//!
+//! One connection stands for one pair of addresses and one set of IKE parameters. Its child policies are the permits of
+//! every entry that names the peer, in the order of the crypto map, so that a peer's request is matched to the first
+//! entry whose mirrored permit contains or can narrow it. The same connections serve our own initiations: whoever
+//! begins, both sides speak of the same policies.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use config::effective_ike::{IkeEncryption, IkeParameters, IpsecParameters, IpsecTransform};
+use config::model::{
+    AuthenticationMethod, DhGroup, EspMac, Identity as ConfiguredIdentity, Ikev2Hash, Mode, RemoteIdentity,
+};
+use ike::{
+    AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection, ConnectionId, Encryption,
+    EspProposal, Group, Identity, IdentityMatch, IkeLifetime, IkeProposal, Integrity, Prf, Retransmission,
+    Secret,
+};
+use sa_table::PolicyId;
+
+use crate::compile::{Entry, Plan};
+use crate::session::Peer;
+
+/// What makes a connection the same across edits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionKey {
+    /// Our address.
+    pub local: IpAddr,
+    /// The peer's address.
+    pub remote: IpAddr,
+    /// The IKEv2 profile, if the entry names one.
+    pub profile: Option<String>,
+}
+
+/// A connection with what the brain has to remember about it.
+#[derive(Clone, Debug)]
+pub struct Relation {
+    /// Its name.
+    pub key: ConnectionKey,
+    /// The peer as the entries name it.
+    pub peer: Peer,
+    /// What IKE is told.
+    pub connection: Connection,
+    /// IKE parameters, for detection and for `show`.
+    pub ike: IkeParameters,
+    /// Nothing in the configuration names it any more; it goes when its SAs have been told.
+    pub stale: bool,
+}
+
+/// Why an entry and a peer have no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoConnection {
+    /// There is no key for the peer.
+    #[error("no pre-shared key for peer {0}; type \"crypto isakmp key K address {0}\"")]
+    NoKey(IpAddr),
+    /// The authentication method is not implemented.
+    #[error(
+        "peer {0} needs an authentication method other than pre-share; type \"authentication pre-share\""
+    )]
+    Method(IpAddr),
+    /// No algorithm is left.
+    #[error("peer {0} has no usable IKE proposal; type \"group 19\" and \"encryption aes 256\"")]
+    Proposal(IpAddr),
+}
+
+/// Builds the connections of a plan. `resolve` gives the address of a peer, if it is known; `id` a stable number for
+/// each key. The second list says which peers cannot be connected to, and why.
+pub fn relations(
+    plan: &Plan,
+    hostname: &str,
+    resolve: impl Fn(&Peer) -> Option<IpAddr>,
+    mut id: impl FnMut(&ConnectionKey) -> ConnectionId,
+) -> (BTreeMap<ConnectionId, Relation>, Vec<NoConnection>) {
+    let mut relations: BTreeMap<ConnectionId, Relation> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for entry in plan.entries.values() {
+        for peer in &entry.peers {
+            let Some(remote) = resolve(peer).filter(|remote| remote.is_ipv4() == entry.local.is_ipv4())
+            else {
+                continue;
+            };
+            let key = connection_key(entry, remote);
+            let id = id(&key);
+            if let std::collections::btree_map::Entry::Vacant(slot) = relations.entry(id) {
+                match connection(id, entry, peer, remote, hostname) {
+                    Ok(connection) => {
+                        slot.insert(Relation {
+                            key,
+                            peer: peer.clone(),
+                            connection,
+                            ike: entry.ike.clone(),
+                            stale: false,
+                        });
+                    }
+                    Err(reason) => {
+                        refused.push(reason);
+                        continue;
+                    }
+                }
+            }
+            if let Some(relation) = relations.get_mut(&id) {
+                relation.connection.children.extend(children(plan, entry));
+            }
+        }
+    }
+    (relations, refused)
+}
+
+/// The key under which an entry's connection with `remote` is found.
+pub fn connection_key(entry: &Entry, remote: IpAddr) -> ConnectionKey {
+    ConnectionKey { local: entry.local, remote, profile: entry.ike.profile.clone() }
+}
+
+/// The tag of a policy in every connection.
+pub fn tag(policy: PolicyId) -> ChildTag {
+    ChildTag(policy.0.into())
+}
+
+/// The policy of a tag; none for a number that no policy can have.
+pub fn policy(tag: ChildTag) -> Option<PolicyId> {
+    u32::try_from(tag.0).ok().map(PolicyId)
+}
+
+fn connection(
+    id: ConnectionId,
+    entry: &Entry,
+    peer: &Peer,
+    remote: IpAddr,
+    hostname: &str,
+) -> Result<Connection, NoConnection> {
+    let parameters = &entry.ike;
+    let methods = std::iter::once(&parameters.local_authentication).chain(&parameters.remote_authentication);
+    if methods.clone().any(|method| *method != AuthenticationMethod::PreShare) {
+        return Err(NoConnection::Method(remote));
+    }
+    let name = match peer {
+        Peer::Name(name) => Some(ConfiguredIdentity::Fqdn(name.clone())),
+        Peer::Address(_) => None,
+    };
+    let key = parameters.key_for(remote, name.as_ref()).ok_or(NoConnection::NoKey(remote))?;
+    let ike_proposals: Vec<IkeProposal> = parameters.proposals.iter().map(ike_proposal).collect();
+    if ike_proposals.iter().all(|proposal| proposal.groups.is_empty() || proposal.encryption.is_empty()) {
+        return Err(NoConnection::Proposal(remote));
+    }
+    let remote_identities = if parameters.remote_identities.is_empty() {
+        match peer {
+            Peer::Name(name) => vec![
+                IdentityMatch::Exact(Identity::Fqdn(name.clone())),
+                IdentityMatch::Exact(Identity::Address(remote)),
+            ],
+            Peer::Address(_) => Vec::new(),
+        }
+    } else {
+        parameters.remote_identities.iter().map(remote_identity).collect()
+    };
+    let lifetime = Duration::from_secs(parameters.lifetime.into());
+    let margin = (lifetime / 24).max(Duration::from_secs(30)).min(lifetime / 2);
+    Ok(Connection {
+        id,
+        local_address: Some(entry.local),
+        remote_addresses: vec![AddressMatch::exact(remote)],
+        local_identity: local_identity(&parameters.local_identity, hostname),
+        remote_identities,
+        authentication: Authentication::Psk {
+            local: Secret::from(key.local.expose()),
+            remote: Secret::from(key.remote.expose()),
+        },
+        ike_proposals,
+        children: Vec::new(),
+        initiation: Retransmission {
+            give_up: Duration::from_secs(parameters.give_up.into()),
+            ..Retransmission::default()
+        },
+        established: Retransmission::default(),
+        lifetime: IkeLifetime { rekey: Some(lifetime - margin), jitter: margin, hard: Some(lifetime) },
+        initial_contact: true,
+        close_duplicates: true,
+        force_udp_encapsulation: false,
+    })
+}
+
+fn children<'a>(plan: &'a Plan, entry: &'a Entry) -> impl Iterator<Item = ChildPolicy> + 'a {
+    let proposals: Vec<EspProposal> = esp_proposals(&entry.ipsec);
+    let mode = match entry.ipsec.proposals.first().map(|proposal| proposal.mode) {
+        Some(Mode::Transport | Mode::TransportRequire) => ike::Mode::Transport,
+        _ => ike::Mode::Tunnel,
+    };
+    entry.policies.iter().filter_map(move |id| {
+        let key = plan.policies.get(id)?;
+        Some(ChildPolicy {
+            tag: tag(*id),
+            local_selectors: key.local.clone(),
+            remote_selectors: key.remote.clone(),
+            proposals: proposals.clone(),
+            mode,
+            lifetime: child_lifetime(&entry.ipsec),
+        })
+    })
+}
+
+/// The endpoint reports the soft limit and the brain decides: an SA that carried nothing is not rekeyed.
+fn child_lifetime(ipsec: &IpsecParameters) -> ChildLifetime {
+    let hard = Duration::from_secs(ipsec.lifetime_seconds.into());
+    let margin = (hard * 3 / 40).max(Duration::from_secs(30)).min(hard / 2);
+    ChildLifetime { soft: Some(hard - margin), jitter: margin, hard: Some(hard), rekey_on_soft: false }
+}
+
+fn ike_proposal(proposal: &config::effective_ike::IkeProposal) -> IkeProposal {
+    IkeProposal {
+        encryption: proposal
+            .encryption
+            .iter()
+            .filter_map(|cipher| match cipher {
+                IkeEncryption::AesCbc(128) => Some(Encryption::AesCbc128),
+                IkeEncryption::AesCbc(192) => Some(Encryption::AesCbc192),
+                IkeEncryption::AesCbc(256) => Some(Encryption::AesCbc256),
+                IkeEncryption::AesGcm(128) => Some(Encryption::AesGcm128),
+                IkeEncryption::AesGcm(192) => Some(Encryption::AesGcm192),
+                IkeEncryption::AesGcm(256) => Some(Encryption::AesGcm256),
+                _ => None,
+            })
+            .collect(),
+        integrity: proposal.integrity.iter().filter_map(|hash| integrity(*hash)).collect(),
+        prf: proposal.prf.iter().filter_map(|hash| prf(*hash)).collect(),
+        groups: proposal.groups.iter().filter_map(group).collect(),
+    }
+}
+
+fn esp_proposals(ipsec: &IpsecParameters) -> Vec<EspProposal> {
+    let groups: Vec<Group> = ipsec.pfs.iter().filter_map(group).collect();
+    let proposal = |encryption, integrity: Option<Integrity>, esn| EspProposal {
+        encryption: vec![encryption],
+        integrity: integrity.into_iter().collect(),
+        groups: groups.clone(),
+        esn: if esn { vec![true, false] } else { vec![false] },
+    };
+    ipsec
+        .proposals
+        .iter()
+        .filter_map(|wanted| {
+            let (encryption, integrity) = match wanted.transform {
+                IpsecTransform::AesGcm(128) => (Encryption::AesGcm128, None),
+                IpsecTransform::AesGcm(192) => (Encryption::AesGcm192, None),
+                IpsecTransform::AesGcm(256) => (Encryption::AesGcm256, None),
+                IpsecTransform::AesGmac(128) => (Encryption::AesGmac128, None),
+                IpsecTransform::AesGmac(192) => (Encryption::AesGmac192, None),
+                IpsecTransform::AesGmac(256) => (Encryption::AesGmac256, None),
+                IpsecTransform::AesCbc(128, mac) => (Encryption::AesCbc128, Some(esp_mac(mac)?)),
+                IpsecTransform::AesCbc(192, mac) => (Encryption::AesCbc192, Some(esp_mac(mac)?)),
+                IpsecTransform::AesCbc(256, mac) => (Encryption::AesCbc256, Some(esp_mac(mac)?)),
+                IpsecTransform::Null(mac) => (Encryption::Null, Some(esp_mac(mac)?)),
+                _ => return None,
+            };
+            Some(proposal(encryption, integrity, wanted.esn))
+        })
+        .collect()
+}
+
+fn esp_mac(mac: EspMac) -> Option<Integrity> {
+    match mac {
+        EspMac::Md5 => None,
+        EspMac::Sha1 => Some(Integrity::HmacSha1_96),
+        EspMac::Sha256 => Some(Integrity::HmacSha256_128),
+        EspMac::Sha384 => Some(Integrity::HmacSha384_192),
+        EspMac::Sha512 => Some(Integrity::HmacSha512_256),
+    }
+}
+
+fn integrity(hash: Ikev2Hash) -> Option<Integrity> {
+    match hash {
+        Ikev2Hash::Md5 => None,
+        Ikev2Hash::Sha1 => Some(Integrity::HmacSha1_96),
+        Ikev2Hash::Sha256 => Some(Integrity::HmacSha256_128),
+        Ikev2Hash::Sha384 => Some(Integrity::HmacSha384_192),
+        Ikev2Hash::Sha512 => Some(Integrity::HmacSha512_256),
+    }
+}
+
+fn prf(hash: Ikev2Hash) -> Option<Prf> {
+    integrity(hash).map(Integrity::prf)
+}
+
+fn group(group: &DhGroup) -> Option<Group> {
+    Group::from_number(group.0)
+}
+
+fn local_identity(configured: &ConfiguredIdentity, hostname: &str) -> Option<Identity> {
+    match configured {
+        ConfiguredIdentity::Address(None) | ConfiguredIdentity::Dn => None,
+        ConfiguredIdentity::Address(Some(address)) => Some(Identity::Address(*address)),
+        ConfiguredIdentity::Fqdn(name) if name.is_empty() => Some(Identity::Fqdn(hostname.to_owned())),
+        ConfiguredIdentity::Fqdn(name) => Some(Identity::Fqdn(name.clone())),
+        ConfiguredIdentity::Email(name) => Some(Identity::Email(name.clone())),
+        ConfiguredIdentity::KeyId(id) => Some(Identity::KeyId(id.clone().into_bytes())),
+    }
+}
+
+fn remote_identity(configured: &RemoteIdentity) -> IdentityMatch {
+    match configured {
+        RemoteIdentity::Any => IdentityMatch::Any,
+        RemoteIdentity::Address(prefix) => IdentityMatch::Prefix(prefix.address, prefix.length),
+        RemoteIdentity::Fqdn(name) => IdentityMatch::Exact(Identity::Fqdn(name.clone())),
+        RemoteIdentity::FqdnDomain(domain) => IdentityMatch::FqdnDomain(domain.clone()),
+        RemoteIdentity::Email(name) => IdentityMatch::Exact(Identity::Email(name.clone())),
+        RemoteIdentity::KeyId(id) => IdentityMatch::Exact(Identity::KeyId(id.clone().into_bytes())),
+    }
+}
