@@ -8,8 +8,8 @@ use std::process::{Child, Stdio};
 
 use sa_table::policy::{Action, PortRecord, Prefix, Rule};
 use sa_table::record::{
-    AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime, Mode,
-    OutboundSaRecord, PortRange, SelectorPair, Selectors, TrafficSelector,
+    AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime,
+    Mode, OutboundSaRecord, PortRange, SelectorPair, Selectors, TrafficSelector,
 };
 use sa_table::{Capacities, Locking, Role, Segments, TableWriter};
 
@@ -41,7 +41,7 @@ pub struct Tunnel {
 }
 
 /// A running data plane with one tunnel.
-#[derive(Debug)]
+#[allow(missing_debug_implementations, reason = "it holds keys")]
 pub struct ByHand {
     namespace: Namespace,
     run_dir: PathBuf,
@@ -54,9 +54,10 @@ pub struct ByHand {
 impl ByHand {
     /// Starts the data plane on the interfaces `inside` and `outside` of the namespace, whose addresses and routes are set already.
     pub fn start(namespace: Namespace, tunnel: &Tunnel) -> Result<Self> {
-        let unexpected = |error: &dyn std::fmt::Display| LabError::Unexpected(format!("shared tables: {error}"));
-        let segments =
-            Segments::create(Capacities::default(), Locking::BestEffort).map_err(|error| unexpected(&error))?;
+        let unexpected =
+            |error: &dyn std::fmt::Display| LabError::Unexpected(format!("shared tables: {error}"));
+        let segments = Segments::create(Capacities::default(), Locking::BestEffort)
+            .map_err(|error| unexpected(&error))?;
         let mut table = segments.table_writer().map_err(|error| unexpected(&error))?;
 
         let policy = table.allocate_policy().map_err(|error| unexpected(&error))?;
@@ -134,7 +135,9 @@ impl ByHand {
         let log = std::fs::File::create(run_dir.join("log")).map_err(LabError::io("making a log"))?;
         let mut command = namespace.command(&program("tohub-dataplane")?.to_string_lossy());
         command.arg("--run-dir").arg(&run_dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = segments.spawn(Role::DataPlane, &mut command).map_err(LabError::io("starting the data plane"))?;
+        let child = segments
+            .spawn(Role::DataPlane, &mut command, &[])
+            .map_err(LabError::io("starting the data plane"))?;
         let mut gateway = Self { namespace, run_dir, child, table, _segments: segments };
         gateway.wait_until_ready()?;
         Ok(gateway)

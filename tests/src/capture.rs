@@ -127,11 +127,19 @@ impl Recording {
         let mut seen = Vec::new();
         let mut targets = Vec::new();
         for packet in &self.packets {
-            let (Some(ip), Some((source, destination))) = (packet.ipv4(), packet.addresses()) else { continue };
+            let (Some(ip), Some((source, destination))) = (packet.ipv4(), packet.addresses()) else {
+                continue;
+            };
             let ike = usize::from(ip[0] & 0x0f) * 4 + 8;
-            let (Some(header), Some(ports)) = (ip.get(ike..ike + 20), ip.get(ike - 8..ike - 4)) else { continue };
+            let (Some(header), Some(ports)) = (ip.get(ike..ike + 20), ip.get(ike - 8..ike - 4)) else {
+                continue;
+            };
             let request = header[18] == IKE_SA_INIT && header[19] & RESPONSE == 0 && header[8..16] == [0; 8];
-            if packet.protocol() == Some(17) && ports[2..] == 500_u16.to_be_bytes() && source == from && request {
+            if packet.protocol() == Some(17)
+                && ports[2..] == 500_u16.to_be_bytes()
+                && source == from
+                && request
+            {
                 let spi = header[..8].to_vec();
                 if !seen.contains(&spi) {
                     seen.push(spi);

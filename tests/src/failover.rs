@@ -211,14 +211,7 @@ impl Failover {
 /// The branch: the specification's own example.
 pub fn branch_configuration(options: &Options) -> String {
     let Options {
-        peers,
-        entry,
-        globals,
-        keepalive,
-        give_up,
-        keys: (key, _),
-        transforms: (transform, _),
-        ..
+        peers, entry, globals, keepalive, give_up, keys: (key, _), transforms: (transform, _), ..
     } = options;
     format!(
         "hostname branch

@@ -46,7 +46,8 @@ fn mirrored(tunnel: &Tunnel) -> Tunnel {
 
 /// A host behind a gateway's namespace: addresses, routes, offloads.
 fn site(number: u8) -> Result<(Namespace, Namespace)> {
-    let (host, gateway) = (Namespace::new(&format!("host{number}"))?, Namespace::new(&format!("gw{number}"))?);
+    let (host, gateway) =
+        (Namespace::new(&format!("host{number}"))?, Namespace::new(&format!("gw{number}"))?);
     connect(&host, "eth0", &gateway, "inside")?;
     host.address("eth0", &format!("192.168.{number}.10/24"))?;
     host.end_host_offloads("eth0")?;
@@ -74,7 +75,9 @@ fn ping_crosses(algorithm: Algorithm, key_bytes: u8, esn: bool) -> Result<()> {
         assert!(ping.contains("3 received"), "{ping}");
     }
     // The gateway's own packets enter through its punt port.
-    let own = first.namespace().run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "-I", "192.168.1.1", "192.168.2.10"])?;
+    let own = first
+        .namespace()
+        .run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "-I", "192.168.1.1", "192.168.2.10"])?;
     assert!(own.contains("3 received"), "{own}");
     let to_gateway = host2.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "192.168.1.1"])?;
     assert!(to_gateway.contains("3 received"), "{to_gateway}");
@@ -125,7 +128,17 @@ fn scapy_given_the_key_writes_esp_that_we_accept_and_reads_ours() -> Result<()> 
     let said = checked(
         Command::new(peers.join("tool.sh"))
             .current_dir(&peers)
-            .args([scapy.name(), "python3", "esp-echo.py", "10.9.9.8", "10.9.9.9", "192.168.2.10", "192.168.1.10", "1001", "2002"])
+            .args([
+                scapy.name(),
+                "python3",
+                "esp-echo.py",
+                "10.9.9.8",
+                "10.9.9.9",
+                "192.168.2.10",
+                "192.168.1.10",
+                "1001",
+                "2002",
+            ])
             .arg(to_hex(&tunnel.key)),
     )?;
     assert!(said.contains("decrypted:") && said.contains("echo-reply"), "{said}");

@@ -42,7 +42,11 @@ pub fn play(scenario: &Scenario) -> Result<Figures> {
     if let Some(wire) = bench.wire.take() {
         let recording = wire.finish()?;
         if recording.clear_packets() > 0 || recording.dropped > 0 {
-            return fail(&format!("{} clear packets, {} missed", recording.clear_packets(), recording.dropped));
+            return fail(&format!(
+                "{} clear packets, {} missed",
+                recording.clear_packets(),
+                recording.dropped
+            ));
         }
     }
     Ok(bench.figures)
@@ -68,9 +72,7 @@ impl Bench {
     pub fn cut_and_wait_for_detection(&mut self, hub: Hub) -> Result<u64> {
         let cut = now_ms();
         self.network.cut(hub)?;
-        let gone = wait_for("dead peer detection", 12, || {
-            (!self.network.has_sa_with(hub)).then(now_ms)
-        })?;
+        let gone = wait_for("dead peer detection", 12, || (!self.network.has_sa_with(hub)).then(now_ms))?;
         self.figures.detection_ms = Some(gone - cut);
         Ok(cut)
     }
@@ -86,7 +88,8 @@ impl Bench {
     /// Waits until traffic flows through the hub.
     pub fn wait_for_takeover(&self, hub: Hub) -> Result<()> {
         wait_for(&format!("{} to take over", hub.wire()), 20, || {
-            (self.network.current_peer().as_deref() == Some(hub.address()) && self.network.has_sa_with(hub)).then_some(())
+            (self.network.current_peer().as_deref() == Some(hub.address()) && self.network.has_sa_with(hub))
+                .then_some(())
         })?;
         self.probe.wait_for_echo(5).map(drop)
     }
@@ -109,7 +112,11 @@ impl Bench {
         let Some(wire) = self.wire.take() else { return fail("the wire was read already") };
         let recording = wire.finish()?;
         if recording.clear_packets() > 0 || recording.dropped > 0 {
-            return fail(&format!("{} clear packets, {} missed", recording.clear_packets(), recording.dropped));
+            return fail(&format!(
+                "{} clear packets, {} missed",
+                recording.clear_packets(),
+                recording.dropped
+            ));
         }
         Ok(recording.initiations(BRANCH).iter().map(ToString::to_string).collect())
     }

@@ -37,9 +37,13 @@ fn run() -> Result<String, String> {
     let (page, only): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|argument| argument.parse::<usize>().is_err());
     let mut figures = Vec::new();
-    for scenario in scenarios::ALL.iter().filter(|scenario| only.is_empty() || only.contains(&scenario.number.to_string())) {
+    for scenario in scenarios::ALL
+        .iter()
+        .filter(|scenario| only.is_empty() || only.contains(&scenario.number.to_string()))
+    {
         println!("{:>2}. {}", scenario.number, scenario.title);
-        let measured: Figures = bench::play(scenario).map_err(|error| format!("scenario {}: {error}", scenario.number))?;
+        let measured: Figures =
+            bench::play(scenario).map_err(|error| format!("scenario {}: {error}", scenario.number))?;
         println!("    {measured}");
         figures.push((scenario, measured));
     }

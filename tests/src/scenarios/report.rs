@@ -34,7 +34,8 @@ impl fmt::Display for Figures {
 
 /// The words of the last line: the worst detection and outage, the sum of the losses.
 pub fn summary(figures: &[(&Scenario, Figures)]) -> String {
-    let worst = |pick: fn(&Figures) -> Option<u64>| figures.iter().filter_map(|(_, f)| pick(f)).max().unwrap_or(0);
+    let worst =
+        |pick: fn(&Figures) -> Option<u64>| figures.iter().filter_map(|(_, f)| pick(f)).max().unwrap_or(0);
     format!(
         "scenarios={} detection_ms={} outage_ms={} lost={}",
         figures.len(),

@@ -25,19 +25,84 @@ const C: Hub = Hub::Three;
 
 /// All of them, in order.
 pub const ALL: [Scenario; 13] = [
-    Scenario { number: 1, title: "A dies under traffic: A is retried, B takes over", options: example, steps: a_dies },
-    Scenario { number: 2, title: "A returns while traffic flows: it stays on B", options: example, steps: a_returns_under_traffic },
-    Scenario { number: 3, title: "A returns, then silence: the next packet goes home to A", options: example, steps: home_after_silence },
-    Scenario { number: 4, title: "the same without `default` on the idle timer: B again", options: idle_without_default, steps: b_again_after_silence },
-    Scenario { number: 5, title: "B dies after A returned: back to A", options: example, steps: b_dies_after_a_returned },
-    Scenario { number: 6, title: "A dead, silence, a packet: A is tried again, then B", options: example, steps: a_still_dead_after_silence },
-    Scenario { number: 7, title: "both dead: each cycle tries A and B once, beginning with A", options: impatient, steps: both_dead },
-    Scenario { number: 8, title: "no default: A dies, B; B dies, A; silence on B, B", options: without_default, steps: around_the_list },
-    Scenario { number: 9, title: "B initiates while we have A: the flow follows B", options: example, steps: b_initiates },
-    Scenario { number: 10, title: "on-demand detection: nothing is noticed before there is a packet", options: on_demand, steps: noticed_on_demand },
-    Scenario { number: 11, title: "three peers, B dies, A is unresponsive: B, then C, in list order", options: three_peers, steps: list_order_after_the_default },
-    Scenario { number: 12, title: "entry timer equal to the global one: it is not added, no way home", options: equal_timers, steps: b_again_after_silence },
-    Scenario { number: 13, title: "the hub's Delete comes before our own timer: home all the same", options: impatient_hubs, steps: home_after_the_hubs_delete },
+    Scenario {
+        number: 1,
+        title: "A dies under traffic: A is retried, B takes over",
+        options: example,
+        steps: a_dies,
+    },
+    Scenario {
+        number: 2,
+        title: "A returns while traffic flows: it stays on B",
+        options: example,
+        steps: a_returns_under_traffic,
+    },
+    Scenario {
+        number: 3,
+        title: "A returns, then silence: the next packet goes home to A",
+        options: example,
+        steps: home_after_silence,
+    },
+    Scenario {
+        number: 4,
+        title: "the same without `default` on the idle timer: B again",
+        options: idle_without_default,
+        steps: b_again_after_silence,
+    },
+    Scenario {
+        number: 5,
+        title: "B dies after A returned: back to A",
+        options: example,
+        steps: b_dies_after_a_returned,
+    },
+    Scenario {
+        number: 6,
+        title: "A dead, silence, a packet: A is tried again, then B",
+        options: example,
+        steps: a_still_dead_after_silence,
+    },
+    Scenario {
+        number: 7,
+        title: "both dead: each cycle tries A and B once, beginning with A",
+        options: impatient,
+        steps: both_dead,
+    },
+    Scenario {
+        number: 8,
+        title: "no default: A dies, B; B dies, A; silence on B, B",
+        options: without_default,
+        steps: around_the_list,
+    },
+    Scenario {
+        number: 9,
+        title: "B initiates while we have A: the flow follows B",
+        options: example,
+        steps: b_initiates,
+    },
+    Scenario {
+        number: 10,
+        title: "on-demand detection: nothing is noticed before there is a packet",
+        options: on_demand,
+        steps: noticed_on_demand,
+    },
+    Scenario {
+        number: 11,
+        title: "three peers, B dies, A is unresponsive: B, then C, in list order",
+        options: three_peers,
+        steps: list_order_after_the_default,
+    },
+    Scenario {
+        number: 12,
+        title: "entry timer equal to the global one: it is not added, no way home",
+        options: equal_timers,
+        steps: b_again_after_silence,
+    },
+    Scenario {
+        number: 13,
+        title: "the hub's Delete comes before our own timer: home all the same",
+        options: impatient_hubs,
+        steps: home_after_the_hubs_delete,
+    },
 ];
 
 fn example() -> Options {
@@ -151,7 +216,15 @@ fn b_initiates(bench: &mut Bench) -> Result<()> {
     // hub2 loses its way through hub1: its own packet to the branch's network meets its crypto map.
     let hub2 = bench.network.hub(B);
     hub2.configure(&["no ip route 192.168.1.0 255.255.255.0 192.168.2.1 250"])?;
-    let ping = output(hub2.namespace().command("ping").args(["-c", "3", "-W", "2", "-I", B.inside(), "192.168.1.10"]))?;
+    let ping = output(hub2.namespace().command("ping").args([
+        "-c",
+        "3",
+        "-W",
+        "2",
+        "-I",
+        B.inside(),
+        "192.168.1.10",
+    ]))?;
     wait_for("the branch to follow hub2", 10, || {
         (bench.network.current_peer().as_deref() == Some(B.address())).then_some(())
     })?;
