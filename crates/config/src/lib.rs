@@ -14,7 +14,17 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod commit;
 pub mod control;
+pub mod diff;
+pub mod edit;
+pub mod effective_ike;
+mod exec;
+pub mod file;
 pub mod model;
+pub mod render;
+pub mod render_show;
+pub mod shell;
+pub mod tree;
 
 pub use model::Configuration;

@@ -167,6 +167,8 @@ impl EntryBody {
 pub struct CryptoMapEntry {
     /// Keying method; fixed when the entry is created.
     pub keying: Keying,
+    /// `profile P` behind the keying method, kept.
+    pub template_profile: Option<String>,
     /// Everything that is set inside.
     pub body: EntryBody,
 }

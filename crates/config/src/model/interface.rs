@@ -39,7 +39,7 @@ impl InterfaceName {
         if text.is_empty()
             || text.len() > Self::MAX
             || !text.chars().all(ok)
-            || !text.as_bytes()[0].is_ascii_alphanumeric()
+            || !text.starts_with(|c: char| c.is_ascii_alphabetic())
         {
             return None;
         }

@@ -1,0 +1,196 @@
+//! Access lists: `access-list N …` and `ip access-list extended` mode.
+
+use super::{ConfigCommand, EditError, Editor, Mode, apply};
+use crate::model::{AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, PortMatch};
+use crate::tree::{Args, Value};
+
+pub(super) const GLOBAL: &[ConfigCommand] = &[
+    apply("access-list {<acl:100-199> | <acl:2000-2699>} / $ACE", numbered_rule),
+    apply("access-list {<acl:100-199> | <acl:2000-2699>} / remark <text:LINE>", numbered_remark),
+    apply("ip access-list extended <name:ACL> /", named_list),
+    apply("ip access-list resequence <name:ACL> <start:1-2147483647> <step:1-2147483647>", resequence),
+];
+
+pub(super) const COMMANDS: &[ConfigCommand] = &[
+    apply("[<sequence:1-2147483647>] $ACE /", rule),
+    apply("[<sequence:1-2147483647>] remark / <text:LINE>", remark),
+    apply("<sequence:1-2147483647> /", by_number),
+];
+
+fn numbered_rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let Some(name) = args.number("acl").map(|n| n.to_string()) else { return Ok(()) };
+    if args.negated() {
+        // As on the device: `no access-list 101 …` removes the whole list, whatever follows.
+        editor.configuration.access_lists.remove(&name);
+        return Ok(());
+    }
+    add(editor.configuration.access_lists.entry(name).or_default(), None, parse_rule(args)?)
+}
+
+fn numbered_remark(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let Some(name) = args.number("acl").map(|n| n.to_string()) else { return Ok(()) };
+    let list = editor.configuration.access_lists.entry(name).or_default();
+    edit_remark(list, args);
+    Ok(())
+}
+
+fn named_list(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let Some(name) = args.text("name") else { return Ok(()) };
+    if args.negated() {
+        editor.configuration.access_lists.remove(name);
+        editor.mode = Mode::Global;
+    } else {
+        editor.configuration.access_lists.entry(name.into()).or_default();
+        editor.mode = Mode::AccessList(name.into());
+    }
+    Ok(())
+}
+
+fn resequence(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let (Some(name), Some(start), Some(step)) = (args.text("name"), args.small("start"), args.small("step"))
+    else {
+        return Ok(());
+    };
+    match editor.configuration.access_lists.get_mut(name).map(|list| list.resequence(start, step)) {
+        Some(true) => Ok(()),
+        Some(false) => Err(EditError::rule("the sequence numbers would exceed 2147483647")),
+        None => Err(EditError::rule(format_args!("there is no access list {name}"))),
+    }
+}
+
+fn current<'a>(editor: &'a mut Editor<'_>) -> Option<&'a mut AccessList> {
+    match &editor.mode {
+        Mode::AccessList(name) => editor.configuration.access_lists.get_mut(name),
+        _ => None,
+    }
+}
+
+fn rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let rule = parse_rule(args)?;
+    let Some(list) = current(editor) else { return Ok(()) };
+    if args.negated() {
+        list.lines.retain(|line| !matches!(line, AclLine::Rule(_, have) if *have == rule));
+        return Ok(());
+    }
+    add(list, args.small("sequence"), rule)
+}
+
+fn remark(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    if let Some(list) = current(editor) {
+        edit_remark(list, args);
+    }
+    Ok(())
+}
+
+fn edit_remark(list: &mut AccessList, args: &Args) {
+    let text = args.text("text").map(String::from);
+    match (args.negated(), text) {
+        (true, text) => {
+            list.lines.retain(
+                |line| !matches!(line, AclLine::Remark(have) if text.as_ref().is_none_or(|t| t == have)),
+            );
+        }
+        (false, Some(text)) => list.lines.push(AclLine::Remark(text)),
+        (false, None) => {}
+    }
+}
+
+fn by_number(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    if !args.negated() {
+        return Err(EditError("% Incomplete command.".into()));
+    }
+    let number = args.small::<u32>("sequence");
+    if let Some(list) = current(editor) {
+        list.lines.retain(|line| !matches!(line, AclLine::Rule(have, _) if Some(*have) == number));
+    }
+    Ok(())
+}
+
+/// Adds a rule; one that is there already changes nothing, so that a configuration can be sent twice.
+fn add(list: &mut AccessList, sequence: Option<u32>, rule: AclRule) -> Result<(), EditError> {
+    if let Some((have, _)) = list.rules().find(|(_, have)| **have == rule) {
+        if sequence.is_none_or(|wanted| wanted == have) {
+            return Ok(());
+        }
+    }
+    let Some(sequence) = sequence.or(list.next_sequence()) else {
+        return Err(EditError::rule("the sequence numbers are used up; type \"ip access-list resequence\""));
+    };
+    list.insert(sequence, rule);
+    Ok(())
+}
+
+/// The rule of `$ACE`. Words are read in order, because source and destination use the same ones.
+fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
+    let mut rule = AclRule {
+        action: if args.has("deny") { AclAction::Deny } else { AclAction::Permit },
+        protocol: None,
+        source: AclAddress::Any,
+        source_port: None,
+        destination: AclAddress::Any,
+        destination_port: None,
+        icmp: None,
+        options: AclOptions {
+            established: args.has("established"),
+            fragments: args.has("fragments"),
+            log: args.has("log"),
+            log_input: args.has("log-input"),
+        },
+    };
+    rule.protocol = match args.one_of(&["tcp", "udp", "icmp", "ip"]) {
+        Some("tcp") => Some(6),
+        Some("udp") => Some(17),
+        Some("icmp") => Some(1),
+        Some(_) => None,
+        None => args.small("protocol"),
+    };
+    if rule.protocol.is_none() && rule.options.established {
+        return Err(EditError::rule("\"established\" needs tcp"));
+    }
+    let words: Vec<(&str, Option<&Value>)> = args.iter().collect();
+    let mut sides = Vec::new();
+    let mut ports = [None, None];
+    let mut index = 0;
+    while let Some((name, value)) = words.get(index) {
+        index += 1;
+        match (*name, *value) {
+            ("any", None) => sides.push(AclAddress::Any),
+            ("source" | "destination", Some(Value::Address(std::net::IpAddr::V4(address)))) => {
+                let wildcard = match words.get(index) {
+                    Some((_, Some(Value::Address(std::net::IpAddr::V4(wildcard))))) => {
+                        index += 1;
+                        *wildcard
+                    }
+                    _ => std::net::Ipv4Addr::UNSPECIFIED,
+                };
+                sides.push(AclAddress::new(*address, wildcard));
+            }
+            ("eq" | "neq" | "gt" | "lt" | "range", None) => {
+                let number = |at: usize| match words.get(at) {
+                    Some((_, Some(Value::Number(number)))) => u16::try_from(*number).unwrap_or(0),
+                    _ => 0,
+                };
+                let first = number(index);
+                let port = match *name {
+                    "eq" => PortMatch::Equal(first),
+                    "neq" => PortMatch::NotEqual(first),
+                    "gt" => PortMatch::Greater(first),
+                    "lt" => PortMatch::Less(first),
+                    _ => PortMatch::Range(first.min(number(index + 1)), first.max(number(index + 1))),
+                };
+                if let Some(slot) = ports.get_mut(sides.len().saturating_sub(1)) {
+                    *slot = Some(port);
+                }
+            }
+            _ => {}
+        }
+    }
+    if let [source, destination] = sides[..] {
+        (rule.source, rule.destination) = (source, destination);
+    }
+    [rule.source_port, rule.destination_port] = ports;
+    if let Some(kind) = args.small("icmp-type") {
+        rule.icmp = Some(IcmpType { kind, code: args.small("icmp-code") });
+    }
+    Ok(rule)
+}

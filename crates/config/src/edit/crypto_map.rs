@@ -1,0 +1,368 @@
+//! `crypto map` and `crypto dynamic-map` mode.
+
+use super::crypto_global::parse_df_bit;
+use super::{ConfigCommand, EditError, Editor, Mode, apply, keep};
+use crate::Configuration;
+use crate::model::{
+    DhGroup, EntryBody, IdleTimer, Keying, KilobyteLimit, Lifetime, Peer, PeerName, Profile, Replay,
+    ReverseRoute, Secret, SessionKey,
+};
+use crate::render::MASK;
+use crate::tree::Args;
+
+pub(super) const COMMANDS: &[ConfigCommand] = &[
+    apply("set peer / {<address:IP> [default] | <host:HOST-NAME> [dynamic] [default]}", set_peer),
+    apply("match address / <acl:ACL>", match_address),
+    apply("set transform-set / {<tag:WORD>}*6", set_transform_set),
+    apply("set security-association {idle-time | =idletime} / <seconds:60-86400> [default]", idle_time),
+    apply(
+        "set security-association lifetime / {seconds <seconds:120-2592000> \
+         | kilobytes {disable | <kilobytes:2560-4294967295>} | days <days:1-1>}",
+        lifetime,
+    ),
+    apply("set security-association replay / {disable | window-size {64 | 128 | 256 | 512 | 1024}}", replay),
+    apply("set security-association dfbit / {clear | set | copy}", dfbit),
+    apply(
+        "set pfs / [group1 | group2 | group5 | group14 | group15 | group16 | group19 | group20 | group21 | group24 \
+         | group31]",
+        pfs,
+    ),
+    apply("set ikev2-profile / <profile:WORD>", ikev2_profile),
+    apply("set isakmp-profile / <profile:WORD>", isakmp_profile),
+    apply("description / <text:LINE>", description),
+    apply("reverse-route / [static] [remote-peer <peer:IP> [static]]", reverse_route),
+    apply("set reverse-route distance / <distance:1-255>", route_distance),
+    apply("set reverse-route tag / <tag:1-4294967295>", route_tag),
+    apply("set reverse-route gateway / <gateway:IP>", route_gateway),
+    keep("set security-association {dummy | ecn} / [<text:LINE>]", kept),
+    keep("set identity / <identity:WORD>", kept),
+    keep("{qos | dialer} pre-classify /", kept),
+];
+
+/// Not in dynamic maps.
+pub(super) const STATIC_ONLY: &[ConfigCommand] = &[
+    apply("set security-association level per-host /", per_host),
+    apply(
+        "set session-key {inbound | outbound} esp / <spi:256-4294967295> cipher <cipher:HEX> \
+         [authenticator <authenticator:HEX>]",
+        session_key,
+    ),
+    apply("set session-key {inbound | outbound} ah / <spi:256-4294967295> <cipher:HEX>", session_key),
+];
+
+/// Only in dynamic maps.
+pub(super) const DYNAMIC_ONLY: &[ConfigCommand] =
+    &[keep("set nat demux /", kept), keep("set ip access-group / <acl:ACL> {in | out}", kept)];
+
+fn body_of<'c>(configuration: &'c mut Configuration, mode: &Mode) -> Option<&'c mut EntryBody> {
+    match mode {
+        Mode::CryptoMap(map, seq) => {
+            let entry = configuration.crypto_maps.get_mut(map)?.entries.get_mut(seq)?;
+            Some(&mut entry.body)
+        }
+        Mode::DynamicMap(map, seq) => configuration.dynamic_maps.get_mut(map)?.entries.get_mut(seq),
+        _ => None,
+    }
+}
+
+fn kept<'c>(configuration: &'c mut Configuration, mode: &Mode) -> Option<&'c mut Vec<String>> {
+    body_of(configuration, mode).map(|body| &mut body.kept)
+}
+
+/// Runs `change` on the entry that is being edited.
+fn edit(editor: &mut Editor<'_>, change: impl FnOnce(&mut EntryBody)) -> Result<(), EditError> {
+    if let Some(body) = body_of(editor.configuration, &editor.mode) {
+        change(body);
+    }
+    Ok(())
+}
+
+fn is_manual(editor: &Editor<'_>) -> bool {
+    match &editor.mode {
+        Mode::CryptoMap(map, seq) => {
+            editor.configuration.entry(map, *seq).is_some_and(|entry| entry.keying == Keying::Manual)
+        }
+        _ => false,
+    }
+}
+
+/// Most peers of an entry.
+const MAX_PEERS: usize = 40;
+
+fn set_peer(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let name = match (args.address("address"), args.text("host")) {
+        (Some(address), _) => PeerName::Address(address),
+        (None, Some(host)) => PeerName::Host { name: host.into(), dynamic: args.has("dynamic") },
+        (None, None) => {
+            // `no set peer` alone: the object is unique only when there is one.
+            return edit(editor, |body| {
+                if body.peers.len() == 1 {
+                    body.peers.clear();
+                }
+            });
+        }
+    };
+    if args.negated() {
+        // Every `no set peer A …` form removes the peer; the next one is not promoted to default.
+        return edit(editor, |body| body.peers.retain(|peer| !peer.name.same_peer(&name)));
+    }
+    let default = args.has("default");
+    let manual = is_manual(editor);
+    let Some(body) = body_of(editor.configuration, &editor.mode) else { return Ok(()) };
+    let at = body.peers.iter().position(|peer| peer.name.same_peer(&name));
+    if default && at.unwrap_or(body.peers.len()) != 0 {
+        return Err(EditError::rule(match body.default_peer() {
+            Some(_) => "a default peer is already configured for this crypto map",
+            None => "default peer must be the first peer in the peer list",
+        }));
+    }
+    if at.is_none() && manual && !body.peers.is_empty() {
+        return Err(EditError::rule(
+            "only one peer may be configured for an ipsec-manual crypto map; remove it first",
+        ));
+    }
+    if at.is_none() && body.peers.len() >= MAX_PEERS {
+        return Err(EditError::rule(format_args!("an entry takes at most {MAX_PEERS} peers")));
+    }
+    check_resolution(editor, &name)?;
+    let no_dpd = default && !manual && !has_dpd(editor);
+    edit(editor, |body| {
+        let peer = Peer { name, default };
+        match at {
+            Some(at) => body.peers[at] = peer,
+            None => body.peers.push(peer),
+        }
+    })?;
+    if no_dpd {
+        editor.interactive_notice(crate::commit::NO_DPD_NOTE);
+    }
+    Ok(())
+}
+
+/// A host name without `dynamic` is resolved as soon as it is typed.
+fn check_resolution(editor: &mut Editor<'_>, name: &PeerName) -> Result<(), EditError> {
+    let PeerName::Host { name, dynamic: false } = name else { return Ok(()) };
+    let hosts = &editor.configuration.system.hosts;
+    let domain = editor.configuration.system.domain_name.as_deref().unwrap_or("");
+    let lower = name.to_ascii_lowercase();
+    if hosts.contains_key(&lower)
+        || hosts.contains_key(&format!("{lower}.{domain}"))
+        || editor.environment.resolves(name)
+    {
+        return Ok(());
+    }
+    if editor.from_file {
+        // A configuration must load while the name service is down.
+        editor.notice(format!(
+            "%NOTE: host name {name} does not resolve now; it is tried again when it is needed"
+        ));
+        return Ok(());
+    }
+    Err(EditError("% Unrecognized host or address.".into()))
+}
+
+fn has_dpd(editor: &mut Editor<'_>) -> bool {
+    let profile = body_of(editor.configuration, &editor.mode).and_then(|body| body.profile.clone());
+    match profile {
+        Some(Profile::Ikev2(name)) => {
+            let own = editor.configuration.ikev2_profiles.get(&name).and_then(|profile| profile.dpd);
+            own.or(editor.configuration.ikev2.dpd).is_some()
+        }
+        _ => editor.configuration.isakmp.keepalive.is_some(),
+    }
+}
+
+fn match_address(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let acl = args.text("acl").filter(|_| !args.negated()).map(String::from);
+    edit(editor, |body| body.match_address = acl)
+}
+
+fn set_transform_set(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    if args.negated() {
+        return edit(editor, |body| body.transform_sets.clear());
+    }
+    let mut tags: Vec<String> = Vec::new();
+    for tag in args.texts("tag") {
+        if !editor.configuration.transform_sets.contains_key(tag) && !editor.from_file {
+            return Err(EditError(format!("ERROR: transform set with tag \"{tag}\" does not exist.")));
+        }
+        if !tags.iter().any(|have| have == tag) {
+            tags.push(tag.into());
+        }
+    }
+    if is_manual(editor) && tags.len() > 1 {
+        return Err(EditError::rule("an ipsec-manual crypto map takes one transform set"));
+    }
+    edit(editor, |body| body.transform_sets = tags)
+}
+
+fn idle_time(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let seconds = args.small("seconds").filter(|_| !args.negated());
+    let to_default = args.has("default");
+    edit(editor, |body| body.idle = seconds.map(|seconds| IdleTimer { seconds, to_default }))
+}
+
+fn lifetime(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    warn_low_lifetime(editor, args);
+    edit(editor, |body| parse_lifetime(&mut body.lifetime, args))
+}
+
+/// Reads `seconds`, `kilobytes` or `days` into `lifetime`; the negated form clears what it names, or both.
+pub(super) fn parse_lifetime(lifetime: &mut Lifetime, args: &Args) {
+    let (seconds, volume) = (args.has("seconds") || args.has("days"), args.has("kilobytes"));
+    if args.negated() {
+        if seconds || !volume {
+            lifetime.seconds = None;
+        }
+        if volume || !seconds {
+            lifetime.kilobytes = None;
+        }
+    } else if volume {
+        lifetime.kilobytes = match args.small("kilobytes") {
+            Some(kilobytes) => Some(KilobyteLimit::Kilobytes(kilobytes)),
+            None => Some(KilobyteLimit::Disabled),
+        };
+    } else {
+        lifetime.seconds = args.small("seconds").or(args.small::<u32>("days").map(|days| days * 86_400));
+    }
+}
+
+/// IOS accepts low lifetimes with these words.
+pub(super) fn warn_low_lifetime(editor: &mut Editor<'_>, args: &Args) {
+    if args.negated() {
+        return;
+    }
+    if let Some(kilobytes) = args.number("kilobytes").filter(|k| *k < 102_400) {
+        editor.notice(format!(
+            "Warning! Lifetime value of {kilobytes} KB is lower than the recommended optimum value of 102400 KB"
+        ));
+    }
+    if let Some(seconds) = args.number("seconds").filter(|s| *s < 900) {
+        editor.notice(format!(
+            "Warning! Lifetime value of {seconds} sec is lower than the recommended optimum value of 900 sec"
+        ));
+    }
+}
+
+fn replay(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let replay = parse_replay(args);
+    edit(editor, |body| body.replay = replay)
+}
+
+pub(super) fn parse_replay(args: &Args) -> Option<Replay> {
+    if args.negated() {
+        return None;
+    }
+    let window = args.one_of(&["64", "128", "256", "512", "1024"]).and_then(|size| size.parse().ok());
+    Some(window.map_or(Replay::Disabled, Replay::Window))
+}
+
+fn dfbit(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let df_bit = parse_df_bit(args);
+    edit(editor, |body| body.df_bit = df_bit)
+}
+
+fn per_host(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    edit(editor, |body| body.per_host = !args.negated())
+}
+
+/// `set pfs` alone means group 14, as on current trains.
+fn pfs(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let typed = args.iter().find_map(|(word, _)| word.strip_prefix("group")?.parse().ok());
+    let group = (!args.negated()).then_some(DhGroup(typed.unwrap_or(14)));
+    edit(editor, |body| body.pfs = group)
+}
+
+fn ikev2_profile(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let profile = args.text("profile").filter(|_| !args.negated()).map(|name| Profile::Ikev2(name.into()));
+    edit(editor, |body| body.profile = profile)
+}
+
+fn isakmp_profile(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    if args.negated() {
+        return edit(editor, |body| body.profile = None);
+    }
+    Err(EditError::rule(
+        "isakmp profiles mean IKEv1, which is not implemented; use \"set ikev2-profile\" or no profile",
+    ))
+}
+
+fn description(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let text = args.text("text").filter(|_| !args.negated()).map(String::from);
+    edit(editor, |body| body.description = text)
+}
+
+fn reverse_route(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    edit(editor, |body| {
+        if args.negated() {
+            body.reverse_route = None;
+            return;
+        }
+        let route = body.reverse_route.get_or_insert_default();
+        route.static_routes = args.has("static");
+        route.remote_peer = args.address("peer");
+    })
+}
+
+/// Changes the reverse route; `set reverse-route` alone does not turn it on.
+fn edit_route(editor: &mut Editor<'_>, change: impl FnOnce(&mut ReverseRoute)) -> Result<(), EditError> {
+    let on = body_of(editor.configuration, &editor.mode).is_some_and(|body| body.reverse_route.is_some());
+    if !on {
+        return Err(EditError::rule("type \"reverse-route\" first"));
+    }
+    edit(editor, |body| {
+        if let Some(route) = &mut body.reverse_route {
+            change(route);
+        }
+    })
+}
+
+fn route_distance(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    edit_route(editor, |route| route.distance = args.small("distance").filter(|_| !args.negated()))
+}
+
+fn route_tag(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    edit_route(editor, |route| route.tag = args.small("tag").filter(|_| !args.negated()))
+}
+
+fn route_gateway(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    edit_route(editor, |route| route.gateway = args.address("gateway").filter(|_| !args.negated()))
+}
+
+fn session_key(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    if !is_manual(editor) {
+        return Err(EditError::rule("session keys belong to ipsec-manual crypto maps"));
+    }
+    let sets = body_of(editor.configuration, &editor.mode)
+        .map(|body| body.transform_sets.clone())
+        .unwrap_or_default();
+    let combined = sets.iter().any(|tag| {
+        let set = editor.configuration.transform_sets.get(tag);
+        set.and_then(|set| set.cipher).is_some_and(crate::model::EspCipher::is_combined)
+    });
+    if combined && !args.negated() {
+        return Err(EditError::rule(
+            "hand-made keys would repeat nonces with esp-gcm; use \"esp-aes 256 esp-sha256-hmac\", or ipsec-isakmp",
+        ));
+    }
+    if args.texts("cipher").chain(args.texts("authenticator")).any(|key| key == MASK) {
+        return Err(EditError::rule(format_args!("\"{MASK}\" stands for a hidden key; type the key itself")));
+    }
+    let key = args.small("spi").zip(args.text("cipher")).filter(|_| !args.negated()).map(|(spi, cipher)| {
+        SessionKey {
+            spi,
+            cipher: Secret::new(cipher),
+            authenticator: args.text("authenticator").map(Secret::new),
+        }
+    });
+    edit(editor, |body| {
+        let keys = &mut body.session_keys;
+        let slot = match (args.has("inbound"), args.has("esp")) {
+            (true, true) => &mut keys.inbound_esp,
+            (true, false) => &mut keys.inbound_ah,
+            (false, true) => &mut keys.outbound_esp,
+            (false, false) => &mut keys.outbound_ah,
+        };
+        *slot = key;
+    })
+}

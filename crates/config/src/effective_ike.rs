@@ -1,0 +1,305 @@
+//! What a crypto-map entry means for IKE and for its SAs.
+//!
+//! `set ikev2-profile` gives the parameters of that profile. Without a profile the `crypto isakmp` lines are translated:
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `crypto isakmp key` | pre-shared key of both directions, by remote address or FQDN identity |
+//! | `crypto isakmp policy` | one proposal a policy in priority order: AES-CBC + HMAC and PRF of the hash + group |
+//! | `authentication` | AUTH method of both directions |
+//! | `crypto isakmp keepalive` | liveness with the same interval, retry and mode |
+//! | no policy at all | the built-in proposals |
+//!
+//! What cannot be translated safely refuses the entry; every refusal names the remedy.
+
+mod ipsec;
+mod profile;
+mod proposal;
+#[cfg(test)]
+mod tests;
+
+pub use ipsec::{IpsecParameters, IpsecProposal, IpsecTransform, effective_ipsec};
+pub use proposal::{IkeEncryption, IkeProposal, built_in_proposals};
+
+use std::net::IpAddr;
+
+use crate::model::{
+    AuthenticationMethod, Configuration, CryptoMapEntry, DpdMode, Identity, IsakmpEncryption, Keying, Prefix,
+    Profile, RemoteIdentity, Secret,
+};
+
+/// Liveness of an IKE SA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dpd {
+    /// Seconds without authenticated inbound traffic before the first probe.
+    pub interval: u16,
+    /// Seconds between retries; the peer is dead at `interval + 6 × retry`.
+    pub retry: u16,
+    /// Mode.
+    pub mode: DpdMode,
+}
+
+/// For whom a key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPeer {
+    /// Remote address in this prefix.
+    Address(Prefix),
+    /// Remote identity.
+    Identity(Identity),
+}
+
+/// One pre-shared key pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IkeKey {
+    /// For whom.
+    pub peer: KeyPeer,
+    /// The key of our AUTH payload, as bytes.
+    pub local: KeyBytes,
+    /// The key of the peer's AUTH payload, as bytes.
+    pub remote: KeyBytes,
+}
+
+/// A key as bytes: the characters of a text key, or the decoded digits of a hexadecimal one. Erased on drop.
+#[derive(Clone, PartialEq, Eq, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
+pub struct KeyBytes(Vec<u8>);
+
+impl KeyBytes {
+    /// The key, for the key derivation only.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn from_secret(secret: &Secret, hex: bool) -> Option<Self> {
+        let text = secret.expose().as_bytes();
+        if !hex {
+            return Some(Self(text.to_vec()));
+        }
+        let digit = |c: u8| (c as char).to_digit(16);
+        let pairs = text.chunks(2).map(|pair| match pair {
+            [high, low] => Some((digit(*high)? << 4 | digit(*low)?) as u8),
+            _ => None,
+        });
+        pairs.collect::<Option<Vec<u8>>>().map(Self)
+    }
+}
+
+impl std::fmt::Debug for KeyBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyBytes(<hidden>)")
+    }
+}
+
+/// Everything that IKE must know for one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IkeParameters {
+    /// IKE version; 2.
+    pub version: u8,
+    /// Proposals in order of preference.
+    pub proposals: Vec<IkeProposal>,
+    /// IKE SA lifetime, seconds.
+    pub lifetime: u32,
+    /// Liveness, `None` when no keepalive is configured.
+    pub dpd: Option<Dpd>,
+    /// How this side proves itself.
+    pub local_authentication: AuthenticationMethod,
+    /// What is accepted from the peer.
+    pub remote_authentication: Vec<AuthenticationMethod>,
+    /// Own identity; `Address(None)` is the address of the interface.
+    pub local_identity: Identity,
+    /// Accepted identities of the peer; empty: the peer's address, or its configured host name.
+    pub remote_identities: Vec<RemoteIdentity>,
+    /// Keys, the most specific prefix first.
+    pub keys: Vec<IkeKey>,
+    /// Seconds between NAT keepalives, `None` when off.
+    pub nat_keepalive: Option<u16>,
+    /// Seconds after which an unanswered initiation has failed.
+    pub give_up: u16,
+    /// Half-open SAs above which cookies are demanded.
+    pub cookie_challenge: Option<u16>,
+    /// IKE fragmentation MTU, `None` when off.
+    pub fragmentation: Option<u16>,
+    /// `initial-contact force`.
+    pub initial_contact_force: bool,
+    /// The profile's name for `show crypto map`, when there is one.
+    pub profile: Option<String>,
+}
+
+impl IkeParameters {
+    /// The key for a peer: by its identity when known, else by the longest prefix that covers its address.
+    pub fn key_for(&self, address: IpAddr, identity: Option<&Identity>) -> Option<&IkeKey> {
+        let by_identity = |key: &&IkeKey| match (&key.peer, identity) {
+            (KeyPeer::Identity(wanted), Some(identity)) => same_identity(wanted, identity),
+            _ => false,
+        };
+        let by_address =
+            |key: &&IkeKey| matches!(&key.peer, KeyPeer::Address(prefix) if prefix.contains(address));
+        self.keys.iter().find(by_identity).or_else(|| self.keys.iter().find(by_address))
+    }
+
+    /// True when a peer that authenticated as `identity` may use the entry for the peer at `address`.
+    pub fn accepts(&self, address: IpAddr, host_name: Option<&str>, identity: &Identity) -> bool {
+        if self.remote_identities.is_empty() {
+            return match identity {
+                Identity::Address(Some(claimed)) => *claimed == address,
+                Identity::Fqdn(name) => {
+                    host_name.is_some_and(|host| host.eq_ignore_ascii_case(name))
+                        || self.keys.iter().any(|key| {
+                            matches!(&key.peer, KeyPeer::Identity(Identity::Fqdn(n)) if n.eq_ignore_ascii_case(name))
+                        })
+                }
+                _ => false,
+            };
+        }
+        self.remote_identities.iter().any(|wanted| match (wanted, identity) {
+            (RemoteIdentity::Any, _) => true,
+            (RemoteIdentity::Address(prefix), Identity::Address(Some(claimed))) => prefix.contains(*claimed),
+            (RemoteIdentity::Fqdn(a), Identity::Fqdn(b)) => a.eq_ignore_ascii_case(b),
+            (RemoteIdentity::FqdnDomain(domain), Identity::Fqdn(name)) => {
+                let (domain, name) = (domain.to_ascii_lowercase(), name.to_ascii_lowercase());
+                name.strip_suffix(&domain).is_some_and(|host| host.is_empty() || host.ends_with('.'))
+            }
+            (RemoteIdentity::Email(a), Identity::Email(b)) => a.eq_ignore_ascii_case(b),
+            (RemoteIdentity::KeyId(a), Identity::KeyId(b)) => a == b,
+            _ => false,
+        })
+    }
+}
+
+/// Why an entry cannot be used. The text begins with the place and ends with the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("crypto map \"{map}\" {seq}: {reason}; {remedy}")]
+pub struct EntryRefusal {
+    /// The map set.
+    pub map: String,
+    /// The entry.
+    pub seq: u16,
+    /// What is wrong.
+    pub reason: String,
+    /// What to type.
+    pub remedy: String,
+}
+
+/// The IKE parameters of an entry, or why it has none.
+///
+/// `dynamic` entries take the parameters of the template's profile; hand the template's body over in `entry`.
+pub fn effective_ike(
+    configuration: &Configuration,
+    map: &str,
+    seq: u16,
+    entry: &CryptoMapEntry,
+) -> Result<IkeParameters, EntryRefusal> {
+    let refuse =
+        |reason: String, remedy: &str| EntryRefusal { map: map.into(), seq, reason, remedy: remedy.into() };
+    if entry.keying == Keying::Manual {
+        return Err(refuse(
+            "hand-keyed entries do not use IKE".into(),
+            "type \"ipsec-isakmp\" entries for IKE",
+        ));
+    }
+    match &entry.body.profile {
+        Some(Profile::Ikev2(name)) => {
+            profile::from_profile(configuration, name).map_err(|(r, m)| refuse(r, m))
+        }
+        Some(Profile::Isakmp(name)) => Err(refuse(
+            format!("isakmp-profile {name} means IKEv1, which is not implemented"),
+            "use \"set ikev2-profile\" or no profile",
+        )),
+        None => from_isakmp(configuration).map_err(|(r, m)| refuse(r, m)),
+    }
+}
+
+type Refusal = (String, &'static str);
+
+fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> {
+    let globals = &configuration.isakmp;
+    let mut authentication = AuthenticationMethod::PreShare;
+    let mut lifetime = 86_400;
+    let mut proposals = Vec::new();
+    for (index, (priority, policy)) in configuration.isakmp_policies.iter().enumerate() {
+        let place = |what: &str| format!("isakmp policy {priority} uses {what}");
+        let bits = match policy.encryption {
+            IsakmpEncryption::Aes(bits) => bits,
+            IsakmpEncryption::Des => return Err((place("DES"), "type \"encr aes 256\" in that policy")),
+            IsakmpEncryption::TripleDes => {
+                return Err((place("3DES"), "type \"encr aes 256\" in that policy"));
+            }
+        };
+        proposals.push(
+            proposal::from_isakmp(bits, policy.hash, policy.group).map_err(|(what, m)| (place(&what), m))?,
+        );
+        if policy.authentication == AuthenticationMethod::RsaEncr {
+            return Err((
+                place("rsa-encr"),
+                "type \"authentication pre-share\" or \"rsa-sig\" in that policy",
+            ));
+        }
+        if index == 0 {
+            (authentication, lifetime) = (policy.authentication, policy.lifetime);
+        } else if policy.authentication != authentication {
+            return Err((
+                place("another authentication method than the first policy"),
+                "IKEv2 has one method an entry: make them equal, or use \"set ikev2-profile\"",
+            ));
+        }
+    }
+    if proposals.is_empty() {
+        proposals = built_in_proposals();
+    }
+    let mut keys: Vec<IkeKey> = Vec::new();
+    for key in &configuration.isakmp_keys {
+        let Some(bytes) = KeyBytes::from_secret(&key.key, false) else { continue };
+        let peer = match &key.peer {
+            crate::model::KeyAddress::Address(prefix) => KeyPeer::Address(*prefix),
+            crate::model::KeyAddress::Hostname(name) => KeyPeer::Identity(Identity::Fqdn(name.clone())),
+        };
+        keys.push(IkeKey { peer, local: bytes.clone(), remote: bytes });
+    }
+    sort_keys(&mut keys);
+    let local_identity = match &globals.identity {
+        Identity::Fqdn(_) => Identity::Fqdn(own_fqdn(configuration)),
+        other => other.clone(),
+    };
+    Ok(IkeParameters {
+        version: globals.default_version,
+        proposals,
+        lifetime,
+        dpd: globals.keepalive.map(|k| Dpd { interval: k.interval, retry: k.retry, mode: k.mode }),
+        local_authentication: authentication,
+        remote_authentication: vec![authentication],
+        local_identity,
+        remote_identities: Vec::new(),
+        keys,
+        nat_keepalive: globals.nat_keepalive.or(configuration.ikev2.nat_keepalive),
+        give_up: globals.give_up,
+        cookie_challenge: configuration.ikev2.cookie_challenge,
+        fragmentation: configuration.ikev2.fragmentation,
+        initial_contact_force: false,
+        profile: None,
+    })
+}
+
+/// `hostname`, with `ip domain name` behind it when there is one.
+fn own_fqdn(configuration: &Configuration) -> String {
+    let system = &configuration.system;
+    match &system.domain_name {
+        Some(domain) if !system.hostname.contains('.') => format!("{}.{domain}", system.hostname),
+        _ => system.hostname.clone(),
+    }
+}
+
+/// Most specific prefix first; identities before addresses; the order typed decides between equals.
+fn sort_keys(keys: &mut [IkeKey]) {
+    keys.sort_by_key(|key| match &key.peer {
+        KeyPeer::Identity(_) => 0,
+        KeyPeer::Address(prefix) => 200 - u16::from(prefix.length),
+    });
+}
+
+fn same_identity(a: &Identity, b: &Identity) -> bool {
+    match (a, b) {
+        (Identity::Fqdn(a), Identity::Fqdn(b)) | (Identity::Email(a), Identity::Email(b)) => {
+            a.eq_ignore_ascii_case(b)
+        }
+        _ => a == b,
+    }
+}

@@ -1,0 +1,181 @@
+//! Configuration files: read whole or refused whole, written with mode 0600 by replacement.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::Configuration;
+use crate::commit;
+use crate::edit::{self, Editor, Environment, Mode};
+use crate::render::{Secrets, running_config};
+use crate::shell::{MAX_LINE, column, parse_error_text};
+use crate::tree::{ParseError, tokens};
+
+/// Largest configuration file, bytes.
+pub const MAX_FILE: u64 = 16 << 20;
+
+/// Why a configuration file was refused. Nothing of it was applied.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read or written.
+    #[error("{path}: cannot {operation} the configuration file: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `write`.
+        operation: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It is not a text of acceptable size.
+    #[error("{path}: {reason}")]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line is wrong.
+    #[error(transparent)]
+    Line(#[from] LineError),
+}
+
+/// The line for which a file was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct LineError {
+    /// Name of the file, as given.
+    pub file: String,
+    /// Line number from 1; 0 when the fault lies in the whole.
+    pub number: usize,
+    /// The line.
+    pub line: String,
+    /// Column of the first offending character, from 0.
+    pub caret: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let column = self.caret.map_or(String::new(), |at| format!(":{}", at + 1));
+        writeln!(f, "{}:{}{column}: {}", self.file, self.number, self.message)?;
+        if self.number > 0 {
+            writeln!(f, "    {}", self.line)?;
+        }
+        if let Some(at) = self.caret {
+            writeln!(f, "    {}^", " ".repeat(at))?;
+        }
+        write!(f, "remedy: {}", self.remedy)
+    }
+}
+
+/// A configuration that was read, with the notes of its lines.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The model, settled.
+    pub configuration: Configuration,
+    /// Notes to print or log.
+    pub notes: Vec<String>,
+}
+
+/// Reads a file. `environment` is asked whether host names resolve.
+pub fn load(path: &Path, environment: &mut dyn Environment) -> Result<Loaded, FileError> {
+    let io_error = |source| FileError::Io { path: path.into(), operation: "read", source };
+    let size = fs::metadata(path).map_err(io_error)?.len();
+    if size > MAX_FILE {
+        let reason = format!("{size} bytes are more than a configuration file may have ({MAX_FILE})");
+        return Err(FileError::NotText { path: path.into(), reason });
+    }
+    let bytes = fs::read(path).map_err(io_error)?;
+    let text = String::from_utf8(bytes).map_err(|error| FileError::NotText {
+        path: path.into(),
+        reason: format!("not a text: byte {} is not UTF-8", error.utf8_error().valid_up_to()),
+    })?;
+    Ok(parse(&path.display().to_string(), &text, environment)?)
+}
+
+/// Parses the text of a configuration file named `file` (for messages only).
+pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Result<Loaded, LineError> {
+    let mut configuration = Configuration::default();
+    let mut notes = Vec::new();
+    let mut mode = Mode::Global;
+    for (index, line) in text.split('\n').enumerate() {
+        let refuse = |caret, message: String, remedy: String| {
+            let (file, line) = (file.into(), line.trim_end().to_string());
+            LineError { file, number: index + 1, line, caret, message, remedy }
+        };
+        if line.len() > MAX_LINE {
+            let message = format!("line longer than {MAX_LINE} bytes");
+            return Err(refuse(None, message, "split it or remove it".into()));
+        }
+        let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let words = tokens(&clean);
+        match words.first() {
+            None => continue,
+            Some(first) if first.text.starts_with('!') => {
+                // A `!` in the first column ends a section, as on a device.
+                if first.at == 0 {
+                    mode = Mode::Global;
+                }
+                continue;
+            }
+            Some(first) if words.len() == 1 && first.text.eq_ignore_ascii_case("end") && index > 0 => break,
+            Some(_) => {}
+        }
+        let step = edit::parse(&mode, &clean, &words).map_err(|error| {
+            let caret = match error {
+                ParseError::Invalid { at, .. } => Some(column(&clean, at)),
+                _ => None,
+            };
+            let (message, remedy) = parse_error_text(&error, &mode);
+            refuse(caret, message, remedy)
+        })?;
+        let mut editor = Editor {
+            configuration: &mut configuration,
+            mode,
+            notices: Vec::new(),
+            from_file: true,
+            environment,
+        };
+        let applied = step.apply(&mut editor);
+        mode = editor.mode;
+        notes.extend(editor.notices.into_iter().map(|note| format!("{file}:{}: {note}", index + 1)));
+        applied.map_err(|error| refuse(None, error.0, "correct or remove this line".into()))?;
+    }
+    notes.extend(commit::settle(&mut configuration).map_err(|error| LineError {
+        file: file.into(),
+        number: 0,
+        line: String::new(),
+        caret: None,
+        message: error.0,
+        remedy: "correct the access list or the crypto map that names it".into(),
+    })?);
+    Ok(Loaded { configuration, notes })
+}
+
+/// Writes the configuration with its secrets: a new file with mode 0600 beside `path`, flushed to disk, then renamed.
+pub fn save(path: &Path, configuration: &Configuration) -> Result<(), FileError> {
+    let io_error = |source| FileError::Io { path: path.into(), operation: "write", source };
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    let write = || {
+        // A leftover of a crash may have another mode: it is replaced, never reused.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let text = zeroize::Zeroizing::new(running_config(configuration, Secrets::Shown));
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(io_error)
+}

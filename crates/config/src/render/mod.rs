@@ -1,0 +1,100 @@
+//! The running configuration as IOS prints it: children indented by one blank, sections parted by `!`.
+//!
+//! Parsing what is rendered gives the same model back. Lines are written the way users type them, so that tools which
+//! compare a wanted configuration with the running one find no difference.
+
+mod acl;
+mod crypto_map;
+mod ike;
+mod interface;
+mod system;
+
+pub(crate) use acl::acl_rule;
+pub(crate) use crypto_map::transform_words;
+pub(crate) use ike::{encryption_word, hash_word, method};
+
+use std::fmt::Write;
+
+use crate::Configuration;
+use crate::model::{HashedSecret, Secret};
+
+/// Whether keys and passwords are written out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// As they are: for the saved file only, which has mode 0600.
+    Shown,
+    /// Replaced by [`MASK`].
+    Hidden,
+}
+
+/// What stands in place of a hidden key. It is refused as a key, so that a pasted `show running-config` does no harm.
+pub const MASK: &str = "******";
+
+/// The whole configuration, from the first line to `end`.
+pub fn running_config(configuration: &Configuration, secrets: Secrets) -> String {
+    let mut out = Writer { text: String::from("!\n"), secrets };
+    system::head(&mut out, configuration);
+    ike::isakmp(&mut out, configuration);
+    ike::ikev2(&mut out, configuration);
+    crypto_map::ipsec(&mut out, configuration);
+    crypto_map::dynamic_maps(&mut out, configuration);
+    crypto_map::crypto_maps(&mut out, configuration);
+    interface::interfaces(&mut out, configuration);
+    interface::routes(&mut out, configuration);
+    acl::access_lists(&mut out, configuration);
+    system::tail(&mut out, configuration);
+    out.text + "end\n"
+}
+
+/// Collects lines.
+pub(crate) struct Writer {
+    text: String,
+    secrets: Secrets,
+}
+
+impl Writer {
+    fn line(&mut self, line: impl std::fmt::Display) {
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    fn lines<'a>(&mut self, indent: &str, lines: impl IntoIterator<Item = &'a String>) {
+        for line in lines {
+            self.line(format_args!("{indent}{line}"));
+        }
+    }
+
+    fn optional<T: std::fmt::Display>(&mut self, prefix: &str, value: Option<T>) {
+        if let Some(value) = value {
+            self.line(format_args!("{prefix}{value}"));
+        }
+    }
+
+    fn flag(&mut self, on: bool, line: &str) {
+        if on {
+            self.line(line);
+        }
+    }
+
+    /// `!` behind a section, unless it was empty.
+    fn section(&mut self) {
+        if !self.text.ends_with("\n!\n") && self.text != "!\n" {
+            self.text.push_str("!\n");
+        }
+    }
+
+    /// A key as typed: with a `0` before one that would be read as the number of a form.
+    fn key(&self, secret: &Secret) -> String {
+        match self.secrets {
+            Secrets::Hidden => MASK.into(),
+            Secrets::Shown if matches!(secret.expose(), "0" | "6") => format!("0 {}", secret.expose()),
+            Secrets::Shown => secret.expose().into(),
+        }
+    }
+
+    fn hashed(&self, secret: &HashedSecret) -> String {
+        match self.secrets {
+            Secrets::Hidden => format!("{} {MASK}", secret.kind),
+            Secrets::Shown => format!("{} {}", secret.kind, secret.text.expose()),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What a CLI session needs from the owner of the running configuration.
+
+use crate::Configuration;
+use crate::command::{ExecCommand, ShowCommand};
+use crate::control::Response;
+use crate::diff::Change;
+
+/// Why a command was understood and did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// A rule forbids it. The text is printed as `%ERROR: text` unless it begins with `%`.
+    #[error("{0}")]
+    Refused(String),
+    /// It was tried and failed. The text is printed as `% text` unless it begins with `%`.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The result of an exec command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; the text may be empty.
+    Done(String),
+    /// The answer comes later through [`super::Shell::finish`]; until then the session takes no further request.
+    Later,
+}
+
+/// What [`super::Shell::handle`] gives back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Send this.
+    Now(Response),
+    /// Send nothing yet: the executor answered [`Outcome::Later`].
+    Later,
+}
+
+/// The owner of the running configuration and of the state that shows print.
+pub trait Executor {
+    /// The running configuration.
+    fn running(&self) -> &Configuration;
+
+    /// Makes `candidate` the running configuration. `changes` is `diff(running, candidate)`, never empty. On an error
+    /// nothing has changed. The text of `Ok` is printed to the user (may be empty, else ends in a line end).
+    fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError>;
+
+    /// Answers a show command in IOS text. Commands that the configuration alone answers do not come here.
+    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError>;
+
+    /// Answers `show … | json`. The default says that the command has no JSON form.
+    fn show_json(&mut self, command: &ShowCommand) -> Result<serde_json::Value, CommandError> {
+        let _ = command;
+        Err(CommandError::Failed("This command has no JSON form; leave \"| json\" out".into()))
+    }
+
+    /// Executes an exec command.
+    fn execute(&mut self, command: &ExecCommand) -> Result<Outcome, CommandError>;
+
+    /// True when `host` resolves now (`set peer H` without `dynamic`); `ip host` entries were already tried. Answer
+    /// true when it cannot be known without blocking.
+    fn resolves(&mut self, host: &str) -> bool;
+
+    /// Called when a session leaves configuration mode, for `%SYS-5-CONFIG_I`.
+    fn configured(&mut self) {}
+}

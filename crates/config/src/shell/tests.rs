@@ -1,0 +1,361 @@
+use super::*;
+use crate::Configuration;
+use crate::command::{ExecCommand, ShowCommand};
+use crate::control::{Format, Request, Response, Status};
+use crate::diff::Change;
+
+/// An executor that only keeps the configuration.
+#[derive(Default)]
+struct Device {
+    running: Configuration,
+    applied: usize,
+    executed: Vec<ExecCommand>,
+}
+
+impl Executor for Device {
+    fn running(&self) -> &Configuration {
+        &self.running
+    }
+
+    fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError> {
+        assert!(!changes.is_empty());
+        self.applied += 1;
+        self.running = candidate;
+        Ok(String::new())
+    }
+
+    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
+        Ok(format!("{command:?}\n"))
+    }
+
+    fn execute(&mut self, command: &ExecCommand) -> Result<Outcome, CommandError> {
+        self.executed.push(command.clone());
+        Ok(if matches!(command, ExecCommand::Ping { .. }) {
+            Outcome::Later
+        } else {
+            Outcome::Done(String::new())
+        })
+    }
+
+    fn resolves(&mut self, host: &str) -> bool {
+        host != "nowhere.example"
+    }
+}
+
+struct Session {
+    shell: Shell,
+    device: Device,
+}
+
+impl Session {
+    fn new() -> Self {
+        let mut device = Device::default();
+        device.running.system.hostname = "R1".into();
+        Self { shell: Shell::new(15), device }
+    }
+
+    fn type_line(&mut self, line: &str) -> Response {
+        let request = Request::Line { line: line.into(), format: Format::Text };
+        match self.shell.handle(&request, &mut self.device) {
+            Reply::Now(response) => response,
+            Reply::Later => panic!("{line} is not answered at once"),
+        }
+    }
+
+    fn type_all(&mut self, lines: &[&str]) {
+        for line in lines {
+            let response = self.type_line(line);
+            assert!(response.status.is_ok(), "{line}: {}", response.text);
+        }
+    }
+
+    fn help(&mut self, line: &str) -> String {
+        match self.shell.handle(&Request::Help { line: line.into() }, &mut self.device) {
+            Reply::Now(response) => response.text,
+            Reply::Later => panic!("help is answered at once"),
+        }
+    }
+}
+
+#[test]
+fn modes_prompts_and_leaving_are_those_of_ios() {
+    let mut s = Session::new();
+    assert_eq!(s.type_line("conf t").text, "Enter configuration commands, one per line.  End with CNTL/Z.\n");
+    for (line, prompt) in [
+        ("crypto map tohub 1 ipsec-isakmp", "R1(config-crypto-map)#"),
+        ("crypto ipsec transform-set ts esp-aes 256 esp-sha256-hmac", "R1(cfg-crypto-trans)#"),
+        ("ip access-list extended X", "R1(config-ext-nacl)#"),
+        ("crypto isakmp policy 10", "R1(config-isakmp)#"),
+        ("interface gi0/1", "R1(config-if)#"),
+        ("crypto ikev2 keyring K", "R1(config-ikev2-keyring)#"),
+        ("peer P", "R1(config-ikev2-keyring-peer)#"),
+        ("exit", "R1(config-ikev2-keyring)#"),
+        ("exit", "R1(config)#"),
+        ("end", "R1#"),
+        ("disable", "R1>"),
+    ] {
+        assert_eq!(s.type_line(line).prompt, prompt, "after {line}");
+    }
+    assert!(s.type_line("exit").closed);
+}
+
+#[test]
+fn every_keyword_may_be_abbreviated() {
+    let mut s = Session::new();
+    let response = s.type_line("sh cry ses det");
+    assert!(response.text.starts_with("CryptoSession { detail: true"), "{}", response.text);
+    s.type_all(&[
+        "config term",
+        "cry map tohub 1 ipsec-i",
+        "set pe 10.1.1.1 def",
+        "set sec idle-time 120 default",
+        "do term len 0",
+    ]);
+    let entry = s.device.running.entry("tohub", 1).unwrap();
+    assert!(entry.body.peers[0].default);
+    assert!(entry.body.idle.unwrap().to_default);
+}
+
+#[test]
+fn the_caret_stands_under_the_first_offending_character() {
+    for (lines, line, expected) in [
+        (&[][..], "show crypto mapp", "                  ^"),
+        (&["conf t"], "crypto map tohub 0 ipsec-isakmp", "                            ^"),
+        (
+            &["conf t", "crypto map m 1 ipsec-isakmp"],
+            "set peer 10.1.1.300",
+            "                                     ^",
+        ),
+        (
+            &["conf t", "crypto map m 1 ipsec-isakmp"],
+            "set security-association idle-time 59",
+            "                                                        ^",
+        ),
+        (
+            &["conf t", "crypto map m 1 ipsec-isakmp"],
+            "set peer 10.1.1.1 dynamic",
+            "                                       ^",
+        ),
+        (&["conf t", "interface gi0/1"], "ip adress 10.0.0.1 255.0.0.0", "                 ^"),
+    ] {
+        let mut s = Session::new();
+        s.type_all(lines);
+        let response = s.type_line(line);
+        assert_eq!(response.status, Status::Usage);
+        let expected = format!("{expected}\n% Invalid input detected at '^' marker.\n\n");
+        assert_eq!(response.text, expected, "{line}");
+    }
+}
+
+#[test]
+fn other_parser_errors_have_their_own_words() {
+    let mut s = Session::new();
+    assert_eq!(s.type_line("sh c").text, "% Ambiguous command:  \"sh c\"\n");
+    assert_eq!(s.type_line("show crypto").text, "% Incomplete command.\n\n");
+    assert_eq!(
+        s.type_line("frobnicate").text,
+        "% Unknown command or computer name, or unable to find computer address\n"
+    );
+    s.type_all(&["conf t"]);
+    assert_eq!(s.type_line("crypto isakmp keepalive").text, "% Incomplete command.\n\n");
+    assert_eq!(s.type_line("crypto ikev2 dpd 10").text, "% Incomplete command.\n\n");
+    let long = s.type_line(&"x".repeat(MAX_LINE + 1));
+    assert_eq!(long.status, Status::Usage);
+}
+
+#[test]
+fn blanks_comments_and_control_characters_do_nothing() {
+    let mut s = Session::new();
+    for line in ["", "   ", "! a comment", "\0", "\r"] {
+        assert_eq!(s.type_line(line).text, "", "{line:?}");
+    }
+    assert!(s.type_line("\0show privilege  \r\n").text.contains("level is 15"));
+}
+
+#[test]
+fn creating_an_entry_says_that_it_is_disabled_and_speaks_ikev2() {
+    let mut s = Session::new();
+    s.type_all(&["conf t"]);
+    let text = s.type_line("crypto map tohub 1 ipsec-isakmp").text;
+    assert_eq!(
+        text,
+        "% NOTE: This new crypto map will remain disabled until a peer\n        and a valid access list have been configured.\n\
+         %NOTE: crypto map tohub 1 has no ikev2-profile: IKEv2 is used where IOS uses IKEv1\n"
+    );
+    assert_eq!(s.type_line("crypto map tohub 1 ipsec-isakmp").text, "", "only the first time");
+}
+
+#[test]
+fn the_rules_of_the_default_peer_hold() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map tohub 1 ipsec-isakmp", "set peer 10.1.1.1", "set peer 10.2.2.2"]);
+    let refused = s.type_line("set peer 10.2.2.2 default");
+    assert_eq!(refused.text, "%ERROR: default peer must be the first peer in the peer list\n");
+    assert_eq!(refused.status, Status::Refused);
+    s.type_line("set peer 10.1.1.1 default");
+    let second = s.type_line("set peer 10.3.3.3 default");
+    assert_eq!(second.text, "%ERROR: a default peer is already configured for this crypto map\n");
+    s.type_all(&["no set peer 10.1.1.1"]);
+    let body = &s.device.running.entry("tohub", 1).unwrap().body;
+    assert_eq!(body.peers.len(), 1);
+    assert!(body.default_peer().is_none(), "the next peer is not promoted");
+}
+
+#[test]
+fn a_manual_map_has_one_peer() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map m 5 ipsec-manual", "set peer 10.1.1.1"]);
+    let refused = s.type_line("set peer 10.2.2.2");
+    assert_eq!(
+        refused.text,
+        "%ERROR: only one peer may be configured for an ipsec-manual crypto map; remove it first\n"
+    );
+    assert_eq!(s.type_line("crypto map m 5 ipsec-isakmp").status, Status::Refused);
+}
+
+#[test]
+fn an_idle_time_equal_to_the_global_one_is_not_added() {
+    let mut s = Session::new();
+    s.type_all(&[
+        "conf t",
+        "crypto map tohub 1 ipsec-isakmp",
+        "set security-association idletime 120 default",
+    ]);
+    let text = s.type_line("crypto ipsec security-association idle-time 120").text;
+    assert_eq!(text, "%NOTE: idle-time equals the global value; not added to crypto map tohub 1\n");
+    assert_eq!(s.device.running.entry("tohub", 1).unwrap().body.idle, None);
+    assert_eq!(s.device.running.ipsec.idle_seconds, Some(120));
+}
+
+#[test]
+fn a_refused_line_changes_nothing() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map tohub 1 ipsec-isakmp", "match address 101"]);
+    let before = s.device.running.clone();
+    for line in [
+        "access-list 101 permit ip 10.0.0.0 0.255.0.255 any",
+        "crypto map tohub 1 ipsec-manual",
+        "crypto ike default-version 1",
+    ] {
+        assert_eq!(s.type_line(line).status, Status::Refused, "{line}");
+        assert_eq!(s.device.running, before, "{line}");
+    }
+    let text = s.type_line("access-list 101 permit ip 10.0.0.0 0.255.0.255 any").text;
+    assert_eq!(text, "%ERROR: non-contiguous wildcard mask in crypto access list 101\n");
+}
+
+#[test]
+fn host_names_are_resolved_when_typed_unless_dynamic() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map tohub 2 ipsec-isakmp"]);
+    assert_eq!(s.type_line("set peer nowhere.example").text, "% Unrecognized host or address.\n");
+    s.type_all(&["set peer nowhere.example dynamic default", "set peer hub.example"]);
+}
+
+#[test]
+fn unknown_transform_sets_are_refused_when_typed() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map tohub 2 ipsec-isakmp"]);
+    let text = s.type_line("set transform-set nope").text;
+    assert_eq!(text, "ERROR: transform set with tag \"nope\" does not exist.\n");
+}
+
+#[test]
+fn low_lifetimes_warn_in_the_known_words() {
+    let mut s = Session::new();
+    s.type_all(&["conf t"]);
+    assert_eq!(
+        s.type_line("crypto ipsec security-association lifetime seconds 300").text,
+        "Warning! Lifetime value of 300 sec is lower than the recommended optimum value of 900 sec\n"
+    );
+    assert_eq!(
+        s.type_line("crypto ipsec security-association lifetime kilobytes 2560").text,
+        "Warning! Lifetime value of 2560 KB is lower than the recommended optimum value of 102400 KB\n"
+    );
+}
+
+#[test]
+fn pipes_filter_shows() {
+    let mut s = Session::new();
+    assert_eq!(s.type_line("show running-config | include ^hostname").text, "hostname R1\n");
+    assert_eq!(s.type_line("show version | include operating mode").text, "");
+    assert_eq!(s.type_line("show version | frob x").status, Status::Usage);
+    assert_eq!(s.type_line("show version | json").status, Status::Failed);
+}
+
+#[test]
+fn help_lists_what_may_follow() {
+    let mut s = Session::new();
+    assert_eq!(s.help("sh"), "show\n\n");
+    let text = s.help("show crypto map ");
+    assert!(text.contains("  interface  ") && text.contains("  tag        "), "{text}");
+    assert!(text.contains("  |  ") && text.trim_end().ends_with("<cr>"), "{text}");
+    s.type_all(&["conf t", "crypto map tohub 1 ipsec-isakmp"]);
+    let text = s.help("set peer 10.1.1.1 ");
+    assert!(text.contains("default") && text.contains("<cr>") && !text.contains("dynamic"), "{text}");
+    assert!(s.help("set security-association idle-time ").contains("<60-86400>"));
+    assert!(s.help("").contains("  no "), "no, default and do are listed");
+}
+
+#[test]
+fn tab_completes_unique_words() {
+    let s = Session::new();
+    assert_eq!(s.shell.complete("sho"), ["show"]);
+    assert_eq!(s.shell.complete("show crypto ip"), ["ipsec"]);
+    assert!(s.shell.complete("show crypto i").len() > 1);
+}
+
+#[test]
+fn the_enable_secret_is_asked_for() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "enable secret cisco", "end", "disable"]);
+    let asked = s.type_line("enable");
+    assert!(asked.password && asked.text == "Password: ");
+    let mut answer =
+        |text: &str| match s.shell.handle(&Request::Password { text: text.into() }, &mut s.device) {
+            Reply::Now(response) => response,
+            Reply::Later => panic!("passwords are answered at once"),
+        };
+    assert!(answer("wrong").password);
+    assert_eq!(answer("cisco").prompt, "R1#");
+}
+
+#[test]
+fn long_work_is_answered_later() {
+    let mut s = Session::new();
+    let request =
+        Request::Line { line: "ping 10.1.1.1 source 192.168.1.1 repeat 3".into(), format: Format::Text };
+    assert_eq!(s.shell.handle(&request, &mut s.device), Reply::Later);
+    let response = s.shell.finish(Ok("!!!\n".into()), &s.device);
+    assert_eq!((response.text.as_str(), response.prompt.as_str()), ("!!!\n", "R1#"));
+}
+
+#[test]
+fn keys_are_masked_and_the_mask_is_no_key() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto isakmp key S3cret address 10.1.1.1"]);
+    let text = s.type_line("do show running-config").text;
+    assert!(
+        text.contains("crypto isakmp key ****** address 10.1.1.1\n") && !text.contains("S3cret"),
+        "{text}"
+    );
+    assert_eq!(s.type_line("crypto isakmp key ****** address 10.2.2.2").status, Status::Refused);
+    assert_eq!(
+        s.type_line("crypto isakmp key other address 10.1.1.1").text,
+        "A pre-shared key for address mask 10.1.1.1 255.255.255.255 already exists!\n"
+    );
+}
+
+#[test]
+fn commands_of_the_parent_mode_are_taken_in_a_submode() {
+    let mut s = Session::new();
+    s.type_all(&[
+        "conf t",
+        "crypto ipsec transform-set ts esp-gcm 256",
+        "mode tunnel",
+        "ip access-list extended X",
+    ]);
+    assert_eq!(s.type_line("exit").prompt, "R1(config)#");
+    s.type_all(&["interface gi0/1", "crypto map tohub", "crypto map tohub 1 ipsec-isakmp"]);
+    assert!(s.device.running.entry("tohub", 1).is_some());
+}
