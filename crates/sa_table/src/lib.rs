@@ -67,3 +67,6 @@ pub use table::{
 
 /// The smallest inbound SPI: 0 is not an SPI and 1 to 255 are reserved (RFC 4303 section 2.1).
 pub const MIN_SPI: u32 = 256;
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,9 @@ use thiserror::Error;
 use crate::descriptors::{Descriptors, WAKE_NAME};
 use crate::header::{AttachError, Identity, SegmentKind, boot_id, new_instance_id};
 use crate::ids::WorkerId;
-use crate::layout::{Capacities, CapacityError};
+use crate::layout::{Capacities, CapacityError, RuntimeLayout};
 use crate::mapping::{Locking, MapError, WritableMapping, spawn};
+use crate::runtime::send_workers_off;
 use crate::{Checkpoint, EventReceiver, EventSender, RuntimeReader, RuntimeWriter, TableReader, TableWriter};
 
 /// Who gets descriptors.
@@ -95,6 +96,8 @@ impl Segments {
         };
         let (table, table_mapping) = make(SegmentKind::Table)?;
         let (runtime, runtime_mapping) = make(SegmentKind::Runtime)?;
+        // A control plane may come first, and must not wait for workers that never were.
+        send_workers_off(runtime_mapping.words(), &RuntimeLayout::new(&capacities));
         let (events, events_mapping) = make(SegmentKind::Events)?;
         let (checkpoint, checkpoint_mapping) = make(SegmentKind::Checkpoint)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)

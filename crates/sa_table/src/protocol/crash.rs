@@ -7,6 +7,7 @@ use crate::word::Word;
 
 std::thread_local! {
     static STORES_LEFT: Cell<u64> = const { Cell::new(u64::MAX) };
+    static DIED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Single-threaded shared memory with a mortal writer.
@@ -17,14 +18,21 @@ impl CrashWord {
     /// Runs `act`, of whose stores only the first `stores` reach memory.
     pub(crate) fn die_after<R>(stores: u64, act: impl FnOnce() -> R) -> R {
         STORES_LEFT.set(stores);
+        DIED.set(false);
         let result = act();
         STORES_LEFT.set(u64::MAX);
         result
     }
 
+    /// Whether a store was lost already: what the writer does from then on did not happen.
+    pub(crate) fn died() -> bool {
+        DIED.get()
+    }
+
     fn alive() -> bool {
         let left = STORES_LEFT.get();
         STORES_LEFT.set(left.saturating_sub(1));
+        DIED.set(DIED.get() || left == 0);
         left > 0
     }
 }

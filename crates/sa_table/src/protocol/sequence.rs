@@ -82,6 +82,50 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::claim::{self, Claimant, Outcome};
+    use crate::protocol::crash::CrashWord;
+
+    /// A process that claims a slot, sends groups of packets and dies after some store. Notes what it sent.
+    fn live_and_die(
+        slot: &[CrashWord; 2],
+        generation: u32,
+        incarnation: u64,
+        stores: u64,
+        sent: &mut Vec<(u32, u64)>,
+    ) {
+        let [claim_word, word] = slot;
+        CrashWord::die_after(stores, || {
+            let me = Claimant { generation, incarnation, worker: 1 };
+            let outcome = claim::claim(claim_word, me, || word.store_relaxed(0));
+            assert!(matches!(outcome, Outcome::Fresh | Outcome::Kept));
+            let mut reservation = Reservation::resume_in_blocks(word, true, 4);
+            for _ in 0..7 {
+                let first = reservation.take(word, 2).unwrap();
+                if CrashWord::died() {
+                    return;
+                }
+                sent.extend([(generation, first), (generation, first + 1)]);
+            }
+        });
+    }
+
+    #[test]
+    fn no_nonce_is_used_twice_whenever_processes_die() {
+        for deaths in 0..8 * 8 * 8 {
+            let slot = [CrashWord::default(), CrashWord::default()];
+            let mut sent = Vec::new();
+            // Two lives with one SA, one with the next SA in the slot, one more with that.
+            live_and_die(&slot, 1, 1, deaths % 8, &mut sent);
+            live_and_die(&slot, 1, 2, deaths / 8 % 8, &mut sent);
+            live_and_die(&slot, 2, 3, deaths / 64, &mut sent);
+            live_and_die(&slot, 2, 4, u64::MAX, &mut sent);
+            let count = sent.len();
+            assert!(count >= 14);
+            sent.sort_unstable();
+            sent.dedup();
+            assert_eq!(sent.len(), count, "deaths {deaths:o}");
+        }
+    }
 
     #[test]
     fn numbers_begin_at_one_and_follow_each_other() {

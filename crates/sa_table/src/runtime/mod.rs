@@ -6,6 +6,7 @@ mod writer;
 
 pub use owner::{InboundOwner, OutboundOwner, ReplayWords, SequenceError};
 pub use reader::{AcquireRequest, InboundStats, NewEndpoint, OutboundStats, RuntimeReader, WorkerStatus};
+pub(crate) use writer::send_workers_off;
 pub use writer::{AcquireOutcome, ClaimError, RuntimeWriter};
 
 /// Drop counters of a worker; what each means is said by the data plane.

@@ -64,11 +64,7 @@ impl RuntimeWriter {
         let incarnation = incarnation_word.load_acquire().wrapping_add(1);
         incarnation_word.store_release(incarnation);
         AtomicU64::fence_full();
-        for worker in 0..layout.workers.items() {
-            let state = layout.workers.item(words, worker).unwrap_or_default();
-            state[WorkerState::policy_version].store_relaxed(u64::MAX);
-            grace::announce_offline(&state[WorkerState::announced]);
-        }
+        send_workers_off(words, &layout);
         for policy in 0..layout.acquires.items() {
             acquire::mend(layout.acquires.item(words, policy).unwrap_or_default());
         }
@@ -235,6 +231,14 @@ impl RuntimeWriter {
             return Err(ClaimError::Superseded);
         }
         Ok(Claimant { generation: slot.generation(), incarnation: self.incarnation, worker: worker.0 })
+    }
+}
+
+/// No worker exists: the beginning of a new segment, and of each data plane.
+pub(crate) fn send_workers_off(words: &[AtomicU64], layout: &RuntimeLayout) {
+    for state in (0..layout.workers.items()).filter_map(|worker| layout.workers.item(words, worker)) {
+        state[WorkerState::policy_version].store_relaxed(u64::MAX);
+        grace::announce_offline(&state[WorkerState::announced]);
     }
 }
 
