@@ -8,12 +8,16 @@
 pub mod brain;
 pub mod clock;
 pub mod compile;
+pub mod control;
 pub mod idle;
 pub mod install;
 pub mod interfaces;
 pub mod liveness;
 pub mod log;
+pub mod operator;
 pub mod responder;
 pub mod routes;
+pub mod run;
 pub mod select;
 pub mod session;
+pub mod sockets;

@@ -59,6 +59,16 @@ impl Brain {
         &self.devices
     }
 
+    /// The addresses on which IKE is spoken.
+    pub fn local_addresses(&self) -> std::collections::BTreeSet<std::net::IpAddr> {
+        self.plan.entries.values().map(|entry| entry.local).collect()
+    }
+
+    /// Whether no newer control plane has taken the table over.
+    pub fn is_current(&self) -> bool {
+        self.table.is_current()
+    }
+
     /// Publishes ports and rules; while the last publication is still being taken over, the next tick does it.
     pub(super) fn publish(&mut self) {
         if let Err(error) = self.table.publish(&self.plan.ports, &self.plan.rules) {

@@ -1,0 +1,334 @@
+//! What a CLI session can do: the executor behind every shell of the control socket.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::Configuration;
+use config::command::{ClearCommand, ExecCommand, ShowCommand};
+use config::diff::Change;
+use config::render_show;
+use config::shell::{CommandError, Executor, Outcome};
+
+use crate::brain::Brain;
+use crate::log::Message;
+
+/// The longest status document of the data plane that is read.
+const MAX_STATUS: u64 = 4 << 20;
+
+/// How long the data plane may take to answer; it answers from memory.
+const STATUS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What a session asks for that outlives its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// Run `ping` or `traceroute` with these arguments and answer the session with what it prints.
+    Run {
+        /// The program.
+        program: &'static str,
+        /// Its arguments, checked words only.
+        arguments: Vec<String>,
+    },
+    /// End this process in order; the supervisor starts it again.
+    Reload,
+}
+
+/// What the shows need besides the brain.
+#[derive(Debug)]
+pub struct Facts {
+    /// `RUN_DIR`.
+    pub run_dir: PathBuf,
+    /// The configuration file.
+    pub config_file: PathBuf,
+    /// When the process started.
+    pub started: std::time::Instant,
+    /// The last log lines, oldest first.
+    pub log: std::collections::VecDeque<String>,
+    /// How many times as fast the clock runs.
+    pub time_scale: u32,
+}
+
+/// The executor for one request.
+pub struct Operator<'a> {
+    /// The brain.
+    pub brain: &'a mut Brain,
+    /// The rest.
+    pub facts: &'a mut Facts,
+    /// Now.
+    pub now: Duration,
+    /// Set when the kernel has to be brought in line with the configuration.
+    pub kernel_is_stale: &'a mut bool,
+    /// What outlives the request.
+    pub errand: Option<Errand>,
+}
+
+impl Executor for Operator<'_> {
+    fn running(&self) -> &Configuration {
+        self.brain.configuration()
+    }
+
+    fn apply(&mut self, candidate: Configuration, _changes: &[Change]) -> Result<String, CommandError> {
+        let devices = self.brain.devices().clone();
+        self.brain.configure(self.now, candidate, devices);
+        *self.kernel_is_stale = true;
+        Ok(String::new())
+    }
+
+    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
+        if let Some(text) = self.brain.show(self.now, command) {
+            return Ok(text);
+        }
+        let configuration = self.brain.configuration();
+        Ok(match command {
+            ShowCommand::TohubDataplane => render_show::dataplane(&self.dataplane_status()?),
+            ShowCommand::StartupConfig => self.startup_config()?,
+            ShowCommand::AccessLists(name) => {
+                render_show::access_lists(configuration, name.as_deref(), &std::collections::BTreeMap::new())
+            }
+            ShowCommand::Version => self.version(),
+            ShowCommand::Clock => clock(std::time::SystemTime::now()),
+            ShowCommand::Logging => {
+                self.facts.log.iter().fold(String::new(), |text, line| text + line + "\n")
+            }
+            ShowCommand::IpInterfaceBrief => self.interfaces_brief(),
+            ShowCommand::Hosts => hosts(configuration),
+            _ => return Err(CommandError::Failed("This command has no output here yet".to_owned())),
+        })
+    }
+
+    fn show_json(&mut self, command: &ShowCommand) -> Result<serde_json::Value, CommandError> {
+        if let Some(value) = self.brain.show_json(self.now, command) {
+            return Ok(value);
+        }
+        let none = || CommandError::Failed("This command has no JSON form; leave \"| json\" out".to_owned());
+        match command {
+            ShowCommand::TohubDataplane => self.dataplane_status(),
+            _ => Err(none()),
+        }
+    }
+
+    fn execute(&mut self, command: &ExecCommand) -> Result<Outcome, CommandError> {
+        match command {
+            ExecCommand::Clear(clear) => self.clear(clear),
+            ExecCommand::SaveConfiguration => {
+                config::file::save(&self.facts.config_file, self.brain.configuration())
+                    .map_err(file_failed)?;
+                Ok(Outcome::Done("Building configuration...\n[OK]\n".to_owned()))
+            }
+            ExecCommand::EraseStartup => {
+                config::file::save(&self.facts.config_file, &Configuration::default())
+                    .map_err(file_failed)?;
+                Ok(Outcome::Done("[OK]\nErase of nvram: complete\n".to_owned()))
+            }
+            ExecCommand::Reload => {
+                self.errand = Some(Errand::Reload);
+                Ok(Outcome::Done(String::new()))
+            }
+            ExecCommand::Ping { target, source, repeat, size } => {
+                let mut arguments = vec![
+                    "-n".to_owned(),
+                    format!("-c{}", repeat.clamp(&1, &1000)),
+                    format!("-s{}", size.saturating_sub(28)),
+                    "-W2".to_owned(),
+                    "-i0.2".to_owned(),
+                ];
+                arguments.extend(self.source(source.as_deref())?.map(|source| format!("-I{source}")));
+                self.later("ping", arguments, target)
+            }
+            ExecCommand::Traceroute { target, source } => {
+                let mut arguments = vec!["-n".to_owned()];
+                arguments.extend(self.source(source.as_deref())?.map(|source| format!("-s{source}")));
+                self.later("traceroute", arguments, target)
+            }
+            ExecCommand::Debug { topic, on } => {
+                let name = format!("{topic:?}").to_uppercase();
+                Ok(Outcome::Done(format!("Crypto {name} debugging is {}\n", if *on { "on" } else { "off" })))
+            }
+            ExecCommand::UndebugAll => {
+                Ok(Outcome::Done("All possible debugging has been turned off\n".to_owned()))
+            }
+            ExecCommand::TerminalMonitor(_) => Ok(Outcome::Done(String::new())),
+            #[allow(unreachable_patterns, reason = "commands may be added to the language first")]
+            _ => Err(CommandError::Failed("This command is not available here".to_owned())),
+        }
+    }
+
+    fn resolves(&mut self, _host: &str) -> bool {
+        // Asking would block every timer; an initiation resolves the name and says so when that fails.
+        true
+    }
+
+    fn configured(&mut self) {
+        self.brain.say(Message::Configured);
+    }
+}
+
+impl Operator<'_> {
+    fn clear(&mut self, command: &ClearCommand) -> Result<Outcome, CommandError> {
+        if *command == ClearCommand::Logging {
+            self.facts.log.clear();
+            return Ok(Outcome::Done(String::new()));
+        }
+        match self.brain.clear(self.now, command) {
+            Some(_) => Ok(Outcome::Done(String::new())),
+            None => Err(CommandError::Failed("These counters cannot be cleared here yet".to_owned())),
+        }
+    }
+
+    /// An address, or the primary address of an interface.
+    fn source(&self, source: Option<&str>) -> Result<Option<std::net::IpAddr>, CommandError> {
+        let Some(text) = source else { return Ok(None) };
+        if let Ok(address) = text.parse() {
+            return Ok(Some(address));
+        }
+        let interface = config::model::InterfaceName::parse(text);
+        let device = interface.and_then(|name| self.brain.devices().get(&name));
+        let address = device.and_then(|device| device.addresses.first().copied());
+        address.map(Some).ok_or_else(|| {
+            CommandError::Failed(
+                "Invalid source. Must use same-VRF IP address or full interface name without spaces".into(),
+            )
+        })
+    }
+
+    fn later(
+        &mut self,
+        program: &'static str,
+        mut arguments: Vec<String>,
+        target: &str,
+    ) -> Result<Outcome, CommandError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || ".:-_%".contains(c);
+        if target.is_empty() || target.starts_with('-') || !target.chars().all(plain) {
+            return Err(CommandError::Failed("Unrecognized host or address.".to_owned()));
+        }
+        arguments.push(target.to_owned());
+        self.errand = Some(Errand::Run { program, arguments });
+        Ok(Outcome::Later)
+    }
+
+    /// The data plane's own status, one JSON document.
+    fn dataplane_status(&self) -> Result<serde_json::Value, CommandError> {
+        let path = self.facts.run_dir.join("dataplane.sock");
+        let failed = |error: &dyn std::fmt::Display| {
+            CommandError::Failed(format!("The data plane does not answer ({}: {error})", path.display()))
+        };
+        let stream = UnixStream::connect(&path).map_err(|error| failed(&error))?;
+        stream.set_read_timeout(Some(STATUS_PATIENCE)).map_err(|error| failed(&error))?;
+        let mut text = String::new();
+        stream.take(MAX_STATUS).read_to_string(&mut text).map_err(|error| failed(&error))?;
+        serde_json::from_str(&text).map_err(|error| failed(&error))
+    }
+
+    fn startup_config(&mut self) -> Result<String, CommandError> {
+        // Through the model, so that no secret is printed.
+        let file = self.facts.config_file.clone();
+        let stored = config::file::load(&file, &mut Unresolved).map_err(file_failed)?;
+        Ok(config::render::running_config(&stored.configuration, config::render::Secrets::Hidden) + "\n")
+    }
+
+    fn version(&self) -> String {
+        let uptime = self.facts.started.elapsed().as_secs();
+        let hostname = &self.brain.configuration().system.hostname;
+        let minutes = uptime / 60;
+        let mut text = format!(
+            "tohub Software, Version {}\n\n{hostname} uptime is {} hours, {} minutes\n\
+             Configuration file is \"{}\"\n",
+            env!("CARGO_PKG_VERSION"),
+            minutes / 60,
+            minutes % 60,
+            self.facts.config_file.display()
+        );
+        if self.facts.time_scale != 1 {
+            text.push_str(&format!("Timers run {} times as fast (--time-scale)\n", self.facts.time_scale));
+        }
+        text
+    }
+
+    fn interfaces_brief(&self) -> String {
+        let mut text = String::from(
+            "Interface              IP-Address      OK? Method Status                Protocol\n",
+        );
+        for (name, interface) in &self.brain.configuration().interfaces {
+            let device = self.brain.devices().get(name);
+            let address = device
+                .and_then(|device| device.addresses.iter().find(|address| address.is_ipv4()))
+                .map_or_else(|| "unassigned".to_owned(), ToString::to_string);
+            let up = device.is_some_and(|device| device.up);
+            let status = match (interface.shutdown, up) {
+                (true, _) => "administratively down",
+                (false, true) => "up",
+                (false, false) => "down",
+            };
+            let method = if interface.dhcp { "DHCP" } else { "NVRAM" };
+            let protocol = if up && !interface.shutdown { "up" } else { "down" };
+            text.push_str(&format!(
+                "{:<22} {address:<15} YES {method:<6} {status:<21} {protocol}\n",
+                name.as_str()
+            ));
+        }
+        text
+    }
+}
+
+/// Reading a file asks nobody whether names resolve.
+pub struct Unresolved;
+
+impl config::edit::Environment for Unresolved {
+    fn resolves(&mut self, _host: &str) -> bool {
+        true
+    }
+}
+
+fn file_failed(error: config::file::FileError) -> CommandError {
+    CommandError::Failed(error.to_string())
+}
+
+fn hosts(configuration: &Configuration) -> String {
+    let mut text = String::from("Host                      Addresses\n");
+    for (name, addresses) in &configuration.system.hosts {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("{name:<25} {}\n", addresses.join(" ")));
+    }
+    text
+}
+
+/// `*18:04:05.123 UTC Mon Nov 23 2026`; the arithmetic is that of the proleptic Gregorian calendar.
+fn clock(time: std::time::SystemTime) -> String {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    format!(
+        "*{:02}:{:02}:{:02}.{:03} UTC {} {} {day} {year}\n",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_millis(),
+        DAYS[(days % 7) as usize],
+        MONTHS[(month as usize).saturating_sub(1) % 12],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_knows_the_calendar() {
+        let at = |seconds| clock(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "*00:00:00.000 UTC Thu Jan 1 1970\n");
+        assert_eq!(at(951_782_400), "*00:00:00.000 UTC Tue Feb 29 2000\n");
+        assert_eq!(at(1_795_462_496), "*18:34:56.000 UTC Mon Nov 23 2026\n");
+    }
+}

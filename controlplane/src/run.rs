@@ -1,0 +1,453 @@
+//! The shell around the brain: one thread, one loop. It moves bytes and time, and decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::shell::{CommandError, Reply, Shell};
+use rtnetlink::MulticastGroup;
+use rustix::time::{ClockId, clock_gettime};
+use sa_table::EventReceiver;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::brain::{Brain, Output};
+use crate::clock::Scale;
+use crate::control::{self, ControlEvent, SessionId};
+use crate::interfaces::{Kernel, KernelRoute};
+use crate::log::Message;
+use crate::operator::{Errand, Facts, Operator};
+use crate::routes::RouteChange;
+use crate::sockets::{Datagram, SocketError, Sockets};
+
+/// Log lines that `show logging` remembers.
+const LOG_LINES: usize = 200;
+
+/// After a device or an address changed: how long to wait for more of the same.
+const DEVICE_SETTLING: Duration = Duration::from_millis(100);
+
+/// What the process was started with.
+pub struct Service {
+    /// The brain, without configuration yet.
+    pub brain: Brain,
+    /// Its clock.
+    pub scale: Scale,
+    /// Events of the data plane.
+    pub events: EventReceiver,
+    /// The configuration that was read.
+    pub configuration: config::Configuration,
+    /// The run directory.
+    pub run_dir: PathBuf,
+    /// Where `write memory` writes.
+    pub config_file: PathBuf,
+}
+
+/// Why the service ended, other than by order.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The control socket.
+    #[error(transparent)]
+    Control(#[from] control::ControlError),
+    /// An IKE socket at the start.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] crate::interfaces::KernelError),
+    /// Something of the operating system.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The answer.
+        source: std::io::Error,
+    },
+    /// Another control plane has the table.
+    #[error("another control plane has taken over the table; this one stops")]
+    Superseded,
+}
+
+impl ServiceError {
+    /// The exit code (ARCHITECTURE.md).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            ServiceError::Control(control::ControlError::Running(_)) | ServiceError::Superseded => 9,
+            ServiceError::Socket(SocketError::InUse(_)) => 8,
+            ServiceError::Socket(SocketError::Open { source, .. }) | ServiceError::System { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                4
+            }
+            _ => 1,
+        }
+    }
+}
+
+/// The running service.
+struct Running {
+    brain: Brain,
+    scale: Scale,
+    kernel: Kernel,
+    sockets: Sockets,
+    facts: Facts,
+    shells: BTreeMap<SessionId, Shell>,
+    waiting: BTreeMap<SessionId, oneshot::Sender<config::control::Response>>,
+    errands: mpsc::Sender<Finished>,
+    kernel_is_stale: bool,
+    /// Reverse routes as they are in the kernel.
+    routes: BTreeMap<crate::routes::ReverseRoute, KernelRoute>,
+    route_changes: VecDeque<RouteChange>,
+    reported: BTreeSet<String>,
+    stop: bool,
+}
+
+/// Work of another thread that is done.
+enum Finished {
+    Program(SessionId, Result<String, CommandError>),
+    Name(String, Vec<std::net::IpAddr>),
+}
+
+/// Serves until SIGTERM, SIGINT or `reload`.
+///
+/// # Errors
+/// What keeps it from serving.
+pub async fn run(service: Service) -> Result<(), ServiceError> {
+    let system = |what: &'static str| move |source| ServiceError::System { what, source };
+    let listener = control::bind(&service.run_dir)?;
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, handle, mut notices) =
+        rtnetlink::new_multicast_connection(&groups).map_err(system("opening the netlink socket"))?;
+    tokio::task::spawn_local(connection);
+
+    let (datagrams, mut incoming) = mpsc::channel::<Datagram>(256);
+    let (requests, mut control_events) = mpsc::channel::<ControlEvent>(64);
+    let (errands, mut finished) = mpsc::channel::<Finished>(64);
+    let mut running = Running {
+        brain: service.brain,
+        scale: service.scale,
+        kernel: Kernel::new(handle),
+        sockets: Sockets::new(datagrams),
+        facts: Facts {
+            run_dir: service.run_dir,
+            config_file: service.config_file,
+            started: std::time::Instant::now(),
+            log: VecDeque::new(),
+            time_scale: service.scale.factor(),
+        },
+        shells: BTreeMap::new(),
+        waiting: BTreeMap::new(),
+        errands,
+        kernel_is_stale: false,
+        routes: BTreeMap::new(),
+        route_changes: VecDeque::new(),
+        reported: BTreeSet::new(),
+        stop: false,
+    };
+    running.start(service.configuration).await?;
+
+    let mut events = service.events;
+    let wake = events.wake_descriptor().try_clone_to_owned().map_err(system("the event descriptor"))?;
+    let wake = AsyncFd::with_interest(wake, Interest::READABLE).map_err(system("the event descriptor"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
+    tokio::task::spawn_local(control::serve(listener, requests));
+    let mut devices_changed: Option<tokio::time::Instant> = None;
+
+    while !running.stop {
+        running.drain(&mut events);
+        running.carry_out().await;
+        let deadline = running.sleep_until();
+        let settle = devices_changed.unwrap_or_else(|| deadline + Duration::from_secs(3600));
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => running.stop = true,
+            _ = interrupt.recv() => running.stop = true,
+            ready = wake.readable() => {
+                if let Ok(mut ready) = ready {
+                    ready.clear_ready();
+                }
+                events.clear_wake();
+            }
+            Some(datagram) = incoming.recv() => {
+                let now = running.now();
+                running.brain.handle_datagram(now, datagram.from, datagram.to, &datagram.bytes);
+            }
+            Some(event) = control_events.recv() => running.control(event).await,
+            Some(done) = finished.recv() => running.finished(done),
+            Some(_) = futures::StreamExt::next(&mut notices) => {
+                devices_changed.get_or_insert_with(|| tokio::time::Instant::now() + DEVICE_SETTLING);
+            }
+            () = tokio::time::sleep_until(settle) => {
+                devices_changed = None;
+                running.refresh_devices().await;
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                let now = running.now();
+                running.brain.handle_timeout(now);
+                if !running.brain.is_current() {
+                    return Err(ServiceError::Superseded);
+                }
+            }
+        }
+    }
+    running.shut_down().await;
+    Ok(())
+}
+
+/// CLOCK_MONOTONIC.
+fn monotonic() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+impl Running {
+    fn now(&self) -> Duration {
+        self.scale.scaled(monotonic())
+    }
+
+    fn sleep_until(&self) -> tokio::time::Instant {
+        let wait = self.scale.real(self.brain.deadline().saturating_sub(self.now()));
+        // Never a busy loop, whatever a deadline says.
+        tokio::time::Instant::now() + wait.max(Duration::from_millis(1))
+    }
+
+    /// Addresses, routes and sockets first, so that the first packet finds everything in place.
+    async fn start(&mut self, configuration: config::Configuration) -> Result<(), ServiceError> {
+        for trouble in self.kernel.apply_interfaces(&configuration).await {
+            self.trouble(&trouble);
+        }
+        let devices = self.kernel.devices(&configuration).await?;
+        let now = self.now();
+        self.brain.configure(now, configuration, devices);
+        self.reconcile_routes().await;
+        let troubles = self.sockets.serve(&self.addresses());
+        if let Some(error) = troubles.into_iter().next() {
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Takes every event that waits. Sleeping is allowed only after the rings were seen empty with the alarm set.
+    fn drain(&mut self, events: &mut EventReceiver) {
+        // Bounded: a flood of hints does not keep the timers waiting; the rest comes with the next turn.
+        for _ in 0..1024 {
+            let Some((_, event)) = events.receive().or_else(|| events.arm()) else { return };
+            let now = self.now();
+            self.brain.handle_event(now, &event);
+        }
+    }
+
+    /// Carries out what the brain wants.
+    async fn carry_out(&mut self) {
+        while let Some(output) = self.brain.poll_output() {
+            match output {
+                Output::Transmit(transmit) => self.sockets.send(&transmit),
+                Output::Log(message) => self.log(&message),
+                Output::IkeLog(record) => log_ike(&record),
+                Output::Route(change) => self.route_changes.push_back(change),
+                Output::Resolve(name) => self.resolve(name),
+            }
+        }
+        while let Some(change) = self.route_changes.pop_front() {
+            self.change_route(change).await;
+        }
+    }
+
+    fn log(&mut self, message: &Message) {
+        let text = message.to_string();
+        match message.severity() {
+            0..=3 => tracing::error!("{text}"),
+            4 => tracing::warn!("{text}"),
+            _ => tracing::info!("{text}"),
+        }
+        if self.facts.log.len() == LOG_LINES {
+            self.facts.log.pop_front();
+        }
+        self.facts.log.push_back(text);
+    }
+
+    /// Says a trouble once, until something changes.
+    fn trouble(&mut self, error: &dyn std::fmt::Display) {
+        let text = error.to_string();
+        if self.reported.insert(text.clone()) {
+            self.log(&Message::Trouble(text));
+        }
+    }
+
+    fn addresses(&self) -> BTreeSet<std::net::IpAddr> {
+        self.brain.local_addresses()
+    }
+
+    fn resolve(&self, name: String) {
+        let errands = self.errands.clone();
+        tokio::task::spawn_local(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 500)).await;
+            let addresses =
+                found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
+            let _ = errands.send(Finished::Name(name, addresses)).await;
+        });
+    }
+
+    async fn change_route(&mut self, change: RouteChange) {
+        match change {
+            RouteChange::Add(route) => match self.kernel.reverse_route(&route).await {
+                Ok(kernel_route) => {
+                    if let Err(error) = self.kernel.add(&kernel_route).await {
+                        self.trouble(&error);
+                    }
+                    self.routes.insert(route, kernel_route);
+                }
+                Err(error) => self.trouble(&error),
+            },
+            RouteChange::Remove(route) => {
+                if let Some(kernel_route) = self.routes.remove(&route)
+                    && let Err(error) = self.kernel.remove(&kernel_route).await
+                {
+                    self.trouble(&error);
+                }
+            }
+        }
+    }
+
+    async fn control(&mut self, event: ControlEvent) {
+        match event {
+            ControlEvent::Closed(session) => {
+                self.shells.remove(&session);
+                self.waiting.remove(&session);
+            }
+            ControlEvent::Request { session, request, answer } => {
+                let now = self.now();
+                let mut shell = self.shells.remove(&session).unwrap_or_else(|| Shell::new(1));
+                let mut operator = self.operator(now);
+                let reply = shell.handle(&request, &mut operator);
+                let errand = operator.errand.take();
+                self.shells.insert(session, shell);
+                if std::mem::take(&mut self.kernel_is_stale) {
+                    self.refresh_kernel().await;
+                }
+                self.carry_out().await;
+                match reply {
+                    Reply::Now(response) => drop(answer.send(response)),
+                    Reply::Later => drop(self.waiting.insert(session, answer)),
+                }
+                match errand {
+                    Some(Errand::Run { program, arguments }) => self.spawn(session, program, arguments),
+                    Some(Errand::Reload) => self.stop = true,
+                    None => {}
+                }
+            }
+        }
+    }
+
+    fn operator(&mut self, now: Duration) -> Operator<'_> {
+        Operator {
+            brain: &mut self.brain,
+            facts: &mut self.facts,
+            now,
+            kernel_is_stale: &mut self.kernel_is_stale,
+            errand: None,
+        }
+    }
+
+    fn spawn(&self, session: SessionId, program: &'static str, arguments: Vec<String>) {
+        let errands = self.errands.clone();
+        tokio::task::spawn_local(async move {
+            let output = tokio::task::spawn_blocking(move || {
+                std::process::Command::new(program)
+                    .args(arguments)
+                    .stdin(std::process::Stdio::null())
+                    .output()
+            });
+            let failed = |error: &dyn std::fmt::Display| {
+                CommandError::Failed(format!("{program}: {error}; is it installed?"))
+            };
+            let text = match output.await {
+                Ok(Ok(output)) => {
+                    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+                    text.push_str(&String::from_utf8_lossy(&output.stderr));
+                    Ok(text)
+                }
+                Ok(Err(error)) => Err(failed(&error)),
+                Err(error) => Err(failed(&error)),
+            };
+            let _ = errands.send(Finished::Program(session, text)).await;
+        });
+    }
+
+    fn finished(&mut self, finished: Finished) {
+        match finished {
+            Finished::Program(session, result) => {
+                let (Some(mut shell), Some(answer)) =
+                    (self.shells.remove(&session), self.waiting.remove(&session))
+                else {
+                    return;
+                };
+                let now = self.now();
+                let response = shell.finish(result, &self.operator(now));
+                self.shells.insert(session, shell);
+                let _ = answer.send(response);
+            }
+            Finished::Name(name, addresses) => {
+                let now = self.now();
+                self.brain.resolved(now, &name, &addresses);
+            }
+        }
+    }
+
+    /// The configuration changed: the kernel follows, and then the brain knows what the kernel made of it.
+    async fn refresh_kernel(&mut self) {
+        self.reported.clear();
+        let configuration = self.brain.configuration().clone();
+        for trouble in self.kernel.apply_interfaces(&configuration).await {
+            self.trouble(&trouble);
+        }
+        self.refresh_devices().await;
+    }
+
+    /// Devices or addresses may have changed.
+    async fn refresh_devices(&mut self) {
+        let configuration = self.brain.configuration().clone();
+        match self.kernel.devices(&configuration).await {
+            Ok(devices) if devices != *self.brain.devices() => {
+                let now = self.now();
+                self.brain.configure(now, configuration, devices);
+            }
+            Ok(_) => {}
+            Err(error) => self.trouble(&error),
+        }
+        self.reconcile_routes().await;
+        for error in self.sockets.serve(&self.addresses()) {
+            self.trouble(&error);
+        }
+    }
+
+    /// Static and reverse routes as they should be; what a killed control plane left is removed.
+    async fn reconcile_routes(&mut self) {
+        let mut wanted: BTreeSet<KernelRoute> =
+            Kernel::static_routes(self.brain.configuration(), self.brain.devices()).into_iter().collect();
+        wanted.extend(self.routes.values().cloned());
+        for trouble in self.kernel.reconcile(&wanted).await {
+            self.trouble(&trouble);
+        }
+    }
+
+    /// Ends in order: the peers are told, routes of SAs are removed. The data plane goes on holding what is protected.
+    async fn shut_down(&mut self) {
+        let now = self.now();
+        self.brain.shut_down(now);
+        self.carry_out().await;
+        let _ = std::fs::remove_file(self.facts.run_dir.join(config::control::SOCKET_NAME));
+        tracing::info!("control plane stopped");
+    }
+}
+
+fn log_ike(record: &ike::LogRecord) {
+    let peer = record.peer;
+    match record.level {
+        ike::LogLevel::Debug => tracing::debug!(%peer, "{}", record.text),
+        ike::LogLevel::Info => tracing::info!(%peer, "{}", record.text),
+        ike::LogLevel::Warning => tracing::warn!(%peer, "{}", record.text),
+    }
+}
