@@ -1,10 +1,14 @@
 //! A packet on its way through a worker, and what every stage shares while it handles one.
 
+use crate::counter::{Counter, Counts};
 use crate::drop_reason::{DropReason, Drops};
 use crate::icmp::IcmpErrors;
 use crate::kernel::{KernelSnapshot, PortId};
+use crate::mailbox::Handoff;
 use crate::policy::Policy;
+use crate::shared::Shared;
 use af_xdp::{Frame, FramePool};
+use sa_table::{EventSender, WorkerId};
 use std::sync::Arc;
 use wire::IpSummary;
 
@@ -64,13 +68,40 @@ pub struct Views {
     pub policy: Arc<Policy>,
 }
 
+/// What every stage of one worker only looks at.
+pub struct Env<'a> {
+    /// Tables and queues.
+    pub shared: &'a Shared,
+    /// The outside world, for this burst.
+    pub views: &'a Views,
+    /// Which worker this is.
+    pub worker: WorkerId,
+}
+
+impl Env<'_> {
+    /// Passes a packet to the worker that owns its SA.
+    pub(crate) fn hand_over(&self, owner: WorkerId, handoff: Handoff, context: &mut Context) {
+        let handed = match self.shared.mailboxes.get(usize::from(owner.0)) {
+            Some(mailbox) => mailbox.hand_over(handoff),
+            None => Err(handoff),
+        };
+        match handed {
+            Ok(()) => context.counts.add(Counter::HandedOver, 1),
+            Err(handoff) => context.drop(handoff.into_frame(), DropReason::HandoffFull),
+        }
+    }
+}
+
 /// What every stage of one worker uses.
-#[derive(Debug)]
 pub struct Context {
     /// Free frames.
     pub pool: FramePool,
     /// Drop counters.
     pub drops: Drops,
+    /// Other counters.
+    pub counts: Counts,
+    /// Hints to the control plane.
+    pub events: EventSender,
     /// ICMP errors that we owe.
     pub icmp: IcmpErrors,
     /// CLOCK_MONOTONIC in milliseconds, read once a burst.

@@ -50,9 +50,9 @@ impl PortPolicy {
 
 impl Policy {
     /// Compiles a published configuration. Allocates; called by the housekeeping thread.
-    pub fn compile(version: PolicyVersion, ports: &[PortRecord], rules: &[Vec<Rule>]) -> Policy {
+    pub fn compile<L: AsRef<[Rule]>>(version: PolicyVersion, ports: &[PortRecord], rules: &[L]) -> Policy {
         let lists: Vec<Arc<RuleList>> =
-            rules.iter().map(|rules| Arc::new(RuleList::compile(rules))).collect();
+            rules.iter().map(|rules| Arc::new(RuleList::compile(rules.as_ref()))).collect();
         let mut policy = Policy { version, ..Policy::default() };
         for record in ports {
             let list = record.rule_list.and_then(|list| lists.get(list as usize)).cloned();

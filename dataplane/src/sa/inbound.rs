@@ -1,0 +1,187 @@
+//! An inbound SA as its owner keeps it.
+
+use super::{Absent, Limit, cipher, limit, mode};
+use crate::flow::Flow;
+use crate::shared::Shared;
+use esp::{InboundParameters, InboundSa, ReplayStore};
+use sa_table::record::{Encapsulation, Lifetime, PeerEndpoint, Selectors};
+use sa_table::{
+    Direction, Event, EventSender, InboundOwner, Level, ReplayWords, SaErrorKind, SlotWord, WorkerId,
+};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+
+/// Keys, selectors and replay window of an inbound SA.
+pub struct InboundState {
+    sa: InboundSa,
+    owner: InboundOwner,
+    local: IpAddr,
+    selectors: Selectors,
+    lifetime: Lifetime,
+    /// From where the peer was last heard.
+    endpoint: PeerEndpoint,
+}
+
+impl InboundState {
+    /// Copies the record, expands the key and claims the replay window.
+    pub fn claim(word: SlotWord, worker: WorkerId, shared: &Shared) -> Result<InboundState, Absent> {
+        let record = shared.table.inbound(word).ok_or(Absent::Stale)?;
+        let keys = &record.keys;
+        let parameters = InboundParameters {
+            spi: record.spi,
+            algorithm: cipher(keys.algorithm()).ok_or(Absent::Unusable)?,
+            key: keys.encryption_key(),
+            salt: keys.salt().try_into().map_err(|_| Absent::Unusable)?,
+            extended_sequence: record.esn,
+            replay_window: window(record.replay_window, record.esn),
+            mode: mode(record.mode),
+        };
+        let sa = InboundSa::new(shared.backend, &parameters).map_err(|_| Absent::Unusable)?;
+        let owner = shared.runtime.claim_inbound(worker, word)?;
+        if owner.replay().bitmap.len() < sa.replay_window().words() {
+            return Err(Absent::Unusable);
+        }
+        let port = match record.encapsulation {
+            Encapsulation::None => 0,
+            Encapsulation::Udp { remote_port, .. } => remote_port,
+        };
+        Ok(InboundState {
+            sa,
+            owner,
+            local: record.local,
+            selectors: record.selectors,
+            lifetime: record.lifetime,
+            endpoint: PeerEndpoint { address: record.peer_address, port },
+        })
+    }
+
+    /// The SA for `esp::open`.
+    #[inline]
+    pub fn sa(&self) -> &InboundSa {
+        &self.sa
+    }
+
+    /// The address of ours that its packets are sent to.
+    #[inline]
+    pub fn local(&self) -> IpAddr {
+        self.local
+    }
+
+    /// The replay window in shared memory.
+    #[inline]
+    pub fn replay(&self) -> SharedReplay<'_> {
+        SharedReplay(self.owner.replay())
+    }
+
+    /// Whether the SA was negotiated for a packet like this.
+    #[inline]
+    pub fn carries(&self, flow: &Flow) -> bool {
+        flow.within_inbound(&self.selectors)
+    }
+
+    /// Whether a limit forbids receiving. Reports limits that are reached, each once.
+    #[inline]
+    pub fn check_lifetime(&self, now_ms: u64, events: &mut EventSender) -> bool {
+        let (direction, slot) = (Direction::Inbound, self.owner.slot());
+        match limit(&self.lifetime, self.owner.received(), now_ms) {
+            Limit::None => true,
+            Limit::Soft => {
+                if self.owner.raise(Level::SoftLimit) {
+                    events.send(&Event::SoftLimit { direction, slot });
+                }
+                true
+            }
+            Limit::Hard => {
+                if self.owner.raise(Level::HardLimit) {
+                    events.send(&Event::HardLimit { direction, slot });
+                }
+                false
+            }
+        }
+    }
+
+    /// Notes an authenticated packet: the peer is alive. Called for those that are dropped behind authentication, too.
+    #[inline]
+    pub fn heard(&self, bytes: u64, now_ms: u64) {
+        self.owner.add_received(1, bytes);
+        self.owner.set_last_heard(now_ms);
+    }
+
+    /// Follows a peer whose NAT gave it another address or port (RFC 7296 section 2.23): the newest authenticated packet says where it
+    /// is. Packets that arrive late or were never the newest say nothing. `port` is 0 without UDP.
+    pub fn heard_from(&mut self, source: IpAddr, port: u16, sequence: u64, events: &mut EventSender) {
+        let endpoint = PeerEndpoint { address: source, port };
+        // Only a peer behind a NAT may move, and that one sends in UDP.
+        if endpoint == self.endpoint || port == 0 || sequence < self.replay().top() {
+            return;
+        }
+        self.endpoint = endpoint;
+        self.owner.report_endpoint(endpoint);
+        events.send(&Event::PeerEndpoint { slot: self.owner.slot() });
+    }
+
+    /// Counts a refused packet.
+    pub fn failed(&self, kind: SaErrorKind) {
+        self.owner.add_errors(kind, 1);
+    }
+}
+
+impl std::fmt::Debug for InboundState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InboundState").field("slot", &self.owner.slot()).field("sa", &self.sa).finish_non_exhaustive()
+    }
+}
+
+/// The replay state of one SA in the runtime segment. One writer, the owner; relaxed stores are enough because whoever takes over
+/// after a death reads them behind the death.
+#[derive(Clone, Copy)]
+pub struct SharedReplay<'a>(ReplayWords<'a>);
+
+impl ReplayStore for SharedReplay<'_> {
+    fn top(&self) -> u64 {
+        self.0.top.load(Ordering::Relaxed)
+    }
+
+    fn set_top(&self, top: u64) {
+        self.0.top.store(top, Ordering::Release);
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        // A word that is not there counts as received: fail closed.
+        self.0.bitmap.get(index).map_or(u64::MAX, |word| word.load(Ordering::Relaxed))
+    }
+
+    fn set_word(&self, index: usize, bits: u64) {
+        if let Some(word) = self.0.bitmap.get(index) {
+            word.store(bits, Ordering::Release);
+        }
+    }
+}
+
+/// The window that `esp` keeps for a configured one: the next power of two that it has. The service cannot be off with extended
+/// sequence numbers (RFC 4303 section 3.3.3).
+fn window(configured: u32, extended: bool) -> u32 {
+    const SMALLEST: u32 = esp::ReplayWindow::MIN_SIZE;
+    const LARGEST: u32 = esp::ReplayWindow::MAX_SIZE;
+    match configured {
+        0 if !extended => 0,
+        ..=SMALLEST => SMALLEST,
+        LARGEST.. => LARGEST,
+        between => between.next_power_of_two(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_rounded_up_to_one_that_exists() {
+        assert_eq!(window(0, false), 0);
+        assert_eq!(window(0, true), 64);
+        assert_eq!(window(1, false), 64);
+        assert_eq!(window(100, false), 128);
+        assert_eq!(window(4096, true), 4096);
+        assert_eq!(window(100_000, true), 4096);
+    }
+}

@@ -1,0 +1,198 @@
+//! An outbound SA as its owner keeps it.
+
+use super::{Absent, Limit, cipher, limit, mode};
+use crate::flow::Flow;
+use crate::shared::Shared;
+use esp::{
+    EcnPolicy, Exhausted, OuterParameters, OutboundParameters, OutboundSa, SequenceRange, SequenceSource,
+};
+use sa_table::record::{DfPolicy, DscpPolicy, Encapsulation, Lifetime, PeerEndpoint, Selectors};
+use sa_table::{
+    Direction, EndpointRead, EndpointVersion, Event, EventSender, Level, OutboundOwner, SaErrorKind, SlotWord,
+    WorkerId,
+};
+use std::net::IpAddr;
+
+/// TTL of outer headers (RFC 4301 section 5.1.2.1 leaves the choice).
+const OUTER_TTL: u8 = 64;
+
+/// Keys, selectors and sequence numbers of an outbound SA.
+pub struct OutboundState {
+    sa: OutboundSa,
+    owner: OutboundOwner,
+    selectors: Selectors,
+    path_mtu: u32,
+    df: DfPolicy,
+    lifetime: Lifetime,
+    endpoint: EndpointVersion,
+}
+
+impl OutboundState {
+    /// Copies the record, expands the key and claims the sequence numbers.
+    pub fn claim(word: SlotWord, worker: WorkerId, shared: &Shared) -> Result<OutboundState, Absent> {
+        let record = shared.table.outbound(word).ok_or(Absent::Stale)?;
+        let keys = &record.keys;
+        let outer = OuterParameters {
+            source: record.source,
+            destination: record.destination,
+            encapsulation: encapsulation(record.encapsulation),
+            ttl: OUTER_TTL,
+            dscp: match record.dscp {
+                DscpPolicy::Copy => esp::DscpPolicy::Copy,
+                DscpPolicy::Fixed(dscp) => esp::DscpPolicy::Set(dscp),
+            },
+            ecn: EcnPolicy::Copy,
+            df: match record.df {
+                DfPolicy::Copy => esp::DfPolicy::Copy,
+                DfPolicy::Set => esp::DfPolicy::Set,
+                DfPolicy::Clear => esp::DfPolicy::Clear,
+            },
+        };
+        let parameters = OutboundParameters {
+            spi: record.spi,
+            algorithm: cipher(keys.algorithm()).ok_or(Absent::Unusable)?,
+            key: keys.encryption_key(),
+            salt: keys.salt().try_into().map_err(|_| Absent::Unusable)?,
+            extended_sequence: record.esn,
+            mode: mode(record.mode),
+            outer,
+        };
+        let sa = OutboundSa::new(shared.backend, &parameters).map_err(|_| Absent::Unusable)?;
+        let owner = shared.runtime.claim_outbound(worker, word, record.esn)?;
+        Ok(OutboundState {
+            sa,
+            owner,
+            selectors: record.selectors,
+            path_mtu: record.path_mtu,
+            df: record.df,
+            lifetime: record.lifetime,
+            endpoint: EndpointVersion::default(),
+        })
+    }
+
+    /// The SA for `esp::seal`.
+    #[inline]
+    pub fn sa(&self) -> &OutboundSa {
+        &self.sa
+    }
+
+    /// Outer destination address.
+    #[inline]
+    pub fn destination(&self) -> IpAddr {
+        self.sa.outer().destination
+    }
+
+    /// Largest outer packet toward the peer as far as known, in octets; `None` when only the egress port limits it.
+    pub fn path_mtu(&self) -> Option<usize> {
+        let negotiated = Some(self.path_mtu).filter(|mtu| *mtu != 0);
+        let learned = self.owner.learned_path_mtu();
+        negotiated.into_iter().chain(learned).min().map(|mtu| mtu as usize)
+    }
+
+    /// Whether the SA was negotiated for a packet like this.
+    #[inline]
+    pub fn carries(&self, flow: &Flow) -> bool {
+        flow.within_outbound(&self.selectors)
+    }
+
+    /// Whether the outer packet of an inner packet may be fragmented on its way.
+    pub fn may_fragment_outer(&self, inner_dont_fragment: bool) -> bool {
+        let clear = match self.df {
+            DfPolicy::Copy => !inner_dont_fragment,
+            DfPolicy::Set => false,
+            DfPolicy::Clear => true,
+        };
+        clear && self.destination().is_ipv4()
+    }
+
+    /// Follows the peer to where the control plane says it is now. One load when nothing changed.
+    #[inline]
+    pub fn follow_peer(&mut self, word: SlotWord, shared: &Shared) {
+        let EndpointRead::New(endpoint, version) = shared.table.peer_endpoint(word, self.endpoint) else { return };
+        self.endpoint = version;
+        let outer = moved(*self.sa.outer(), endpoint);
+        // Refused only for an address of the other family, which no record of this SA can mean: the old one stays.
+        let _ = self.sa.set_outer(outer);
+    }
+
+    /// Whether a limit forbids sending. Reports limits that are reached, each once.
+    #[inline]
+    pub fn check_lifetime(&self, now_ms: u64, events: &mut EventSender) -> bool {
+        let (direction, slot) = (Direction::Outbound, self.owner.slot());
+        match limit(&self.lifetime, self.owner.sent(), now_ms) {
+            Limit::None => true,
+            Limit::Soft => {
+                if self.owner.raise(Level::SoftLimit) {
+                    events.send(&Event::SoftLimit { direction, slot });
+                }
+                true
+            }
+            Limit::Hard => {
+                if self.owner.raise(Level::HardLimit) {
+                    events.send(&Event::HardLimit { direction, slot });
+                }
+                false
+            }
+        }
+    }
+
+    /// Draws sequence numbers for a group of packets. When the last one is spent, that is reported.
+    pub fn draw(&mut self, count: u32, events: &mut EventSender) -> Result<SequenceRange, Exhausted> {
+        let limit = self.sa.sequence_limit();
+        let range = Numbers(&mut self.owner).draw(count, limit);
+        if range.is_err() && self.owner.raise(Level::SequenceExhausted) {
+            events.send(&Event::HardLimit { direction: Direction::Outbound, slot: self.owner.slot() });
+        }
+        range
+    }
+
+    /// Counts what was sealed.
+    pub fn sent(&self, packets: u64, bytes: u64, now_ms: u64) {
+        self.owner.add_sent(packets, bytes);
+        self.owner.set_last_sent(now_ms);
+    }
+
+    /// Counts what was not.
+    pub fn failed(&self, kind: SaErrorKind) {
+        self.owner.add_errors(kind, 1);
+    }
+}
+
+impl std::fmt::Debug for OutboundState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutboundState").field("slot", &self.owner.slot()).field("sa", &self.sa).finish_non_exhaustive()
+    }
+}
+
+/// Sequence numbers out of the blocks that are reserved in shared memory.
+struct Numbers<'a>(&'a mut OutboundOwner);
+
+impl SequenceSource for Numbers<'_> {
+    fn draw(&mut self, count: u32, limit: u64) -> Result<SequenceRange, Exhausted> {
+        let first = self.0.take_sequence(count).map_err(|_| Exhausted)?;
+        // The owner keeps the same limit; a number beyond it would be spent, never used.
+        if count > 0 && first.checked_add(u64::from(count) - 1).is_none_or(|last| last > limit) {
+            return Err(Exhausted);
+        }
+        SequenceRange::from_reserved(first, count).ok_or(Exhausted)
+    }
+}
+
+fn encapsulation(encapsulation: Encapsulation) -> esp::Encapsulation {
+    match encapsulation {
+        Encapsulation::None => esp::Encapsulation::None,
+        Encapsulation::Udp { local_port, remote_port } => {
+            esp::Encapsulation::Udp { source_port: local_port, destination_port: remote_port }
+        }
+    }
+}
+
+fn moved(outer: OuterParameters, endpoint: PeerEndpoint) -> OuterParameters {
+    let encapsulation = match outer.encapsulation {
+        esp::Encapsulation::Udp { source_port, .. } if endpoint.port != 0 => {
+            esp::Encapsulation::Udp { source_port, destination_port: endpoint.port }
+        }
+        unchanged => unchanged,
+    };
+    OuterParameters { destination: endpoint.address, encapsulation, ..outer }
+}
