@@ -15,6 +15,8 @@ mod line;
 mod mode;
 mod transform_set;
 
+#[cfg(test)]
+pub(crate) use mode::all_trees;
 pub use mode::{Mode, mode_help};
 pub(crate) use mode::{Next, form_of, parse};
 

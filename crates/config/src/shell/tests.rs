@@ -118,32 +118,23 @@ fn every_keyword_may_be_abbreviated() {
 
 #[test]
 fn the_caret_stands_under_the_first_offending_character() {
-    for (lines, line, expected) in [
-        (&[][..], "show crypto mapp", "                  ^"),
-        (&["conf t"], "crypto map tohub 0 ipsec-isakmp", "                            ^"),
-        (
-            &["conf t", "crypto map m 1 ipsec-isakmp"],
-            "set peer 10.1.1.300",
-            "                                     ^",
-        ),
-        (
-            &["conf t", "crypto map m 1 ipsec-isakmp"],
-            "set security-association idle-time 59",
-            "                                                        ^",
-        ),
-        (
-            &["conf t", "crypto map m 1 ipsec-isakmp"],
-            "set peer 10.1.1.1 dynamic",
-            "                                       ^",
-        ),
-        (&["conf t", "interface gi0/1"], "ip adress 10.0.0.1 255.0.0.0", "                 ^"),
+    let map = &["conf t", "crypto map m 1 ipsec-isakmp"][..];
+    for (lines, prompt, line, column) in [
+        (&[][..], "R1#", "show crypto mapp", 15),
+        (&["conf t"], "R1(config)#", "crypto map tohub 0 ipsec-isakmp", 17),
+        (map, "R1(config-crypto-map)#", "set peer 10.1.1.300", 16),
+        (map, "R1(config-crypto-map)#", "  set  peer 10.1.1", 17),
+        (map, "R1(config-crypto-map)#", "set peer 10.1.1.1 dynamic", 18),
+        (map, "R1(config-crypto-map)#", "set security-association idle-time 59", 35),
+        (map, "R1(config-crypto-map)#", "set security-association idle-time 120 defualt", 41),
+        (&["conf t", "interface gi0/1"], "R1(config-if)#", "ip adress 10.0.0.1 255.0.0.0", 4),
     ] {
         let mut s = Session::new();
         s.type_all(lines);
         let response = s.type_line(line);
-        assert_eq!(response.status, Status::Usage);
-        let expected = format!("{expected}\n% Invalid input detected at '^' marker.\n\n");
-        assert_eq!(response.text, expected, "{line}");
+        assert_eq!((response.status, response.caret), (Status::Usage, Some(column)), "{line}");
+        let pad = " ".repeat(prompt.len() + column);
+        assert_eq!(response.text, format!("{pad}^\n% Invalid input detected at '^' marker.\n\n"), "{line}");
     }
 }
 
