@@ -11,7 +11,7 @@ mod translate;
 mod view;
 
 pub use forwarding::Forwarding;
-pub use local_traffic::LocalTraffic;
+pub use local_traffic::{LocalTraffic, PRIORITIES};
 pub use mirror::{Mirror, PortNames};
 pub use netlink::{Device, Netlink, NetlinkError};
 pub use snapshot::{KernelSnapshot, PortId, PortLink, Route, SnapshotBuilder};

@@ -4,7 +4,7 @@ use std::io;
 
 use futures::TryStreamExt;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
-use rtnetlink::Handle;
+use rtnetlink::{Handle, LinkUnspec};
 use thiserror::Error;
 use tokio::runtime::Runtime;
 
@@ -114,6 +114,15 @@ impl Netlink {
     /// Netlink failed. A device that does not exist is `None`.
     pub fn device(&self, name: &str) -> Result<Option<Device>, NetlinkError> {
         Ok(self.devices()?.into_iter().find(|device| device.name == name))
+    }
+
+    /// Sets a device administratively up.
+    ///
+    /// # Errors
+    /// Netlink refused.
+    pub fn bring_up(&self, ifindex: u32) -> Result<(), NetlinkError> {
+        let message = LinkUnspec::new_with_index(ifindex).up().build();
+        self.run(self.handle.link().set(message).execute()).map_err(NetlinkError::request("set a device up"))
     }
 
     pub(super) fn handle(&self) -> &Handle {

@@ -29,9 +29,9 @@ impl KernelPolicy {
     /// Compiles ports and rule lists. `place` gives a port's place in the socket map (`None`: it gets no sockets, so
     /// what would go to a worker is dropped). Ports without device are left out.
     #[must_use]
-    pub fn compile(
+    pub fn compile<L: AsRef<[Rule]>>(
         ports: &[PortRecord],
-        lists: &[Vec<Rule>],
+        lists: &[L],
         place: impl Fn(&PortRecord) -> Option<u32>,
     ) -> Self {
         let mut policy = Self::default();
@@ -46,7 +46,7 @@ impl KernelPolicy {
                 config.flags |= PORT_CRYPTO_MAP;
             }
             match port.rule_list.and_then(|at| Some((at, lists.get(at as usize)?))) {
-                Some((index, list)) => match *placed.entry(index).or_insert_with(|| policy.add_list(list)) {
+                Some((index, list)) => match *placed.entry(index).or_insert_with(|| policy.add_list(list.as_ref())) {
                     Some((first, count)) => (config.rule_first, config.rule_count) = (first, count),
                     None => config.flags |= PORT_COARSE,
                 },
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_crypto_map_without_its_rules_protects_everything() {
-        let policy = KernelPolicy::compile(&[port(1, Some(3))], &[], |_| None);
+        let policy = KernelPolicy::compile::<Vec<Rule>>(&[port(1, Some(3))], &[], |_| None);
         assert_eq!(policy.ports[&11].flags, PORT_CRYPTO_MAP | PORT_COARSE);
         assert_eq!(policy.protected_destinations().count(), 2);
     }
@@ -166,6 +166,6 @@ mod tests {
     #[test]
     fn a_port_without_device_is_left_out() {
         let absent = PortRecord { ifindex: 0, ..port(1, None) };
-        assert!(KernelPolicy::compile(&[absent], &[], |_| None).ports.is_empty());
+        assert!(KernelPolicy::compile::<Vec<Rule>>(&[absent], &[], |_| None).ports.is_empty());
     }
 }

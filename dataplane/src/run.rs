@@ -1,0 +1,410 @@
+//! The life of the process: attach to the segments, guard the ports, run workers, follow the configuration and the
+//! machine, and stop so that the programs in the kernel go on dropping.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use esp::AeadBackend;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sa_table::{Descriptors, Locking, PolicyReadError, PolicyVersion, RuntimeReader, TableReader, take_listen_fds};
+use serde_json::{Value, json};
+
+use crate::engine::{Engine, Parts};
+use crate::failure::Failure;
+use crate::hygiene::{self, Hygiene};
+use crate::instance::Instance;
+use crate::kernel::{Forwarding, KernelView, Mirror, Netlink, PortNames};
+use crate::policy::Policy;
+use crate::ports::Ports;
+use crate::punt::{PuntCounters, PuntPort};
+use crate::settings::Settings;
+use crate::status::{self, StatusSocket};
+use crate::worker::monotonic_ms;
+use crate::xdp::{Attached, KernelPolicy, Programs};
+
+/// Runs the data plane until SIGTERM or SIGINT. Call it first thing in `main`: it takes over the descriptors that the
+/// parent handed down.
+///
+/// # Errors
+/// Why the process ends otherwise; [`Failure::exit_code`] is its exit code.
+pub fn run(settings: &Settings) -> Result<(), Failure> {
+    let descriptors = take_listen_fds(Locking::BestEffort)?;
+    let hygiene = hygiene::apply();
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Failure::system("catch signals"))?;
+    }
+    let mut plane = Dataplane::open(settings, descriptors, hygiene)?;
+    tracing::info!(instance = plane.instance.name(), pins = %plane.programs.pins().display(), "data plane ready, waiting for a policy");
+    while !stop.load(Ordering::Relaxed) {
+        plane.look_around()?;
+        plane.pause();
+    }
+    tracing::info!("stopping; the programs on the ports stay and drop protected traffic");
+    plane.close();
+    Ok(())
+}
+
+struct Dataplane<'a> {
+    settings: &'a Settings,
+    descriptors: Descriptors,
+    hygiene: Hygiene,
+    instance: Instance,
+    /// Held as long as the process lives: a second data plane of the instance is refused.
+    _lock: File,
+    table: TableReader,
+    runtime: RuntimeReader,
+    netlink: Netlink,
+    programs: Programs,
+    forwarding: Forwarding,
+    punt: PuntPort,
+    punt_counters: Arc<PuntCounters>,
+    kernel: Arc<KernelView>,
+    names: Arc<PortNames>,
+    mirror: std::thread::JoinHandle<Result<(), crate::kernel::NetlinkError>>,
+    cores: Vec<usize>,
+    backend: AeadBackend,
+    status: StatusSocket,
+    ports: Ports,
+    attached: Vec<(String, Attached)>,
+    engine: Option<Engine>,
+    /// The newest policy that was applied.
+    version: PolicyVersion,
+    /// What is left to forget once the workers follow the policy.
+    uncommitted: Option<(KernelPolicy, Instant)>,
+    devices_seen: Instant,
+}
+
+impl<'a> Dataplane<'a> {
+    fn open(settings: &'a Settings, descriptors: Descriptors, hygiene: Hygiene) -> Result<Self, Failure> {
+        let instance = Instance::of(&settings.run_dir, settings.instance.as_deref())?;
+        let lock = instance.lock()?;
+        let table = descriptors.table_reader()?;
+        let runtime = descriptors.runtime_reader()?;
+        let backend = match &settings.aead {
+            None => AeadBackend::preferred(),
+            Some(name) => AeadBackend::by_name(name).map_err(|error| Failure::Usage(error.to_string()))?,
+        };
+        let cores = worker_cores(settings)?;
+        let programs = Programs::load(instance.name())?;
+        let netlink = Netlink::open()?;
+        let forwarding = Forwarding::new(instance.run_dir());
+        forwarding.close_new_devices()?;
+        let punt = open_punt(&netlink, &instance, &forwarding)?;
+        let status = StatusSocket::bind(&instance.status_socket()).map_err(Failure::system(format!(
+            "listen at {}",
+            instance.status_socket().display()
+        )))?;
+        let (kernel, names) = (Arc::new(KernelView::default()), Arc::new(PortNames::default()));
+        let mirror = start_mirror(&kernel, &names)?;
+        Ok(Self {
+            settings,
+            descriptors,
+            hygiene,
+            instance,
+            _lock: lock,
+            table,
+            runtime,
+            netlink,
+            programs,
+            forwarding,
+            punt,
+            punt_counters: Arc::new(PuntCounters::default()),
+            kernel,
+            names,
+            mirror,
+            cores,
+            backend,
+            status,
+            ports: Ports::default(),
+            attached: Vec::new(),
+            engine: None,
+            version: PolicyVersion(0),
+            uncommitted: None,
+            devices_seen: Instant::now(),
+        })
+    }
+
+    /// One turn of housekeeping.
+    fn look_around(&mut self) -> Result<(), Failure> {
+        let version = self.table.policy_version();
+        let devices_due = self.devices_seen.elapsed() >= DEVICE_PERIOD && self.version != PolicyVersion(0);
+        if version != self.version || (devices_due && self.devices_changed()?) {
+            self.apply()?;
+        }
+        if devices_due {
+            self.devices_seen = Instant::now();
+        }
+        self.commit()?;
+        if self.mirror.is_finished() {
+            return Err(Failure::Thread("kernel mirror".to_owned(), "its netlink socket failed".to_owned()));
+        }
+        if let Some(engine) = &mut self.engine {
+            // Workers end by themselves when they are superseded, so this comes first.
+            if !engine.shared.runtime.is_current() {
+                return Err(Failure::Superseded(engine.shared.runtime.incarnation()));
+            }
+            if let Some(failure) = engine.failed() {
+                return Err(failure);
+            }
+        }
+        self.status.serve(|| self.report());
+        Ok(())
+    }
+
+    /// Sleeps until somebody asks for the status, or a turn is due.
+    fn pause(&self) {
+        let mut fds = [PollFd::from_borrowed_fd(self.status.fd(), PollFlags::IN)];
+        // A signal ends the sleep, which is what it is for.
+        let _ = poll(&mut fds, Some(&TURN));
+    }
+
+    fn devices_changed(&self) -> Result<bool, Failure> {
+        let devices = self.netlink.devices()?;
+        let now = |name: &str| devices.iter().find(|device| device.name == name).map(|device| device.ifindex);
+        Ok(self.ports.records.iter().any(|record| now(&record.device).unwrap_or(0) != record.ifindex)
+            || self.ports.bound.iter().any(|port| {
+                // A program that somebody took off the device comes back.
+                let device = devices.iter().find(|device| device.ifindex == port.ifindex);
+                device.is_some_and(|device| device.xdp.is_none())
+            }))
+    }
+
+    /// Makes ports, programs, workers and routing those of the published policy, in the order that protects at every
+    /// moment what the old or the new policy protects.
+    fn apply(&mut self) -> Result<(), Failure> {
+        let snapshot = match self.table.load_policy() {
+            Ok(snapshot) => snapshot,
+            Err(error @ PolicyReadError::Replaced(_)) => {
+                tracing::debug!(%error);
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::error!(%error, "the published policy cannot be read");
+                self.version = self.table.policy_version();
+                return Ok(());
+            }
+        };
+        let devices = self.netlink.devices()?;
+        let ports = Ports::join(&snapshot, &devices, &self.ports)?;
+        let first = self.version == PolicyVersion(0);
+        match ports.failure() {
+            Some(failure) if first => return Err(failure),
+            Some(failure) => tracing::warn!("{failure}; it stays without data plane until then"),
+            None => {}
+        }
+        let lists: Vec<&[sa_table::Rule]> = snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
+        let place = |record: &sa_table::PortRecord| {
+            ports.bound.iter().find(|port| port.id == record.id).map(|port| port.place)
+        };
+        let kernel_policy = KernelPolicy::compile(&ports.records, &lists, place);
+        let known = self.programs.attached();
+        for port in ports.bound.iter().filter(|port| !known.contains(&port.ifindex)) {
+            self.forwarding.hold(&port.device)?;
+        }
+        self.programs.prepare(&kernel_policy)?;
+        self.attach(&ports)?;
+        self.local_traffic(&kernel_policy)?;
+        self.names.set(ports.bound.iter().map(|port| (port.id, port.device.clone())).collect());
+        if self.engine.is_none() || ports.shape() != self.ports.shape() {
+            self.replace_engine(&ports)?;
+        }
+        if let Some(engine) = &self.engine {
+            engine.shared.policy.publish(Policy::compile(snapshot.version, &ports.records, &lists));
+            engine.shared.mailboxes.iter().for_each(|mailbox| mailbox.waker().wake());
+        }
+        for port in &ports.bound {
+            self.forwarding.allow(&port.device)?;
+        }
+        tracing::info!(version = snapshot.version.0, ports = ports.bound.len(), "policy applied");
+        self.version = snapshot.version;
+        self.ports = ports;
+        self.uncommitted = Some((kernel_policy, Instant::now()));
+        Ok(())
+    }
+
+    fn attach(&mut self, ports: &Ports) -> Result<(), Failure> {
+        self.attached.clear();
+        for port in &ports.bound {
+            let attached = self.programs.attach(port.ifindex, &port.device, port.crypto_map, &self.netlink)?;
+            if let Some(reason) = &attached.skb_reason {
+                tracing::warn!(device = port.device, reason, "no native XDP, using the generic hook");
+            }
+            self.attached.push((port.device.clone(), attached));
+        }
+        Ok(())
+    }
+
+    /// New rules before old ones go, so the union is routed to the punt port meanwhile.
+    fn local_traffic(&self, policy: &KernelPolicy) -> Result<(), Failure> {
+        Ok(self.instance.local_traffic().set_prefixes(&self.netlink, policy.protected_destinations())?)
+    }
+
+    fn replace_engine(&mut self, ports: &Ports) -> Result<(), Failure> {
+        if let Some(engine) = self.engine.take() {
+            engine.stop();
+        }
+        for port in self.ports.bound.iter().chain(&ports.bound) {
+            self.programs.clear_sockets(port.place)?;
+        }
+        let engine = Engine::start(&Parts {
+            settings: self.settings,
+            descriptors: &self.descriptors,
+            kernel: &self.kernel,
+            ports,
+            cores: &self.cores,
+            backend: self.backend,
+            punt: &self.punt,
+            punt_counters: &self.punt_counters,
+        })?;
+        match &engine.copy_reason {
+            Some(reason) => tracing::info!(mode = %engine.mode, %reason, workers = engine.cores.len(), "workers started"),
+            None => tracing::info!(mode = %engine.mode, workers = engine.cores.len(), "workers started"),
+        }
+        engine.open_doors(&mut self.programs, ports)?;
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Forgets what only the old policy protected, when the workers have had time to take up the new one.
+    fn commit(&mut self) -> Result<(), Failure> {
+        let Some((policy, since)) = self.uncommitted.take() else { return Ok(()) };
+        if since.elapsed() < ADOPTION {
+            self.uncommitted = Some((policy, since));
+            return Ok(());
+        }
+        self.programs.commit(&policy)?;
+        for ifindex in self.programs.attached() {
+            if !self.ports.bound.iter().any(|port| port.ifindex == ifindex) {
+                self.programs.detach(ifindex)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Value {
+        let engine = self.engine.as_ref();
+        let workers = engine.map_or(&[][..], |engine| &engine.cores);
+        let generation = self.kernel.load().generation();
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        json!({
+            "instance": self.instance.name(),
+            "pid": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "policy_version": self.version.0,
+            "incarnation": engine.map(|engine| engine.shared.runtime.incarnation()),
+            "mode": engine.map(|engine| engine.mode.to_string()),
+            "copy_reason": engine.and_then(|engine| engine.copy_reason.as_ref()).map(ToString::to_string),
+            "aead": self.backend.name(),
+            "frames": engine.map(|engine| engine.frames),
+            "locked_memory": self.hygiene.locked,
+            "pins": self.programs.pins(),
+            "kernel_generation": generation,
+            "ports": self.port_report(),
+            "missing_ports": self.ports.missing.iter().map(|(device, ios_name, reason)| {
+                json!({"device": device, "name": ios_name, "reason": reason})
+            }).collect::<Vec<_>>(),
+            "workers": status::workers(&self.runtime, workers, monotonic_ms()),
+            "drops": status::drops(&self.runtime, workers.len()),
+            "programs": self.programs.counters().unwrap_or_default().into_iter().map(|(name, value)| {
+                (name.to_owned(), json!(value))
+            }).collect::<serde_json::Map<_, _>>(),
+            "sockets": engine.map(|engine| engine.sockets.iter().map(|socket| {
+                let kernel = rustix::net::sockopt::xdp_statistics(&socket.descriptor).ok();
+                json!({
+                    "device": socket.device,
+                    "queue": socket.queue,
+                    "worker": socket.worker,
+                    "rx_dropped": kernel.as_ref().map(|one| one.rx_dropped),
+                    "rx_ring_full": kernel.as_ref().and_then(|one| one.rx_ring_full),
+                    "rx_fill_ring_empty": kernel.as_ref().and_then(|one| one.rx_fill_ring_empty_descs),
+                    "rx_invalid": kernel.as_ref().map(|one| one.rx_invalid_descs),
+                    "tx_invalid": kernel.as_ref().map(|one| one.tx_invalid_descs),
+                })
+            }).collect::<Vec<_>>()),
+            "punt": {
+                "device": self.punt.name(),
+                "to_host": load(&self.punt_counters.to_host),
+                "from_host": load(&self.punt_counters.from_host),
+                "refused": load(&self.punt_counters.refused),
+                "overflow": load(&self.punt_counters.overflow),
+            },
+        })
+    }
+
+    fn port_report(&self) -> Vec<Value> {
+        self.ports
+            .bound
+            .iter()
+            .map(|port| {
+                let attached = self.attached.iter().find(|(device, _)| *device == port.device);
+                let attached = attached.map(|(_, attached)| attached);
+                json!({
+                    "id": port.id,
+                    "device": port.device,
+                    "name": port.ios_name,
+                    "ifindex": port.ifindex,
+                    "queues": port.queues,
+                    "crypto_map": port.crypto_map,
+                    "xdp": attached.map(|attached| attached.mode.name()),
+                    "skb_reason": attached.and_then(|attached| attached.skb_reason.clone()),
+                    "guarded": attached.map(|attached| attached.guarded),
+                })
+            })
+            .collect()
+    }
+
+    fn close(mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.stop();
+        }
+    }
+}
+
+fn worker_cores(settings: &Settings) -> Result<Vec<usize>, Failure> {
+    let available: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    settings.worker_cores(&available).map_err(|core| {
+        Failure::Usage(format!("--cores: core {core} is not available to this process, which has {available:?}"))
+    })
+}
+
+fn open_punt(netlink: &Netlink, instance: &Instance, forwarding: &Forwarding) -> Result<PuntPort, Failure> {
+    let punt = PuntPort::open().map_err(Failure::Punt)?;
+    let device = netlink
+        .device(punt.name())?
+        .ok_or_else(|| Failure::Punt(std::io::Error::from_raw_os_error(libc::ENODEV)))?;
+    netlink.bring_up(device.ifindex)?;
+    // What the kernel has to forward for us, toward devices that are no ports, enters it here.
+    forwarding.allow(punt.name())?;
+    instance.local_traffic().set_default(netlink, device.ifindex)?;
+    Ok(punt)
+}
+
+/// The mirror has a thread of its own beside the main one, in the same network namespace.
+fn start_mirror(
+    kernel: &Arc<KernelView>,
+    names: &Arc<PortNames>,
+) -> Result<std::thread::JoinHandle<Result<(), crate::kernel::NetlinkError>>, Failure> {
+    let (kernel, names) = (Arc::clone(kernel), Arc::clone(names));
+    let follow = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(crate::kernel::NetlinkError::Open)?;
+        runtime.block_on(async { Mirror::open(kernel, names)?.run().await })
+    };
+    std::thread::Builder::new()
+        .name("kernel mirror".to_owned())
+        .spawn(move || follow().inspect_err(|error| tracing::error!(%error, "the kernel mirror failed")))
+        .map_err(Failure::system("start the kernel mirror"))
+}
+
+/// Longest sleep of the main thread.
+const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// How often devices are compared with the ports.
+const DEVICE_PERIOD: Duration = Duration::from_millis(500);
+/// Workers look at the policy with each burst, and asleep ten times a second.
+const ADOPTION: Duration = Duration::from_secs(1);
