@@ -23,6 +23,7 @@ pub mod aead;
 mod algorithm;
 mod open;
 mod outer;
+mod pass;
 mod replay;
 mod sa;
 mod seal;

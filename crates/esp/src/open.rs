@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use wire::{ParseError, ipv4, ipv6, parse, protocol};
 
-use crate::BURST;
-use crate::aead::{Aad, AeadBackend, AeadBurst, AeadJob, Ticket};
+use crate::aead::{Aad, AeadBackend, AeadJob, AeadKey};
+use crate::pass::{Pass, pass};
 use crate::replay::{ReplayError, ReplayStore};
 use crate::sa::{ESP_HEADER_LEN, InboundSa, TRAILER_LEN, nonce};
 
@@ -112,22 +112,6 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         &self.outcome
     }
 
-    /// Everything before decryption: lengths, SPI, sequence number, replay pre-check.
-    #[inline]
-    fn prepare<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
-        match self.pre_check() {
-            Ok(sequence) => {
-                self.sequence = sequence;
-                self.outcome = Err(OpenError::AuthenticationFailed);
-                self.aead_job(aad)
-            }
-            Err(error) => {
-                self.outcome = Err(error);
-                None
-            }
-        }
-    }
-
     #[inline]
     fn pre_check(&self) -> Result<u64, OpenError> {
         let sa = self.sa;
@@ -159,17 +143,6 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
             Aad::new(sa.spi, self.sequence as u32)
         };
         Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, *iv), aad, data, tag })
-    }
-
-    /// Everything behind authentication, for an authentic packet: commit first, then look at what is inside.
-    #[inline]
-    fn finish(&mut self) {
-        self.outcome = self
-            .sa
-            .window
-            .commit(&self.replay, self.sequence)
-            .map_err(OpenError::from)
-            .and_then(|()| self.decapsulate());
     }
 
     fn decapsulate(&mut self) -> Result<Opened, OpenError> {
@@ -204,28 +177,44 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
     }
 }
 
-/// Opens a burst in place. Jobs of several SAs may be mixed; replay state is committed per packet in the order of the slice, so of two
-/// copies in one burst the first wins. Each job's [`outcome`](OpenJob::outcome) tells what became of it.
-pub fn open<R: ReplayStore>(backend: AeadBackend, jobs: &mut [OpenJob<'_, R>]) {
-    for burst in jobs.chunks_mut(BURST) {
-        for pair in burst.windows(2) {
-            if !std::ptr::eq(pair[0].sa, pair[1].sa) {
-                pair[1].sa.key.prefetch(pair[1].len);
+impl<R: ReplayStore> Pass for OpenJob<'_, R> {
+    #[inline]
+    fn key(&self) -> (&AeadKey, usize) {
+        (&self.sa.key, self.len)
+    }
+
+    /// Everything before decryption: lengths, SPI, sequence number, replay pre-check.
+    #[inline]
+    fn prepare<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
+        match self.pre_check() {
+            Ok(sequence) => {
+                self.sequence = sequence;
+                self.outcome = Err(OpenError::AuthenticationFailed);
+                self.aead_job(aad)
             }
-        }
-        let mut tickets: [Option<Ticket>; BURST] = [None; BURST];
-        let mut aads = [Aad::default(); BURST];
-        let mut batch = AeadBurst::new();
-        for ((job, ticket), aad) in burst.iter_mut().zip(&mut tickets).zip(&mut aads) {
-            *ticket = job.prepare(aad).and_then(|prepared| batch.push(prepared));
-        }
-        let verdicts = batch.open(backend);
-        for (job, ticket) in burst.iter_mut().zip(tickets) {
-            if ticket.is_some_and(|ticket| verdicts.is_good(ticket)) {
-                job.finish();
+            Err(error) => {
+                self.outcome = Err(error);
+                None
             }
         }
     }
+
+    /// Everything behind authentication, for an authentic packet: commit first, then look at what is inside.
+    #[inline]
+    fn finish(&mut self) {
+        self.outcome = self
+            .sa
+            .window
+            .commit(&self.replay, self.sequence)
+            .map_err(OpenError::from)
+            .and_then(|()| self.decapsulate());
+    }
+}
+
+/// Opens a burst in place. Jobs of several SAs may be mixed; replay state is committed per packet in the order of the slice, so of two
+/// copies in one burst the first wins. Each job's [`outcome`](OpenJob::outcome) tells what became of it.
+pub fn open<R: ReplayStore>(backend: AeadBackend, jobs: &mut [OpenJob<'_, R>]) {
+    pass(jobs, |burst| burst.open(backend));
 }
 
 /// Checks and removes padding, pad length and next header.

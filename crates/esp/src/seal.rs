@@ -1,9 +1,10 @@
 //! Outbound: inner packets become ESP packets in the same frame (RFC 4303 §3.3).
 
-use crate::aead::{Aad, AeadBackend, AeadBurst, AeadJob, Ticket};
+use crate::SequenceNumber;
+use crate::aead::{Aad, AeadBackend, AeadJob, AeadKey};
 use crate::outer::InnerFields;
+use crate::pass::{Pass, pass};
 use crate::sa::{ESP_HEADER_LEN, OutboundSa, TRAILER_LEN, nonce, padded_len};
-use crate::{BURST, SequenceNumber};
 
 /// Why a packet was not sealed. The packet must be dropped; its sequence number is spent, which is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -69,6 +70,30 @@ impl<'a> SealJob<'a> {
         self.outcome
     }
 
+    #[inline]
+    fn layout(&self) -> Result<Layout, SealError> {
+        let inner_end = self.offset.checked_add(self.len).ok_or(SealError::BadInner)?;
+        let inner = self.frame.get(self.offset..inner_end).ok_or(SealError::BadInner)?;
+        let fields = InnerFields::read(inner).ok_or(SealError::BadInner)?;
+        let start = self.offset.checked_sub(self.sa.headroom()).ok_or(SealError::NoHeadroom)?;
+        let ciphertext_end = self.offset + padded_len(self.sa.algorithm, self.len);
+        let end = ciphertext_end + self.sa.algorithm.icv_len();
+        if end > self.frame.len() {
+            return Err(SealError::NoTailroom);
+        }
+        if self.sequence.value() > self.sa.sequence_limit() {
+            return Err(SealError::SequenceExhausted);
+        }
+        Ok(Layout { start, inner: self.offset, inner_end, ciphertext_end, end, fields })
+    }
+}
+
+impl Pass for SealJob<'_> {
+    #[inline]
+    fn key(&self) -> (&AeadKey, usize) {
+        (&self.sa.key, self.len)
+    }
+
     /// Writes everything but ciphertext, ICV and UDP checksum, and hands out what the AEAD needs.
     #[inline]
     fn prepare<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
@@ -87,23 +112,6 @@ impl<'a> SealJob<'a> {
                 None
             }
         }
-    }
-
-    #[inline]
-    fn layout(&self) -> Result<Layout, SealError> {
-        let inner_end = self.offset.checked_add(self.len).ok_or(SealError::BadInner)?;
-        let inner = self.frame.get(self.offset..inner_end).ok_or(SealError::BadInner)?;
-        let fields = InnerFields::read(inner).ok_or(SealError::BadInner)?;
-        let start = self.offset.checked_sub(self.sa.headroom()).ok_or(SealError::NoHeadroom)?;
-        let ciphertext_end = self.offset + padded_len(self.sa.algorithm, self.len);
-        let end = ciphertext_end + self.sa.algorithm.icv_len();
-        if end > self.frame.len() {
-            return Err(SealError::NoTailroom);
-        }
-        if self.sequence.value() > self.sa.sequence_limit() {
-            return Err(SealError::SequenceExhausted);
-        }
-        Ok(Layout { start, inner: self.offset, inner_end, ciphertext_end, end, fields })
     }
 
     /// The outer packet's place, for a job that [`Self::prepare`] has accepted and the AEAD has sealed.
@@ -131,25 +139,7 @@ struct Layout {
 
 /// Seals a burst in place. Jobs of several SAs may be mixed; each job's [`outcome`](SealJob::outcome) tells what became of it.
 pub fn seal(backend: AeadBackend, jobs: &mut [SealJob<'_>]) {
-    for burst in jobs.chunks_mut(BURST) {
-        for pair in burst.windows(2) {
-            if !std::ptr::eq(pair[0].sa, pair[1].sa) {
-                pair[1].sa.key.prefetch(pair[1].len);
-            }
-        }
-        let mut tickets: [Option<Ticket>; BURST] = [None; BURST];
-        let mut aads = [Aad::default(); BURST];
-        let mut batch = AeadBurst::new();
-        for ((job, ticket), aad) in burst.iter_mut().zip(&mut tickets).zip(&mut aads) {
-            *ticket = job.prepare(aad).and_then(|prepared| batch.push(prepared));
-        }
-        let verdicts = batch.seal(backend);
-        for (job, ticket) in burst.iter_mut().zip(tickets) {
-            if ticket.is_some_and(|ticket| verdicts.is_good(ticket)) {
-                job.finish();
-            }
-        }
-    }
+    pass(jobs, |burst| burst.seal(backend));
 }
 
 #[inline]

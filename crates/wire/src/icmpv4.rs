@@ -2,11 +2,10 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use crate::bytes::{read_u16, read_u32, write_u16, write_u32};
-use crate::{IpSummary, Upper, WireError, checksum, ipv4, protocol};
+use crate::checksum::{self, Sum};
+use crate::{IpSummary, Upper, WireError, icmp, ipv4, protocol};
 
-/// Bytes of type, code, checksum and the word behind them.
-pub const HEADER_LEN: usize = 8;
+pub use crate::icmp::{HEADER_LEN, Header};
 
 /// Echo reply.
 pub const ECHO_REPLY: u8 = 0;
@@ -32,83 +31,32 @@ pub mod unreachable {
 /// Longest error message, IP header included (RFC 1812 §4.3.2.3).
 pub const MAX_ERROR_LEN: usize = 576;
 
-/// Checked view of an ICMP message.
+/// Marks a message as ICMP for IPv4.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet<B> {
-    buffer: B,
-}
+pub enum V4 {}
 
-impl<B: AsRef<[u8]>> Packet<B> {
-    /// Checks that the header is there. The checksum is not verified.
-    pub fn new_checked(buffer: B) -> Result<Self, WireError> {
-        if buffer.as_ref().len() < HEADER_LEN {
-            return Err(WireError::Truncated);
-        }
-        Ok(Self { buffer })
-    }
+/// Checked view of an ICMP message.
+pub type Packet<B> = icmp::Packet<B, V4>;
 
-    /// Message type.
-    pub fn kind(&self) -> u8 {
-        self.buffer.as_ref()[0]
-    }
-
-    /// Message code.
-    pub fn code(&self) -> u8 {
-        self.buffer.as_ref()[1]
-    }
-
-    /// The word behind the checksum; its meaning depends on the type.
-    pub fn rest_of_header(&self) -> u32 {
-        read_u32(self.buffer.as_ref(), 4)
-    }
-
+impl<B: AsRef<[u8]>> icmp::Packet<B, V4> {
     /// MTU of the next hop, of a Fragmentation Needed message; 0 from a router older than RFC 1191.
     pub fn next_hop_mtu(&self) -> Option<u16> {
+        // The upper half of the word is unused.
         (self.kind() == UNREACHABLE && self.code() == unreachable::FRAGMENTATION_NEEDED)
-            .then(|| read_u16(self.buffer.as_ref(), 6))
-    }
-
-    /// What follows the header; in an error message the packet that caused it, cut short.
-    pub fn payload(&self) -> &[u8] {
-        &self.buffer.as_ref()[HEADER_LEN..]
+            .then(|| self.rest_of_header() as u16)
     }
 
     /// Whether the checksum is right.
     pub fn checksum_ok(&self) -> bool {
-        checksum::internet(self.buffer.as_ref()) == 0
+        checksum::internet(self.bytes()) == 0
     }
-}
-
-/// Builder of an ICMP message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Message type.
-    pub kind: u8,
-    /// Message code.
-    pub code: u8,
-    /// The word behind the checksum.
-    pub rest_of_header: u32,
 }
 
 impl Header {
-    /// Reads a message's header.
-    pub fn parse(message: &[u8]) -> Result<Self, WireError> {
-        let view = Packet::new_checked(message)?;
-        Ok(Self { kind: view.kind(), code: view.code(), rest_of_header: view.rest_of_header() })
-    }
-
     /// Writes the header with its checksum in front of a payload of `payload_len` bytes that is already in the buffer, and
     /// returns the length of the message.
-    pub fn emit(&self, buffer: &mut [u8], payload_len: usize) -> Result<usize, WireError> {
-        let len = HEADER_LEN + payload_len;
-        let message = buffer.get_mut(..len).ok_or(WireError::NoRoom)?;
-        message[0] = self.kind;
-        message[1] = self.code;
-        write_u16(message, 2, 0);
-        write_u32(message, 4, self.rest_of_header);
-        let checksum = checksum::internet(message);
-        write_u16(message, 2, checksum);
-        Ok(len)
+    pub fn emit_v4(&self, buffer: &mut [u8], payload_len: usize) -> Result<usize, WireError> {
+        self.emit(buffer, payload_len, Sum::new())
     }
 }
 
@@ -173,9 +121,8 @@ pub fn build_error(
         ..ipv4::Header::new(source, destination, protocol::ICMP, HEADER_LEN + quoted.len())
     };
     let header_len = header.emit(buffer)?;
-    let message = &mut buffer[header_len..];
-    message.get_mut(HEADER_LEN..HEADER_LEN + quoted.len()).ok_or(WireError::NoRoom)?.copy_from_slice(quoted);
-    let message_len = Header { kind, code, rest_of_header }.emit(message, quoted.len())?;
+    let message_len =
+        Header { kind, code, rest_of_header }.emit_quoting(&mut buffer[header_len..], quoted, Sum::new())?;
     Ok(header_len + message_len)
 }
 

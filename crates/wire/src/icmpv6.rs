@@ -3,11 +3,10 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use crate::bytes::{read_u32, write_u16, write_u32};
-use crate::{IpSummary, Upper, WireError, checksum, ipv6, protocol};
+use crate::checksum::{self, Sum};
+use crate::{IpSummary, Upper, WireError, icmp, ipv6, protocol};
 
-/// Bytes of type, code, checksum and the word behind them.
-pub const HEADER_LEN: usize = 8;
+pub use crate::icmp::{HEADER_LEN, Header};
 
 /// Destination unreachable.
 pub const UNREACHABLE: u8 = 1;
@@ -32,94 +31,37 @@ pub mod unreachable {
     pub const ADDRESS: u8 = 3;
 }
 
-/// Checked view of an ICMPv6 message.
+/// Marks a message as ICMPv6.
 #[derive(Clone, Copy, Debug)]
-pub struct Packet<B> {
-    buffer: B,
-}
+pub enum V6 {}
 
-impl<B: AsRef<[u8]>> Packet<B> {
-    /// Checks that the header is there. The checksum is not verified.
-    pub fn new_checked(buffer: B) -> Result<Self, WireError> {
-        if buffer.as_ref().len() < HEADER_LEN {
-            return Err(WireError::Truncated);
-        }
-        Ok(Self { buffer })
-    }
+/// Checked view of an ICMPv6 message.
+pub type Packet<B> = icmp::Packet<B, V6>;
 
-    /// Message type.
-    pub fn kind(&self) -> u8 {
-        self.buffer.as_ref()[0]
-    }
-
-    /// Message code.
-    pub fn code(&self) -> u8 {
-        self.buffer.as_ref()[1]
-    }
-
-    /// The word behind the checksum; its meaning depends on the type.
-    pub fn rest_of_header(&self) -> u32 {
-        read_u32(self.buffer.as_ref(), 4)
-    }
-
+impl<B: AsRef<[u8]>> icmp::Packet<B, V6> {
     /// MTU of the next hop, of a Packet Too Big message.
     pub fn next_hop_mtu(&self) -> Option<u32> {
         (self.kind() == PACKET_TOO_BIG).then(|| self.rest_of_header())
     }
 
-    /// What follows the header; in an error message the packet that caused it, cut short.
-    pub fn payload(&self) -> &[u8] {
-        &self.buffer.as_ref()[HEADER_LEN..]
-    }
-
     /// Whether the checksum is right for these addresses.
     pub fn checksum_ok(&self, source: Ipv6Addr, destination: Ipv6Addr) -> bool {
-        let message = self.buffer.as_ref();
-        checksum::pseudo_header_v6(source, destination, protocol::ICMPV6, message.len() as u32)
-            .bytes(message)
-            .checksum()
-            == 0
+        let message = self.bytes();
+        pseudo_header(source, destination, message.len()).bytes(message).checksum() == 0
     }
-}
-
-/// Builder of an ICMPv6 message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// Message type.
-    pub kind: u8,
-    /// Message code.
-    pub code: u8,
-    /// The word behind the checksum.
-    pub rest_of_header: u32,
 }
 
 impl Header {
-    /// Reads a message's header.
-    pub fn parse(message: &[u8]) -> Result<Self, WireError> {
-        let view = Packet::new_checked(message)?;
-        Ok(Self { kind: view.kind(), code: view.code(), rest_of_header: view.rest_of_header() })
-    }
-
     /// Writes the header with its checksum in front of a payload of `payload_len` bytes that is already in the buffer, and
     /// returns the length of the message.
-    pub fn emit(
+    pub fn emit_v6(
         &self,
         buffer: &mut [u8],
         payload_len: usize,
         source: Ipv6Addr,
         destination: Ipv6Addr,
     ) -> Result<usize, WireError> {
-        let len = HEADER_LEN + payload_len;
-        let message = buffer.get_mut(..len).ok_or(WireError::NoRoom)?;
-        message[0] = self.kind;
-        message[1] = self.code;
-        write_u16(message, 2, 0);
-        write_u32(message, 4, self.rest_of_header);
-        let checksum = checksum::pseudo_header_v6(source, destination, protocol::ICMPV6, len as u32)
-            .bytes(message)
-            .checksum();
-        write_u16(message, 2, checksum);
-        Ok(len)
+        self.emit(buffer, payload_len, pseudo_header(source, destination, HEADER_LEN + payload_len))
     }
 }
 
@@ -175,11 +117,16 @@ pub fn build_error(
     };
     let header_len =
         ipv6::Header::new(source, destination, protocol::ICMPV6, HEADER_LEN + quoted.len()).emit(buffer)?;
-    let message = &mut buffer[header_len..];
-    message.get_mut(HEADER_LEN..HEADER_LEN + quoted.len()).ok_or(WireError::NoRoom)?.copy_from_slice(quoted);
-    let message_len =
-        Header { kind, code, rest_of_header }.emit(message, quoted.len(), source, destination)?;
+    let message_len = Header { kind, code, rest_of_header }.emit_quoting(
+        &mut buffer[header_len..],
+        quoted,
+        pseudo_header(source, destination, HEADER_LEN + quoted.len()),
+    )?;
     Ok(header_len + message_len)
+}
+
+fn pseudo_header(source: Ipv6Addr, destination: Ipv6Addr, len: usize) -> Sum {
+    checksum::pseudo_header_v6(source, destination, protocol::ICMPV6, len as u32)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub mod checksum;
 mod error;
 pub mod esp;
 pub mod ethernet;
+pub mod icmp;
 pub mod icmpv4;
 pub mod icmpv6;
 pub mod ipv4;

@@ -112,7 +112,7 @@ impl Message {
             body[TARGET_LEN + 1] = 1;
             body[TARGET_LEN + 2..].copy_from_slice(&address.0);
         }
-        icmpv6::Header { kind, code: 0, rest_of_header: flags }.emit(
+        icmpv6::Header { kind, code: 0, rest_of_header: flags }.emit_v6(
             message,
             body_len,
             source,

@@ -78,8 +78,8 @@ fn a_tag_of_another_length_is_never_good() {
 fn a_full_burst_takes_no_more() {
     let key = AeadBackend::AesGcm.expand(Algorithm::AesGcm128, &[1; 16]).unwrap();
     let aad = Aad::new(1, 1);
-    let mut data = vec![[0u8; 4]; BURST + 1];
-    let mut tags = vec![[0u8; 16]; BURST + 1];
+    let mut data = [[0u8; 4]; BURST + 1];
+    let mut tags = [[0u8; 16]; BURST + 1];
     let mut burst = AeadBurst::new();
     for (place, (data, tag)) in data.iter_mut().zip(&mut tags).enumerate() {
         let pushed = burst.push(AeadJob { key: &key, nonce: [0; 12], aad: &aad, data, tag });

@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::{
     ROOM, forge, frame, inbound, inner_v4, inner_v6, number, open_one, outbound, outer_v4, outer_v6,
 };
-use crate::{Algorithm, LocalReplayStore, OutboundSa, SealJob, seal};
+use crate::{Algorithm, BURST, LocalReplayStore, OutboundSa, SealJob, seal};
 
 fn sa(extended: bool) -> InboundSa {
     inbound(AeadBackend::AesGcm, Algorithm::AesGcm128, extended, 64)

@@ -1,6 +1,6 @@
 use super::*;
 use crate::testing::{ROOM, frame, inner_v4, inner_v6, number, outbound, outer_v4, outer_v6};
-use crate::{Algorithm, OuterParameters};
+use crate::{Algorithm, BURST, OuterParameters};
 
 fn sa() -> OutboundSa {
     outbound(AeadBackend::AesGcm, Algorithm::AesGcm128, false, outer_v4())

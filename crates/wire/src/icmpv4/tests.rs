@@ -100,7 +100,7 @@ proptest! {
         let header = Header { kind, code, rest_of_header };
         let mut bytes = [0; 48];
         bytes[8..8 + payload.len()].copy_from_slice(&payload);
-        let len = header.emit(&mut bytes, payload.len()).unwrap();
+        let len = header.emit_v4(&mut bytes, payload.len()).unwrap();
         prop_assert_eq!(Header::parse(&bytes[..len]), Ok(header));
         let message = Packet::new_checked(&bytes[..len]).unwrap();
         prop_assert!(message.checksum_ok());

@@ -83,7 +83,7 @@ proptest! {
         let header = Header { kind, code, rest_of_header };
         let mut bytes = [0; 48];
         bytes[8..8 + payload.len()].copy_from_slice(&payload);
-        let len = header.emit(&mut bytes, payload.len(), SENDER, RECEIVER).unwrap();
+        let len = header.emit_v6(&mut bytes, payload.len(), SENDER, RECEIVER).unwrap();
         prop_assert_eq!(Header::parse(&bytes[..len]), Ok(header));
         prop_assert!(Packet::new_checked(&bytes[..len]).unwrap().checksum_ok(SENDER, RECEIVER));
     }
