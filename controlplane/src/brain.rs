@@ -89,7 +89,6 @@ struct PairFacts {
     local: IpAddr,
     remote: IpAddr,
     udp: Option<(u16, u16)>,
-    installed: Duration,
     hard_limit: Option<Duration>,
 }
 

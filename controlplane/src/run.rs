@@ -149,7 +149,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
 
     let mut events = service.events;
     let wake = events.wake_descriptor().try_clone_to_owned().map_err(system("the event descriptor"))?;
-    let wake = AsyncFd::with_interest(wake, Interest::READABLE).map_err(system("the event descriptor"))?;
+    let wake = watch(wake).map_err(system("the event descriptor"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("signals"))?;
     tokio::task::spawn_local(control::serve(listener, requests));
@@ -194,6 +194,11 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
     }
     running.shut_down().await;
     Ok(())
+}
+
+#[allow(deprecated, reason = "the successor is unsafe; an OwnedFd names one open file for all its life")]
+fn watch(descriptor: std::os::fd::OwnedFd) -> std::io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
 /// CLOCK_MONOTONIC.

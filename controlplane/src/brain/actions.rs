@@ -128,7 +128,6 @@ impl Brain {
             local: child.local,
             remote: child.remote,
             udp: child.udp_encapsulation,
-            installed: now,
             hard_limit: child.hard_limit.map(from_ike_time),
         };
         let record = PairRecord {

@@ -235,9 +235,10 @@ impl Brain {
                 replay_window: entry.ipsec.replay_window,
             }
         };
+        let newest = pairs.first().map(|(_, record)| &record.facts);
         Some(IpsecFlowView {
-            local_ident: ident(&permit.local)?,
-            remote_ident: ident(&permit.remote)?,
+            local_ident: ident(newest.map_or(&permit.local, |facts| &facts.local_selectors))?,
+            remote_ident: ident(newest.map_or(&permit.remote, |facts| &facts.remote_selectors))?,
             peer: peer
                 .map(|address| (address, self.newest_ike(address).map_or(500, |info| info.remote.port()))),
             counters: FlowCounters {
