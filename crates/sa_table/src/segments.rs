@@ -89,7 +89,7 @@ impl Segments {
         let identity = Identity { instance, boot: boot_id()?, created_ms: monotonic_ms(), capacities };
         let make = |kind: SegmentKind| -> Result<(OwnedFd, WritableMapping), CreateError> {
             let descriptor = sealed_memfd(kind, &capacities)?;
-            let mapping = WritableMapping::new(descriptor.as_fd(), locking)
+            let mapping = WritableMapping::new_resident(descriptor.as_fd(), locking)
                 .map_err(|source| CreateError::Map { segment: kind, source })?;
             identity.write(kind, mapping.words());
             Ok((descriptor, mapping))

@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
-use rustix::mm::{Advice, MapFlags, MlockFlags, ProtFlags, madvise, mlock_with, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, MlockFlags, ProtFlags, madvise, mlock, mlock_with, mmap, munmap};
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
@@ -73,6 +73,16 @@ pub enum MapError {
 /// The largest segment that is accepted, in octets.
 const MAX_BYTES: u64 = 1 << 36;
 
+/// Which pages a mapping locks. A lock holds a page only where the page is mapped.
+#[derive(Clone, Copy)]
+enum Pages {
+    /// All, brought in at once: the supervisor, whose lock must outlive both processes. They meet no page fault later that
+    /// could find memory exhausted.
+    All,
+    /// Those that this process uses.
+    Touched,
+}
+
 /// A mapped segment.
 struct Mapping {
     base: NonNull<AtomicU64>,
@@ -86,7 +96,12 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(descriptor: BorrowedFd<'_>, protection: ProtFlags, locking: Locking) -> Result<Self, MapError> {
+    fn new(
+        descriptor: BorrowedFd<'_>,
+        protection: ProtFlags,
+        pages: Pages,
+        locking: Locking,
+    ) -> Result<Self, MapError> {
         let system =
             |operation| move |error: rustix::io::Errno| MapError::System { operation, source: error.into() };
         let seals = fcntl_get_seals(descriptor).map_err(|_| MapError::NotSealed)?;
@@ -106,7 +121,7 @@ impl Mapping {
             .ok_or(MapError::System { operation: "mmap", source: io::ErrorKind::OutOfMemory.into() })?;
         let mut mapping = Self { base, words: length / 8, locked: false };
         mapping.protect()?;
-        mapping.locked = mapping.lock(locking)?;
+        mapping.locked = mapping.lock(pages, locking)?;
         Ok(mapping)
     }
 
@@ -128,10 +143,13 @@ impl Mapping {
         Ok(())
     }
 
-    /// Pages are locked as they are touched, so that unused capacity costs nothing.
-    fn lock(&self, locking: Locking) -> Result<bool, MapError> {
-        // SAFETY: the range is exactly our mapping.
-        let result = unsafe { mlock_with(self.address(), self.bytes(), MlockFlags::ONFAULT) };
+    fn lock(&self, pages: Pages, locking: Locking) -> Result<bool, MapError> {
+        let result = match pages {
+            // SAFETY: the range is exactly our mapping.
+            Pages::All => unsafe { mlock(self.address(), self.bytes()) },
+            // SAFETY: the range is exactly our mapping.
+            Pages::Touched => unsafe { mlock_with(self.address(), self.bytes(), MlockFlags::ONFAULT) },
+        };
         match (result, locking) {
             (Ok(()), _) => Ok(true),
             (Err(_), Locking::BestEffort) => Ok(false),
@@ -164,7 +182,14 @@ pub(crate) struct WritableMapping(Arc<Mapping>);
 
 impl WritableMapping {
     pub(crate) fn new(descriptor: BorrowedFd<'_>, locking: Locking) -> Result<Self, MapError> {
-        Ok(Self(Arc::new(Mapping::new(descriptor, ProtFlags::READ | ProtFlags::WRITE, locking)?)))
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        Ok(Self(Arc::new(Mapping::new(descriptor, protection, Pages::Touched, locking)?)))
+    }
+
+    /// The owner's mapping: with it no page of the segment leaves memory, whoever else has it mapped.
+    pub(crate) fn new_resident(descriptor: BorrowedFd<'_>, locking: Locking) -> Result<Self, MapError> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        Ok(Self(Arc::new(Mapping::new(descriptor, protection, Pages::All, locking)?)))
     }
 
     pub(crate) fn words(&self) -> &[AtomicU64] {
@@ -186,7 +211,7 @@ pub(crate) struct ReadOnlyMapping(Arc<Mapping>);
 
 impl ReadOnlyMapping {
     pub(crate) fn new(descriptor: BorrowedFd<'_>, locking: Locking) -> Result<Self, MapError> {
-        Ok(Self(Arc::new(Mapping::new(descriptor, ProtFlags::READ, locking)?)))
+        Ok(Self(Arc::new(Mapping::new(descriptor, ProtFlags::READ, Pages::Touched, locking)?)))
     }
 
     pub(crate) fn view(&self) -> View<'_, AtomicU64> {

@@ -57,7 +57,7 @@ pub(crate) fn insert<W: Word>(index: &[W], spi: u32, slot: u32) -> bool {
     for (_, bucket) in probe(index, spi).take(distance) {
         bucket[OVERFLOW].store_relaxed(bucket[OVERFLOW].load_relaxed().saturating_add(1));
     }
-    let start = (home(spi, buckets) + distance & (buckets - 1)) * BUCKET_WORDS;
+    let start = ((home(spi, buckets) + distance) & (buckets - 1)) * BUCKET_WORDS;
     index[start + place].store_release(entry(spi, slot));
     true
 }
@@ -81,7 +81,7 @@ pub(crate) fn remove<W: Word>(index: &[W], spi: u32, slot: u32) -> bool {
 fn probe<W>(index: &[W], spi: u32) -> impl Iterator<Item = (usize, &[W])> {
     let buckets = index.len() / BUCKET_WORDS;
     (0..buckets).map(move |distance| {
-        let start = (home(spi, buckets) + distance & (buckets - 1)) * BUCKET_WORDS;
+        let start = ((home(spi, buckets) + distance) & (buckets - 1)) * BUCKET_WORDS;
         (distance, &index[start..start + BUCKET_WORDS])
     })
 }

@@ -1,11 +1,14 @@
 //! The table segment: the control plane's writer and the workers' reader.
 
+mod error;
+mod policies;
 mod reader;
 mod slots;
 mod writer;
 
+pub use error::TableError;
 pub use reader::{EndpointRead, EndpointVersion, PolicyReadError, TableReader};
-pub use writer::{Collected, RetireToken, TableError, TableWriter};
+pub use writer::{Collected, RetireToken, TableWriter};
 
 /// State of a slot, low half of its state word; the high half is the generation.
 pub(crate) mod slot_state {

@@ -6,80 +6,17 @@
 use core::sync::atomic::AtomicU64;
 use std::collections::VecDeque;
 
-use thiserror::Error;
-
-use super::policy_state;
 use super::slots::Slots;
+use super::{TableError, policy_state};
 use crate::MIN_SPI;
 use crate::ids::{PolicyId, PolicyVersion, SlotWord};
-use crate::layout::{Capacities, RuntimeLayout, SlotLine, TableControl, TableLayout, WorkerState};
+use crate::layout::{Capacities, RuntimeLayout, SlotLine, TableControl, TableLayout};
 use crate::mapping::{ReadOnlyMapping, WritableMapping};
-use crate::policy::{EncodedLists, PolicyError, PortRecord, Rule, encode_arena, encode_lists};
+use crate::policy::EncodedLists;
 use crate::protocol::{grace, seqlock, spi_index};
 use crate::record::codec::ENDPOINT_WORDS;
-use crate::record::{InboundSaRecord, OutboundSaRecord, PeerEndpoint, RecordError};
-use crate::word::{Word, store_all};
-
-/// Why the table was not changed. Nothing was published.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TableError {
-    /// A newer control plane attached; this one must stop.
-    #[error("another control plane attached to the table segment; this process must stop")]
-    Superseded,
-    /// No free slot.
-    #[error("all {capacity} {direction} slots are taken; collect retired slots or raise the capacity")]
-    Full {
-        /// `inbound` or `outbound`.
-        direction: &'static str,
-        /// Slots in all.
-        capacity: u32,
-    },
-    /// An inbound SPI below [`MIN_SPI`].
-    #[error("SPI {0:#x} is reserved; draw one of at least 256")]
-    ReservedSpi(u32),
-    /// Inbound: SPI and local address are taken, draw another SPI. Outbound: the SA is already installed, and to install
-    /// its keys again would use its nonces again.
-    #[error("the {direction} SA with SPI {spi:#010x} and this address is already installed in slot {slot}")]
-    Duplicate {
-        /// `inbound` or `outbound`.
-        direction: &'static str,
-        /// The SPI.
-        spi: u32,
-        /// Where it is.
-        slot: SlotWord,
-    },
-    /// The record contradicts itself.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// More than the runtime segment can hold.
-    #[error(
-        "a replay window of {given} packets is larger than {most}; configure a smaller one or raise the capacity replay_words"
-    )]
-    ReplayWindow {
-        /// What the record says.
-        given: u32,
-        /// What fits.
-        most: u32,
-    },
-    /// The slot was retired, perhaps used again since.
-    #[error("slot {0} is not live")]
-    NotLive(SlotWord),
-    /// No such policy, or it is not allocated.
-    #[error("policy {0} is not allocated")]
-    UnknownPolicy(PolicyId),
-    /// The policy is already allocated.
-    #[error("policy {0} is already allocated")]
-    PolicyTaken(PolicyId),
-    /// All policies are taken.
-    #[error("all {0} policies are taken; raise the capacity policies")]
-    NoFreePolicy(u32),
-    /// A worker may still read the arena that has to be filled: try again after the workers went on.
-    #[error("a worker still reads the older policy; publish again after collect has got further")]
-    ArenaBusy,
-    /// The ports or rules cannot be published.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-}
+use crate::record::{InboundSaRecord, OutboundSaRecord, PeerEndpoint};
+use crate::word::Word;
 
 /// Something that was made unreachable and waits for the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,7 +37,7 @@ pub struct Collected {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
+pub(super) enum Subject {
     Inbound(SlotWord),
     Outbound(SlotWord),
     /// Free when every worker classifies by this version.
@@ -115,20 +52,20 @@ struct Retired {
 
 /// The only writer of the table segment.
 pub struct TableWriter {
-    table: WritableMapping,
-    runtime: ReadOnlyMapping,
-    layout: TableLayout,
-    runtime_layout: RuntimeLayout,
-    capacities: Capacities,
+    pub(super) table: WritableMapping,
+    pub(super) runtime: ReadOnlyMapping,
+    pub(super) layout: TableLayout,
+    pub(super) runtime_layout: RuntimeLayout,
+    pub(super) capacities: Capacities,
     incarnation: u64,
     inbound: Slots,
     outbound: Slots,
     retired: VecDeque<Retired>,
     /// Generation from which on the idle arena is unread.
-    idle_arena_since: u64,
-    encoded_lists: EncodedLists,
+    pub(super) idle_arena_since: u64,
+    pub(super) encoded_lists: EncodedLists,
     /// Where the search for a free policy goes on.
-    next_policy: u32,
+    pub(super) next_policy: u32,
     /// Whether any outbound slot was ever linked to another.
     has_chains: bool,
 }
@@ -349,114 +286,6 @@ impl TableWriter {
         Ok(self.retire(Subject::Outbound(slot)))
     }
 
-    /// A free policy, allocated from now on, leading nowhere.
-    ///
-    /// # Errors
-    /// All policies are taken.
-    pub fn allocate_policy(&mut self) -> Result<PolicyId, TableError> {
-        self.check_current()?;
-        let policies = self.capacities.policies;
-        let policy = (0..policies)
-            .map(|offset| PolicyId((self.next_policy + offset) % policies))
-            .find(|policy| self.policy_state(*policy) == Some(policy_state::FREE))
-            .ok_or(TableError::NoFreePolicy(policies))?;
-        self.next_policy = (policy.0 + 1) % policies;
-        self.adopt_policy(policy)?;
-        Ok(policy)
-    }
-
-    /// Allocates a certain policy.
-    ///
-    /// # Errors
-    /// It does not exist or is taken.
-    pub fn adopt_policy(&mut self, policy: PolicyId) -> Result<(), TableError> {
-        self.check_current()?;
-        match self.policy_state(policy) {
-            Some(policy_state::FREE) => {
-                let words = self.table.words();
-                self.layout.policy_words.all(words)[policy.0 as usize].store_release(0);
-                self.layout.policy_states.all(words)[policy.0 as usize].store_release(policy_state::USED);
-                Ok(())
-            }
-            Some(_) => Err(TableError::PolicyTaken(policy)),
-            None => Err(TableError::UnknownPolicy(policy)),
-        }
-    }
-
-    /// The allocated policies: after a restart what the previous control plane had.
-    pub fn policies(&self) -> impl Iterator<Item = PolicyId> {
-        let states = self.layout.policy_states.all(self.table.words());
-        (0..)
-            .zip(states)
-            .filter(|(_, state)| state.load_relaxed() == policy_state::USED)
-            .map(|(id, _)| PolicyId(id))
-    }
-
-    /// Gives a policy back, after rules were published that do not name it any more. Its number is used again when
-    /// every worker classifies by those rules. The SA that it led to is not retired by this.
-    ///
-    /// # Errors
-    /// The policy is not allocated.
-    pub fn retire_policy(&mut self, policy: PolicyId) -> Result<RetireToken, TableError> {
-        self.check_current()?;
-        if self.policy_state(policy) != Some(policy_state::USED) {
-            return Err(TableError::UnknownPolicy(policy));
-        }
-        let words = self.table.words();
-        self.layout.policy_words.all(words)[policy.0 as usize].store_release(0);
-        self.layout.policy_states.all(words)[policy.0 as usize].store_release(policy_state::RETIRED);
-        Ok(self.retire(Subject::Policy(policy, self.policy_version())))
-    }
-
-    /// The version of the published ports and rules, 0 before the first publication.
-    pub fn policy_version(&self) -> PolicyVersion {
-        PolicyVersion(self.control()[TableControl::arena].load_relaxed() >> 1)
-    }
-
-    /// Publishes all ports and rule lists at once. A list that did not change keeps its version.
-    ///
-    /// # Errors
-    /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled; otherwise see
-    /// [`PolicyError`]. The previous policy stays in force.
-    pub fn publish_policy<L: AsRef<[Rule]>>(
-        &mut self,
-        ports: &[PortRecord],
-        rule_lists: &[L],
-    ) -> Result<PolicyVersion, TableError> {
-        self.check_current()?;
-        let version = PolicyVersion(self.policy_version().0 + 1);
-        let policies = self.capacities.policies as usize;
-        let lists = encode_lists(rule_lists, version, policies, &self.encoded_lists)?;
-        let words = self.table.words();
-        let control = self.layout.control.all(words);
-        let idle = (control[TableControl::arena].load_relaxed() & 1) ^ 1;
-        let arena = self.layout.arenas.item(words, idle as usize).unwrap_or_default();
-        let encoded = encode_arena(version, ports, &lists, arena.len())?;
-        if self.oldest_announcement() < self.idle_arena_since {
-            return Err(TableError::ArenaBusy);
-        }
-        // A reader that copies the arena now, against the rules, finds the version word changed behind its back.
-        arena[crate::layout::ArenaHead::version].store_relaxed(0);
-        AtomicU64::fence_release();
-        store_all(arena, &encoded);
-        control[TableControl::arena].store_release(version.0 << 1 | idle);
-        self.idle_arena_since = grace::raise(&control[TableControl::generation]);
-        self.encoded_lists = lists;
-        Ok(version)
-    }
-
-    /// The oldest policy version that some worker still classifies by; the current one when there is no worker.
-    pub fn policy_version_in_force(&self) -> PolicyVersion {
-        let workers = self.runtime_layout.workers;
-        let words = self.runtime.view();
-        let oldest = (0..workers.items())
-            .filter_map(|worker| workers.view(words, worker))
-            .map(|state| state.acquire(WorkerState::policy_version))
-            .min()
-            .unwrap_or(u64::MAX);
-        PolicyVersion(oldest.min(self.policy_version().0))
-    }
-
     /// Erases and frees what every worker left behind. Never blocks; call it every now and then, and after announcements.
     pub fn collect(&mut self, now_ms: u64) -> Collected {
         let mut collected = Collected::default();
@@ -511,17 +340,17 @@ impl TableWriter {
         self.outbound.live()
     }
 
-    fn retire(&mut self, subject: Subject) -> RetireToken {
+    pub(super) fn retire(&mut self, subject: Subject) -> RetireToken {
         let generation = grace::raise(&self.control()[TableControl::generation]);
         self.retired.push_back(Retired { generation, subject, first_seen_ms: None });
         RetireToken(generation)
     }
 
-    fn control(&self) -> &[AtomicU64] {
+    pub(super) fn control(&self) -> &[AtomicU64] {
         self.layout.control.all(self.table.words())
     }
 
-    fn check_current(&self) -> Result<(), TableError> {
+    pub(super) fn check_current(&self) -> Result<(), TableError> {
         if self.is_current() { Ok(()) } else { Err(TableError::Superseded) }
     }
 
@@ -529,11 +358,7 @@ impl TableWriter {
         self.outbound.live_line(self.table.words(), slot).ok_or(TableError::NotLive(slot))
     }
 
-    fn policy_state(&self, policy: PolicyId) -> Option<u64> {
-        self.layout.policy_states.all(self.table.words()).get(policy.0 as usize).map(Word::load_relaxed)
-    }
-
-    fn oldest_announcement(&self) -> u64 {
+    pub(super) fn oldest_announcement(&self) -> u64 {
         let workers = self.runtime_layout.workers;
         let words = self.runtime.view();
         grace::oldest((0..workers.items()).filter_map(|worker| workers.view(words, worker)))

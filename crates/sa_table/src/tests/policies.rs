@@ -33,7 +33,7 @@ fn a_published_policy_is_read_whole() {
     assert_eq!(reader.load_policy(), Ok(PolicySnapshot::default()));
     let policy = writer.allocate_policy().unwrap();
     let rules = vec![rule(policy, "10.1.0.0"), rule(policy, "10.2.0.0")];
-    let version = writer.publish_policy(&[port()], &[rules.clone()]).unwrap();
+    let version = writer.publish_policy(&[port()], &[&rules]).unwrap();
     assert_eq!(reader.policy_version(), version);
     let rule_lists = vec![RuleList { version, rules }];
     assert_eq!(reader.load_policy(), Ok(PolicySnapshot { version, ports: vec![port()], rule_lists }));

@@ -1,11 +1,15 @@
 //! The life of SAs: in, found, out, erased, used again.
 
+use std::os::fd::AsFd;
+
 use super::*;
-use crate::mapping::ReadOnlyMapping;
+use crate::layout::{SlotLine, TableLayout};
+use crate::mapping::{ReadOnlyMapping, WritableMapping};
+use crate::table::slot_state;
+use crate::word::Word;
 
 /// Everything that stands in the table segment.
 fn table_words(segments: &Segments) -> Vec<u64> {
-    use std::os::fd::AsFd;
     let table = segments.descriptors(Role::DataPlane).unwrap().take("table").unwrap();
     let mapping = ReadOnlyMapping::new(table.as_fd(), Locking::BestEffort).unwrap();
     let mut words = vec![0; mapping.view().len()];
@@ -183,4 +187,41 @@ fn a_new_control_plane_finds_what_the_old_one_left() {
     assert_eq!(new.free_slots(), (15, 15));
     let again = new.install_outbound(&outbound(400, policy));
     assert!(matches!(again, Err(TableError::Duplicate { slot, .. }) if slot == kept));
+}
+
+/// Leaves the line of an outbound slot as a writer would that died in the middle of a change.
+fn leave_halfway(segments: &Segments, slot: SlotWord, field: usize, value: u64) {
+    let table = segments.descriptors(Role::ControlPlane).unwrap().take("table").unwrap();
+    let mapping = WritableMapping::new(table.as_fd(), Locking::BestEffort).unwrap();
+    let lines = TableLayout::new(segments.capacities()).outbound_lines;
+    lines.item(mapping.words(), slot.slot() as usize).unwrap()[field].store_relaxed(value);
+}
+
+#[test]
+fn a_record_whose_writer_died_while_building_is_erased() {
+    let segments = Segments::in_memory().unwrap();
+    let mut old = segments.table_writer().unwrap();
+    let slot = old.install_outbound(&outbound(400, PolicyId(0))).unwrap();
+    let building = u64::from(slot.generation()) << 32 | slot_state::BUILDING;
+    leave_halfway(&segments, slot, SlotLine::state, building);
+    assert!(holds_key(&segments, 0xa5));
+    let mut new = segments.table_writer().unwrap();
+    assert!(!holds_key(&segments, 0xa5));
+    assert_eq!((new.live_outbound().count(), new.free_slots()), (0, (16, 16)));
+    assert!(new.install_outbound(&outbound(400, PolicyId(0))).is_ok());
+}
+
+#[test]
+fn an_endpoint_whose_writer_died_while_changing_it_is_the_first_one_again() {
+    let segments = Segments::in_memory().unwrap();
+    let (mut old, reader) = (segments.table_writer().unwrap(), segments.table_reader().unwrap());
+    let slot = old.install_outbound(&outbound(400, PolicyId(0))).unwrap();
+    old.set_peer_endpoint(slot, PeerEndpoint { address: ip("203.0.113.9"), port: 60000 }).unwrap();
+    leave_halfway(&segments, slot, SlotLine::endpoint_sequence, 5);
+    leave_halfway(&segments, slot, SlotLine::endpoint + 1, 99);
+    assert_eq!(reader.peer_endpoint(slot, EndpointVersion::default()), EndpointRead::Busy);
+    let _new = segments.table_writer().unwrap();
+    let first = PeerEndpoint { address: ip("198.51.100.1"), port: 4500 };
+    let read = reader.peer_endpoint(slot, EndpointVersion::default());
+    assert!(matches!(read, EndpointRead::New(endpoint, _) if endpoint == first));
 }

@@ -1,0 +1,125 @@
+//! The control plane's policies: their numbers, and the ports and rules that name them.
+
+use core::sync::atomic::AtomicU64;
+
+use super::writer::Subject;
+use super::{RetireToken, TableError, TableWriter, policy_state};
+use crate::ids::{PolicyId, PolicyVersion};
+use crate::layout::{ArenaHead, TableControl, WorkerState};
+use crate::policy::{PortRecord, Rule, encode_arena, encode_lists};
+use crate::protocol::grace;
+use crate::word::{Word, store_all};
+
+impl TableWriter {
+    /// A free policy, allocated from now on, leading nowhere.
+    ///
+    /// # Errors
+    /// All policies are taken.
+    pub fn allocate_policy(&mut self) -> Result<PolicyId, TableError> {
+        self.check_current()?;
+        let policies = self.capacities.policies;
+        let policy = (0..policies)
+            .map(|offset| PolicyId((self.next_policy + offset) % policies))
+            .find(|policy| self.policy_state(*policy) == Some(policy_state::FREE))
+            .ok_or(TableError::NoFreePolicy(policies))?;
+        self.next_policy = (policy.0 + 1) % policies;
+        self.adopt_policy(policy)?;
+        Ok(policy)
+    }
+
+    /// Allocates a certain policy.
+    ///
+    /// # Errors
+    /// It does not exist or is taken.
+    pub fn adopt_policy(&mut self, policy: PolicyId) -> Result<(), TableError> {
+        self.check_current()?;
+        match self.policy_state(policy) {
+            Some(policy_state::FREE) => {
+                let words = self.table.words();
+                self.layout.policy_words.all(words)[policy.0 as usize].store_release(0);
+                self.layout.policy_states.all(words)[policy.0 as usize].store_release(policy_state::USED);
+                Ok(())
+            }
+            Some(_) => Err(TableError::PolicyTaken(policy)),
+            None => Err(TableError::UnknownPolicy(policy)),
+        }
+    }
+
+    /// The allocated policies: after a restart what the previous control plane had.
+    pub fn policies(&self) -> impl Iterator<Item = PolicyId> {
+        let states = self.layout.policy_states.all(self.table.words());
+        (0..)
+            .zip(states)
+            .filter(|(_, state)| state.load_relaxed() == policy_state::USED)
+            .map(|(id, _)| PolicyId(id))
+    }
+
+    /// Gives a policy back, after rules were published that do not name it any more. Its number is used again when
+    /// every worker classifies by those rules. The SA that it led to is not retired by this.
+    ///
+    /// # Errors
+    /// The policy is not allocated.
+    pub fn retire_policy(&mut self, policy: PolicyId) -> Result<RetireToken, TableError> {
+        self.check_current()?;
+        if self.policy_state(policy) != Some(policy_state::USED) {
+            return Err(TableError::UnknownPolicy(policy));
+        }
+        let words = self.table.words();
+        self.layout.policy_words.all(words)[policy.0 as usize].store_release(0);
+        self.layout.policy_states.all(words)[policy.0 as usize].store_release(policy_state::RETIRED);
+        Ok(self.retire(Subject::Policy(policy, self.policy_version())))
+    }
+
+    /// The version of the published ports and rules, 0 before the first publication.
+    pub fn policy_version(&self) -> PolicyVersion {
+        PolicyVersion(self.control()[TableControl::arena].load_relaxed() >> 1)
+    }
+
+    /// Publishes all ports and rule lists at once. A list that did not change keeps its version.
+    ///
+    /// # Errors
+    /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled; otherwise see
+    /// [`PolicyError`](crate::PolicyError). The previous policy stays in force.
+    pub fn publish_policy<L: AsRef<[Rule]>>(
+        &mut self,
+        ports: &[PortRecord],
+        rule_lists: &[L],
+    ) -> Result<PolicyVersion, TableError> {
+        self.check_current()?;
+        let version = PolicyVersion(self.policy_version().0 + 1);
+        let policies = self.capacities.policies as usize;
+        let lists = encode_lists(rule_lists, version, policies, &self.encoded_lists)?;
+        let words = self.table.words();
+        let control = self.layout.control.all(words);
+        let idle = (control[TableControl::arena].load_relaxed() & 1) ^ 1;
+        let arena = self.layout.arenas.item(words, idle as usize).unwrap_or_default();
+        let encoded = encode_arena(version, ports, &lists, arena.len())?;
+        if self.oldest_announcement() < self.idle_arena_since {
+            return Err(TableError::ArenaBusy);
+        }
+        // A reader that copies the arena now, against the rules, finds the version word changed behind its back.
+        arena[ArenaHead::version].store_relaxed(0);
+        AtomicU64::fence_release();
+        store_all(arena, &encoded);
+        control[TableControl::arena].store_release(version.0 << 1 | idle);
+        self.idle_arena_since = grace::raise(&control[TableControl::generation]);
+        self.encoded_lists = lists;
+        Ok(version)
+    }
+
+    /// The oldest policy version that some worker still classifies by; the current one when there is no worker.
+    pub fn policy_version_in_force(&self) -> PolicyVersion {
+        let workers = self.runtime_layout.workers;
+        let words = self.runtime.view();
+        let oldest = (0..workers.items())
+            .filter_map(|worker| workers.view(words, worker))
+            .map(|state| state.acquire(WorkerState::policy_version))
+            .min()
+            .unwrap_or(u64::MAX);
+        PolicyVersion(oldest.min(self.policy_version().0))
+    }
+
+    pub(super) fn policy_state(&self, policy: PolicyId) -> Option<u64> {
+        self.layout.policy_states.all(self.table.words()).get(policy.0 as usize).map(Word::load_relaxed)
+    }
+}
