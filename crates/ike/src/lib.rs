@@ -20,15 +20,22 @@
 
 mod action;
 mod algorithm;
+mod collision;
 mod command;
 mod config;
 mod endpoint;
 mod identity;
+mod keys;
+mod message;
+mod negotiate;
 pub mod provider;
 mod random;
+mod sa;
 mod secret;
 mod selector;
+mod sk;
 mod suite;
+mod task;
 mod time;
 
 pub use action::{

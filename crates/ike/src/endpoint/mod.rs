@@ -1,14 +1,31 @@
 //! The endpoint: all IKE SAs of a gateway, found by SPI; the entry points of the crate.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod commands;
+mod counters;
+mod effects;
+mod half_open;
+mod spis;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::action::{Action, IkeId, IkeInfo, Transmit};
+use crate::action::{Action, ChildId, IkeId, IkeInfo, Transmit};
 use crate::command::Command;
-use crate::config::{ChildTag, Connection, ConnectionId, EndpointConfig, SpiSource};
-use crate::random::{Random, draw_u64};
+use crate::config::{Connection, ConnectionId, EndpointConfig, SpiSource};
+use crate::identity::Identity;
+use crate::message::Header;
+use crate::random::Random;
+use crate::sa::{IkeSa, Phase};
+use crate::task::{Ctx, Names};
 use crate::time::Time;
+
+pub use commands::CommandError;
+pub use counters::Counters;
+pub(crate) use effects::Effect;
+use half_open::HalfOpens;
+pub use spis::RandomSpis;
 
 /// All IKE SAs of a gateway.
 pub struct Endpoint {
@@ -16,6 +33,17 @@ pub struct Endpoint {
     random: Box<dyn Random>,
     spis: Box<dyn SpiSource>,
     connections: BTreeMap<ConnectionId, Arc<Connection>>,
+    sas: BTreeMap<IkeId, Box<IkeSa>>,
+    /// By our SPI.
+    by_spi: HashMap<u64, IkeId>,
+    /// Established ones, by connection and by the peer's proven identity.
+    established: BTreeMap<ConnectionId, BTreeSet<IkeId>>,
+    by_peer: HashMap<Identity, BTreeSet<IkeId>>,
+    /// Where each child is; one that is only being deleted is not here.
+    child_home: HashMap<ChildId, IkeId>,
+    deadlines: BTreeSet<(Time, IkeId)>,
+    half_open: HalfOpens,
+    names: Names,
     transmits: VecDeque<Transmit>,
     actions: VecDeque<Action>,
     counters: Counters,
@@ -23,12 +51,21 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An endpoint without connections. `spis` gives out inbound ESP SPIs; [`RandomSpis`] will do where nobody else uses any.
-    pub fn new(config: EndpointConfig, random: Box<dyn Random>, spis: Box<dyn SpiSource>) -> Self {
+    pub fn new(config: EndpointConfig, mut random: Box<dyn Random>, spis: Box<dyn SpiSource>) -> Self {
+        let half_open = HalfOpens::new(&mut *random);
         Endpoint {
             config,
             random,
             spis,
             connections: BTreeMap::new(),
+            sas: BTreeMap::new(),
+            by_spi: HashMap::new(),
+            established: BTreeMap::new(),
+            by_peer: HashMap::new(),
+            child_home: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            half_open,
+            names: Names::default(),
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
@@ -41,23 +78,59 @@ impl Endpoint {
         self.connections.insert(connection.id, Arc::new(connection));
     }
 
-    /// Removes a connection; its IKE SAs are deleted, the peers told.
-    pub fn remove_connection(&mut self, _now: Time, id: ConnectionId) {
-        self.connections.remove(&id);
+    /// Removes a connection. Its IKE SAs are deleted, the peers told; initiations are given up.
+    pub fn remove_connection(&mut self, now: Time, id: ConnectionId) {
+        if self.connections.remove(&id).is_some() {
+            self.close_connection(now, id);
+        }
     }
 
-    /// Takes in one UDP payload as it was received on one of the IKE ports (`to` is our address and port).
-    pub fn handle_datagram(&mut self, _now: Time, _from: SocketAddr, _to: SocketAddr, _bytes: &[u8]) {}
+    /// Takes in one UDP payload as it was received on one of the IKE ports (`to` is our address and port). On the NAT-T
+    /// port it begins with the non-ESP marker; without it, it is ESP and not for the endpoint.
+    pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.counters.datagrams += 1;
+        let message = if to.port() == self.config.natt_port {
+            match bytes.strip_prefix(&[0; 4]) {
+                Some(message) => message,
+                None => return,
+            }
+        } else {
+            bytes
+        };
+        let Ok(header) = Header::parse(message) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        if header.major != 2 {
+            return self.answer_version(&header, (from, to));
+        }
+        // The SPI that we gave out is the initiator's if the flag says that the sender is the responder.
+        let our_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };
+        if our_spi == 0 {
+            return self.answer_init(now, (from, to), &header, message);
+        }
+        match self.by_spi.get(&our_spi).copied() {
+            Some(id) => self.with_sa(now, id, |sa, ctx| sa.on_datagram(ctx, (from, to), &header, message)),
+            None => self.counters.unknown_spi += 1,
+        }
+    }
 
     /// Does what is due. To be called at [`Endpoint::poll_timeout`]; calling it earlier or later does no harm.
-    pub fn handle_timeout(&mut self, _now: Time) {}
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.deadlines.first() {
+            if at > now {
+                return;
+            }
+            self.with_sa(now, id, |sa, ctx| sa.on_timeout(ctx));
+        }
+    }
 
     /// Carries out an order. Returns the name of the IKE SA for [`Command::Initiate`], `None` for all others.
     ///
     /// # Errors
     /// If an initiation or a child names an unknown connection or policy, or the endpoint is full.
-    pub fn command(&mut self, _now: Time, _command: Command) -> Result<Option<IkeId>, CommandError> {
-        Ok(None)
+    pub fn command(&mut self, now: Time, command: Command) -> Result<Option<IkeId>, CommandError> {
+        self.carry_out(now, command)
     }
 
     /// The next datagram to send, oldest first. To be drained after each call of the three functions above.
@@ -72,87 +145,123 @@ impl Endpoint {
 
     /// When [`Endpoint::handle_timeout`] wants to be called next. Changes with every other call.
     pub fn poll_timeout(&self) -> Option<Time> {
-        None
+        self.deadlines.first().map(|&(at, _)| at)
     }
 
     /// What there is to know about one IKE SA, also while it is being negotiated.
-    pub fn ike_sa(&self, _ike: IkeId) -> Option<IkeInfo> {
-        None
+    pub fn ike_sa(&self, ike: IkeId) -> Option<IkeInfo> {
+        self.sas.get(&ike).filter(|sa| sa.is_listed()).map(|sa| sa.info())
     }
 
-    /// All IKE SAs in the order of their creation.
+    /// All IKE SAs in the order of their creation, without those that are over and only repeat their last answer.
     pub fn ike_sas(&self) -> impl Iterator<Item = IkeInfo> + '_ {
-        std::iter::empty()
+        self.sas.values().filter(|sa| sa.is_listed()).map(|sa| sa.info())
     }
 
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
-}
 
-/// Why an order was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// The connection was not set.
-    #[error("connection {0:?} is unknown: set it before initiating")]
-    UnknownConnection(ConnectionId),
-    /// The connection has no such child policy.
-    #[error("connection {0:?} has no child policy {1:?}")]
-    UnknownChild(ConnectionId, ChildTag),
-    /// No proposal is left after leaving out what the cryptographic backend lacks.
-    #[error(
-        "connection {0:?} has no usable IKE or ESP proposal: configure algorithms that this build supports"
-    )]
-    NoProposal(ConnectionId),
-    /// The limit [`EndpointConfig::max_ike_sas`] is reached.
-    #[error("no room for another IKE SA (limit {0})")]
-    TooManyIkeSas(usize),
-    /// No SPI for the child.
-    #[error("no SPI is free for another child SA")]
-    NoSpi,
-}
-
-/// Counters of what peers sent and what became of it. They only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Datagrams handed in.
-    pub datagrams: u64,
-    /// Too short, or not IKEv2, or lengths that contradict each other.
-    pub malformed: u64,
-    /// An SPI pair that no IKE SA has.
-    pub unknown_spi: u64,
-    /// Integrity check failed, or not decryptable.
-    pub not_authentic: u64,
-    /// Message ID outside the window, or an exchange that does not fit the state.
-    pub out_of_window: u64,
-    /// Requests answered again from the stored response.
-    pub replayed_requests: u64,
-    /// Our requests sent again.
-    pub retransmissions: u64,
-    /// IKE_SA_INIT requests answered by a cookie.
-    pub cookies_sent: u64,
-    /// IKE_SA_INIT requests ignored because a half-open limit was reached.
-    pub half_open_refused: u64,
-    /// IKE_SA_INIT requests from addresses that no connection has.
-    pub no_connection: u64,
-    /// Half-open IKE SAs dropped because the peer did not go on in time.
-    pub half_open_expired: u64,
-    /// IKE_AUTH exchanges that failed to authenticate the peer.
-    pub authentication_failed: u64,
-}
-
-/// The SPI source of an endpoint that has the ESP SPI space for itself: random, never two alike.
-#[derive(Debug, Default)]
-pub struct RandomSpis(BTreeSet<u32>);
-
-impl SpiSource for RandomSpis {
-    fn allocate(&mut self, random: &mut dyn Random) -> Option<u32> {
-        // 2^32 numbers against at most some ten thousand in use: a few draws are enough.
-        (0..64).map(|_| draw_u64(random) as u32).find(|&spi| spi >= 256 && self.0.insert(spi))
+    /// Lets `change` work on one IKE SA, then starts what can be started, brings the indices up to date and lets other IKE
+    /// SAs know what concerns them.
+    fn with_sa(&mut self, now: Time, id: IkeId, change: impl FnOnce(&mut IkeSa, &mut Ctx<'_>)) {
+        let Some(mut sa) = self.take(id) else { return };
+        let mut effects = Vec::new();
+        let mut ctx = self.ctx(now, &mut effects);
+        change(&mut sa, &mut ctx);
+        sa.pump(&mut ctx);
+        self.put_back(sa);
+        for effect in effects {
+            self.apply(now, effect);
+        }
     }
 
-    fn release(&mut self, spi: u32) {
-        self.0.remove(&spi);
+    fn ctx<'a>(&'a mut self, now: Time, effects: &'a mut Vec<Effect>) -> Ctx<'a> {
+        Ctx {
+            now,
+            config: &self.config,
+            random: &mut *self.random,
+            spis: &mut *self.spis,
+            connections: &self.connections,
+            taken: &self.by_spi,
+            established: &self.established,
+            names: &mut self.names,
+            transmits: &mut self.transmits,
+            actions: &mut self.actions,
+            counters: &mut self.counters,
+            effects,
+        }
+    }
+
+    /// Takes an IKE SA out of the tables, so that it and the rest of the endpoint can be changed at once.
+    fn take(&mut self, id: IkeId) -> Option<Box<IkeSa>> {
+        let sa = self.sas.remove(&id)?;
+        if let Some(at) = sa.deadline() {
+            self.deadlines.remove(&(at, id));
+        }
+        for child in &sa.children {
+            self.child_home.remove(&child.id);
+        }
+        if sa.is_established() {
+            remove_from(&mut self.established, &sa.connection.id, id);
+            if let Some(identity) = &sa.remote_identity
+                && let Some(ids) = self.by_peer.get_mut(identity)
+            {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_peer.remove(identity);
+                }
+            }
+        }
+        if matches!(sa.phase, Phase::HalfOpen(_)) {
+            self.half_open.leave(&sa);
+        }
+        Some(sa)
+    }
+
+    /// Puts an IKE SA into the tables as it is now; a dead one is dropped.
+    fn put_back(&mut self, sa: Box<IkeSa>) {
+        let id = sa.id;
+        if matches!(sa.phase, Phase::Dead) {
+            self.by_spi.remove(&sa.local_spi);
+            return;
+        }
+        self.by_spi.insert(sa.local_spi, id);
+        if let Some(at) = sa.deadline() {
+            self.deadlines.insert((at, id));
+        }
+        for child in sa.children.iter().filter(|child| !child.deleting) {
+            self.child_home.insert(child.id, id);
+        }
+        if sa.is_established() {
+            self.established.entry(sa.connection.id).or_default().insert(id);
+            if let Some(identity) = &sa.remote_identity {
+                self.by_peer.entry(identity.clone()).or_default().insert(id);
+            }
+        }
+        if let Phase::HalfOpen(_) = &sa.phase {
+            self.half_open.enter(&sa);
+        }
+        self.sas.insert(id, sa);
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("connections", &self.connections.len())
+            .field("ike_sas", &self.sas.len())
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
+
+fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<IkeId>>, key: &K, id: IkeId) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
     }
 }

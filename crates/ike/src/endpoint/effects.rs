@@ -1,0 +1,86 @@
+//! What happens on one IKE SA and concerns others.
+
+use std::collections::VecDeque;
+
+use crate::action::{IkeDownReason, IkeId, LogLevel};
+use crate::sa::child::ChildSa;
+use crate::sa::{IkeSa, Phase};
+use crate::task::Queued;
+use crate::time::Time;
+
+use super::Endpoint;
+
+/// A consequence for other IKE SAs, carried out once the IKE SA that caused it is back in the tables.
+pub(crate) enum Effect {
+    /// A new IKE SA, made by rekeying.
+    Adopt(Box<IkeSa>),
+    /// Children and waiting tasks of a replaced IKE SA go to its successor.
+    Inherit { old: IkeId, new: IkeId, estate: (Vec<ChildSa>, VecDeque<Queued>), was_up: bool },
+    /// The peer said INITIAL_CONTACT on this one.
+    InitialContact(IkeId),
+    /// This one was just established by IKE_AUTH; there may be another by a crossing initiation.
+    Established(IkeId),
+}
+
+impl Endpoint {
+    pub(super) fn apply(&mut self, now: Time, effect: Effect) {
+        match effect {
+            Effect::Adopt(sa) => {
+                let id = sa.id;
+                self.put_back(sa);
+                self.with_sa(now, id, |_, _| {});
+            }
+            Effect::Inherit { old, new, estate, was_up } => {
+                self.with_sa(now, new, |sa, ctx| sa.inherit(ctx, old, estate, was_up));
+            }
+            Effect::InitialContact(id) => self.initial_contact(now, id),
+            Effect::Established(id) => self.close_surplus(now, id),
+        }
+    }
+
+    /// RFC 7296 §2.4: the peer knows no other IKE SA with us, so those that we have are left over from before its restart.
+    ///
+    /// Those that were established only after this one began are not meant: the peer could not yet know of them.
+    fn initial_contact(&mut self, now: Time, id: IkeId) {
+        let Some(sa) = self.sas.get(&id) else { return };
+        let (born, own) = (sa.born, sa.local_identity.clone());
+        let Some(identity) = &sa.remote_identity else { return };
+        let left_over = |other: &&IkeId| {
+            self.sas.get(other).is_some_and(|other| {
+                other.id != id
+                    && other.local_identity == own
+                    && other.established_at.is_some_and(|established| established < born)
+            })
+        };
+        let ids: Vec<IkeId> = self.by_peer.get(identity).into_iter().flatten().filter(left_over).copied().collect();
+        for other in ids {
+            self.with_sa(now, other, |sa, ctx| sa.down(ctx, IkeDownReason::InitialContact, false));
+        }
+    }
+
+    /// Both ends initiated at once: of the two IKE SAs the one with the lowest nonce is surplus, and its initiator closes it.
+    ///
+    /// RFC 7296 leaves this open; the rule is that of §2.8.1, so that both ends reach the same verdict by themselves. Only
+    /// IKE SAs that overlapped in their making are compared: a later one was wanted.
+    fn close_surplus(&mut self, now: Time, id: IkeId) {
+        let Some(sa) = self.sas.get(&id).filter(|sa| sa.connection.close_duplicates) else { return };
+        let Some(identity) = &sa.remote_identity else { return };
+        let crossing = |other: &IkeSa| {
+            other.id != id
+                && other.connection.id == sa.connection.id
+                && other.initiator != sa.initiator
+                && other.local_identity == sa.local_identity
+                && other.established_at.is_some_and(|established| established >= sa.born)
+        };
+        let peers = self.by_peer.get(identity).into_iter().flatten();
+        let Some(other) = peers.filter_map(|other| self.sas.get(other)).find(|other| crossing(other)) else { return };
+        let (lower, _) = if sa.low_nonce < other.low_nonce { (sa, other) } else { (other, sa) };
+        if lower.initiator && matches!(lower.phase, Phase::Established) {
+            let surplus = lower.id;
+            self.with_sa(now, surplus, |sa, ctx| {
+                sa.log(ctx, LogLevel::Info, "both ends initiated: closing the surplus IKE SA");
+                sa.close(ctx, IkeDownReason::Redundant);
+            });
+        }
+    }
+}

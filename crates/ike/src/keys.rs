@@ -1,0 +1,212 @@
+//! The key schedule (RFC 7296 §2.13 to §2.18).
+
+use crate::action::ChildHalf;
+use crate::algorithm::{Integrity, Prf};
+use crate::provider::{CryptoError, Provider};
+use crate::secret::Secret;
+use crate::suite::{EspSuite, IkeSuite};
+
+/// The keys of an IKE SA.
+#[derive(Clone, Debug)]
+pub(crate) struct IkeKeys {
+    /// Seeds the keys of Child SAs and of the next IKE SA.
+    pub(crate) d: Secret,
+    /// Protect what the original initiator sends.
+    pub(crate) initiator: MessageKeys,
+    /// Protect what the original responder sends.
+    pub(crate) responder: MessageKeys,
+    /// SK_pi and SK_pr: go into the AUTH payloads.
+    pub(crate) p_initiator: Secret,
+    pub(crate) p_responder: Secret,
+}
+
+/// SK_e and SK_a of one direction.
+#[derive(Clone, Debug)]
+pub(crate) struct MessageKeys {
+    /// Encryption key, with the salt behind it for combined modes (RFC 5282 §7.1).
+    pub(crate) encryption: Secret,
+    /// Integrity key; empty for combined modes (RFC 5282 §7.2).
+    pub(crate) integrity: Secret,
+}
+
+/// What both ends contribute to a key derivation.
+pub(crate) struct KeyInputs<'a> {
+    pub(crate) nonce_i: &'a [u8],
+    pub(crate) nonce_r: &'a [u8],
+    pub(crate) spi_i: u64,
+    pub(crate) spi_r: u64,
+    pub(crate) shared: &'a Secret,
+}
+
+impl IkeKeys {
+    /// The keys of a first IKE SA: SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 §2.14).
+    pub(crate) fn initial(provider: &Provider, suite: &IkeSuite, inputs: &KeyInputs<'_>) -> Result<Self, CryptoError> {
+        let key = Secret::new([inputs.nonce_i, inputs.nonce_r].concat());
+        let seed = prf(provider, suite.prf, &key, &[inputs.shared.expose()])?;
+        Self::expand(provider, suite, &seed, inputs)
+    }
+
+    /// The keys of an IKE SA that replaces another: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), by the PRF of the old
+    /// one (RFC 7296 §2.18).
+    pub(crate) fn rekeyed(
+        provider: &Provider,
+        suite: &IkeSuite,
+        old_prf: Prf,
+        old_d: &Secret,
+        inputs: &KeyInputs<'_>,
+    ) -> Result<Self, CryptoError> {
+        let parts = [inputs.shared.expose(), inputs.nonce_i, inputs.nonce_r];
+        let seed = prf(provider, old_prf, old_d, &parts)?;
+        Self::expand(provider, suite, &seed, inputs)
+    }
+
+    /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)
+    fn expand(
+        provider: &Provider,
+        suite: &IkeSuite,
+        seed: &Secret,
+        inputs: &KeyInputs<'_>,
+    ) -> Result<Self, CryptoError> {
+        let prf_len = suite.prf.output_len();
+        let integrity_len = suite.integrity.map_or(0, Integrity::key_len);
+        let encryption_len = suite.encryption.key_len() + suite.encryption.salt_len();
+        let (spi_i, spi_r) = (inputs.spi_i.to_be_bytes(), inputs.spi_r.to_be_bytes());
+        let stream = prf_plus(
+            provider,
+            suite.prf,
+            seed,
+            &[inputs.nonce_i, inputs.nonce_r, &spi_i, &spi_r],
+            3 * prf_len + 2 * (integrity_len + encryption_len),
+        )?;
+        let mut cut = Cutter(stream.expose());
+        let d = cut.next(prf_len)?;
+        let (integrity_i, integrity_r) = (cut.next(integrity_len)?, cut.next(integrity_len)?);
+        let (encryption_i, encryption_r) = (cut.next(encryption_len)?, cut.next(encryption_len)?);
+        Ok(IkeKeys {
+            d,
+            initiator: MessageKeys { encryption: encryption_i, integrity: integrity_i },
+            responder: MessageKeys { encryption: encryption_r, integrity: integrity_r },
+            p_initiator: cut.next(prf_len)?,
+            p_responder: cut.next(prf_len)?,
+        })
+    }
+}
+
+/// The keys of a Child SA: (initiator to responder, responder to initiator), SPIs left at 0.
+///
+/// KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr); the initiator's direction comes first, and in each direction the encryption
+/// key (with its salt) before the integrity key (RFC 7296 §2.17).
+pub(crate) fn child_keys(
+    provider: &Provider,
+    ike_prf: Prf,
+    d: &Secret,
+    suite: &EspSuite,
+    shared: Option<&Secret>,
+    nonces: (&[u8], &[u8]),
+) -> Result<(ChildHalf, ChildHalf), CryptoError> {
+    let (key_len, salt_len) = (suite.encryption.key_len(), suite.encryption.salt_len());
+    let integrity_len = suite.integrity.map_or(0, Integrity::key_len);
+    let shared = shared.map_or(&[][..], Secret::expose);
+    let length = 2 * (key_len + salt_len + integrity_len);
+    let stream = prf_plus(provider, ike_prf, d, &[shared, nonces.0, nonces.1], length)?;
+    let mut cut = Cutter(stream.expose());
+    let mut half = || -> Result<ChildHalf, CryptoError> {
+        Ok(ChildHalf {
+            spi: 0,
+            encryption_key: cut.next(key_len)?,
+            salt: cut.next(salt_len)?,
+            integrity_key: cut.next(integrity_len)?,
+        })
+    };
+    Ok((half()?, half()?))
+}
+
+/// prf(key, parts).
+pub(crate) fn prf(provider: &Provider, prf: Prf, key: &Secret, parts: &[&[u8]]) -> Result<Secret, CryptoError> {
+    let mut output = Secret::zeroed(prf.output_len());
+    provider.prf(prf).ok_or(CryptoError)?.mac(key.expose(), parts, output.expose_mut());
+    Ok(output)
+}
+
+/// prf+(key, seed) = T1 | T2 | ..., Tn = prf(key, Tn-1 | seed | n) (RFC 7296 §2.13).
+pub(crate) fn prf_plus(
+    provider: &Provider,
+    prf: Prf,
+    key: &Secret,
+    seed: &[&[u8]],
+    length: usize,
+) -> Result<Secret, CryptoError> {
+    let function = provider.prf(prf).ok_or(CryptoError)?;
+    let block = prf.output_len();
+    let mut stream = Secret::zeroed(length.next_multiple_of(block));
+    for n in 0..stream.len() / block {
+        // §2.13: the counter is one octet, and nothing here needs more than 255 blocks.
+        let counter = [u8::try_from(n + 1).map_err(|_| CryptoError)?];
+        let (done, rest) = stream.expose_mut().split_at_mut(n * block);
+        let previous = done.get(done.len().saturating_sub(block)..).unwrap_or_default();
+        let mut parts = vec![previous];
+        parts.extend_from_slice(seed);
+        parts.push(&counter);
+        function.mac(key.expose(), &parts, rest);
+    }
+    Ok(Secret::from(stream.expose().get(..length).unwrap_or_default()))
+}
+
+
+struct Cutter<'a>(&'a [u8]);
+
+impl Cutter<'_> {
+    fn next(&mut self, length: usize) -> Result<Secret, CryptoError> {
+        let (head, tail) = self.0.split_at_checked(length).ok_or(CryptoError)?;
+        self.0 = tail;
+        Ok(Secret::from(head))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::{Encryption, Group};
+    use crate::provider::DEFAULT;
+
+    #[test]
+    fn prf_plus_chains_its_blocks() {
+        let key = Secret::from("key");
+        let stream = prf_plus(&DEFAULT, Prf::HmacSha256, &key, &[b"se", b"ed"], 70).unwrap();
+        let t1 = prf(&DEFAULT, Prf::HmacSha256, &key, &[b"seed", &[1]]).unwrap();
+        let t2 = prf(&DEFAULT, Prf::HmacSha256, &key, &[t1.expose(), b"seed", &[2]]).unwrap();
+        let t3 = prf(&DEFAULT, Prf::HmacSha256, &key, &[t2.expose(), b"seed", &[3]]).unwrap();
+        let whole = [t1.expose(), t2.expose(), t3.expose()].concat();
+        assert_eq!(stream.expose(), &whole[..70]);
+    }
+
+    #[test]
+    fn child_keys_are_cut_initiator_first_and_encryption_first() {
+        let d = Secret::from("d");
+        let suite = EspSuite {
+            encryption: Encryption::AesCbc128,
+            integrity: Some(Integrity::HmacSha256_128),
+            esn: false,
+            group: None,
+        };
+        let (i, r) = child_keys(&DEFAULT, Prf::HmacSha256, &d, &suite, None, (b"ni", b"nr")).unwrap();
+        let stream = prf_plus(&DEFAULT, Prf::HmacSha256, &d, &[b"ninr"], 96).unwrap();
+        let cut = [&i.encryption_key, &i.integrity_key, &r.encryption_key, &r.integrity_key];
+        let cut: Vec<u8> = cut.iter().flat_map(|part| part.expose().to_vec()).collect();
+        assert_eq!(cut, stream.expose());
+        assert_eq!(i.encryption_key.len(), 16);
+    }
+
+    #[test]
+    fn combined_modes_get_a_salt_and_no_integrity_key() {
+        let suite =
+            IkeSuite { encryption: Encryption::AesGcm256, integrity: None, prf: Prf::HmacSha384, group: Group::Ecp256 };
+        let shared = Secret::from("shared");
+        let inputs = KeyInputs { nonce_i: b"ni", nonce_r: b"nr", spi_i: 1, spi_r: 2, shared: &shared };
+        let keys = IkeKeys::initial(&DEFAULT, &suite, &inputs).unwrap();
+        assert_eq!(keys.initiator.encryption.len(), 36);
+        assert!(keys.initiator.integrity.is_empty());
+        assert_eq!((keys.d.len(), keys.p_responder.len()), (48, 48));
+        assert_ne!(keys.initiator.encryption, keys.responder.encryption);
+    }
+}

@@ -1,0 +1,390 @@
+//! Proposals of the configuration as SA payloads, and the choice among offered ones (RFC 7296 §2.7, §3.3).
+
+use crate::algorithm::{Encryption, Group, Integrity, Prf};
+use crate::message::{Proposal, Transform, protocol, transform_type as kind};
+use crate::provider::Provider;
+use crate::suite::{EspProposal, EspSuite, IkeProposal, IkeSuite};
+
+/// The offer for an IKE SA. `spi` is empty in IKE_SA_INIT and ours when rekeying.
+pub(crate) fn ike_offer(proposals: &[IkeProposal], provider: &Provider, spi: &[u8]) -> Vec<Proposal> {
+    let mut offer = Vec::new();
+    for lists in proposals.iter().flat_map(|proposal| ike_lists(proposal, provider)) {
+        let mut transforms = encryption_transforms(&lists.encryption);
+        transforms.extend(lists.prf.iter().map(|prf| Transform::new(kind::PRF, prf.transform())));
+        transforms.extend(lists.integrity.iter().map(|i| Transform::new(kind::INTEGRITY, i.transform())));
+        transforms.extend(group_transforms(&lists.groups));
+        push(&mut offer, protocol::IKE, spi, transforms);
+    }
+    offer
+}
+
+/// The first group of the offer: the one that the KE payload is for.
+pub(crate) fn first_group(proposals: &[IkeProposal], provider: &Provider) -> Option<Group> {
+    proposals.iter().flat_map(|proposal| ike_lists(proposal, provider)).find_map(|lists| lists.groups.first().copied())
+}
+
+/// Every group of the offer.
+pub(crate) fn offers_group(proposals: &[IkeProposal], provider: &Provider, group: Group) -> bool {
+    proposals.iter().flat_map(|proposal| ike_lists(proposal, provider)).any(|lists| lists.groups.contains(&group))
+}
+
+/// Chooses as a responder: (suite, number of the offered proposal, its SPI).
+///
+/// Our order decides, except that the group of the KE payload that came along is taken where we accept it: another choice
+/// would cost an INVALID_KE_PAYLOAD round.
+pub(crate) fn choose_ike(
+    own: &[IkeProposal],
+    provider: &Provider,
+    offered: &[Proposal],
+    ke_group: Option<Group>,
+) -> Option<(IkeSuite, u8, Vec<u8>)> {
+    for lists in own.iter().flat_map(|proposal| ike_lists(proposal, provider)) {
+        for offer in offered.iter().filter(|offer| offer.protocol == protocol::IKE) {
+            let Some(theirs) = Offered::read(offer, &[kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE])
+            else {
+                continue;
+            };
+            if let Some(suite) = theirs.ike_suite(&lists, ke_group) {
+                return Some((suite, offer.number, offer.spi.clone()));
+            }
+        }
+    }
+    None
+}
+
+/// The answer to an offer: exactly the chosen transforms.
+pub(crate) fn ike_answer(suite: &IkeSuite, number: u8, spi: &[u8]) -> Proposal {
+    let mut transforms = encryption_transforms(&[suite.encryption]);
+    transforms.push(Transform::new(kind::PRF, suite.prf.transform()));
+    transforms.extend(suite.integrity.map(|i| Transform::new(kind::INTEGRITY, i.transform())));
+    transforms.push(Transform::new(kind::KEY_EXCHANGE, suite.group.number()));
+    Proposal { number, protocol: protocol::IKE, spi: spi.to_vec(), transforms }
+}
+
+/// Checks an answer as an initiator (RFC 7296 §2.7: it must be one of our proposals, with one transform of each type):
+/// (suite, the peer's SPI).
+pub(crate) fn accept_ike(own: &[IkeProposal], provider: &Provider, answer: &[Proposal]) -> Option<(IkeSuite, Vec<u8>)> {
+    let [answer] = answer else { return None };
+    let single = |wanted| answer.transforms.iter().filter(|transform| transform.kind == wanted).count() <= 1;
+    if ![kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE].into_iter().all(single) {
+        return None;
+    }
+    choose_ike(own, provider, std::slice::from_ref(answer), None).map(|(suite, _, spi)| (suite, spi))
+}
+
+/// The offer for a Child SA with our inbound SPI. `with_groups` is false in IKE_AUTH (RFC 7296 §1.2).
+pub(crate) fn esp_offer(proposals: &[EspProposal], provider: &Provider, spi: u32, with_groups: bool) -> Vec<Proposal> {
+    let mut offer = Vec::new();
+    for lists in proposals.iter().flat_map(esp_lists) {
+        let mut transforms = encryption_transforms(&lists.encryption);
+        transforms.extend(lists.integrity.iter().map(|i| Transform::new(kind::INTEGRITY, i.transform())));
+        if with_groups {
+            transforms.extend(group_transforms(&supported_groups(&lists.groups, provider)));
+        }
+        transforms.extend(lists.esn.iter().map(|&esn| Transform::new(kind::SEQUENCE_NUMBERS, esn.into())));
+        push(&mut offer, protocol::ESP, &spi.to_be_bytes(), transforms);
+    }
+    offer
+}
+
+/// The group that the KE payload of a CREATE_CHILD_SA is for, if the configuration wants one.
+pub(crate) fn first_esp_group(proposals: &[EspProposal], provider: &Provider) -> Option<Group> {
+    proposals.iter().find_map(|proposal| supported_groups(&proposal.groups, provider).first().copied())
+}
+
+/// How key exchanges of a Child SA are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ChildGroups<'a> {
+    /// IKE_AUTH: there is none, and transforms for one are ignored.
+    None,
+    /// CREATE_CHILD_SA: the peer's KE payload, if any, and the groups accepted where the configuration names none (a peer that
+    /// wants forward secrecy gets it).
+    Wanted { ke_group: Option<Group>, fallback: &'a [Group] },
+}
+
+/// Chooses as a responder: (suite, number of the offered proposal, the peer's SPI).
+pub(crate) fn choose_esp(
+    own: &[EspProposal],
+    provider: &Provider,
+    offered: &[Proposal],
+    groups: ChildGroups<'_>,
+) -> Option<(EspSuite, u8, u32)> {
+    for lists in own.iter().flat_map(esp_lists) {
+        for offer in offered.iter().filter(|offer| offer.protocol == protocol::ESP) {
+            let known = [kind::ENCRYPTION, kind::INTEGRITY, kind::KEY_EXCHANGE, kind::SEQUENCE_NUMBERS];
+            let Some(theirs) = Offered::read(offer, &known) else { continue };
+            let Some(spi) = offer.spi.as_slice().try_into().ok().map(u32::from_be_bytes).filter(|&spi| spi >= 256) else {
+                continue;
+            };
+            if let Some(suite) = theirs.esp_suite(&lists, provider, groups) {
+                return Some((suite, offer.number, spi));
+            }
+        }
+    }
+    None
+}
+
+/// The answer to an offer, with our inbound SPI.
+pub(crate) fn esp_answer(suite: &EspSuite, number: u8, spi: u32) -> Proposal {
+    let mut transforms = encryption_transforms(&[suite.encryption]);
+    transforms.extend(suite.integrity.map(|i| Transform::new(kind::INTEGRITY, i.transform())));
+    transforms.extend(suite.group.map(|group| Transform::new(kind::KEY_EXCHANGE, group.number())));
+    transforms.push(Transform::new(kind::SEQUENCE_NUMBERS, suite.esn.into()));
+    Proposal { number, protocol: protocol::ESP, spi: spi.to_be_bytes().to_vec(), transforms }
+}
+
+/// Checks an answer as an initiator: (suite, the peer's SPI). `group`: the one of the KE payloads exchanged, if any.
+pub(crate) fn accept_esp(
+    own: &[EspProposal],
+    provider: &Provider,
+    answer: &[Proposal],
+    group: Option<Group>,
+) -> Option<(EspSuite, u32)> {
+    let [answer] = answer else { return None };
+    let single = |wanted| answer.transforms.iter().filter(|transform| transform.kind == wanted).count() <= 1;
+    let kinds = [kind::ENCRYPTION, kind::INTEGRITY, kind::KEY_EXCHANGE, kind::SEQUENCE_NUMBERS];
+    if !kinds.into_iter().all(single) {
+        return None;
+    }
+    // Without KE payloads an answer that names a group was not made for our offer.
+    if group.is_none() && answer.transforms.iter().any(|t| t.kind == kind::KEY_EXCHANGE && t.id != 0) {
+        return None;
+    }
+    let groups = match group {
+        None => ChildGroups::None,
+        Some(_) => ChildGroups::Wanted { ke_group: group, fallback: &[] },
+    };
+    let (suite, _, spi) = choose_esp(own, provider, std::slice::from_ref(answer), groups)?;
+    (suite.group == group).then_some((suite, spi))
+}
+
+fn push(offer: &mut Vec<Proposal>, protocol: u8, spi: &[u8], transforms: Vec<Transform>) {
+    // The number is one octet; more proposals than that are not configured by anybody.
+    if let Ok(number) = u8::try_from(offer.len() + 1) {
+        offer.push(Proposal { number, protocol, spi: spi.to_vec(), transforms });
+    }
+}
+
+fn encryption_transforms(encryption: &[Encryption]) -> Vec<Transform> {
+    let transform = |algorithm: &Encryption| {
+        let (id, bits) = algorithm.transform();
+        Transform::with_key_bits(kind::ENCRYPTION, id, bits)
+    };
+    encryption.iter().map(transform).collect()
+}
+
+fn group_transforms(groups: &[Group]) -> Vec<Transform> {
+    groups.iter().map(|group| Transform::new(kind::KEY_EXCHANGE, group.number())).collect()
+}
+
+fn supported_groups(groups: &[Group], provider: &Provider) -> Vec<Group> {
+    groups.iter().copied().filter(|&group| provider.group(group).is_some()).collect()
+}
+
+/// One kind of mode of a configured proposal, without what the backend lacks.
+struct IkeLists {
+    encryption: Vec<Encryption>,
+    integrity: Vec<Integrity>,
+    prf: Vec<Prf>,
+    groups: Vec<Group>,
+}
+
+/// A configured proposal as up to two wire proposals: combined modes come without integrity transforms and so in one of
+/// their own (RFC 7296 §3.3).
+fn ike_lists(proposal: &IkeProposal, provider: &Provider) -> Vec<IkeLists> {
+    let usable = |combined: bool| {
+        let fits = |e: &Encryption| e.is_aead() == combined && e.usable_for_ike() && provider.supports_encryption(*e);
+        proposal.encryption.iter().copied().filter(fits).collect::<Vec<_>>()
+    };
+    let prf: Vec<Prf> =
+        proposal.effective_prf().into_iter().filter(|&prf| provider.prf(prf).is_some()).collect();
+    let groups = supported_groups(&proposal.groups, provider);
+    let combined = IkeLists { encryption: usable(true), integrity: vec![], prf: prf.clone(), groups: groups.clone() };
+    let integrity = proposal.integrity.clone();
+    let other = IkeLists { encryption: usable(false), integrity, prf, groups };
+    let complete = |lists: &IkeLists, combined: bool| {
+        !lists.encryption.is_empty()
+            && !lists.prf.is_empty()
+            && !lists.groups.is_empty()
+            && (combined || !lists.integrity.is_empty())
+    };
+    [(combined, true), (other, false)]
+        .into_iter()
+        .filter(|(lists, is_combined)| complete(lists, *is_combined))
+        .map(|(lists, _)| lists)
+        .collect()
+}
+
+fn esp_lists(proposal: &EspProposal) -> Vec<EspProposal> {
+    let of_mode = |combined: bool| {
+        let encryption: Vec<_> = proposal.encryption.iter().copied().filter(|e| e.is_aead() == combined).collect();
+        let integrity = if combined { vec![] } else { proposal.integrity.clone() };
+        EspProposal { encryption, integrity, groups: proposal.groups.clone(), esn: proposal.esn.clone() }
+    };
+    let complete = |lists: &EspProposal, combined: bool| {
+        !lists.encryption.is_empty() && !lists.esn.is_empty() && (combined || !lists.integrity.is_empty())
+    };
+    [true, false]
+        .into_iter()
+        .map(|combined| (of_mode(combined), combined))
+        .filter(|(lists, combined)| complete(lists, *combined))
+        .map(|(lists, _)| lists)
+        .collect()
+}
+
+/// The usable transforms of an offered proposal, by type.
+struct Offered {
+    encryption: Vec<Encryption>,
+    integrity: Vec<Integrity>,
+    /// The proposal names integrity transforms at all, other than NONE.
+    wants_integrity: bool,
+    prf: Vec<Prf>,
+    groups: Vec<Group>,
+    /// No key exchange is acceptable to the peer: there is no such transform, or one of value NONE.
+    no_group: bool,
+    esn: Vec<bool>,
+}
+
+impl Offered {
+    /// `None` if a transform type is not known here: the proposal must then not be chosen (RFC 7296 §3.3.6).
+    fn read(proposal: &Proposal, known: &[u8]) -> Option<Self> {
+        if proposal.transforms.iter().any(|transform| !known.contains(&transform.kind)) {
+            return None;
+        }
+        let of = |wanted: u8| proposal.transforms.iter().filter(move |t| t.kind == wanted && !t.not_understood);
+        Some(Offered {
+            encryption: of(kind::ENCRYPTION).filter_map(|t| Encryption::from_transform(t.id, t.key_bits)).collect(),
+            integrity: of(kind::INTEGRITY).filter_map(|t| Integrity::from_transform(t.id)).collect(),
+            wants_integrity: proposal.transforms.iter().any(|t| t.kind == kind::INTEGRITY && t.id != 0),
+            prf: of(kind::PRF).filter_map(|t| Prf::from_transform(t.id)).collect(),
+            groups: of(kind::KEY_EXCHANGE).filter_map(|t| Group::from_number(t.id)).collect(),
+            no_group: of(kind::KEY_EXCHANGE).all(|t| t.id == 0) || of(kind::KEY_EXCHANGE).any(|t| t.id == 0),
+            // RFC 7296 §3.3.2: a proposal without the transform means no ESN; peers of RFC 4306 leave it out.
+            esn: match of(kind::SEQUENCE_NUMBERS).map(|t| t.id).collect::<Vec<_>>() {
+                ids if ids.is_empty() => vec![false],
+                ids => ids.into_iter().filter(|&id| id < 2).map(|id| id == 1).collect(),
+            },
+        })
+    }
+
+    fn ike_suite(&self, own: &IkeLists, ke_group: Option<Group>) -> Option<IkeSuite> {
+        let (encryption, integrity) = self.cipher(&own.encryption, &own.integrity)?;
+        let preferred = ke_group.filter(|group| own.groups.contains(group) && self.groups.contains(group));
+        Some(IkeSuite {
+            encryption,
+            integrity,
+            prf: first_common(&own.prf, &self.prf)?,
+            group: preferred.or_else(|| first_common(&own.groups, &self.groups))?,
+        })
+    }
+
+    fn esp_suite(&self, own: &EspProposal, provider: &Provider, groups: ChildGroups<'_>) -> Option<EspSuite> {
+        let (encryption, integrity) = self.cipher(&own.encryption, &own.integrity)?;
+        let group = match groups {
+            ChildGroups::None => None,
+            ChildGroups::Wanted { ke_group, fallback } => {
+                let accepted = supported_groups(if own.groups.is_empty() { fallback } else { &own.groups }, provider);
+                let preferred = ke_group.filter(|group| accepted.contains(group) && self.groups.contains(group));
+                match preferred.or_else(|| first_common(&accepted, &self.groups)) {
+                    Some(group) => Some(group),
+                    None if own.groups.is_empty() && self.no_group => None,
+                    None => return None,
+                }
+            }
+        };
+        Some(EspSuite { encryption, integrity, esn: first_common(&own.esn, &self.esn)?, group })
+    }
+
+    fn cipher(&self, encryption: &[Encryption], integrity: &[Integrity]) -> Option<(Encryption, Option<Integrity>)> {
+        let encryption = first_common(encryption, &self.encryption)?;
+        if encryption.is_aead() {
+            // RFC 5282 §8: no integrity transform beside a combined mode, or only NONE.
+            return (!self.wants_integrity).then_some((encryption, None));
+        }
+        Some((encryption, Some(first_common(integrity, &self.integrity)?)))
+    }
+}
+
+fn first_common<T: PartialEq + Copy>(own: &[T], theirs: &[T]) -> Option<T> {
+    own.iter().copied().find(|candidate| theirs.contains(candidate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::DEFAULT;
+
+    fn mixed() -> IkeProposal {
+        IkeProposal {
+            encryption: vec![Encryption::AesCbc256, Encryption::AesGcm128],
+            integrity: vec![Integrity::HmacSha256_128],
+            prf: vec![],
+            groups: vec![Group::Curve25519, Group::Ecp256],
+        }
+    }
+
+    #[test]
+    fn combined_modes_are_offered_in_a_proposal_of_their_own() {
+        let offer = ike_offer(&[mixed()], &DEFAULT, &[]);
+        assert_eq!(offer.len(), 2);
+        assert!(offer[0].transforms.iter().all(|t| t.kind != kind::INTEGRITY));
+        assert!(offer[1].transforms.iter().any(|t| t.kind == kind::INTEGRITY));
+        assert_eq!((offer[0].number, offer[1].number), (1, 2));
+    }
+
+    #[test]
+    fn an_offer_answered_by_its_own_kind_is_accepted() {
+        let offer = ike_offer(&IkeProposal::defaults(), &DEFAULT, &[]);
+        let (suite, number, _) = choose_ike(&[mixed()], &DEFAULT, &offer, Some(Group::Ecp256)).unwrap();
+        assert_eq!((suite.encryption, suite.group), (Encryption::AesGcm128, Group::Ecp256));
+        let answer = ike_answer(&suite, number, &[]);
+        assert_eq!(accept_ike(&IkeProposal::defaults(), &DEFAULT, &[answer]), Some((suite, vec![])));
+    }
+
+    #[test]
+    fn an_answer_outside_of_the_offer_is_refused() {
+        let suite =
+            IkeSuite { encryption: Encryption::AesCbc128, integrity: Some(Integrity::HmacSha1_96), prf: Prf::HmacSha1, group: Group::Ecp256 };
+        assert_eq!(accept_ike(&[mixed()], &DEFAULT, &[ike_answer(&suite, 1, &[])]), None);
+        let two = vec![ike_answer(&suite, 1, &[]); 2];
+        assert_eq!(accept_ike(&[mixed()], &DEFAULT, &two), None);
+        // Both encryption transforms at once: a peer that did not choose.
+        let whole = &ike_offer(&IkeProposal::defaults(), &DEFAULT, &[])[..1];
+        assert_eq!(accept_ike(&IkeProposal::defaults(), &DEFAULT, whole), None);
+    }
+
+    #[test]
+    fn a_proposal_with_an_unknown_transform_type_is_passed_over() {
+        let mut offer = ike_offer(&[mixed()], &DEFAULT, &[]);
+        offer[0].transforms.push(Transform::new(6, 36));
+        let (suite, number, _) = choose_ike(&[mixed()], &DEFAULT, &offer, None).unwrap();
+        assert_eq!((suite.encryption, number), (Encryption::AesCbc256, 2));
+    }
+
+    #[test]
+    fn forward_secrecy_follows_the_peer_where_nothing_is_configured() {
+        let own = EspProposal::defaults();
+        let theirs = vec![EspProposal { groups: vec![Group::Curve25519], ..own[0].clone() }];
+        let offer = esp_offer(&theirs, &DEFAULT, 0x1000, true);
+        let wanted = ChildGroups::Wanted { ke_group: Some(Group::Curve25519), fallback: &[Group::Curve25519] };
+        let (suite, number, spi) = choose_esp(&own, &DEFAULT, &offer, wanted).unwrap();
+        assert_eq!((suite.group, spi), (Some(Group::Curve25519), 0x1000));
+        let answer = [esp_answer(&suite, number, 0x2000)];
+        assert_eq!(accept_esp(&theirs, &DEFAULT, &answer, Some(Group::Curve25519)), Some((suite, 0x2000)));
+        assert_eq!(accept_esp(&theirs, &DEFAULT, &answer, None), None, "the answer has a group that was not exchanged");
+
+        let none = ChildGroups::Wanted { ke_group: None, fallback: &[] };
+        assert!(choose_esp(&own, &DEFAULT, &offer, none).is_none(), "the peer insists on a group");
+        let plain = esp_offer(&own, &DEFAULT, 0x1000, true);
+        assert!(choose_esp(&theirs, &DEFAULT, &plain, wanted).is_none(), "we insist on a group");
+        assert_eq!(choose_esp(&own, &DEFAULT, &offer, ChildGroups::None).unwrap().0.group, None);
+    }
+
+    #[test]
+    fn esp_without_an_esn_transform_means_short_numbers() {
+        let own = EspProposal::defaults();
+        let mut offer = esp_offer(&own, &DEFAULT, 0x1000, false);
+        offer[0].transforms.retain(|t| t.kind != kind::SEQUENCE_NUMBERS);
+        assert!(!choose_esp(&own, &DEFAULT, &offer[..1], ChildGroups::None).unwrap().0.esn);
+    }
+}

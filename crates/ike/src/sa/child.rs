@@ -1,0 +1,67 @@
+//! A Child SA as the IKE SA remembers it.
+
+use crate::action::{ChildId, RemoveReason};
+use crate::config::{ChildTag, Mode};
+use crate::random::draw_below;
+use crate::selector::TrafficSelector;
+use crate::suite::EspSuite;
+use crate::task::Ctx;
+use crate::time::Time;
+
+/// A Child SA. Its keys went to the caller in the install action; here only what exchanges about it need.
+#[derive(Debug)]
+pub(crate) struct ChildSa {
+    pub(crate) id: ChildId,
+    pub(crate) tag: ChildTag,
+    pub(crate) inbound_spi: u32,
+    pub(crate) outbound_spi: u32,
+    pub(crate) suite: EspSuite,
+    pub(crate) mode: Mode,
+    pub(crate) local_selectors: Vec<TrafficSelector>,
+    pub(crate) remote_selectors: Vec<TrafficSelector>,
+    /// Our request to replace it is queued or in flight.
+    pub(crate) rekeying: bool,
+    /// The peer made this one in its place and will delete it.
+    pub(crate) replaced_by: Option<ChildId>,
+    /// Our Delete is queued or in flight.
+    pub(crate) deleting: bool,
+    /// Its removal was already reported to the caller; only the peer must still hear of it.
+    pub(crate) reported: bool,
+    /// The caller was told that the outbound half may be used.
+    pub(crate) outbound_ready: bool,
+    /// Why it will be removed, as far as that is settled already.
+    pub(crate) fate: Option<RemoveReason>,
+    pub(crate) soft_at: Option<Time>,
+    pub(crate) hard_at: Option<Time>,
+}
+
+impl ChildSa {
+    /// May still be used and rekeyed: nobody is closing or replacing it.
+    pub(crate) fn is_current(&self) -> bool {
+        !self.deleting && self.replaced_by.is_none() && self.fate.is_none()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Time> {
+        if self.deleting { None } else { earliest([self.soft_at, self.hard_at]) }
+    }
+}
+
+/// (soft, hard) limits from now on, the soft one with its jitter taken off.
+pub(crate) fn limits(
+    ctx: &mut Ctx<'_>,
+    soft: Option<std::time::Duration>,
+    jitter: std::time::Duration,
+    hard: Option<std::time::Duration>,
+) -> (Option<Time>, Option<Time>) {
+    let soft = soft.map(|soft| {
+        let bound = u64::try_from(jitter.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let taken = std::time::Duration::from_millis(draw_below(ctx.random, bound));
+        ctx.now + soft.saturating_sub(taken)
+    });
+    (soft, hard.map(|hard| ctx.now + hard))
+}
+
+/// The earliest of several deadlines.
+pub(crate) fn earliest(deadlines: impl IntoIterator<Item = Option<Time>>) -> Option<Time> {
+    deadlines.into_iter().flatten().min()
+}

@@ -1,0 +1,216 @@
+//! From a datagram to the exchange that it belongs to: validate, decrypt, decide, commit.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::frame::{OpenError, Received};
+use super::window::Place;
+use super::{IkeSa, Phase};
+use crate::action::{Action, IkeDownReason, LogLevel};
+use crate::message::{Exchange, Header, ParseError, Payload, notify_type, parse};
+use crate::task::{Ctx, Queued, Task, auth, create_child, informational, init, rekey_ike};
+
+impl IkeSa {
+    /// Takes in a datagram whose header names our SPI. Nothing of the IKE SA changes before it is found authentic, but
+    /// for what IKE_SA_INIT itself must believe.
+    pub(crate) fn on_datagram(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        (from, to): (SocketAddr, SocketAddr),
+        header: &Header,
+        datagram: &[u8],
+    ) {
+        // RFC 7296 §3.1: the flag tells the original initiator, which is the other end.
+        if header.flags.initiator == self.initiator {
+            ctx.counters.out_of_window += 1;
+            return;
+        }
+        if matches!(self.phase, Phase::Init(_)) {
+            return init::on_response(self, ctx, from, header, datagram);
+        }
+        if (header.spi_i, header.spi_r) != self.spis() {
+            ctx.counters.unknown_spi += 1;
+            return;
+        }
+        if header.flags.response {
+            self.on_response(ctx, (from, to), header, datagram);
+        } else {
+            self.on_request(ctx, (from, to), header, datagram);
+        }
+    }
+
+    fn on_response(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        path: (SocketAddr, SocketAddr),
+        header: &Header,
+        datagram: &[u8],
+    ) {
+        let awaited = self.sender.in_flight.as_ref().map(|request| (request.id, request.exchange));
+        if awaited != Some((header.message_id, header.exchange)) {
+            ctx.counters.out_of_window += 1;
+            return;
+        }
+        let Some(payloads) = self.open(ctx, header, datagram) else { return };
+        self.heard(ctx, path);
+        self.sender.in_flight = None;
+        if matches!(self.phase, Phase::Auth(_)) {
+            return auth::on_response(self, ctx, payloads);
+        }
+        if let Some(task) = self.active.take() {
+            task.finish(self, ctx, payloads);
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        path: (SocketAddr, SocketAddr),
+        header: &Header,
+        datagram: &[u8],
+    ) {
+        let place = self.receiver.place(header.message_id);
+        // While our IKE_AUTH is open the peer has proved nothing yet; it will send its request again.
+        let too_early = matches!(self.phase, Phase::Auth(_));
+        let begins_auth = matches!(self.phase, Phase::HalfOpen(_)) && place == Place::New;
+        if place == Place::Outside || too_early || (begins_auth && header.exchange != Exchange::IkeAuth) {
+            ctx.counters.out_of_window += 1;
+            return;
+        }
+        if begins_auth && !auth::derive_keys(self, ctx) {
+            ctx.counters.not_authentic += 1;
+            return;
+        }
+        let replay = place == Place::Replay;
+        if replay {
+            return self.replay(ctx, path.0, header, datagram);
+        }
+        if matches!(self.phase, Phase::Closed { .. }) {
+            return;
+        }
+        let Some(payloads) = self.open(ctx, header, datagram) else { return };
+        self.heard(ctx, path);
+        let reply = match payloads {
+            Ok(payloads) => self.answer(ctx, header.exchange, payloads),
+            Err(ParseError::UnsupportedCritical(kind)) => {
+                // RFC 7296 §2.5: the request is refused, the IKE SA stays, unless it is IKE_AUTH (§2.21.2).
+                self.log(ctx, LogLevel::Warning, format!("refused critical payload of type {kind}"));
+                if begins_auth {
+                    self.linger(ctx.now);
+                }
+                vec![Payload::notify(notify_type::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind])]
+            }
+            Err(error) => {
+                // RFC 7296 §2.21.3: an authentic but malformed request is fatal on both ends.
+                self.log(ctx, LogLevel::Warning, format!("malformed {} request: {error}", header.exchange));
+                self.down(ctx, IkeDownReason::Protocol, true);
+                vec![Payload::notify(notify_type::INVALID_SYNTAX, vec![])]
+            }
+        };
+        self.reply(ctx, header, &reply, path.0);
+    }
+
+    fn answer(&mut self, ctx: &mut Ctx<'_>, exchange: Exchange, payloads: Vec<Payload>) -> Vec<Payload> {
+        match (exchange, &self.phase) {
+            (Exchange::IkeAuth, Phase::HalfOpen(_)) => auth::answer(self, ctx, payloads),
+            (Exchange::Informational, _) => informational::answer(self, ctx, payloads),
+            (Exchange::CreateChildSa, _) if rekey_ike::is_rekey_request(&payloads) => {
+                rekey_ike::answer(self, ctx, payloads)
+            }
+            (Exchange::CreateChildSa, _) => create_child::answer(self, ctx, payloads),
+            _ => {
+                self.log(ctx, LogLevel::Warning, format!("unexpected {exchange} request"));
+                vec![Payload::notify(notify_type::INVALID_SYNTAX, vec![])]
+            }
+        }
+    }
+
+    /// Seals, remembers and sends the answer to the request of the window, to where the request came from (RFC 7296 §2.11).
+    fn reply(&mut self, ctx: &mut Ctx<'_>, header: &Header, payloads: &[Payload], to: SocketAddr) {
+        let Some(packets) = self.seal(ctx, (header.exchange, header.message_id, true), payloads) else { return };
+        self.transmit(ctx, &packets, to);
+        if self.receiver.answered(packets).is_none() {
+            self.down(ctx, IkeDownReason::Exhausted, false);
+        }
+    }
+
+    /// A request that was answered already gets the same answer, once it has proved to be authentic.
+    fn replay(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, header: &Header, datagram: &[u8]) {
+        let Some(framer) = &mut self.framer else { return };
+        match framer.open(ctx.config.provider, header, datagram) {
+            // RFC 7383 §2.6.1: of a fragmented request the first fragment calls for the answer.
+            Ok(Received::Message(_) | Received::Fragment(true)) => {
+                ctx.counters.replayed_requests += 1;
+                for packet in &self.receiver.reply {
+                    ctx.transmit(self.local, from, packet);
+                }
+            }
+            Ok(Received::Fragment(false)) => {}
+            Err(error) => count(ctx, error),
+        }
+    }
+
+    /// The payloads of an authentic message, or `None` if it is not authentic or not complete yet.
+    fn open(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Option<Result<Vec<Payload>, ParseError>> {
+        match self.framer.as_mut()?.open(ctx.config.provider, header, datagram) {
+            Ok(Received::Message(opened)) => Some(parse(opened.first, &opened.bytes)),
+            Ok(Received::Fragment(_)) => None,
+            Err(OpenError::NotEncrypted) if matches!(self.phase, Phase::Auth(_)) => {
+                auth::on_unprotected(self, ctx, header, datagram);
+                None
+            }
+            Err(error) => {
+                count(ctx, error);
+                None
+            }
+        }
+    }
+
+    /// An authentic, new message came in on this path.
+    fn heard(&mut self, ctx: &mut Ctx<'_>, (from, to): (SocketAddr, SocketAddr)) {
+        if let Some(request) = &mut self.sender.in_flight {
+            request.peer_heard();
+        }
+        if matches!(self.phase, Phase::HalfOpen(_)) {
+            // RFC 7296 §2.23: with a NAT the initiator goes on from port 4500 to port 4500.
+            (self.local, self.remote) = (to, from);
+        }
+        if self.reported_up {
+            ctx.act(Action::PeerHeard { ike: self.id });
+            self.peer_endpoint(ctx, from);
+        }
+    }
+
+    /// Asks whether the peer is there; a request in flight serves as the question.
+    pub(crate) fn probe(&mut self, ctx: &mut Ctx<'_>, interval: Duration, retries: u32) {
+        let Some(request) = &mut self.sender.in_flight else {
+            let queued = Queued { task: Task::Liveness { interval, retries }, not_before: ctx.now };
+            return self.queue.push_front(queued);
+        };
+        if request.turn_into_probe(ctx.now, interval, retries) {
+            let packets = request.packets.clone();
+            self.transmit(ctx, &packets, self.remote);
+        }
+    }
+
+    /// RFC 7296 §2.23: an end that is not behind a NAT follows the peer that is, when it shows a new address.
+    pub(crate) fn peer_endpoint(&mut self, ctx: &mut Ctx<'_>, remote: SocketAddr) {
+        if remote != self.remote && self.nat.remote && !self.nat.local && self.is_established() {
+            self.log(ctx, LogLevel::Info, format!("the peer's endpoint changed to {remote}"));
+            self.remote = remote;
+            ctx.act(Action::PeerEndpointChanged { ike: self.id, local: self.local, remote });
+        }
+    }
+}
+
+fn count(ctx: &mut Ctx<'_>, error: OpenError) {
+    match error {
+        OpenError::Malformed => ctx.counters.malformed += 1,
+        OpenError::NotAuthentic | OpenError::NotEncrypted => ctx.counters.not_authentic += 1,
+    }
+}

@@ -1,0 +1,173 @@
+//! What an IKE SA does by itself as time goes by.
+
+use super::child::{earliest, limits};
+use super::window::Due;
+use super::{IkeSa, Phase, nat_keepalive};
+use crate::action::{Action, ChildId, FailReason, IkeDownReason, LogLevel, RemoveReason};
+use crate::task::create_child::CreateChild;
+use crate::task::rekey_ike::RekeyIke;
+use crate::task::{Ctx, Task};
+use crate::time::Time;
+
+impl IkeSa {
+    /// When [`IkeSa::on_timeout`] has something to do next.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Dead => None,
+            Phase::Closed { until } => Some(*until),
+            Phase::HalfOpen(half_open) => Some(half_open.expires_at),
+            _ => {
+                let in_flight = self.sender.in_flight.as_ref().map(|request| request.next_at);
+                let waiting = match in_flight {
+                    Some(_) => None,
+                    None => self.queue.iter().map(|queued| queued.not_before).min(),
+                };
+                let requests = earliest([in_flight, waiting]);
+                match self.phase {
+                    Phase::Established | Phase::Replaced => {
+                        let children = earliest(self.children.iter().map(|child| child.next_deadline()));
+                        let own = [self.rekey_at, self.hard_at, self.keepalive_at, self.orphan_until];
+                        earliest([requests, children].into_iter().chain(own))
+                    }
+                    _ => requests,
+                }
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_timeout(&mut self, ctx: &mut Ctx<'_>) {
+        match &self.phase {
+            Phase::Closed { until } if *until <= ctx.now => self.phase = Phase::Dead,
+            Phase::HalfOpen(half_open) if half_open.expires_at <= ctx.now => {
+                ctx.counters.half_open_expired += 1;
+                self.phase = Phase::Dead;
+            }
+            Phase::Closed { .. } | Phase::HalfOpen(_) | Phase::Dead => {}
+            _ => {
+                self.retransmit(ctx);
+                self.keep_nat_alive(ctx);
+                self.end_lives(ctx);
+            }
+        }
+    }
+
+    /// Sets rekeying, hard limit and keepalive of an IKE SA that was just established.
+    pub(crate) fn start_timers(&mut self, ctx: &mut Ctx<'_>) {
+        let lifetime = self.connection.lifetime;
+        (self.rekey_at, self.hard_at) = limits(ctx, lifetime.rekey, lifetime.jitter, lifetime.hard);
+        self.keepalive_at = ctx.config.nat_keepalive.filter(|_| self.nat.local).map(|interval| ctx.now + interval);
+    }
+
+    /// Queues the rekeying of this IKE SA unless that is under way.
+    pub(crate) fn request_rekey(&mut self, now: Time) {
+        let pending = self.active.iter().chain(self.queue.iter().map(|queued| &queued.task));
+        if self.is_established() && !pending.into_iter().any(|task| matches!(task, Task::RekeyIke(_))) {
+            self.enqueue(Task::RekeyIke(Box::new(RekeyIke::new())), now);
+        }
+    }
+
+    /// Queues the rekeying of a child unless that is under way or somebody closes it.
+    pub(crate) fn request_child_rekey(&mut self, id: ChildId, now: Time) {
+        let Some(child) = self.child_mut(id).filter(|child| child.is_current() && !child.rekeying) else { return };
+        child.rekeying = true;
+        let task = CreateChild::rekey(child);
+        self.enqueue(Task::CreateChild(Box::new(task)), now);
+    }
+
+    fn retransmit(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(request) = &mut self.sender.in_flight else { return };
+        match request.due(ctx.now) {
+            Due::Nothing => {}
+            Due::Retransmit => {
+                ctx.counters.retransmissions += 1;
+                let packets = request.packets.clone();
+                self.transmit(ctx, &packets, self.remote);
+            }
+            Due::GiveUp => self.unanswered(ctx, IkeDownReason::Timeout),
+            Due::PeerDead => self.unanswered(ctx, IkeDownReason::PeerDead),
+        }
+    }
+
+    /// RFC 7296 §2.1, §2.4: a request that stays without an answer is the end of the IKE SA.
+    fn unanswered(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason) {
+        match &self.phase {
+            Phase::Init(state) => {
+                let reason = state.hint().unwrap_or(FailReason::Timeout);
+                self.fail_initiation(ctx, reason, false);
+            }
+            Phase::Auth(state) => {
+                let reason = state.hint.unwrap_or(FailReason::Timeout);
+                self.fail_initiation(ctx, reason, false);
+            }
+            _ => self.down(ctx, reason, false),
+        }
+    }
+
+    fn keep_nat_alive(&mut self, ctx: &mut Ctx<'_>) {
+        if let (Some(at), Some(interval)) = (self.keepalive_at, ctx.config.nat_keepalive)
+            && at <= ctx.now
+        {
+            ctx.transmits.push_back(nat_keepalive(self.local, self.remote));
+            self.keepalive_at = Some(ctx.now + interval);
+        }
+    }
+
+    fn end_lives(&mut self, ctx: &mut Ctx<'_>) {
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= ctx.now);
+        let overdue = due(self.orphan_until) || (matches!(self.phase, Phase::Replaced) && due(self.hard_at));
+        if overdue {
+            // The peer owes us a Delete: for the surplus one of two crossing rekeyings, or for a replaced IKE SA.
+            (self.orphan_until, self.hard_at) = (None, None);
+            self.phase = Phase::Closing;
+            return self.enqueue(Task::DeleteIke, ctx.now);
+        }
+        if !self.is_established() {
+            return;
+        }
+        if due(self.hard_at) {
+            self.log(ctx, LogLevel::Warning, "the IKE SA reached its hard limit");
+            return self.close(ctx, IkeDownReason::Expired);
+        }
+        if due(self.rekey_at) {
+            self.rekey_at = None;
+            self.request_rekey(ctx.now);
+        }
+        let ids: Vec<ChildId> = self.children.iter().filter(|c| due(c.next_deadline())).map(|c| c.id).collect();
+        for id in ids {
+            self.end_child_life(ctx, id);
+        }
+    }
+
+    fn end_child_life(&mut self, ctx: &mut Ctx<'_>, id: ChildId) {
+        let (now, ike) = (ctx.now, self.id);
+        let Some(child) = self.child_mut(id) else { return };
+        if child.hard_at.is_some_and(|at| at <= now) {
+            return self.close_child(ctx, id, RemoveReason::Expired, true);
+        }
+        if child.soft_at.take().is_some_and(|at| at <= now) && child.is_current() && !child.rekeying {
+            let tag = child.tag;
+            // The connection may have been replaced since; a policy that is gone is not rekeyed.
+            match self.connection.child(tag).map(|policy| policy.lifetime.rekey_on_soft) {
+                Some(true) => self.request_child_rekey(id, now),
+                Some(false) => ctx.act(Action::ChildSoftLimit { ike, child: id, tag }),
+                None => {}
+            }
+        }
+    }
+
+    /// Closes an established IKE SA: reported at once, while the peer is still being told.
+    pub(crate) fn close(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason) {
+        // RFC 7296 §2.3: the request in flight stays so until it is answered or replaced; the Delete takes the next ID,
+        // which a peer with a window of one accepts only after it has seen the one before. So keep that one going.
+        let in_flight = self.sender.in_flight.take();
+        self.down(ctx, reason, false);
+        self.phase = Phase::Closing;
+        self.sender.in_flight = in_flight;
+        if let Some(request) = &mut self.sender.in_flight {
+            request.give_up_by(ctx.now + ctx.config.delete_give_up);
+        }
+        (self.rekey_at, self.hard_at, self.keepalive_at) = (None, None, None);
+        self.enqueue(Task::DeleteIke, ctx.now);
+    }
+}

@@ -1,0 +1,342 @@
+//! Negotiating a Child SA: the part that IKE_AUTH and CREATE_CHILD_SA have in common.
+
+use std::sync::Arc;
+
+use crate::action::{Action, ChildHalf, ChildId, FailReason, InstallChild, LogLevel};
+use crate::algorithm::Group;
+use crate::config::{ChildPolicy, ChildTag, Connection, Mode};
+use crate::keys::child_keys;
+use crate::message::{Notify, Payload, Proposal, notify_type};
+use crate::negotiate::{ChildGroups, accept_esp, choose_esp, esp_answer, esp_offer};
+use crate::sa::IkeSa;
+use crate::sa::child::{ChildSa, limits};
+use crate::secret::Secret;
+use crate::selector::{TrafficSelector, is_subset, narrow};
+use crate::suite::EspSuite;
+
+use super::Ctx;
+use super::parts::Parts;
+
+/// Our half of a child that we asked for.
+pub(crate) struct Attempt {
+    pub(crate) tag: ChildTag,
+    pub(crate) spi: u32,
+    policy: Arc<Connection>,
+    offered_local: Vec<TrafficSelector>,
+    offered_remote: Vec<TrafficSelector>,
+}
+
+/// What else goes into the keys of a child: nonces, and the secret of its own key exchange.
+pub(crate) struct Material<'a> {
+    pub(crate) nonce_i: &'a [u8],
+    pub(crate) nonce_r: &'a [u8],
+    pub(crate) shared: Option<&'a Secret>,
+}
+
+/// An error notify that refuses a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal(pub(crate) u16, pub(crate) Vec<u8>);
+
+impl Refusal {
+    pub(crate) fn new(notify: u16) -> Self {
+        Refusal(notify, vec![])
+    }
+
+    pub(crate) fn payload(self) -> Payload {
+        Payload::notify(self.0, self.1)
+    }
+}
+
+impl Attempt {
+    /// Takes an SPI and fixes what will be offered. `trigger` goes first (RFC 7296 §2.9); `current` are the selectors of a
+    /// child to be replaced, which must stay covered (§2.9.2).
+    pub(crate) fn new(
+        ctx: &mut Ctx<'_>,
+        connection: &Arc<Connection>,
+        tag: ChildTag,
+        trigger: Option<(TrafficSelector, TrafficSelector)>,
+        current: Option<(&[TrafficSelector], &[TrafficSelector])>,
+    ) -> Result<Self, FailReason> {
+        let policy = connection.child(tag).ok_or(FailReason::NoProposal)?;
+        let (mut local, mut remote) = (policy.local_selectors.clone(), policy.remote_selectors.clone());
+        match (trigger, current) {
+            (Some((ours, theirs)), _) => {
+                local.insert(0, ours);
+                remote.insert(0, theirs);
+            }
+            (None, Some((ours, theirs))) if !is_subset(ours, &local) || !is_subset(theirs, &remote) => {
+                (local, remote) = (ours.to_vec(), theirs.to_vec());
+            }
+            _ => {}
+        }
+        let spi = ctx.spis.allocate(ctx.random).ok_or(FailReason::LocalResources)?;
+        Ok(Attempt { tag, spi, policy: connection.clone(), offered_local: local, offered_remote: remote })
+    }
+
+    /// Gives the SPI back: no child came of it.
+    pub(crate) fn release(&self, ctx: &mut Ctx<'_>) {
+        ctx.spis.release(self.spi);
+    }
+
+    /// The notifies and the SA payload, which go before nonce and KE.
+    pub(crate) fn offer(&self, ctx: &Ctx<'_>, with_groups: bool) -> Vec<Payload> {
+        let Some(policy) = self.policy() else { return vec![] };
+        let mut payloads = mode_notifies(policy.mode);
+        payloads.push(Payload::Sa(esp_offer(&policy.proposals, ctx.provider(), self.spi, with_groups)));
+        payloads
+    }
+
+    /// The traffic selectors, which go last.
+    pub(crate) fn selectors(&self) -> [Payload; 2] {
+        [Payload::TsI(self.offered_local.clone()), Payload::TsR(self.offered_remote.clone())]
+    }
+
+    pub(crate) fn policy(&self) -> Option<&ChildPolicy> {
+        self.policy.child(self.tag)
+    }
+
+    /// Checks the peer's answer against the offer: (suite, the peer's SPI, mode, our and the peer's selectors).
+    fn check(
+        &self,
+        ctx: &Ctx<'_>,
+        parts: &Parts,
+        group: Option<Group>,
+    ) -> Result<(EspSuite, u32, Mode, Vec<TrafficSelector>, Vec<TrafficSelector>), FailReason> {
+        let policy = self.policy().ok_or(FailReason::NoProposal)?;
+        let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
+        let (suite, spi) =
+            accept_esp(&policy.proposals, ctx.provider(), answer, group).ok_or(FailReason::NoProposal)?;
+        let (local, remote) = (parts.ts_i.clone(), parts.ts_r.clone());
+        let (local, remote) = local.zip(remote).ok_or(FailReason::Syntax)?;
+        // RFC 7296 §2.9: the responder may only narrow.
+        let narrowed = is_subset(&local, &self.offered_local) && is_subset(&remote, &self.offered_remote);
+        if local.is_empty() || remote.is_empty() || !narrowed {
+            return Err(FailReason::TsUnacceptable);
+        }
+        // §1.3.1: transport mode only if both ends said so.
+        let transport = policy.mode == Mode::Transport && parts.has(notify_type::USE_TRANSPORT_MODE);
+        let mode = if transport { Mode::Transport } else { Mode::Tunnel };
+        Ok((suite, spi, mode, local, remote))
+    }
+
+    /// Makes the child of the peer's answer: what the IKE SA remembers, and the order to install it. The SPI goes over to
+    /// the child; on an error it is still to be released.
+    pub(crate) fn accept(
+        &self,
+        sa: &IkeSa,
+        ctx: &mut Ctx<'_>,
+        parts: &Parts,
+        group: Option<Group>,
+        material: &Material<'_>,
+        replaces: Option<ChildId>,
+    ) -> Result<(ChildSa, Box<InstallChild>), FailReason> {
+        let (suite, outbound_spi, mode, local_selectors, remote_selectors) = self.check(ctx, parts, group)?;
+        let agreed = Agreed {
+            tag: self.tag,
+            initiator: true,
+            inbound_spi: self.spi,
+            outbound_spi,
+            suite,
+            mode,
+            local_selectors,
+            remote_selectors,
+            tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
+            replaces,
+        };
+        make(sa, ctx, agreed, material)
+    }
+}
+
+/// A child that the peer asked for and that we can have.
+pub(crate) struct Choice {
+    pub(crate) suite: EspSuite,
+    number: u8,
+    outbound_spi: u32,
+    tag: ChildTag,
+    mode: Mode,
+    local_selectors: Vec<TrafficSelector>,
+    remote_selectors: Vec<TrafficSelector>,
+    tfc_padding_refused: bool,
+}
+
+/// Finds the policy, proposal and selectors for a child that the peer asks for. `only`: the policy of the child that it
+/// replaces.
+pub(crate) fn choose(
+    sa: &IkeSa,
+    ctx: &Ctx<'_>,
+    parts: &Parts,
+    groups: ChildGroups<'_>,
+    only: Option<ChildTag>,
+) -> Result<Choice, Refusal> {
+    let syntax = || Refusal::new(notify_type::INVALID_SYNTAX);
+    let offered: &[Proposal] = parts.sa.as_deref().ok_or_else(syntax)?;
+    let theirs = parts.ts_i.as_deref().ok_or_else(syntax)?;
+    let ours = parts.ts_r.as_deref().ok_or_else(syntax)?;
+
+    let mut candidates: Vec<_> = sa
+        .connection
+        .children
+        .iter()
+        .filter(|policy| only.is_none_or(|tag| policy.tag == tag))
+        .map(|policy| (policy, narrow(ours, &policy.local_selectors), narrow(theirs, &policy.remote_selectors)))
+        .filter(|(_, local, remote)| !local.is_empty() && !remote.is_empty())
+        .collect();
+    if candidates.is_empty() {
+        return Err(Refusal::new(notify_type::TS_UNACCEPTABLE));
+    }
+    // RFC 7296 §2.9: first whatever needs no narrowing, then what at least has the packet that triggered the request, which
+    // the first selectors describe. Among equals the order of the configuration decides.
+    let has_trigger = |set: &[TrafficSelector], asked: &[TrafficSelector]| {
+        asked.first().is_some_and(|trigger| set.iter().any(|selector| selector.contains(trigger)))
+    };
+    candidates.sort_by_key(|(_, local, remote)| {
+        let whole = is_subset(ours, local) && is_subset(theirs, remote);
+        let trigger = has_trigger(local, ours) && has_trigger(remote, theirs);
+        (!whole, !trigger)
+    });
+    for (policy, local_selectors, remote_selectors) in candidates {
+        let Some((suite, number, outbound_spi)) = choose_esp(&policy.proposals, ctx.provider(), offered, groups) else {
+            continue;
+        };
+        let transport = policy.mode == Mode::Transport && parts.has(notify_type::USE_TRANSPORT_MODE);
+        return Ok(Choice {
+            suite,
+            number,
+            outbound_spi,
+            tag: policy.tag,
+            mode: if transport { Mode::Transport } else { Mode::Tunnel },
+            local_selectors,
+            remote_selectors,
+            tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
+        });
+    }
+    Err(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))
+}
+
+/// Makes the chosen child: what the IKE SA remembers, the order to install it, and the payloads of the answer as (before,
+/// behind) nonce and KE.
+pub(crate) fn answer(
+    sa: &IkeSa,
+    ctx: &mut Ctx<'_>,
+    choice: Choice,
+    material: &Material<'_>,
+    replaces: Option<ChildId>,
+) -> Result<(ChildSa, Box<InstallChild>, Vec<Payload>, [Payload; 2]), Refusal> {
+    let no_room = || Refusal::new(notify_type::NO_ADDITIONAL_SAS);
+    let spi = ctx.spis.allocate(ctx.random).ok_or_else(no_room)?;
+    let mut before = mode_notifies(choice.mode);
+    before.push(Payload::Sa(vec![esp_answer(&choice.suite, choice.number, spi)]));
+    let behind = [Payload::TsI(choice.remote_selectors.clone()), Payload::TsR(choice.local_selectors.clone())];
+    let agreed = Agreed {
+        tag: choice.tag,
+        initiator: false,
+        inbound_spi: spi,
+        outbound_spi: choice.outbound_spi,
+        suite: choice.suite,
+        mode: choice.mode,
+        local_selectors: choice.local_selectors,
+        remote_selectors: choice.remote_selectors,
+        tfc_padding_refused: choice.tfc_padding_refused,
+        replaces,
+    };
+    match make(sa, ctx, agreed, material) {
+        Ok((child, install)) => Ok((child, install, before, behind)),
+        Err(_) => {
+            ctx.spis.release(spi);
+            Err(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))
+        }
+    }
+}
+
+/// Orders the installation and keeps the child.
+pub(crate) fn install(sa: &mut IkeSa, ctx: &mut Ctx<'_>, child: ChildSa, install: Box<InstallChild>) {
+    let show = |selectors: &[TrafficSelector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (local, remote) = (show(&child.local_selectors), show(&child.remote_selectors));
+    let spis = format!("in {:08x} out {:08x}", child.inbound_spi, child.outbound_spi);
+    sa.log(ctx, LogLevel::Info, format!("child SA {local} to {remote} up, {spis}"));
+    sa.children.push(child);
+    ctx.act(Action::InstallChild(install));
+}
+
+/// What both ends have agreed on.
+struct Agreed {
+    tag: ChildTag,
+    initiator: bool,
+    inbound_spi: u32,
+    outbound_spi: u32,
+    suite: EspSuite,
+    mode: Mode,
+    local_selectors: Vec<TrafficSelector>,
+    remote_selectors: Vec<TrafficSelector>,
+    tfc_padding_refused: bool,
+    replaces: Option<ChildId>,
+}
+
+fn make(
+    sa: &IkeSa,
+    ctx: &mut Ctx<'_>,
+    agreed: Agreed,
+    material: &Material<'_>,
+) -> Result<(ChildSa, Box<InstallChild>), FailReason> {
+    let framer = sa.framer.as_ref().ok_or(FailReason::Syntax)?;
+    let nonces = (material.nonce_i, material.nonce_r);
+    let (by_initiator, by_responder) =
+        child_keys(ctx.provider(), framer.suite.prf, &framer.keys.d, &agreed.suite, material.shared, nonces)
+            .map_err(|_| FailReason::NoProposal)?;
+    let (outbound, inbound) =
+        if agreed.initiator { (by_initiator, by_responder) } else { (by_responder, by_initiator) };
+    let lifetime = sa.connection.child(agreed.tag).map(|policy| policy.lifetime).unwrap_or_default();
+    let (soft_limit, hard_limit) = limits(ctx, lifetime.soft, lifetime.jitter, lifetime.hard);
+    // RFC 7296 §2.8: the responder of a rekeying sends on the new one when the peer has shown that it has it.
+    let outbound_ready = agreed.initiator || agreed.replaces.is_none();
+    let id = ctx.names.child();
+    let child = ChildSa {
+        id,
+        tag: agreed.tag,
+        inbound_spi: agreed.inbound_spi,
+        outbound_spi: agreed.outbound_spi,
+        suite: agreed.suite,
+        mode: agreed.mode,
+        local_selectors: agreed.local_selectors.clone(),
+        remote_selectors: agreed.remote_selectors.clone(),
+        rekeying: false,
+        replaced_by: None,
+        deleting: false,
+        reported: false,
+        outbound_ready,
+        fate: None,
+        soft_at: soft_limit,
+        hard_at: hard_limit,
+    };
+    let install = Box::new(InstallChild {
+        ike: sa.id,
+        child: id,
+        connection: sa.connection.id,
+        tag: agreed.tag,
+        initiator: agreed.initiator,
+        replaces: agreed.replaces,
+        inbound: ChildHalf { spi: agreed.inbound_spi, ..inbound },
+        outbound: ChildHalf { spi: agreed.outbound_spi, ..outbound },
+        outbound_ready,
+        suite: agreed.suite,
+        mode: agreed.mode,
+        local_selectors: agreed.local_selectors,
+        remote_selectors: agreed.remote_selectors,
+        local: sa.local.ip(),
+        remote: sa.remote.ip(),
+        udp_encapsulation: sa.nat.any().then(|| (sa.local.port(), sa.remote.port())),
+        tfc_padding_refused: agreed.tfc_padding_refused,
+        soft_limit,
+        hard_limit,
+    });
+    Ok((child, install))
+}
+
+/// Our data plane neither sends nor wants TFC padding (RFC 7296 §1.3.1).
+fn mode_notifies(mode: Mode) -> Vec<Payload> {
+    let mut payloads = vec![Payload::Notify(Notify::new(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED, vec![]))];
+    if mode == Mode::Transport {
+        payloads.push(Payload::notify(notify_type::USE_TRANSPORT_MODE, vec![]));
+    }
+    payloads
+}

@@ -1,0 +1,340 @@
+//! CREATE_CHILD_SA for a Child SA: a new one, or one in place of another (RFC 7296 §1.3.1, §1.3.3, §2.8).
+
+use std::time::Duration;
+
+use crate::action::{ChildId, FailReason, LogLevel, RemoveReason};
+use crate::algorithm::Group;
+use crate::collision::{self, Verdict};
+use crate::command::ChildRequest;
+use crate::config::ChildTag;
+use crate::message::{Notify, ParseError, Payload, notify_type, protocol};
+use crate::negotiate::{ChildGroups, first_esp_group};
+use crate::provider::PrivateKey;
+use crate::sa::child::ChildSa;
+use crate::sa::{IkeSa, Phase};
+use crate::secret::Secret;
+use crate::selector::TrafficSelector;
+
+use super::child::{self, Attempt, Choice, Material, Refusal};
+use super::parts::{Parts, fail_reason};
+use super::{Ctx, Task};
+
+/// Pause after TEMPORARY_FAILURE, times the number of tries (RFC 7296 §2.25 asks for a wait, with growth).
+const PAUSE: Duration = Duration::from_secs(1);
+/// Tries before a lasting TEMPORARY_FAILURE is a failure.
+const MAX_TRIES: u32 = 6;
+
+/// A child that we ask for.
+pub(crate) struct CreateChild {
+    tag: ChildTag,
+    trigger: Option<(TrafficSelector, TrafficSelector)>,
+    rekeying: Option<ChildId>,
+    /// The group that the peer asked for by INVALID_KE_PAYLOAD.
+    group: Option<Group>,
+    tries: u32,
+    open: Option<Open>,
+    /// The peer rekeyed the same child while our request was in flight.
+    pub(crate) peer_rekey: Option<PeerRekey>,
+}
+
+/// What belongs to the request in flight.
+struct Open {
+    attempt: Attempt,
+    nonce: Vec<u8>,
+    exchange: Option<(Group, Box<dyn PrivateKey>)>,
+}
+
+/// The peer's half of crossing rekeyings.
+pub(crate) struct PeerRekey {
+    pub(crate) child: ChildId,
+    pub(crate) nonces: (Vec<u8>, Vec<u8>),
+}
+
+impl CreateChild {
+    pub(crate) fn new(request: ChildRequest) -> Self {
+        CreateChild {
+            tag: request.tag,
+            trigger: request.trigger,
+            rekeying: None,
+            group: None,
+            tries: 0,
+            open: None,
+            peer_rekey: None,
+        }
+    }
+
+    pub(crate) fn rekey(child: &ChildSa) -> Self {
+        let mut task = Self::new(ChildRequest::new(child.tag));
+        task.rekeying = Some(child.id);
+        // Without another wish the group of the child is kept.
+        task.group = child.suite.group;
+        task
+    }
+
+    pub(crate) fn rekeying(&self) -> Option<ChildId> {
+        self.rekeying
+    }
+
+    pub(super) fn cancel(self, ctx: &mut Ctx<'_>) -> (ChildTag, Option<ChildId>) {
+        if let Some(open) = self.open {
+            open.attempt.release(ctx);
+        }
+        (self.tag, self.rekeying)
+    }
+
+    pub(super) fn request(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Vec<Payload>> {
+        match self.build(sa, ctx) {
+            Ok(payloads) => payloads,
+            Err(reason) => {
+                self.give_up(sa, ctx, reason);
+                None
+            }
+        }
+    }
+
+    /// The request; `Ok(None)` if the child to be replaced is gone, closing or replaced by now.
+    fn build(&mut self, sa: &IkeSa, ctx: &mut Ctx<'_>) -> Result<Option<Vec<Payload>>, FailReason> {
+        let mut payloads = Vec::new();
+        let mut current = None;
+        if let Some(id) = self.rekeying {
+            let Some(old) = sa.child(id).filter(|child| child.is_current()) else { return Ok(None) };
+            // §1.3.3: the SPI that we receive on.
+            payloads.push(Payload::Notify(Notify::about_esp(notify_type::REKEY_SA, old.inbound_spi)));
+            current = Some((&old.local_selectors[..], &old.remote_selectors[..]));
+        }
+        // The policy as it is configured now.
+        let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection).clone();
+        let attempt = Attempt::new(ctx, &connection, self.tag, self.trigger, current)?;
+        payloads.extend(attempt.offer(ctx, true));
+        let nonce = ctx.nonce();
+        payloads.push(Payload::Nonce(nonce.clone()));
+
+        let proposals = attempt.policy().map(|policy| policy.proposals.as_slice()).unwrap_or_default();
+        let wanted = proposals.iter().any(|proposal| self.group.is_some_and(|group| proposal.groups.contains(&group)));
+        let group = self.group.filter(|_| wanted).or_else(|| first_esp_group(proposals, ctx.provider()));
+        let mut exchange = None;
+        if let Some(group) = group {
+            let method = ctx.provider().group(group);
+            let Some((private, public)) = method.and_then(|method| method.generate(ctx.random).ok()) else {
+                attempt.release(ctx);
+                return Err(FailReason::NoGroup);
+            };
+            payloads.push(Payload::KeyExchange(group.number(), public));
+            exchange = Some((group, private));
+        }
+        payloads.extend(attempt.selectors());
+        self.open = Some(Open { attempt, nonce, exchange });
+        Ok(Some(payloads))
+    }
+
+    pub(super) fn finish(
+        mut self: Box<Self>,
+        sa: &mut IkeSa,
+        ctx: &mut Ctx<'_>,
+        answer: Result<Vec<Payload>, ParseError>,
+    ) {
+        let Some(open) = self.open.take() else { return };
+        let Some(parts) = answer.ok().and_then(Parts::of) else {
+            // An authentic answer that makes no sense: whatever the peer made, it shall close.
+            sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
+            return self.give_up(sa, ctx, FailReason::Syntax);
+        };
+        if let Some(error) = parts.error() {
+            open.attempt.release(ctx);
+            let (kind, data) = (error.kind, error.data.clone());
+            return self.refused(sa, ctx, kind, &data);
+        }
+        match self.accept(sa, ctx, &open, &parts) {
+            Ok(()) => {}
+            Err(reason) => {
+                // The peer has made the child; it must close it again.
+                sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
+                self.give_up(sa, ctx, reason);
+            }
+        }
+    }
+
+    fn accept(&self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, open: &Open, parts: &Parts) -> Result<(), FailReason> {
+        let nonce_r = parts.nonce.as_deref().ok_or(FailReason::Syntax)?;
+        let group = open.exchange.as_ref().map(|(group, _)| *group);
+        let shared = match (&open.exchange, &parts.ke) {
+            (None, None) => None,
+            (Some((group, private)), Some((number, public))) if *number == group.number() => {
+                Some(private.agree(public).map_err(|_| FailReason::Syntax)?)
+            }
+            _ => return Err(FailReason::Syntax),
+        };
+        let material = Material { nonce_i: &open.nonce, nonce_r, shared: shared.as_ref() };
+        let replaces = self.rekeying.filter(|&id| sa.child(id).is_some());
+        let (child, install) = open.attempt.accept(sa, ctx, parts, group, &material, replaces)?;
+
+        if let Some(peer) = &self.peer_rekey {
+            let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());
+            if collision::ours_is_surplus((&open.nonce, nonce_r), theirs) {
+                // Never shown to the caller: the peer's stays, ours is closed, and the peer deletes the old one.
+                sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's child SA stays");
+                sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
+                return Ok(());
+            }
+            if let Some(surplus) = sa.child_mut(peer.child) {
+                surplus.fate = Some(RemoveReason::Redundant);
+            }
+            if let Some(old) = replaces.and_then(|id| sa.child_mut(id)) {
+                old.replaced_by = Some(child.id);
+            }
+        }
+        child::install(sa, ctx, child, install);
+        if let Some(old) = replaces {
+            sa.close_child(ctx, old, RemoveReason::Replaced, false);
+        }
+        Ok(())
+    }
+
+    /// The peer refused (RFC 7296 §2.25, §1.3).
+    fn refused(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16, data: &[u8]) {
+        if self.peer_rekey.is_some() {
+            // The peer did not see a collision: it refused ours because its own replacement is done.
+            return;
+        }
+        self.tries += 1;
+        match notify {
+            notify_type::INVALID_KE_PAYLOAD if self.tries < MAX_TRIES => {
+                let number = data.first_chunk::<2>().map(|number| u16::from_be_bytes(*number));
+                match number.and_then(Group::from_number) {
+                    Some(group) if self.group != Some(group) => {
+                        self.group = Some(group);
+                        sa.enqueue(Task::CreateChild(self), ctx.now);
+                    }
+                    _ => self.give_up(sa, ctx, FailReason::NoGroup),
+                }
+            }
+            notify_type::TEMPORARY_FAILURE if self.tries < MAX_TRIES => {
+                let again = ctx.now + PAUSE * self.tries;
+                sa.enqueue(Task::CreateChild(self), again);
+            }
+            notify_type::CHILD_SA_NOT_FOUND if self.rekeying.is_some() => self.unknown_to_peer(sa, ctx),
+            other => self.give_up(sa, ctx, fail_reason(other)),
+        }
+    }
+
+    /// RFC 7296 §2.25: the peer has lost the child. Drop it silently and, unless another one does its work, make it anew.
+    fn unknown_to_peer(self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
+        let Some(id) = self.rekeying.filter(|&id| sa.child(id).is_some_and(|child| child.replaced_by.is_none())) else {
+            return;
+        };
+        sa.remove_child(ctx, id, RemoveReason::UnknownToPeer);
+        if !sa.children.iter().any(|child| child.tag == self.tag && child.is_current()) {
+            let again = CreateChild::new(ChildRequest { tag: self.tag, trigger: self.trigger });
+            sa.enqueue(Task::CreateChild(Box::new(again)), ctx.now);
+        }
+    }
+
+    fn give_up(&self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason) {
+        if let Some(old) = self.rekeying.and_then(|id| sa.child_mut(id)) {
+            old.rekeying = false;
+        }
+        sa.child_failed(ctx, self.tag, self.rekeying, reason);
+    }
+}
+
+/// The peer asks for a child.
+pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) -> Vec<Payload> {
+    let Some(parts) = Parts::of(payloads) else {
+        return vec![Payload::notify(notify_type::INVALID_SYNTAX, vec![])];
+    };
+    let rekeyed = parts.notify(notify_type::REKEY_SA).cloned();
+    let result = match &rekeyed {
+        None => decide(collision::create_child(sa), None).and_then(|()| respond(sa, ctx, &parts, None)),
+        Some(notify) => {
+            let spi = notify.spi.as_slice().try_into().ok().map(u32::from_be_bytes);
+            let spi = spi.filter(|_| notify.protocol == protocol::ESP);
+            let old = spi.and_then(|spi| sa.child_by_outbound_spi(spi)).map(|child| child.id);
+            let verdict = collision::rekey_child(sa, old.and_then(|id| sa.child(id)));
+            decide(verdict, Some(notify)).and_then(|()| respond(sa, ctx, &parts, old))
+        }
+    };
+    result.unwrap_or_else(|payload| {
+        if let Payload::Notify(notify) = &payload {
+            sa.log(ctx, LogLevel::Info, format!("refused a child SA: {}", fail_reason(notify.kind)));
+        }
+        vec![payload]
+    })
+}
+
+fn decide(verdict: Verdict, rekeyed: Option<&Notify>) -> Result<(), Payload> {
+    match verdict {
+        Verdict::Proceed => Ok(()),
+        Verdict::TemporaryFailure => Err(Payload::notify(notify_type::TEMPORARY_FAILURE, vec![])),
+        // RFC 7296 §3.10.1: the notify names the SPI that was asked for.
+        Verdict::ChildNotFound => Err(Payload::Notify(Notify {
+            kind: notify_type::CHILD_SA_NOT_FOUND,
+            ..rekeyed.cloned().unwrap_or(Notify::new(notify_type::CHILD_SA_NOT_FOUND, vec![]))
+        })),
+    }
+}
+
+/// Validates the whole request before anything changes.
+fn respond(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, old: Option<ChildId>) -> Result<Vec<Payload>, Payload> {
+    // New children follow the configuration as it is now.
+    if let Some(connection) = ctx.connections.get(&sa.connection.id)
+        && matches!(sa.phase, Phase::Established)
+    {
+        sa.connection = connection.clone();
+    }
+    let nonce_i = parts.nonce.as_deref().ok_or_else(|| Payload::notify(notify_type::INVALID_SYNTAX, vec![]))?;
+    let offered_group = parts.ke.as_ref().and_then(|(number, _)| Group::from_number(*number));
+    let fallback = sa.connection.ike_proposals.iter().flat_map(|proposal| proposal.groups.clone()).collect::<Vec<_>>();
+    let groups = ChildGroups::Wanted { ke_group: offered_group, fallback: &fallback };
+    let tag = old.and_then(|id| sa.child(id)).map(|child| child.tag);
+    let choice = child::choose(sa, ctx, parts, groups, tag).map_err(Refusal::payload)?;
+    let (shared, public) = exchange_keys(ctx, parts, &choice).map_err(Refusal::payload)?;
+
+    let nonce_r = ctx.nonce();
+    let material = Material { nonce_i, nonce_r: &nonce_r, shared: shared.as_ref() };
+    let group = choice.suite.group;
+    let (child, install, mut payloads, behind) =
+        child::answer(sa, ctx, choice, &material, old).map_err(Refusal::payload)?;
+    let new = child.id;
+    child::install(sa, ctx, child, install);
+    if let Some(old) = old {
+        replaced_by_peer(sa, old, PeerRekey { child: new, nonces: (nonce_i.to_vec(), nonce_r.clone()) });
+    }
+    payloads.push(Payload::Nonce(nonce_r));
+    payloads.extend(group.zip(public).map(|(group, public)| Payload::KeyExchange(group.number(), public)));
+    payloads.extend(behind);
+    Ok(payloads)
+}
+
+/// The key exchange of the child's own, if the choice has one: (shared secret, our public value).
+fn exchange_keys(
+    ctx: &mut Ctx<'_>,
+    parts: &Parts,
+    choice: &Choice,
+) -> Result<(Option<Secret>, Option<Vec<u8>>), Refusal> {
+    let Some(group) = choice.suite.group else { return Ok((None, None)) };
+    let public = match &parts.ke {
+        Some((number, public)) if *number == group.number() => public,
+        // RFC 7296 §1.3: name the group that we would take.
+        _ => return Err(Refusal(notify_type::INVALID_KE_PAYLOAD, group.number().to_be_bytes().to_vec())),
+    };
+    let method = ctx.provider().group(group).ok_or(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))?;
+    let failed = |_| Refusal::new(notify_type::INVALID_SYNTAX);
+    let (private, own) = method.generate(ctx.random).map_err(failed)?;
+    Ok((Some(private.agree(public).map_err(failed)?), Some(own)))
+}
+
+/// The peer has replaced `old`. If we were about to do the same, the request in flight remembers the collision, and one that
+/// only waits is dropped.
+fn replaced_by_peer(sa: &mut IkeSa, old: ChildId, peer: PeerRekey) {
+    if let Some(child) = sa.child_mut(old) {
+        child.replaced_by = Some(peer.child);
+        child.rekeying = false;
+        child.soft_at = None;
+    }
+    sa.queue.retain(|queued| queued.task.rekeys() != Some(old));
+    if let Some(Task::CreateChild(task)) = &mut sa.active
+        && task.rekeying == Some(old)
+    {
+        task.peer_rekey = Some(peer);
+    }
+}

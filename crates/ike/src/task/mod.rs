@@ -1,0 +1,204 @@
+//! The work of an IKE SA: one file for each kind of exchange, each with both roles in it.
+//!
+//! A [`Task`] is what we begin: [`Task::start`] builds its request, [`Task::finish`] takes the answer, [`Task::cancel`] drops
+//! it. What the peer begins is answered on the spot by the `answer` function of the same file.
+
+pub(crate) mod auth;
+pub(crate) mod child;
+pub(crate) mod create_child;
+pub(crate) mod delete;
+pub(crate) mod informational;
+pub(crate) mod init;
+pub(crate) mod nat;
+pub(crate) mod parts;
+pub(crate) mod rekey_ike;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::action::{Action, ChildId, IkeId, LogLevel, LogRecord, Transmit};
+use crate::config::{ChildTag, Connection, ConnectionId, EndpointConfig, Retransmission, SpiSource};
+use crate::endpoint::{Counters, Effect};
+use crate::message::{Exchange, ParseError, Payload};
+use crate::provider::Provider;
+use crate::random::{Random, draw_u64};
+use crate::sa::{IkeSa, RequestSchedule};
+use crate::time::Time;
+
+/// Octets of the nonces that we draw: at least half the key of the largest PRF (RFC 7296 §2.10).
+const NONCE_LEN: usize = 32;
+
+/// What an exchange may touch beside its own IKE SA.
+pub(crate) struct Ctx<'a> {
+    pub(crate) now: Time,
+    pub(crate) config: &'a EndpointConfig,
+    pub(crate) random: &'a mut dyn Random,
+    pub(crate) spis: &'a mut dyn SpiSource,
+    pub(crate) connections: &'a BTreeMap<ConnectionId, Arc<Connection>>,
+    /// IKE SPIs of ours that are taken.
+    pub(crate) taken: &'a HashMap<u64, IkeId>,
+    /// The other established IKE SAs of each connection that has any.
+    pub(crate) established: &'a BTreeMap<ConnectionId, BTreeSet<IkeId>>,
+    pub(crate) names: &'a mut Names,
+    pub(crate) transmits: &'a mut VecDeque<Transmit>,
+    pub(crate) actions: &'a mut VecDeque<Action>,
+    pub(crate) counters: &'a mut Counters,
+    /// What other IKE SAs must do in consequence.
+    pub(crate) effects: &'a mut Vec<Effect>,
+}
+
+/// The names given out so far.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    ike: u64,
+    child: u64,
+}
+
+impl Names {
+    pub(crate) fn ike(&mut self) -> IkeId {
+        self.ike += 1;
+        IkeId(self.ike)
+    }
+
+    pub(crate) fn child(&mut self) -> ChildId {
+        self.child += 1;
+        ChildId(self.child)
+    }
+}
+
+impl Ctx<'_> {
+    pub(crate) fn provider(&self) -> &'static Provider {
+        self.config.provider
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    pub(crate) fn log(&mut self, level: LogLevel, ike: Option<IkeId>, peer: SocketAddr, text: String) {
+        self.act(Action::Log(LogRecord { level, ike, peer, text }));
+    }
+
+    pub(crate) fn nonce(&mut self) -> Vec<u8> {
+        let mut nonce = vec![0; NONCE_LEN];
+        self.random.fill(&mut nonce);
+        nonce
+    }
+
+    /// An IKE SPI of ours: random, not zero, not taken.
+    pub(crate) fn ike_spi(&mut self) -> u64 {
+        loop {
+            let spi = draw_u64(self.random);
+            if spi != 0 && !self.taken.contains_key(&spi) {
+                return spi;
+            }
+        }
+    }
+
+    /// Hands one IKE datagram to the caller, with the non-ESP marker on the NAT-T port (RFC 3948 §2.2).
+    pub(crate) fn transmit(&mut self, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
+        let marker: &[u8] = if from.port() == self.config.natt_port { &[0; 4] } else { &[] };
+        self.transmits.push_back(Transmit { from, to, bytes: [marker, packet].concat() });
+    }
+}
+
+/// A task that waits for its turn.
+pub(crate) struct Queued {
+    pub(crate) task: Task,
+    /// Not before this time: the pause after TEMPORARY_FAILURE.
+    pub(crate) not_before: Time,
+}
+
+/// Something we want to do on an established IKE SA.
+pub(crate) enum Task {
+    /// A new Child SA, or one in place of another.
+    CreateChild(Box<create_child::CreateChild>),
+    /// A new IKE SA in place of this one.
+    RekeyIke(Box<rekey_ike::RekeyIke>),
+    /// Tell the peer that children are closed.
+    DeleteChild { children: Vec<ChildId> },
+    /// Tell the peer that the inbound SA of this SPI, which the caller never saw, is closed.
+    DeleteSpi { spi: u32 },
+    /// Tell the peer that the IKE SA is closed.
+    DeleteIke,
+    /// Ask whether the peer is there.
+    Liveness { interval: Duration, retries: u32 },
+    /// Tell the peer of a fatal error, then close.
+    Complain { notify: u16 },
+}
+
+/// A request that ends the IKE SA: not worth the full time of waiting.
+fn last_words(sa: &IkeSa, ctx: &Ctx<'_>, payloads: Vec<Payload>) -> Request {
+    let settings = Retransmission { give_up: ctx.config.delete_give_up, ..sa.connection.established };
+    Request { exchange: Exchange::Informational, payloads, schedule: RequestSchedule::Backoff(settings) }
+}
+
+/// A request to be sent.
+pub(crate) struct Request {
+    pub(crate) exchange: Exchange,
+    pub(crate) payloads: Vec<Payload>,
+    pub(crate) schedule: RequestSchedule,
+}
+
+impl Task {
+    /// Builds the request; `None` if there is nothing to do any more.
+    pub(crate) fn start(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Request> {
+        let backoff = RequestSchedule::Backoff(sa.connection.established);
+        let request = |exchange, payloads| Some(Request { exchange, payloads, schedule: backoff });
+        match self {
+            Task::CreateChild(task) => request(Exchange::CreateChildSa, task.request(sa, ctx)?),
+            Task::RekeyIke(task) => request(Exchange::CreateChildSa, task.request(sa, ctx)?),
+            Task::DeleteChild { children } => {
+                request(Exchange::Informational, delete::children_request(sa, children)?)
+            }
+            Task::DeleteSpi { spi } => request(Exchange::Informational, delete::spi_request(*spi)),
+            Task::DeleteIke => Some(last_words(sa, ctx, delete::ike_request())),
+            Task::Liveness { interval, retries } => Some(Request {
+                exchange: Exchange::Informational,
+                payloads: vec![],
+                schedule: RequestSchedule::Probe { interval: *interval, retries: *retries },
+            }),
+            Task::Complain { notify } => Some(last_words(sa, ctx, vec![Payload::notify(*notify, vec![])])),
+        }
+    }
+
+    /// Takes the answer.
+    pub(crate) fn finish(self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<Payload>, ParseError>) {
+        match self {
+            Task::CreateChild(task) => task.finish(sa, ctx, answer),
+            Task::RekeyIke(task) => task.finish(sa, ctx, answer),
+            Task::DeleteChild { children } => delete::children_answered(sa, ctx, &children),
+            Task::DeleteSpi { spi } => ctx.spis.release(spi),
+            Task::DeleteIke | Task::Complain { .. } => delete::ike_answered(sa),
+            // An answer of any content shows that the peer is there.
+            Task::Liveness { .. } => {}
+        }
+    }
+
+    /// Drops the task with what it holds. Gives back the child that will now not be made: (policy, child to be replaced).
+    pub(crate) fn cancel(self, ctx: &mut Ctx<'_>) -> Option<(ChildTag, Option<ChildId>)> {
+        match self {
+            Task::CreateChild(task) => Some(task.cancel(ctx)),
+            Task::DeleteSpi { spi } => {
+                ctx.spis.release(spi);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Still worth saying on an IKE SA that is closing.
+    pub(crate) fn is_last_word(&self) -> bool {
+        matches!(self, Task::DeleteIke | Task::Complain { .. })
+    }
+
+    /// The child that it would replace.
+    pub(crate) fn rekeys(&self) -> Option<ChildId> {
+        match self {
+            Task::CreateChild(task) => task.rekeying(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The payloads of one message by kind.
+
+use crate::action::FailReason;
+use crate::identity::Identity;
+use crate::message::{DeletePayload, Notify, Payload, Proposal, notify_type};
+use crate::selector::TrafficSelector;
+
+/// A message taken apart. A payload that may stand once and stands twice makes the message malformed.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) sa: Option<Vec<Proposal>>,
+    pub(crate) ke: Option<(u16, Vec<u8>)>,
+    pub(crate) nonce: Option<Vec<u8>>,
+    pub(crate) id_i: Option<Identity>,
+    pub(crate) id_r: Option<Identity>,
+    pub(crate) auth: Option<(u8, Vec<u8>)>,
+    pub(crate) ts_i: Option<Vec<TrafficSelector>>,
+    pub(crate) ts_r: Option<Vec<TrafficSelector>>,
+    pub(crate) notifies: Vec<Notify>,
+    pub(crate) deletes: Vec<DeletePayload>,
+}
+
+impl Parts {
+    /// `None` if a payload stands twice.
+    pub(crate) fn of(payloads: Vec<Payload>) -> Option<Self> {
+        let mut parts = Parts::default();
+        for payload in payloads {
+            match payload {
+                Payload::Sa(proposals) => once(&mut parts.sa, proposals)?,
+                Payload::KeyExchange(group, data) => once(&mut parts.ke, (group, data))?,
+                Payload::Nonce(data) => once(&mut parts.nonce, data)?,
+                Payload::IdI(identity) => once(&mut parts.id_i, identity)?,
+                Payload::IdR(identity) => once(&mut parts.id_r, identity)?,
+                Payload::Auth(method, data) => once(&mut parts.auth, (method, data))?,
+                Payload::TsI(selectors) => once(&mut parts.ts_i, selectors)?,
+                Payload::TsR(selectors) => once(&mut parts.ts_r, selectors)?,
+                Payload::Notify(notify) => parts.notifies.push(notify),
+                Payload::Delete(delete) => parts.deletes.push(delete),
+                Payload::VendorId(_) | Payload::Skipped(..) => {}
+            }
+        }
+        Some(parts)
+    }
+
+    pub(crate) fn notify(&self, kind: u16) -> Option<&Notify> {
+        self.notifies.iter().find(|notify| notify.kind == kind)
+    }
+
+    pub(crate) fn has(&self, kind: u16) -> bool {
+        self.notify(kind).is_some()
+    }
+
+    /// The first error notify.
+    pub(crate) fn error(&self) -> Option<&Notify> {
+        self.notifies.iter().find(|notify| notify.is_error())
+    }
+}
+
+/// What an error notify means for what we asked for.
+pub(crate) fn fail_reason(notify: u16) -> FailReason {
+    match notify {
+        notify_type::NO_PROPOSAL_CHOSEN => FailReason::NoProposal,
+        notify_type::AUTHENTICATION_FAILED => FailReason::AuthFailed,
+        notify_type::TS_UNACCEPTABLE => FailReason::TsUnacceptable,
+        notify_type::INVALID_KE_PAYLOAD => FailReason::NoGroup,
+        notify_type::NO_ADDITIONAL_SAS => FailReason::NoAdditionalSas,
+        notify_type::CHILD_SA_NOT_FOUND => FailReason::ChildNotFound,
+        notify_type::TEMPORARY_FAILURE => FailReason::TemporaryFailure,
+        notify_type::INVALID_MAJOR_VERSION => FailReason::Version,
+        notify_type::INVALID_SYNTAX | notify_type::UNSUPPORTED_CRITICAL_PAYLOAD => FailReason::Syntax,
+        other => FailReason::PeerError(other),
+    }
+}
+
+fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    if slot.is_some() {
+        return None;
+    }
+    *slot = Some(value);
+    Some(())
+}

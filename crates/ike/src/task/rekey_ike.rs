@@ -1,0 +1,267 @@
+//! CREATE_CHILD_SA for a new IKE SA in place of this one (RFC 7296 §1.3.2, §2.18).
+
+use std::time::Duration;
+
+use crate::action::{FailReason, IkeId, LogLevel};
+use crate::algorithm::Group;
+use crate::collision::{self, Verdict};
+use crate::endpoint::Effect;
+use crate::keys::{IkeKeys, KeyInputs};
+use crate::message::{ParseError, Payload, notify_type, protocol};
+use crate::negotiate::{accept_ike, choose_ike, first_group, ike_answer, ike_offer, offers_group};
+use crate::provider::PrivateKey;
+use crate::sa::frame::Framer;
+use crate::sa::{IkeSa, Phase};
+use crate::secret::Secret;
+use crate::suite::IkeSuite;
+
+use super::parts::{Parts, fail_reason};
+use super::{Ctx, Task};
+
+/// Pause after a refusal, times the number of tries.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Tries before the IKE SA is left to its hard limit.
+const MAX_TRIES: u32 = 6;
+/// How long the surplus IKE SA of crossing rekeyings waits for the peer to delete it.
+const ORPHAN_LIFE: Duration = Duration::from_secs(60);
+
+/// A rekeying of the IKE SA that we begin.
+pub(crate) struct RekeyIke {
+    group: Option<Group>,
+    tries: u32,
+    open: Option<Open>,
+    /// The peer rekeyed the IKE SA while our request was in flight.
+    pub(crate) peer_rekey: Option<PeerRekey>,
+}
+
+/// What belongs to the request in flight.
+struct Open {
+    spi: u64,
+    nonce: Vec<u8>,
+    group: Group,
+    private: Box<dyn PrivateKey>,
+}
+
+/// The peer's half of crossing rekeyings.
+pub(crate) struct PeerRekey {
+    /// The IKE SA that it made.
+    pub(crate) ike: IkeId,
+    nonces: (Vec<u8>, Vec<u8>),
+}
+
+impl RekeyIke {
+    pub(crate) fn new() -> Self {
+        RekeyIke { group: None, tries: 0, open: None, peer_rekey: None }
+    }
+
+    pub(super) fn request(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Vec<Payload>> {
+        let proposals = &sa.connection.ike_proposals;
+        let agreed = sa.framer.as_ref().map(|framer| framer.suite.group);
+        let known = self.group.or(agreed).filter(|&group| offers_group(proposals, ctx.provider(), group));
+        let group = known.or_else(|| first_group(proposals, ctx.provider()))?;
+        let (private, public) = ctx.provider().group(group)?.generate(ctx.random).ok()?;
+        let (spi, nonce) = (ctx.ike_spi(), ctx.nonce());
+        // §1.3.2: no traffic selectors, and the new SPI in the proposal.
+        let payloads = vec![
+            Payload::Sa(ike_offer(proposals, ctx.provider(), &spi.to_be_bytes())),
+            Payload::Nonce(nonce.clone()),
+            Payload::KeyExchange(group.number(), public),
+        ];
+        self.open = Some(Open { spi, nonce, group, private });
+        Some(payloads)
+    }
+
+    pub(super) fn finish(
+        mut self: Box<Self>,
+        sa: &mut IkeSa,
+        ctx: &mut Ctx<'_>,
+        answer: Result<Vec<Payload>, ParseError>,
+    ) {
+        let Some(open) = self.open.take() else { return };
+        let Some(parts) = answer.ok().and_then(Parts::of) else { return self.again(sa, ctx, FailReason::Syntax) };
+        if let Some(error) = parts.error() {
+            let (kind, data) = (error.kind, error.data.clone());
+            return self.refused(sa, ctx, kind, &data);
+        }
+        match accept(sa, ctx, &open, &parts) {
+            Ok((new, nonce_r)) => self.decide(sa, ctx, new, (&open.nonce, &nonce_r)),
+            Err(reason) => self.again(sa, ctx, reason),
+        }
+    }
+
+    /// Our new IKE SA is there. If the peer made one too, the nonces decide (§2.8.1).
+    fn decide(self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, mut new: Box<IkeSa>, nonces: (&[u8], &[u8])) {
+        if let Some(peer) = &self.peer_rekey {
+            let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());
+            if collision::ours_is_surplus(nonces, theirs) {
+                // The peer's stays. We close what we made; the peer deletes the old one.
+                sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's IKE SA stays");
+                new.phase = Phase::Closing;
+                new.enqueue(Task::DeleteIke, ctx.now);
+                ctx.effects.push(Effect::Adopt(new));
+                return leave_to(sa, ctx, peer.ike);
+            }
+        }
+        let old = sa.id;
+        let was_up = std::mem::take(&mut sa.reported_up);
+        let estate = sa.hand_over();
+        new.inherit(ctx, old, estate, was_up);
+        sa.log(ctx, LogLevel::Info, "IKE SA rekeyed");
+        ctx.effects.push(Effect::Adopt(new));
+        // §2.8: the initiator of the rekeying deletes the old one.
+        sa.phase = Phase::Replaced;
+        (sa.rekey_at, sa.keepalive_at) = (None, None);
+        sa.enqueue(Task::DeleteIke, ctx.now);
+    }
+
+    fn refused(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16, data: &[u8]) {
+        if let Some(peer) = &self.peer_rekey {
+            // The peer saw no collision, as its own rekeying was done when ours came: its IKE SA is the successor.
+            return leave_to(sa, ctx, peer.ike);
+        }
+        if notify == notify_type::INVALID_KE_PAYLOAD {
+            let number = data.first_chunk::<2>().map(|number| u16::from_be_bytes(*number));
+            let wanted = number.and_then(Group::from_number);
+            self.tries += 1;
+            if wanted.is_some() && wanted != self.group && self.tries < MAX_TRIES {
+                self.group = wanted;
+                return sa.enqueue(Task::RekeyIke(self), ctx.now);
+            }
+        }
+        self.again(sa, ctx, fail_reason(notify));
+    }
+
+    /// Tries again later; in the end the hard limit of the IKE SA decides.
+    fn again(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason) {
+        if let Some(peer) = &self.peer_rekey {
+            return leave_to(sa, ctx, peer.ike);
+        }
+        self.tries += 1;
+        sa.log(ctx, LogLevel::Warning, format!("rekeying the IKE SA failed: {reason}"));
+        if self.tries < MAX_TRIES {
+            let at = ctx.now + PAUSE * self.tries;
+            sa.enqueue(Task::RekeyIke(self), at);
+        }
+    }
+}
+
+/// The peer's new IKE SA gets everything; the peer will delete this one.
+fn leave_to(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: IkeId) {
+    let was_up = std::mem::take(&mut sa.reported_up);
+    let estate = sa.hand_over();
+    ctx.effects.push(Effect::Inherit { old: sa.id, new: successor, estate, was_up });
+    await_delete(sa, ctx);
+}
+
+/// The old IKE SA waits for the peer's Delete; should that never come, it is deleted from here.
+fn await_delete(sa: &mut IkeSa, ctx: &Ctx<'_>) {
+    sa.phase = Phase::Replaced;
+    (sa.rekey_at, sa.keepalive_at) = (None, None);
+    sa.hard_at = Some(ctx.now + ORPHAN_LIFE);
+}
+
+fn accept(
+    sa: &IkeSa,
+    ctx: &mut Ctx<'_>,
+    open: &Open,
+    parts: &Parts,
+) -> Result<(Box<IkeSa>, Vec<u8>), FailReason> {
+    let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
+    let (suite, spi) =
+        accept_ike(&sa.connection.ike_proposals, ctx.provider(), answer).ok_or(FailReason::NoProposal)?;
+    let spi_r = spi.as_slice().try_into().ok().map(u64::from_be_bytes).filter(|&spi| spi != 0);
+    let spi_r = spi_r.ok_or(FailReason::Syntax)?;
+    let nonce_r = parts.nonce.clone().ok_or(FailReason::Syntax)?;
+    let (number, public) = parts.ke.as_ref().ok_or(FailReason::Syntax)?;
+    if *number != open.group.number() || suite.group != open.group {
+        return Err(FailReason::NoGroup);
+    }
+    let shared = open.private.agree(public).map_err(|_| FailReason::Syntax)?;
+    let nonces = (open.nonce.as_slice(), nonce_r.as_slice());
+    let new = successor(sa, ctx, suite, (open.spi, spi_r), nonces, &shared, true).ok_or(FailReason::NoProposal)?;
+    Ok((new, nonce_r))
+}
+
+/// The new IKE SA: same connection, peers and path; fresh keys, SPIs and message IDs (§2.18).
+fn successor(
+    sa: &IkeSa,
+    ctx: &mut Ctx<'_>,
+    suite: IkeSuite,
+    (spi_i, spi_r): (u64, u64),
+    (nonce_i, nonce_r): (&[u8], &[u8]),
+    shared: &Secret,
+    initiator: bool,
+) -> Option<Box<IkeSa>> {
+    let old = sa.framer.as_ref()?;
+    let inputs = KeyInputs { nonce_i, nonce_r, spi_i, spi_r, shared };
+    let keys = IkeKeys::rekeyed(ctx.provider(), &suite, old.suite.prf, &old.keys.d, &inputs).ok()?;
+    let (local_spi, remote_spi) = if initiator { (spi_i, spi_r) } else { (spi_r, spi_i) };
+    let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection).clone();
+    let (id, path) = (ctx.names.ike(), (sa.local, sa.remote));
+    let mut new = Box::new(IkeSa::new(id, connection, initiator, local_spi, path, Phase::Established, ctx.now));
+    let mut framer = Framer::new(initiator, spi_i, spi_r, suite, keys);
+    framer.fragment_size = old.fragment_size;
+    new.framer = Some(framer);
+    new.remote_spi = remote_spi;
+    new.nat = sa.nat;
+    new.local_identity.clone_from(&sa.local_identity);
+    new.remote_identity.clone_from(&sa.remote_identity);
+    new.established_at = Some(ctx.now);
+    new.low_nonce = nonce_i.min(nonce_r).to_vec();
+    new.start_timers(ctx);
+    Some(new)
+}
+
+/// Does this CREATE_CHILD_SA ask for a new IKE SA? Its proposals are then for IKE.
+pub(crate) fn is_rekey_request(payloads: &[Payload]) -> bool {
+    payloads.iter().any(|payload| match payload {
+        Payload::Sa(proposals) => proposals.iter().any(|proposal| proposal.protocol == protocol::IKE),
+        _ => false,
+    })
+}
+
+/// The peer rekeys the IKE SA.
+pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) -> Vec<Payload> {
+    let refuse = |notify: u16, data: Vec<u8>| vec![Payload::notify(notify, data)];
+    if collision::rekey_ike(sa) != Verdict::Proceed {
+        return refuse(notify_type::TEMPORARY_FAILURE, vec![]);
+    }
+    let Some(parts) = Parts::of(payloads) else { return refuse(notify_type::INVALID_SYNTAX, vec![]) };
+    let (Some(offered), Some(nonce_i), Some((number, public))) = (&parts.sa, &parts.nonce, &parts.ke) else {
+        return refuse(notify_type::INVALID_SYNTAX, vec![]);
+    };
+    let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection);
+    let choice = choose_ike(&connection.ike_proposals, ctx.provider(), offered, Group::from_number(*number));
+    let Some((suite, proposal, spi)) = choice else { return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]) };
+    let Some(spi_i) = spi.as_slice().try_into().ok().map(u64::from_be_bytes).filter(|&spi| spi != 0) else {
+        return refuse(notify_type::INVALID_SYNTAX, vec![]);
+    };
+    if suite.group.number() != *number {
+        return refuse(notify_type::INVALID_KE_PAYLOAD, suite.group.number().to_be_bytes().to_vec());
+    }
+    let generated = ctx.provider().group(suite.group).and_then(|method| method.generate(ctx.random).ok());
+    let Some((private, own_public)) = generated else { return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]) };
+    let Ok(shared) = private.agree(public) else { return refuse(notify_type::INVALID_SYNTAX, vec![]) };
+    let (spi_r, nonce_r) = (ctx.ike_spi(), ctx.nonce());
+    let Some(mut new) = successor(sa, ctx, suite, (spi_i, spi_r), (nonce_i, &nonce_r), &shared, false) else {
+        return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]);
+    };
+
+    if let Some(Task::RekeyIke(task)) = &mut sa.active {
+        // Crossing rekeyings: who gets the children is decided when our own answer comes.
+        new.orphan_until = Some(ctx.now + ORPHAN_LIFE);
+        task.peer_rekey = Some(PeerRekey { ike: new.id, nonces: (nonce_i.clone(), nonce_r.clone()) });
+    } else {
+        let was_up = std::mem::take(&mut sa.reported_up);
+        let estate = sa.hand_over();
+        new.inherit(ctx, sa.id, estate, was_up);
+        await_delete(sa, ctx);
+        sa.log(ctx, LogLevel::Info, "IKE SA rekeyed by the peer");
+    }
+    ctx.effects.push(Effect::Adopt(new));
+    vec![
+        Payload::Sa(vec![ike_answer(&suite, proposal, &spi_r.to_be_bytes())]),
+        Payload::Nonce(nonce_r),
+        Payload::KeyExchange(suite.group.number(), own_public),
+    ]
+}

@@ -1,0 +1,7 @@
+//! Two real endpoints under a virtual clock and a seeded network.
+
+mod chaos;
+mod collisions;
+mod network;
+mod rekeying;
+mod scenarios;
