@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use esp::{
-    AeadBackend, Algorithm, BURST, DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, InboundParameters,
-    InboundSa, LocalReplayStore, MAX_HEADROOM, MAX_TAILROOM, Mode, OpenJob, OutboundParameters, OutboundSa,
-    OuterParameters, SealJob, Sealed, SequenceCounter, SequenceSource,
+    AeadBackend, Algorithm, BURST, InboundParameters, InboundSa, LocalReplayStore, MAX_HEADROOM,
+    MAX_TAILROOM, Mode, OpenJob, OutboundParameters, OutboundSa, OuterParameters, SealJob, Sealed,
+    SequenceCounter, SequenceSource,
 };
 
 /// Lengths of the inner IP packet in bytes.
@@ -150,15 +150,10 @@ fn outbound(backend: AeadBackend, index: usize) -> OutboundSa {
         salt: [1, 2, 3, 4],
         extended_sequence: true,
         mode: Mode::Tunnel,
-        outer: OuterParameters {
-            source: Ipv4Addr::new(192, 0, 2, 1).into(),
-            destination: Ipv4Addr::new(198, 51, 100, 2).into(),
-            encapsulation: Encapsulation::None,
-            ttl: 64,
-            dscp: DscpPolicy::Copy,
-            ecn: EcnPolicy::Copy,
-            df: DfPolicy::Copy,
-        },
+        outer: OuterParameters::new(
+            Ipv4Addr::new(192, 0, 2, 1).into(),
+            Ipv4Addr::new(198, 51, 100, 2).into(),
+        ),
     };
     OutboundSa::new(backend, &parameters).unwrap_or_else(|error| panic!("outbound SA: {error}"))
 }

@@ -73,6 +73,21 @@ pub struct OuterParameters {
     pub df: DfPolicy,
 }
 
+impl OuterParameters {
+    /// ESP directly in IP, TTL 64, everything else taken from the inner header.
+    pub fn new(source: IpAddr, destination: IpAddr) -> Self {
+        Self {
+            source,
+            destination,
+            encapsulation: Encapsulation::default(),
+            ttl: 64,
+            dscp: DscpPolicy::default(),
+            ecn: EcnPolicy::default(),
+            df: DfPolicy::default(),
+        }
+    }
+}
+
 /// What the outer header takes from the inner one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InnerFields {

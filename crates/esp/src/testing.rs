@@ -6,9 +6,8 @@ use wire::{ipv4, ipv6, protocol};
 
 use crate::aead::{Aad, AeadBurst, AeadJob};
 use crate::{
-    AeadBackend, Algorithm, DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, InboundParameters, InboundSa,
-    LocalReplayStore, Mode, OpenError, OpenJob, Opened, OutboundParameters, OutboundSa, OuterParameters,
-    SequenceNumber, SequenceRange, open,
+    AeadBackend, Algorithm, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenError, OpenJob, Opened,
+    OutboundParameters, OutboundSa, OuterParameters, SequenceNumber, SequenceRange, open,
 };
 
 pub(crate) const SPI: u32 = 0xc0de_1234;
@@ -21,23 +20,14 @@ pub(crate) fn key(algorithm: Algorithm) -> Vec<u8> {
 }
 
 pub(crate) fn outer_v4() -> OuterParameters {
-    OuterParameters {
-        source: Ipv4Addr::new(192, 0, 2, 1).into(),
-        destination: Ipv4Addr::new(198, 51, 100, 2).into(),
-        encapsulation: Encapsulation::None,
-        ttl: 64,
-        dscp: DscpPolicy::Copy,
-        ecn: EcnPolicy::Copy,
-        df: DfPolicy::Copy,
-    }
+    OuterParameters::new(Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::new(198, 51, 100, 2).into())
 }
 
 pub(crate) fn outer_v6() -> OuterParameters {
-    OuterParameters {
-        source: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
-        destination: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
-        ..outer_v4()
-    }
+    OuterParameters::new(
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2).into(),
+    )
 }
 
 pub(crate) fn outbound(

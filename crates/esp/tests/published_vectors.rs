@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use esp::aead::{Aad, AeadBurst, AeadJob};
 use esp::{
-    AeadBackend, Algorithm, DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, InboundParameters, InboundSa,
+    AeadBackend, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundParameters, InboundSa,
     LocalReplayStore, Mode, OpenError, OpenJob, OutboundParameters, OutboundSa, OuterParameters, ReplayStore,
     SealJob, Sealed, SequenceCounter, SequenceSource, open, seal,
 };
@@ -307,15 +307,7 @@ fn golden_sa(
 }
 
 fn outer(source: &str, destination: &str) -> OuterParameters {
-    OuterParameters {
-        source: source.parse::<IpAddr>().unwrap(),
-        destination: destination.parse::<IpAddr>().unwrap(),
-        encapsulation: Encapsulation::None,
-        ttl: 64,
-        dscp: DscpPolicy::Copy,
-        ecn: EcnPolicy::Copy,
-        df: DfPolicy::Copy,
-    }
+    OuterParameters::new(source.parse::<IpAddr>().unwrap(), destination.parse().unwrap())
 }
 
 fn assert_sealed(backend: AeadBackend, sa: &OutboundSa, sequence: u64, inner: &str, expected: &str) {

@@ -5,9 +5,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use esp::{
-    AeadBackend, Algorithm, DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, InboundParameters, InboundSa,
-    LocalReplayStore, Mode, OpenJob, OutboundParameters, OutboundSa, OuterParameters, SealJob,
-    SequenceCounter, SequenceSource, open, seal,
+    AeadBackend, Algorithm, Encapsulation, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenJob,
+    OutboundParameters, OutboundSa, OuterParameters, SealJob, SequenceCounter, SequenceSource, open, seal,
 };
 use proptest::prelude::*;
 use wire::{esp as esp_header, ipv4, ipv6, parse, protocol, udp};
@@ -126,15 +125,7 @@ fn outer(v6: bool, encapsulation: Encapsulation) -> OuterParameters {
     } else {
         (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::new(192, 0, 2, 2).into())
     };
-    OuterParameters {
-        source,
-        destination,
-        encapsulation,
-        ttl: 64,
-        dscp: DscpPolicy::Copy,
-        ecn: EcnPolicy::Copy,
-        df: DfPolicy::Copy,
-    }
+    OuterParameters { encapsulation, ..OuterParameters::new(source, destination) }
 }
 
 #[test]

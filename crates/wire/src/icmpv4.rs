@@ -68,7 +68,7 @@ pub enum Error {
         /// MTU in bytes.
         mtu: u16,
     },
-    /// Unreachable for another reason: a code of [`unreachable`].
+    /// Unreachable for another reason: a code of [`mod@unreachable`].
     Unreachable(u8),
     /// The TTL ran out.
     TimeExceeded,

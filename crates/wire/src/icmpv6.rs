@@ -73,7 +73,7 @@ pub enum Error {
         /// MTU in bytes.
         mtu: u32,
     },
-    /// Unreachable: a code of [`unreachable`].
+    /// Unreachable: a code of [`mod@unreachable`].
     Unreachable(u8),
     /// The hop limit ran out.
     TimeExceeded,
