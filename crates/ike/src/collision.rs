@@ -30,6 +30,8 @@ pub(crate) fn create_child(sa: &IkeSa) -> Verdict {
 /// The peer wants to rekey this child (`None`: we know none of that SPI).
 pub(crate) fn rekey_child(sa: &IkeSa, child: Option<&ChildSa>) -> Verdict {
     match (create_child(sa), child) {
+        // Our own request is open, and the peer may already have the child that comes of it.
+        (Verdict::Proceed, None) if matches!(sa.active, Some(Task::CreateChild(_))) => Verdict::TemporaryFailure,
         (Verdict::Proceed, None) => Verdict::ChildNotFound,
         // §2.25.1: we are closing it. If because our own rekeying is done, the peer learns of that by our Delete.
         (Verdict::Proceed, Some(child)) if child.deleting => Verdict::TemporaryFailure,

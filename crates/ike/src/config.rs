@@ -276,7 +276,8 @@ impl Default for ChildLifetime {
 /// Where SPIs for inbound ESP come from.
 ///
 /// The endpoint asks before it sends a proposal or an answer, and gives an SPI back when no Child SA came of it or when its
-/// Child SA was removed (after the [`Action::RemoveChild`](crate::Action::RemoveChild)).
+/// Child SA was removed. That is the moment when [`Action::RemoveChild`](crate::Action::RemoveChild) is queued, not when
+/// the caller has carried it out: a source must not give the same SPI out again at once.
 pub trait SpiSource: Send {
     /// An SPI that no inbound SA uses, 256 or above (RFC 4303 §2.1). `None`: no room, the child is refused
     /// (NO_ADDITIONAL_SAS).

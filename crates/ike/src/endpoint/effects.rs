@@ -16,6 +16,8 @@ pub(crate) enum Effect {
     Adopt(Box<IkeSa>),
     /// Children and waiting tasks of a replaced IKE SA go to its successor.
     Inherit { old: IkeId, new: IkeId, estate: (Vec<ChildSa>, VecDeque<Queued>), was_up: bool },
+    /// The IKE SA whose successor this might have become is being closed: this one shall be, too.
+    CloseOrphan(IkeId),
     /// The peer said INITIAL_CONTACT on this one.
     InitialContact(IkeId),
     /// This one was just established by IKE_AUTH; there may be another by a crossing initiation.
@@ -33,6 +35,7 @@ impl Endpoint {
             Effect::Inherit { old, new, estate, was_up } => {
                 self.with_sa(now, new, |sa, ctx| sa.inherit(ctx, old, estate, was_up));
             }
+            Effect::CloseOrphan(id) => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
             Effect::InitialContact(id) => self.initial_contact(now, id),
             Effect::Established(id) => self.close_surplus(now, id),
         }

@@ -35,6 +35,8 @@ pub(crate) struct CreateChild {
     open: Option<Open>,
     /// The peer rekeyed the same child while our request was in flight.
     pub(crate) peer_rekey: Option<PeerRekey>,
+    /// SPIs that the peer deleted meanwhile and that we do not know: perhaps the child we are waiting for.
+    pub(crate) deleted_early: Vec<u32>,
 }
 
 /// What belongs to the request in flight.
@@ -60,6 +62,7 @@ impl CreateChild {
             tries: 0,
             open: None,
             peer_rekey: None,
+            deleted_early: vec![],
         }
     }
 
@@ -167,6 +170,12 @@ impl CreateChild {
         let material = Material { nonce_i: &open.nonce, nonce_r, shared: shared.as_ref() };
         let replaces = self.rekeying.filter(|&id| sa.child(id).is_some());
         let (child, install) = open.attempt.accept(sa, ctx, parts, group, &material, replaces)?;
+        if self.deleted_early.contains(&child.outbound_spi) {
+            // The peer's Delete overtook its answer.
+            open.attempt.release(ctx);
+            self.give_up(sa, ctx, FailReason::Cancelled);
+            return Ok(());
+        }
 
         if let Some(peer) = &self.peer_rekey {
             let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());

@@ -33,6 +33,9 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     if closed.is_empty() { vec![] } else { vec![Payload::Delete(DeletePayload::Esp(closed))] }
 }
 
+/// SPIs that a task remembers as deleted before it knew them.
+const MAX_EARLY_DELETES: usize = 16;
+
 /// RFC 7296 §2.21.2, §2.21.3: these end the IKE SA on both ends.
 fn is_fatal(notify: u16) -> bool {
     matches!(notify, notify_type::AUTHENTICATION_FAILED | notify_type::INVALID_SYNTAX)
@@ -59,6 +62,11 @@ fn deleted(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
 ///
 /// RFC 7296 §1.4.1, §2.25.1: if we are closing it too, the answer does not name it.
 fn delete_child(sa: &mut IkeSa, ctx: &mut Ctx<'_>, spi: u32) -> Option<u32> {
+    if let (None, Some(Task::CreateChild(task))) = (sa.child_by_outbound_spi(spi).map(|child| child.id), &mut sa.active)
+        && task.deleted_early.len() < MAX_EARLY_DELETES
+    {
+        task.deleted_early.push(spi);
+    }
     let child = sa.child_by_outbound_spi(spi)?;
     let (id, inbound_spi, deleting): (ChildId, u32, bool) = (child.id, child.inbound_spi, child.deleting);
     let reason = if child.replaced_by.is_some() { RemoveReason::Replaced } else { RemoveReason::DeletedByPeer };

@@ -78,6 +78,9 @@ impl RekeyIke {
         answer: Result<Vec<Payload>, ParseError>,
     ) {
         let Some(open) = self.open.take() else { return };
+        if !sa.is_established() {
+            return close_unwanted(sa, ctx, &open, answer);
+        }
         let Some(parts) = answer.ok().and_then(Parts::of) else { return self.again(sa, ctx, FailReason::Syntax) };
         if let Some(error) = parts.error() {
             let (kind, data) = (error.kind, error.data.clone());
@@ -142,6 +145,16 @@ impl RekeyIke {
             let at = ctx.now + PAUSE * self.tries;
             sa.enqueue(Task::RekeyIke(self), at);
         }
+    }
+}
+
+/// The IKE SA is being closed. If the peer has made the new one, that must be closed, too.
+fn close_unwanted(sa: &IkeSa, ctx: &mut Ctx<'_>, open: &Open, answer: Result<Vec<Payload>, ParseError>) {
+    let made = answer.ok().and_then(Parts::of).and_then(|parts| accept(sa, ctx, open, &parts).ok());
+    if let Some((mut new, _)) = made {
+        new.phase = Phase::Closing;
+        new.enqueue(Task::DeleteIke, ctx.now);
+        ctx.effects.push(Effect::Adopt(new));
     }
 }
 

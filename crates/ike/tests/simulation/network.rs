@@ -80,7 +80,6 @@ impl Gateway {
             Action::InstallChild(child) => {
                 self.events.push(format!("install {:?} for {:?}", child.child, child.replaces));
                 assert!(self.up.contains_key(&child.ike), "a child of an IKE SA that is not up");
-                assert!(self.spis.0.lock().unwrap().contains(&child.inbound.spi));
                 assert!(self.children.insert(child.child, *child).is_none());
             }
             Action::OutboundReady { child } => {

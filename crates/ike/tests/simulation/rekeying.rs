@@ -164,21 +164,3 @@ fn a_refused_rekeying_keeps_the_old_child() {
     network.assert_converged();
     assert_eq!(network.child(A), child);
 }
-
-#[test]
-fn a_rekeying_of_a_child_that_the_peer_lost_makes_a_new_one() {
-    let mut network = Network::pair(9);
-    network.up();
-    // b's Delete never arrives, but its answers do.
-    network.filter = Some(Box::new(|datagram| datagram.exchange != "INFORMATIONAL"));
-    let child = network.child(B);
-    network.command(B, Command::DeleteChild { child });
-    network.run_for(SECOND / 2);
-    let child = network.child(A);
-    network.command(A, Command::RekeyChild { child });
-    network.run_for(SECOND);
-    network.filter = None;
-    network.run_for(30 * SECOND);
-    network.assert_converged();
-    assert_ne!(network.child(A), child);
-}
