@@ -123,7 +123,7 @@ fn the_caret_stands_under_the_first_offending_character() {
         (&[][..], "R1#", "show crypto mapp", 15),
         (&["conf t"], "R1(config)#", "crypto map tohub 0 ipsec-isakmp", 17),
         (map, "R1(config-crypto-map)#", "set peer 10.1.1.300", 16),
-        (map, "R1(config-crypto-map)#", "  set  peer 10.1.1", 17),
+        (map, "R1(config-crypto-map)#", "  set  peer 10.1.1", 18),
         (map, "R1(config-crypto-map)#", "set peer 10.1.1.1 dynamic", 18),
         (map, "R1(config-crypto-map)#", "set security-association idle-time 59", 35),
         (map, "R1(config-crypto-map)#", "set security-association idle-time 120 defualt", 41),

@@ -1,0 +1,87 @@
+//! The thin client of the control socket.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use config::control::{Format, MAX_LINE, Request, Response, SOCKET_NAME, decode, encode};
+
+use crate::failure::Failure;
+
+/// A CLI session of a running gateway.
+#[derive(Debug)]
+pub(crate) struct Client {
+    path: PathBuf,
+    reader: BufReader<UnixStream>,
+    /// The prompt of the last response.
+    prompt: String,
+    /// Lines of a page, 0 for none.
+    page: u16,
+}
+
+impl Client {
+    /// Connects and opens a session.
+    pub fn connect(run_dir: &Path, width: u16, privilege: u8) -> Result<Self, Failure> {
+        let path = run_dir.join(SOCKET_NAME);
+        let stream = UnixStream::connect(&path).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => Failure::new(
+                Failure::PERMISSION,
+                format!("{}: permission denied; the control socket is for root: run tohub as root", path.display()),
+            ),
+            _ => Failure::new(
+                Failure::NOBODY,
+                format!(
+                    "{}: nobody listens ({error}); start the gateway with \"tohub supervise --config FILE\", or name \
+                     its run directory with --run-dir",
+                    path.display()
+                ),
+            ),
+        })?;
+        let mut client = Self { path, reader: BufReader::new(stream), prompt: String::new(), page: 0 };
+        client.ask(&Request::Open { width, privilege })?;
+        Ok(client)
+    }
+
+    /// The prompt of the session.
+    pub fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    /// Lines of a page as the session has them, 0 for no pager.
+    pub fn page(&self) -> u16 {
+        self.page
+    }
+
+    /// Executes a line.
+    pub fn line(&mut self, line: &str, format: Format) -> Result<Response, Failure> {
+        self.ask(&Request::Line { line: line.into(), format })
+    }
+
+    /// Sends one request and waits for its response, however long the command takes.
+    pub fn ask(&mut self, request: &Request) -> Result<Response, Failure> {
+        let message = encode(request).map_err(|error| Failure::new(Failure::FAILED, error.to_string()))?;
+        let sent = self.reader.get_mut().write_all(message.as_bytes());
+        sent.map_err(|error| self.lost(&error.to_string()))?;
+        let mut answer = Vec::new();
+        let limit = u64::try_from(MAX_LINE + 1).unwrap_or(u64::MAX);
+        let read = (&mut self.reader).take(limit).read_until(b'\n', &mut answer);
+        read.map_err(|error| self.lost(&error.to_string()))?;
+        if answer.is_empty() {
+            return Err(self.lost("it closed the connection"));
+        }
+        let text = String::from_utf8_lossy(&answer);
+        let response: Response =
+            decode(&text).map_err(|error| Failure::new(Failure::FAILED, error.to_string()))?;
+        self.prompt.clone_from(&response.prompt);
+        self.page = response.page;
+        Ok(response)
+    }
+
+    fn lost(&self, reason: &str) -> Failure {
+        let path = self.path.display();
+        Failure::new(
+            Failure::NOBODY,
+            format!("{path}: the control plane is gone ({reason}); it restarts by itself, try again"),
+        )
+    }
+}

@@ -1,0 +1,145 @@
+//! One process of the gateway: where its program is, its lives and deaths, and when it starts again.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{self, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tracing::{info, warn};
+
+use crate::failure::Failure;
+
+/// The first restart waits this long, every further one twice as long.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+/// The longest wait.
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+/// A process that lived so long is sound: the waits begin anew.
+const SOUND: Duration = Duration::from_secs(10);
+/// A process that died before is one that cannot start.
+const YOUNG: Duration = Duration::from_secs(5);
+
+/// A process that ended.
+pub(super) struct Death {
+    /// Its program.
+    pub name: &'static str,
+    /// Exit code, `None` when a signal killed it.
+    pub code: Option<i32>,
+    /// It was the first one of its kind.
+    pub first_life: bool,
+    /// It died soon after its start.
+    pub young: bool,
+}
+
+/// A program that is kept running.
+pub(super) struct Child {
+    name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    log: String,
+    running: Option<(process::Child, Instant)>,
+    lives: u32,
+    delay: Duration,
+    next_start: Option<Instant>,
+}
+
+impl Child {
+    /// Finds the program beside this one.
+    pub fn new(name: &'static str, arguments: Vec<String>, log: &str) -> Result<Self, Failure> {
+        let program = find(name)?;
+        let next_start = Some(Instant::now());
+        let log = log.to_owned();
+        Ok(Self { name, program, arguments, log, running: None, lives: 0, delay: FIRST_DELAY, next_start })
+    }
+
+    /// When it is to be started, `None` while it runs.
+    pub fn next_start(&self) -> Option<Instant> {
+        self.next_start.filter(|_| self.running.is_none())
+    }
+
+    /// True when it is to be started now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.next_start().is_some_and(|due| due <= now)
+    }
+
+    /// Starts it; `spawn` adds the descriptors.
+    pub fn start(
+        &mut self,
+        spawn: impl FnOnce(&mut Command) -> io::Result<process::Child>,
+    ) -> Result<(), Failure> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env("TOHUB_LOG", &self.log).stdin(Stdio::null());
+        let child = spawn(&mut command)
+            .map_err(|error| Failure::system(&format!("starting {}", self.program.display()), &error))?;
+        info!("{} started, process {}", self.name, child.id());
+        self.lives += 1;
+        self.running = Some((child, Instant::now()));
+        Ok(())
+    }
+
+    /// Collects it if it has ended, and settles when it starts again.
+    pub fn reap(&mut self) -> Result<Option<Death>, Failure> {
+        let Some((child, started)) = &mut self.running else { return Ok(None) };
+        let ended = child
+            .try_wait()
+            .map_err(|error| Failure::system(&format!("waiting for {}", self.name), &error))?;
+        let Some(status) = ended else { return Ok(None) };
+        let age = started.elapsed();
+        self.running = None;
+        if age >= SOUND {
+            self.delay = FIRST_DELAY;
+        }
+        let delay = self.delay;
+        self.delay = (self.delay * 2).min(LONGEST_DELAY);
+        self.next_start = Some(Instant::now() + delay);
+        let reason = match (status.code(), status.signal()) {
+            (Some(0), _) => "ended by order".to_owned(),
+            (Some(code), _) => format!("ended with exit code {code}"),
+            (None, signal) => format!("was killed by signal {}", signal.unwrap_or(0)),
+        };
+        warn!(
+            "{} {reason} after {:.1} s; it starts again in {} ms",
+            self.name,
+            age.as_secs_f32(),
+            delay.as_millis()
+        );
+        let (first_life, young) = (self.lives == 1, age < YOUNG);
+        Ok(Some(Death { name: self.name, code: status.code(), first_life, young }))
+    }
+
+    /// Asks it to end, waits, and kills it when it does not. Afterwards it is reaped and due at once.
+    pub fn stop(&mut self, patience: Duration) {
+        self.next_start = Some(Instant::now());
+        let Some((mut child, _)) = self.running.take() else { return };
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself: then there is nothing to tell.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        warn!("{} did not stop in {} s and is killed", self.name, patience.as_secs());
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Beside this program (links followed or not), in the `sbin` next to its folder, or one folder up (a test build).
+fn find(name: &str) -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe().map_err(|error| Failure::system("finding this program", &error))?;
+    let folder = own.parent().map(PathBuf::from).unwrap_or_default();
+    let candidates = [folder.join(name), folder.join("../sbin").join(name), folder.join("..").join(name)];
+    match candidates.iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path.clone()),
+        None => Err(Failure::new(
+            Failure::FAILED,
+            format!("{name} is not in {}; install or build all three programs together", folder.display()),
+        )),
+    }
+}
