@@ -1,7 +1,7 @@
 //! ICMP errors of the data plane: rate-limited, built from the packet that caused them, and sent back through classification like any
 //! other packet, so that an error toward a protected network is protected.
 
-use crate::kernel::KernelSnapshot;
+use crate::kernel::{KernelSnapshot, PortId};
 use crate::packet::{Origin, Packet};
 use af_xdp::FramePool;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -109,17 +109,24 @@ impl IcmpErrors {
     }
 }
 
-/// An address of ours of the offender's family: of the port it came from if that has one, else of any port.
+/// An address of ours of the offender's family: of the port that a clear packet came from; for one that came out of a tunnel of another
+/// port than the tunnel's, because the answer goes back into the tunnel, which protects our networks and not the wire between the
+/// gateways; else any.
 fn source_address(offender: &Packet, kernel: &KernelSnapshot) -> Option<IpAddr> {
     let usable = |address: &IpAddr| {
         address.is_ipv4() == offender.ip.is_ipv4()
             && !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
     };
-    let own = match offender.origin {
-        Origin::Port(port) | Origin::Tunnel(port) => kernel.addresses(port).find(usable),
+    let any = |wanted: &dyn Fn(PortId) -> bool| {
+        let ports = kernel.ports().map(|(port, _)| port).filter(|port| wanted(*port));
+        ports.flat_map(|port| kernel.addresses(port)).find(usable)
+    };
+    let preferred = match offender.origin {
+        Origin::Port(port) => any(&|other| other == port),
+        Origin::Tunnel(port) => any(&|other| other != port),
         Origin::Punt | Origin::Own { .. } => None,
     };
-    own.or_else(|| kernel.ports().flat_map(|(port, _)| kernel.addresses(port)).find(usable))
+    preferred.or_else(|| any(&|_| true))
 }
 
 fn v4_error(error: IcmpError) -> icmpv4::Error {

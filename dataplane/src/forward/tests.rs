@@ -1,4 +1,5 @@
 use super::*;
+use crate::counter::Counts;
 use crate::drop_reason::Drops;
 use crate::icmp::IcmpErrors;
 use crate::kernel::SnapshotBuilder;
@@ -47,11 +48,15 @@ impl Bench {
             crypto_addresses: Vec::new(),
             rule_list: None,
         };
-        let policy = Policy::compile(PolicyVersion(1), &[record], &[]);
+        let policy = Policy::compile::<Vec<_>>(PolicyVersion(1), &[record], &[]);
         let views = Views { kernel: Arc::new(kernel(link, resolved).build()), policy: Arc::new(policy) };
+        let segments = sa_table::Segments::in_memory().unwrap();
+        let events = segments.event_sender(sa_table::WorkerId(0)).unwrap();
         let context = Context {
             pool: umem.pool(16, 64),
             drops: Drops::default(),
+            counts: Counts::default(),
+            events,
             icmp: IcmpErrors::default(),
             now_ms: 1000,
         };
