@@ -5,9 +5,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
-use crate::kernel::burst::{run_x128, run_x256, run_x512};
+use crate::kernel::burst::Burst;
 #[cfg(target_arch = "x86_64")]
-use crate::vector::{x128::X128, x256::X256, x512::X512};
+use crate::vector::{Vector, x128::X128, x256::X256, x512::X512};
 use crate::{Job, portable, self_test};
 
 /// A code path of the kernel, best first.
@@ -149,15 +149,12 @@ impl Engine {
     #[inline]
     fn run<const OPEN: bool>(self, jobs: &mut [Job<'_>]) -> usize {
         match self.path {
-            // SAFETY: the proof says that the CPU has the features of the function.
             #[cfg(target_arch = "x86_64")]
-            Path::Vaes512(proof) => unsafe { run_x512::<OPEN>(proof, jobs) },
-            // SAFETY: as above.
+            Path::Vaes512(proof) => proof.run(Burst::<OPEN>(jobs)),
             #[cfg(target_arch = "x86_64")]
-            Path::Vaes256(proof) => unsafe { run_x256::<OPEN>(proof, jobs) },
-            // SAFETY: as above.
+            Path::Vaes256(proof) => proof.run(Burst::<OPEN>(jobs)),
             #[cfg(target_arch = "x86_64")]
-            Path::AesNi(proof) => unsafe { run_x128::<OPEN>(proof, jobs) },
+            Path::AesNi(proof) => proof.run(Burst::<OPEN>(jobs)),
             Path::Portable => portable::run::<OPEN>(jobs),
         }
     }

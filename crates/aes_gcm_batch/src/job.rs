@@ -1,6 +1,8 @@
 //! One packet of a burst.
 
+use std::marker::PhantomData;
 use std::mem::offset_of;
+use std::ptr::NonNull;
 
 use crate::KeySchedule;
 
@@ -11,6 +13,9 @@ pub const TAG_LEN: usize = 16;
 /// Largest text in bytes of one job: far above any packet, far below the 2^36 - 32 where the block counter would wrap.
 pub const MAX_TEXT_LEN: usize = 1 << 30;
 
+/// Largest additional data in bytes of one job; ESP has 8 or 12.
+pub const MAX_AAD_LEN: usize = 1 << 16;
+
 /// Additional data up to this length travels inside the job; longer data is referred to.
 pub(crate) const INLINE_AAD_LEN: usize = 16;
 
@@ -19,28 +24,30 @@ pub(crate) const INLINE_AAD_LEN: usize = 16;
 /// Exactly one cache line, built anew for each burst. Text and tag are worked on in place.
 #[repr(C, align(64))]
 pub struct Job<'a> {
-    pub(crate) text: &'a mut [u8],
+    text: NonNull<u8>,
+    text_len: u32,
+    aad_len: u32,
     pub(crate) tag: &'a mut [u8; TAG_LEN],
     pub(crate) schedule: &'a KeySchedule,
     aad: Aad<'a>,
     /// Followed by four bytes of this struct, so that a 16-byte load at its address stays inside.
     pub(crate) nonce: [u8; NONCE_LEN],
-    /// [`LONG_AAD`], or the number of bytes used in `aad.inline`.
-    aad_code: u16,
     pub(crate) authentic: bool,
     /// Copied from the schedule, so that sorting a burst touches no key.
     rounds: u8,
+    spare: [u8; 2],
+    borrowed: PhantomData<&'a mut [u8]>,
 }
 
 const _: () = assert!(size_of::<Job<'_>>() == 64);
 
-/// `aad_code` of a job whose additional data is longer than [`INLINE_AAD_LEN`].
-const LONG_AAD: u16 = u16::MAX;
+// SAFETY: a job is its fields, and those are exclusive or shared borrows of bytes and of a `Sync` schedule; the pointer stands for `&mut [u8]`.
+unsafe impl Send for Job<'_> {}
 
-/// Zero-padded bytes of short additional data, or a reference to long data; `Job::aad_code` tells which.
+/// Short additional data, zero-padded and with its bytes in reverse as GHASH takes them, or a reference to longer data; `Job::aad_len` tells which.
 #[derive(Clone, Copy)]
 union Aad<'a> {
-    inline: [u8; INLINE_AAD_LEN],
+    reversed: [u8; INLINE_AAD_LEN],
     long: &'a [u8],
 }
 
@@ -52,7 +59,7 @@ impl<'a> Job<'a> {
     /// A nonce must never be used twice to seal under one key.
     ///
     /// # Panics
-    /// If `text` is longer than [`MAX_TEXT_LEN`].
+    /// If `text` is longer than [`MAX_TEXT_LEN`] or `aad` longer than [`MAX_AAD_LEN`].
     #[inline(always)]
     pub fn new(
         schedule: &'a KeySchedule,
@@ -62,18 +69,23 @@ impl<'a> Job<'a> {
         tag: &'a mut [u8; TAG_LEN],
     ) -> Self {
         assert!(text.len() <= MAX_TEXT_LEN, "a text of more than 2^30 bytes is not a packet");
-        let (aad, aad_code) = match aad.len() {
+        assert!(aad.len() <= MAX_AAD_LEN, "additional data of more than 2^16 bytes is not a header");
+        let (text_len, aad_len) = (text.len() as u32, aad.len() as u32);
+        let aad = match aad.len() {
             // The two lengths of ESP are spelled out so that they compile to plain moves.
-            8 => (Aad { inline: padded::<8>(aad) }, 8),
-            12 => (Aad { inline: padded::<12>(aad) }, 12),
+            8 => Aad { reversed: reversed::<8>(aad) },
+            12 => Aad { reversed: reversed::<12>(aad) },
             length @ 0..=INLINE_AAD_LEN => {
-                let mut inline = [0; INLINE_AAD_LEN];
-                inline[..length].copy_from_slice(aad);
-                (Aad { inline }, length as u16)
+                let mut block = [0; INLINE_AAD_LEN];
+                block[..length].copy_from_slice(aad);
+                Aad { reversed: reversed::<INLINE_AAD_LEN>(&block) }
             }
-            _ => (Aad { long: aad }, LONG_AAD),
+            _ => Aad { long: aad },
         };
-        Job { text, tag, schedule, aad, nonce, aad_code, authentic: false, rounds: schedule.rounds() as u8 }
+        let rounds = schedule.rounds() as u8;
+        let text = NonNull::from(text).cast();
+        let spare = [0; 2];
+        Job { text, text_len, aad_len, tag, schedule, aad, nonce, authentic: false, rounds, spare, borrowed: PhantomData }
     }
 
     /// Whether the last [`Engine::open`](crate::Engine::open) found the tag right; false before it.
@@ -83,9 +95,16 @@ impl<'a> Job<'a> {
     }
 
     /// Bytes of text.
-    #[inline]
+    #[inline(always)]
     pub fn text_len(&self) -> usize {
-        self.text.len()
+        self.text_len as usize
+    }
+
+    /// The text.
+    #[inline(always)]
+    pub(crate) fn text(&mut self) -> &mut [u8] {
+        // SAFETY: pointer and length are those of the `&'a mut [u8]` that `new` took, and this borrows the job exclusively.
+        unsafe { std::slice::from_raw_parts_mut(self.text.as_ptr(), self.text_len as usize) }
     }
 
     /// AES rounds of its key.
@@ -101,29 +120,33 @@ impl<'a> Job<'a> {
         let start = (&raw const *self).cast::<u8>();
         // SAFETY: the offset of a field, inside the struct.
         let nonce = unsafe { start.add(offset_of!(Job<'_>, nonce)) };
-        // SAFETY: 16 bytes from `nonce` on lie in this struct by the assertion above; all of them, `nonce`, `aad_code`, `authentic` and
-        // `rounds`, are initialised, without padding between, and borrowed as long as `self`.
+        // SAFETY: 16 bytes from `nonce` on lie in this struct by the assertion above; all of them, `nonce`, `authentic`, `rounds`
+        // and `spare`, are initialised, without padding between, and borrowed as long as `self`.
         unsafe { &*nonce.cast() }
     }
 
-    /// The additional data as one zero-padded block, if it is short enough.
+    /// Additional data of at most 16 bytes as one zero-padded block, its bytes in reverse.
     #[inline(always)]
-    pub(crate) fn inline_aad(&self) -> Option<&[u8; INLINE_AAD_LEN]> {
-        // SAFETY: `new` wrote the `inline` variant for every code but LONG_AAD.
-        (self.aad_code != LONG_AAD).then(|| unsafe { &self.aad.inline })
+    pub(crate) fn reversed_aad(&self) -> Option<&[u8; INLINE_AAD_LEN]> {
+        // SAFETY: `new` wrote the `reversed` variant for these lengths.
+        (self.aad_len as usize <= INLINE_AAD_LEN).then(|| unsafe { &self.aad.reversed })
     }
 
     /// The additional data where it lies outside, if it is long.
-    #[inline(always)]
     pub(crate) fn long_aad(&self) -> Option<&'a [u8]> {
-        // SAFETY: `new` wrote the `long` variant whenever it wrote LONG_AAD.
-        (self.aad_code == LONG_AAD).then(|| unsafe { self.aad.long })
+        // SAFETY: `new` wrote the `long` variant for these lengths.
+        (self.aad_len as usize > INLINE_AAD_LEN).then(|| unsafe { self.aad.long })
     }
 
     /// Bytes of additional data.
-    #[inline(always)]
     pub(crate) fn aad_len(&self) -> usize {
-        self.long_aad().map_or(usize::from(self.aad_code), <[u8]>::len)
+        self.aad_len as usize
+    }
+
+    /// Bytes of text in the low half, of additional data in the high half.
+    #[inline(always)]
+    pub(crate) fn lengths(&self) -> u64 {
+        u64::from(self.aad_len) << 32 | u64::from(self.text_len)
     }
 }
 
@@ -137,10 +160,10 @@ pub fn esp_nonce(salt: [u8; 4], iv: [u8; 8]) -> [u8; NONCE_LEN] {
 }
 
 #[inline(always)]
-fn padded<const N: usize>(aad: &[u8]) -> [u8; INLINE_AAD_LEN] {
-    let mut inline = [0; INLINE_AAD_LEN];
-    inline[..N].copy_from_slice(&aad[..N]);
-    inline
+fn reversed<const N: usize>(aad: &[u8]) -> [u8; INLINE_AAD_LEN] {
+    let mut block = [0; INLINE_AAD_LEN];
+    block[..N].copy_from_slice(&aad[..N]);
+    u128::from_le_bytes(block).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -155,10 +178,12 @@ mod tests {
             let (mut text, mut tag) = ([], [0; TAG_LEN]);
             let job = Job::new(&schedule, [0; NONCE_LEN], &data[..length], &mut text, &mut tag);
             assert_eq!(job.aad_len(), length);
-            match (job.inline_aad(), job.long_aad()) {
+            match (job.reversed_aad(), job.long_aad()) {
                 (Some(block), None) => {
-                    assert_eq!(&block[..length], &data[..length]);
-                    assert!(block[length..].iter().all(|&byte| byte == 0));
+                    let mut expected = [0; 16];
+                    expected[..length].copy_from_slice(&data[..length]);
+                    expected.reverse();
+                    assert_eq!(*block, expected);
                 }
                 (None, Some(long)) => assert_eq!(long, &data[..length]),
                 _ => panic!("exactly one form holds the data"),

@@ -10,9 +10,10 @@ mod long;
 mod short;
 
 use core::arch::x86_64::__m128i;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use crate::Job;
-use crate::vector::{Block, REVERSE, Vector, block_of_halves};
+use crate::vector::{Block, REVERSE, Vector, block_of_halves, read_block};
 
 /// What every packet of a burst needs: the proof of the vector width, and constants in registers.
 #[derive(Clone, Copy)]
@@ -51,19 +52,17 @@ impl<X: Vector> Kernel<X> {
         self.v.shuffle(value, self.reverse)
     }
 
-    /// The block that stands for the additional data in lane 0: the data itself when it fits, else its hash so far.
+    /// The block that stands for the additional data in lane 0, in the multiplier's order: the data itself when it fits, else its hash
+    /// so far.
     #[inline(always)]
-    fn aad_block(&self, job: &Job<'_>) -> Block {
-        match job.inline_aad() {
-            Some(block) => *block,
-            None => ghash::fold_long_aad(job),
+    fn aad_block(&self, job: &Job<'_>) -> __m128i {
+        match job.reversed_aad() {
+            Some(block) => read_block(block),
+            None => {
+                let folded = ghash::fold_long_aad(job);
+                block_of_halves((folded >> 64) as u64, folded as u64)
+            }
         }
-    }
-
-    /// GCM's last block: both lengths in bits, already in the multiplier's order.
-    #[inline(always)]
-    fn length_block(job: &Job<'_>) -> __m128i {
-        block_of_halves(8 * job.aad_len() as u64, 8 * job.text.len() as u64)
     }
 }
 
@@ -72,5 +71,12 @@ const NONCE_MASK: Block = [!0, !0, !0, !0, !0, !0, !0, !0, !0, !0, !0, !0, 0, 0,
 /// Zeros instead of the plaintext of a forged packet.
 #[cold]
 fn reject(job: &mut Job<'_>) {
-    job.text.fill(0);
+    job.text().fill(0);
+}
+
+/// Keeps the compiler from moving loads over this point: it would fetch all round keys first and spill them, and take the interleaved chains
+/// apart. No instruction.
+#[inline(always)]
+fn keep_order() {
+    compiler_fence(Ordering::SeqCst);
 }

@@ -37,5 +37,5 @@ mod self_test;
 mod vector;
 
 pub use engine::{Backend, Engine, EngineError};
-pub use job::{Job, MAX_TEXT_LEN, NONCE_LEN, TAG_LEN, esp_nonce};
+pub use job::{Job, MAX_AAD_LEN, MAX_TEXT_LEN, NONCE_LEN, TAG_LEN, esp_nonce};
 pub use schedule::{KeyLengthError, KeySchedule};

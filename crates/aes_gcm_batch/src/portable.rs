@@ -65,19 +65,22 @@ pub(crate) fn run<const OPEN: bool>(jobs: &mut [Job<'_>]) -> usize {
     let mut rejected = 0;
     for job in jobs {
         let key = job.schedule.portable();
-        let (nonce, inline) = (job.nonce, job.inline_aad().copied().unwrap_or_default());
-        let aad = job.long_aad().unwrap_or(&inline[..job.aad_len().min(16)]);
+        let nonce = job.nonce;
+        let mut inline = job.reversed_aad().copied().unwrap_or_default();
+        inline.reverse();
+        let aad = job.long_aad().unwrap_or_else(|| &inline[..job.aad_len()]);
         if !OPEN {
-            match key.seal(nonce, aad, job.text) {
+            match key.seal(nonce, aad, job.text()) {
                 Ok(tag) => *job.tag = tag,
                 // Only lengths above the library's limit end here, which `Job::new` rules out: nothing readable may stay.
-                Err(_) => job.text.fill(0),
+                Err(_) => job.text().fill(0),
             }
             continue;
         }
-        job.authentic = key.open(nonce, aad, job.text, *job.tag).is_ok();
+        let tag = *job.tag;
+        job.authentic = key.open(nonce, aad, job.text(), tag).is_ok();
         if !job.authentic {
-            job.text.fill(0);
+            job.text().fill(0);
             rejected += 1;
         }
     }

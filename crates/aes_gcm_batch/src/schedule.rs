@@ -100,9 +100,11 @@ impl KeySchedule {
         &self.table[POWERS - exponent]
     }
 
-    /// H^`exponent`, H^(`exponent` - 1), … H^1 and what lies behind.
+    /// H^`exponent`, H^(`exponent` - 1), … H^1 and what lies behind, at least to the length of `vectors` vectors of `lanes` blocks. The exponent lies
+    /// in the last of these vectors; the bounds say so to the compiler, which then leaves out its checks.
     #[inline(always)]
-    pub(crate) fn powers_from(&self, exponent: usize) -> &[u8] {
+    pub(crate) fn powers_from(&self, exponent: usize, vectors: usize, lanes: usize) -> &[u8] {
+        let exponent = exponent.clamp(lanes * (vectors - 1) + 2, POWERS);
         self.table[POWERS - exponent..].as_flattened()
     }
 

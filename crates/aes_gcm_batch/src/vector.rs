@@ -30,8 +30,13 @@ pub(crate) trait Vector: Copy {
     type V: Copy;
     /// Blocks per register.
     const LANES: usize;
+    /// Registers of text that the long kernel takes at a time.
+    const GROUP: usize;
     /// Bytes per register.
     const WIDTH: usize = 16 * Self::LANES;
+
+    /// Runs a task compiled with the instructions of this width.
+    fn run<T: Task<Self>>(self, task: T) -> usize;
 
     /// All bits zero.
     fn zero(self) -> Self::V;
@@ -51,10 +56,11 @@ pub(crate) trait Vector: Copy {
     fn load_part_above(self, bytes: &[u8]) -> Self::V;
     /// Writes as many bytes from lane 1 on as `bytes` has (at most `WIDTH - 16`).
     fn store_part_above(self, bytes: &mut [u8], value: Self::V);
-    /// The first `length` bytes of `value`, zeros behind them.
-    fn keep(self, value: Self::V, length: usize) -> Self::V;
+    /// The first `length` bytes of `value`, zeros behind them, and then the bytes of every lane in reverse.
+    /// `order` is [`REVERSE`] in every lane.
+    fn keep_reversed(self, value: Self::V, length: usize, order: Self::V) -> Self::V;
     /// `value` with lane 0 replaced.
-    fn replace_first(self, value: Self::V, block: &Block) -> Self::V;
+    fn replace_first(self, value: Self::V, block: __m128i) -> Self::V;
 
     /// a ^ b.
     fn xor(self, a: Self::V, b: Self::V) -> Self::V;
@@ -83,10 +89,22 @@ pub(crate) trait Vector: Copy {
     fn first_lanes(self, parts: &[Self::V]) -> Self::V;
     /// Lane p of the result is `blocks[p]`. At most `LANES` blocks, other lanes are unspecified.
     fn gather(self, blocks: &[__m128i]) -> Self::V;
+    /// Lane p of the result is the two 32-bit numbers of `pairs[p]`, each widened to a half. At most `LANES` pairs.
+    fn gather_pairs(self, pairs: &[u64]) -> Self::V;
+    /// Shifts every half up by three bits: bytes to bits.
+    fn times_eight(self, value: Self::V) -> Self::V;
+    /// The value itself, which the compiler must have computed here, before everything that is pinned later. No instruction.
+    fn pin(self, value: &mut Self::V);
     /// The blocks of the register; those past `LANES` are zero.
     fn lanes(self, value: Self::V) -> [__m128i; 4];
     /// Bit p is set when lane p of both is equal.
     fn equal_lanes(self, a: Self::V, b: Self::V) -> u32;
+}
+
+/// A piece of work that is compiled once for each width, as a function of its own.
+pub(crate) trait Task<X: Vector> {
+    /// Must be `#[inline(always)]`, like everything that it calls, to be compiled with the instructions of `X`.
+    fn run(self, v: X) -> usize;
 }
 
 /// Counter blocks without nonce, the 32-bit counter in network order in the last four bytes: 1, 2, 3, … (SP 800-38D: J0 carries 1).

@@ -2,13 +2,10 @@
 
 use super::Kernel;
 use crate::Job;
-use crate::vector::Vector;
-use crate::vector::x128::X128;
-use crate::vector::x256::X256;
-use crate::vector::x512::X512;
+use crate::vector::{Task, Vector};
 
-/// Most packets that the short kernel interleaves.
-const CHUNK: usize = 4;
+/// Packets that are sorted at a time.
+const WINDOW: usize = 64;
 /// So many packets ahead of the kernel the schedules' lines are asked for.
 const AHEAD: usize = 8;
 /// AES-128, AES-192, AES-256.
@@ -16,98 +13,145 @@ const KEY_SIZES: usize = 3;
 /// Vectors of the largest short packet, over all widths.
 const SHAPES: usize = 9;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,aes,pclmulqdq,bmi1,bmi2")]
-pub(crate) fn run_x512<const OPEN: bool>(v: X512, jobs: &mut [Job<'_>]) -> usize {
-    Kernel::new(v).burst::<4, OPEN>(jobs)
-}
+/// Any number of packets of any shape, to seal or to open. Gives how many were rejected.
+pub(crate) struct Burst<'j, 'a, const OPEN: bool>(pub(crate) &'j mut [Job<'a>]);
 
-#[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq")]
-pub(crate) fn run_x256<const OPEN: bool>(v: X256, jobs: &mut [Job<'_>]) -> usize {
-    Kernel::new(v).burst::<4, OPEN>(jobs)
-}
+/// Packets of one shape: `Z` vectors each, one number of rounds.
+struct Alike<'s, 'j, 'a, const Z: usize, const OPEN: bool>(&'s mut [Option<&'j mut Job<'a>>]);
 
-#[target_feature(enable = "avx,aes,pclmulqdq")]
-pub(crate) fn run_x128<const OPEN: bool>(v: X128, jobs: &mut [Job<'_>]) -> usize {
-    Kernel::new(v).burst::<8, OPEN>(jobs)
-}
+/// One long packet, in groups of `G` vectors.
+struct Long<'j, 'a, const G: usize, const OPEN: bool>(&'j mut Job<'a>);
 
-impl<X: Vector> Kernel<X> {
-    /// Any number of packets; long ones in groups of `G` vectors. Returns how many were rejected.
+impl<X: Vector, const OPEN: bool> Task<X> for Burst<'_, '_, OPEN> {
     #[inline(always)]
-    fn burst<const G: usize, const OPEN: bool>(&self, jobs: &mut [Job<'_>]) -> usize {
+    fn run(self, v: X) -> usize {
+        self.0.chunks_mut(WINDOW).map(|window| run_window::<X, OPEN>(v, window)).sum()
+    }
+}
+
+impl<X: Vector, const G: usize, const OPEN: bool> Task<X> for Long<'_, '_, G, OPEN> {
+    #[inline(always)]
+    fn run(self, v: X) -> usize {
+        Kernel::new(v).long::<G, OPEN>(self.0)
+    }
+}
+
+impl<X: Vector, const Z: usize, const OPEN: bool> Task<X> for Alike<'_, '_, '_, Z, OPEN> {
+    #[inline(always)]
+    fn run(self, v: X) -> usize {
+        let kernel = Kernel::new(v);
         let mut rejected = 0;
-        let mut waiting: [[Option<&mut Job<'_>>; CHUNK]; KEY_SIZES * SHAPES] =
-            [const { [const { None }; CHUNK] }; KEY_SIZES * SHAPES];
-        let mut counts = [0; KEY_SIZES * SHAPES];
-        let mut rest = jobs;
-        while let Some((job, more)) = rest.split_first_mut() {
-            ask_ahead(job, more);
-            rest = more;
-            let vectors = (job.text.len().div_ceil(16) + 1).div_ceil(X::LANES);
-            if vectors > G + 1 {
-                rejected += self.long::<G, OPEN>(job);
-                continue;
-            }
-            let class = (job.rounds() - 10) / 2 * SHAPES + vectors - 1;
-            waiting[class][counts[class]] = Some(job);
-            counts[class] += 1;
-            if counts[class] == CHUNK {
-                counts[class] = 0;
-                rejected += self.alike::<OPEN>(vectors, &mut waiting[class]);
-            }
+        let mut rest = self.0;
+        if Z <= 2 {
+            pipeline::<X, 4, Z, OPEN>(&kernel, &mut rest, &mut rejected);
         }
-        for class in 0..KEY_SIZES * SHAPES {
-            if counts[class] > 0 {
-                rejected += self.alike::<OPEN>(class % SHAPES + 1, &mut waiting[class]);
-            }
+        if Z <= 4 || X::LANES == 4 {
+            pipeline::<X, 2, Z, OPEN>(&kernel, &mut rest, &mut rejected);
         }
+        pipeline::<X, 1, Z, OPEN>(&kernel, &mut rest, &mut rejected);
         rejected
     }
-
-    /// Up to four packets of `vectors` vectors and one number of rounds.
-    #[inline(always)]
-    fn alike<const OPEN: bool>(&self, vectors: usize, jobs: &mut [Option<&mut Job<'_>>; CHUNK]) -> usize {
-        let jobs = std::mem::take(jobs);
-        match vectors {
-            1 => self.chunk::<1, OPEN>(jobs),
-            2 => self.chunk::<2, OPEN>(jobs),
-            3 => self.chunk::<3, OPEN>(jobs),
-            4 => self.chunk::<4, OPEN>(jobs),
-            5 => self.chunk::<5, OPEN>(jobs),
-            6 if X::LANES == 1 => self.chunk::<6, OPEN>(jobs),
-            7 if X::LANES == 1 => self.chunk::<7, OPEN>(jobs),
-            8 if X::LANES == 1 => self.chunk::<8, OPEN>(jobs),
-            9 if X::LANES == 1 => self.chunk::<9, OPEN>(jobs),
-            _ => unreachable!("a packet of more vectors is long"),
-        }
-    }
-
-    /// As many packets at once as the register file holds.
-    #[inline(always)]
-    fn chunk<const Z: usize, const OPEN: bool>(&self, jobs: [Option<&mut Job<'_>>; CHUNK]) -> usize {
-        let wide = X::LANES == 4;
-        match jobs {
-            [Some(a), Some(b), Some(c), Some(d)] if Z <= 2 => self.short::<4, Z, OPEN>([a, b, c, d]),
-            [a, b, c, d] => {
-                let mut rejected = 0;
-                for pair in [[a, b], [c, d]] {
-                    rejected += match pair {
-                        [Some(a), Some(b)] if Z <= 4 || wide => self.short::<2, Z, OPEN>([a, b]),
-                        pair => pair.into_iter().flatten().map(|job| self.short::<1, Z, OPEN>([job])).sum(),
-                    };
-                }
-                rejected
-            }
-        }
-    }
 }
 
-/// Asks for the schedule of the packet `AHEAD` places on, unless it is the one in use.
+/// `P` packets at a time, as long as there are so many.
 #[inline(always)]
-fn ask_ahead(job: &Job<'_>, following: &[Job<'_>]) {
-    if let Some(next) = following.get(AHEAD - 1)
-        && !std::ptr::eq(next.schedule, job.schedule)
-    {
-        next.schedule.prefetch(next.text.len());
+fn pipeline<X: Vector, const P: usize, const Z: usize, const OPEN: bool>(
+    kernel: &Kernel<X>,
+    rest: &mut &mut [Option<&mut Job<'_>>],
+    rejected: &mut usize,
+) {
+    let Some(jobs) = next::<P>(rest) else { return };
+    let mut crypted = kernel.fill::<P, Z, OPEN, false>(jobs);
+    while let Some(jobs) = next::<P>(rest) {
+        crypted = if P > 1 && jobs[1..].iter().all(|job| std::ptr::eq(job.schedule, jobs[0].schedule)) {
+            kernel.overlap::<P, Z, OPEN, true>(jobs, crypted, rejected)
+        } else {
+            kernel.overlap::<P, Z, OPEN, false>(jobs, crypted, rejected)
+        };
+    }
+    *rejected += kernel.drain::<P, Z, OPEN>(crypted);
+}
+
+/// The next `P` packets, if so many are left.
+#[inline(always)]
+fn next<'s, 'a, const P: usize>(rest: &mut &'s mut [Option<&mut Job<'a>>]) -> Option<[&'s mut Job<'a>; P]> {
+    if rest.len() < P {
+        return None;
+    }
+    let (chunk, more) = std::mem::take(rest).split_first_chunk_mut::<P>()?;
+    *rest = more;
+    Some(chunk.each_mut().map(|job| match job {
+        Some(job) => &mut **job,
+        None => unreachable!("places are filled from the front"),
+    }))
+}
+
+/// At most [`WINDOW`] packets.
+#[inline(always)]
+fn run_window<X: Vector, const OPEN: bool>(v: X, jobs: &mut [Job<'_>]) -> usize {
+    let mut order: [Option<&mut Job<'_>>; WINDOW] = [const { None }; WINDOW];
+    let class = class_of::<X>(&jobs[0]);
+    let count = jobs.len();
+    if jobs.iter().all(|job| class_of::<X>(job) == class) {
+        for (slot, job) in order.iter_mut().zip(jobs) {
+            *slot = Some(job);
+        }
+        return run_class::<X, OPEN>(v, class, &mut order[..count]);
+    }
+    let mut ends = [0; CLASSES];
+    for job in jobs.iter() {
+        ends[class_of::<X>(job)] += 1;
+    }
+    let mut total = 0;
+    for end in &mut ends {
+        // Now the start; placing the jobs makes it the end.
+        (total, *end) = (total + *end, total);
+    }
+    for job in jobs {
+        let end = &mut ends[class_of::<X>(job)];
+        order[*end] = Some(job);
+        *end += 1;
+    }
+    let mut start = 0;
+    let mut rejected = 0;
+    for (class, end) in ends.into_iter().enumerate() {
+        if end > start {
+            rejected += run_class::<X, OPEN>(v, class, &mut order[start..end]);
+            start = end;
+        }
+    }
+    rejected
+}
+
+/// Long packets are a class of their own, whatever the key size.
+const LONG: usize = KEY_SIZES * SHAPES;
+const CLASSES: usize = LONG + 1;
+
+#[inline(always)]
+fn class_of<X: Vector>(job: &Job<'_>) -> usize {
+    let vectors = (job.text_len().div_ceil(16) + 1).div_ceil(X::LANES);
+    if vectors > X::GROUP + 1 { LONG } else { (job.rounds() - 10) / 2 * SHAPES + vectors - 1 }
+}
+
+#[inline(always)]
+fn run_class<X: Vector, const OPEN: bool>(v: X, class: usize, jobs: &mut [Option<&mut Job<'_>>]) -> usize {
+    if class == LONG {
+        let mut rejected = 0;
+        for job in jobs.iter_mut().flatten() {
+            rejected += if X::LANES == 1 { v.run(Long::<8, OPEN>(job)) } else { v.run(Long::<4, OPEN>(job)) };
+        }
+        return rejected;
+    }
+    match class % SHAPES + 1 {
+        1 => v.run(Alike::<1, OPEN>(jobs)),
+        2 => v.run(Alike::<2, OPEN>(jobs)),
+        3 => v.run(Alike::<3, OPEN>(jobs)),
+        4 => v.run(Alike::<4, OPEN>(jobs)),
+        5 => v.run(Alike::<5, OPEN>(jobs)),
+        6 if X::LANES == 1 => v.run(Alike::<6, OPEN>(jobs)),
+        7 if X::LANES == 1 => v.run(Alike::<7, OPEN>(jobs)),
+        8 if X::LANES == 1 => v.run(Alike::<8, OPEN>(jobs)),
+        9 if X::LANES == 1 => v.run(Alike::<9, OPEN>(jobs)),
+        _ => unreachable!("a packet of more vectors is long"),
     }
 }

@@ -5,7 +5,7 @@ use core::arch::x86_64::__m128i;
 use super::Kernel;
 use crate::Job;
 use crate::vector::x128::X128;
-use crate::vector::{Block, Vector, read_block, write_block};
+use crate::vector::{Vector, read_block, write_block};
 
 /// Three 128-bit sums of 64-bit products per lane: together one 256-bit product not yet reduced.
 /// `middle` is Karatsuba's (a0 + a1)(b0 + b1), from which the reduction takes the other two away.
@@ -57,10 +57,32 @@ impl<X: Vector> Kernel<X> {
     /// Every lane's 256-bit sum as a 128-bit field element: two folds of 64 bits by the polynomial.
     #[inline(always)]
     pub(crate) fn reduce(&self, sums: Sums<X::V>) -> X::V {
+        let folded = self.fold_low(sums);
+        self.fold_middle(folded, sums.high)
+    }
+}
+
+impl<X: Vector> Kernel<X> {
+    /// The first fold: adds the lowest 64 bits times the polynomial to the middle.
+    #[inline(always)]
+    pub(crate) fn fold_low(&self, sums: Sums<X::V>) -> X::V {
         let v = self.v;
         let middle = v.xor3(sums.middle, sums.low, sums.high);
-        let folded = v.xor3(middle, v.swap_halves(sums.low), v.multiply_low(sums.low, self.polynomial));
-        v.xor3(sums.high, v.swap_halves(folded), v.multiply_low(folded, self.polynomial))
+        v.xor3(middle, v.swap_halves(sums.low), v.multiply_low(sums.low, self.polynomial))
+    }
+
+    /// The second fold: the same with the lower half of the middle, onto the top.
+    #[inline(always)]
+    pub(crate) fn fold_middle(&self, folded: X::V, high: X::V) -> X::V {
+        let v = self.v;
+        v.xor3(high, v.swap_halves(folded), v.multiply_low(folded, self.polynomial))
+    }
+
+    #[inline(always)]
+    pub(crate) fn pin_sums(&self, sums: &mut Sums<X::V>) {
+        self.v.pin(&mut sums.low);
+        self.v.pin(&mut sums.middle);
+        self.v.pin(&mut sums.high);
     }
 }
 
@@ -74,7 +96,7 @@ pub(crate) fn multiply(kernel: &Kernel<X128>, a: __m128i, b: __m128i) -> __m128i
 /// Seldom used: ESP has 8 or 12 bytes of it.
 #[cold]
 #[inline(never)]
-pub(crate) fn fold_long_aad(job: &Job<'_>) -> Block {
+pub(crate) fn fold_long_aad(job: &Job<'_>) -> u128 {
     match X128::detect() {
         // SAFETY: the proof says that the CPU has the features of the function.
         Some(proof) => unsafe { fold(proof, job) },
@@ -83,7 +105,7 @@ pub(crate) fn fold_long_aad(job: &Job<'_>) -> Block {
 }
 
 #[target_feature(enable = "avx,aes,pclmulqdq")]
-fn fold(v: X128, job: &Job<'_>) -> Block {
+fn fold(v: X128, job: &Job<'_>) -> u128 {
     let kernel = Kernel::new(v);
     let h = read_block(job.schedule.power(1));
     let mut hash = v.zero();
@@ -94,6 +116,6 @@ fn fold(v: X128, job: &Job<'_>) -> Block {
         hash = v.xor(hash, kernel.reverse(v.load_part(chunk)));
     }
     let mut block = [0; 16];
-    write_block(&mut block, kernel.reverse(hash));
-    block
+    write_block(&mut block, hash);
+    u128::from_le_bytes(block)
 }

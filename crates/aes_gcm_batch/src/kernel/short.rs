@@ -1,40 +1,106 @@
 //! Several packets at once, each wholly in registers.
+//!
+//! A pipeline of two stages over the packets of one shape: while chunk n goes through the rounds of AES, chunk n - 1 is hashed, a slice of it after each
+//! round, so that both chains of latency run at the same time.
 
 use super::ghash::Sums;
-use super::{Kernel, reject};
-use crate::Job;
+use super::{Kernel, keep_order, reject};
 use crate::vector::{COUNTERS, Vector, read_block, write_block};
+use crate::{Job, KeySchedule};
+
+/// Runs the block for the packets `start..end` of every vector of at most `LANES` packets; a closure would be compiled without the vector
+/// instructions.
+macro_rules! for_groups {
+    ($packets:expr, $group:ident, $start:ident, $end:ident, $work:block) => {
+        let mut $start = 0;
+        while $start < $packets {
+            let $group = $start / X::LANES;
+            let $end = if $start + X::LANES < $packets { $start + X::LANES } else { $packets };
+            $work
+            $start = $end;
+        }
+    };
+}
+
+/// `P` packets of `Z` vectors: text done, hash and tag to do.
+pub(super) struct Crypted<'j, 'a, V, const P: usize, const Z: usize> {
+    jobs: [&'j mut Job<'a>; P],
+    /// Additional data and ciphertext in the multiplier's order.
+    hashed: [[V; Z]; P],
+    sums: [Sums<V>; P],
+    /// From here on a packet is one lane, `LANES` packets a vector: first the encrypted J0, in the end the tags.
+    tags: [V; P],
+    /// Sums over all lanes of a packet and its length block.
+    totals: [Sums<V>; P],
+}
 
 impl<X: Vector> Kernel<X> {
-    /// Seals or opens `P` packets whose lanes (blocks of text and one) fill exactly `Z` vectors. All have the same number of
-    /// rounds. Returns how many were rejected.
+    /// The first chunk: nothing to hash yet. `SAME`: all packets have one key.
     #[inline(always)]
-    pub(super) fn short<const P: usize, const Z: usize, const OPEN: bool>(
+    pub(super) fn fill<'j, 'a, const P: usize, const Z: usize, const OPEN: bool, const SAME: bool>(
         &self,
-        jobs: [&mut Job<'_>; P],
-    ) -> usize {
-        let v = self.v;
-        let keystream = self.keystream::<P, Z>(&jobs);
-        let mut sums = [Sums { low: v.zero(), middle: v.zero(), high: v.zero() }; P];
-        let mut masks = [v.zero(); P];
-        let mut jobs = jobs;
-        for p in 0..P {
-            masks[p] = keystream[p][0];
-            sums[p] = self.crypt::<Z, OPEN>(jobs[p], &keystream[p]);
+        jobs: [&'j mut Job<'a>; P],
+    ) -> Crypted<'j, 'a, X::V, P, Z> {
+        let keys = schedules(&jobs);
+        let rounds = jobs[0].rounds();
+        let mut state = self.first_round(&jobs);
+        for round in 1..10 {
+            self.round::<P, Z, SAME>(&mut state, &keys, round);
         }
-        let mut rejected = 0;
-        let mut start = 0;
-        while start < P {
-            let end = if start + X::LANES < P { start + X::LANES } else { P };
-            rejected += self.finish::<OPEN>(&mut jobs[start..end], &sums[start..end], &masks[start..end]);
-            start = end;
-        }
-        rejected
+        self.last_rounds::<P, Z, SAME>(&mut state, &keys, rounds);
+        self.crypt::<P, Z, OPEN>(jobs, state)
     }
 
-    /// The encrypted counter blocks of `P` packets, round by round so that all of them are in flight.
+    /// A further chunk, and the tags of the one before. Adds the rejected to `rejected`.
     #[inline(always)]
-    fn keystream<const P: usize, const Z: usize>(&self, jobs: &[&mut Job<'_>; P]) -> [[X::V; Z]; P] {
+    pub(super) fn overlap<'j, 'a, const P: usize, const Z: usize, const OPEN: bool, const SAME: bool>(
+        &self,
+        jobs: [&'j mut Job<'a>; P],
+        mut before: Crypted<'j, 'a, X::V, P, Z>,
+        rejected: &mut usize,
+    ) -> Crypted<'j, 'a, X::V, P, Z> {
+        let keys = schedules(&jobs);
+        let rounds = jobs[0].rounds();
+        let mut state = self.first_round(&jobs);
+        self.round::<P, Z, SAME>(&mut state, &keys, 1);
+        self.multiply(&mut before, 0);
+        self.round::<P, Z, SAME>(&mut state, &keys, 2);
+        self.multiply(&mut before, 1);
+        self.round::<P, Z, SAME>(&mut state, &keys, 3);
+        self.multiply(&mut before, 2);
+        self.round::<P, Z, SAME>(&mut state, &keys, 4);
+        self.multiply(&mut before, 3);
+        self.round::<P, Z, SAME>(&mut state, &keys, 5);
+        self.total(&mut before);
+        self.round::<P, Z, SAME>(&mut state, &keys, 6);
+        self.fold_first(&mut before);
+        self.round::<P, Z, SAME>(&mut state, &keys, 7);
+        self.fold_second(&mut before);
+        self.round::<P, Z, SAME>(&mut state, &keys, 8);
+        self.round::<P, Z, SAME>(&mut state, &keys, 9);
+        *rejected += self.conclude::<P, Z, OPEN>(before);
+        self.last_rounds::<P, Z, SAME>(&mut state, &keys, rounds);
+        self.crypt::<P, Z, OPEN>(jobs, state)
+    }
+
+    /// The tags of the last chunk.
+    #[inline(always)]
+    pub(super) fn drain<const P: usize, const Z: usize, const OPEN: bool>(
+        &self,
+        mut last: Crypted<'_, '_, X::V, P, Z>,
+    ) -> usize {
+        for quarter in 0..4 {
+            self.multiply(&mut last, quarter);
+        }
+        self.total(&mut last);
+        self.fold_first(&mut last);
+        self.fold_second(&mut last);
+        self.conclude::<P, Z, OPEN>(last)
+    }
+
+    /// Counter blocks with round key 0.
+    #[inline(always)]
+    fn first_round<const P: usize, const Z: usize>(&self, jobs: &[&mut Job<'_>; P]) -> [[X::V; Z]; P] {
         let v = self.v;
         let mut state = [[v.zero(); Z]; P];
         for p in 0..P {
@@ -43,128 +109,206 @@ impl<X: Vector> Kernel<X> {
                 state[p][z] = v.xor(base, v.load(&COUNTERS.as_flattened()[z * X::WIDTH..]));
             }
         }
-        let rounds = jobs[0].rounds();
-        for round in 1..10 {
-            self.round(&mut state, jobs, round);
-        }
-        if rounds > 10 {
-            self.round(&mut state, jobs, 10);
-            self.round(&mut state, jobs, 11);
-        }
-        if rounds > 12 {
-            self.round(&mut state, jobs, 12);
-            self.round(&mut state, jobs, 13);
-        }
-        for p in 0..P {
-            let key = v.splat(jobs[p].schedule.round_key(rounds));
-            for z in 0..Z {
-                state[p][z] = v.aes_last(state[p][z], key);
-            }
-        }
         state
     }
 
+    /// Middle round `round` of all packets, so that all are in flight together.
     #[inline(always)]
-    fn round<const P: usize, const Z: usize>(
+    fn round<const P: usize, const Z: usize, const SAME: bool>(
         &self,
         state: &mut [[X::V; Z]; P],
-        jobs: &[&mut Job<'_>; P],
+        keys: &[&KeySchedule; P],
         round: usize,
     ) {
+        keep_order();
+        let mut key = self.v.splat(keys[0].round_key(round));
         for p in 0..P {
-            let key = self.v.splat(jobs[p].schedule.round_key(round));
+            if !SAME && p > 0 {
+                key = self.v.splat(keys[p].round_key(round));
+            }
             for z in 0..Z {
                 state[p][z] = self.v.aes_round(state[p][z], key);
+                self.v.pin(&mut state[p][z]);
             }
         }
     }
 
-    /// Text of one packet: xor with the key stream, and the products of additional data and ciphertext.
+    /// What follows round 9: two or four more for longer keys, and the last one.
     #[inline(always)]
-    fn crypt<const Z: usize, const OPEN: bool>(
+    fn last_rounds<const P: usize, const Z: usize, const SAME: bool>(
         &self,
-        job: &mut Job<'_>,
-        keystream: &[X::V; Z],
-    ) -> Sums<X::V> {
+        state: &mut [[X::V; Z]; P],
+        keys: &[&KeySchedule; P],
+        rounds: usize,
+    ) {
+        if rounds > 10 {
+            self.round::<P, Z, SAME>(state, keys, 10);
+            self.round::<P, Z, SAME>(state, keys, 11);
+        }
+        if rounds > 12 {
+            self.round::<P, Z, SAME>(state, keys, 12);
+            self.round::<P, Z, SAME>(state, keys, 13);
+        }
+        let mut key = self.v.splat(keys[0].round_key(rounds));
+        for p in 0..P {
+            if !SAME && p > 0 {
+                key = self.v.splat(keys[p].round_key(rounds));
+            }
+            for z in 0..Z {
+                state[p][z] = self.v.aes_last(state[p][z], key);
+            }
+        }
+    }
+
+    /// Text of all packets: xor with the key stream, in place.
+    #[inline(always)]
+    fn crypt<'j, 'a, const P: usize, const Z: usize, const OPEN: bool>(
+        &self,
+        mut jobs: [&'j mut Job<'a>; P],
+        keystream: [[X::V; Z]; P],
+    ) -> Crypted<'j, 'a, X::V, P, Z> {
         let v = self.v;
-        let aad = self.aad_block(job);
-        // The length block has exponent 1 and is added later, so the last block of text has 2 and lane 0 this:
-        let powers = job.schedule.powers_from(job.text.len().div_ceil(16) + 2);
-        let mut sums = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
-        let mut start = 0;
-        for z in 0..Z {
-            let (first, last) = (z == 0, z == Z - 1);
-            let end = if last { job.text.len() } else { start + X::WIDTH - if first { 16 } else { 0 } };
-            let piece = &mut job.text[start..end];
-            let input = if first {
-                v.load_part_above(piece)
-            } else if last {
-                v.load_part(piece)
-            } else {
-                v.load(piece)
-            };
-            let output = v.xor(input, keystream[z]);
-            if first {
-                v.store_part_above(piece, output);
-            } else if last {
-                v.store_part(piece, output);
-            } else {
-                v.store(piece, output);
+        let mut hashed = keystream;
+        let mut masks = [v.zero(); P];
+        for p in 0..P {
+            masks[p] = keystream[p][0];
+            let aad = self.aad_block(jobs[p]);
+            let mut rest = jobs[p].text();
+            for z in 0..Z {
+                let (first, last) = (z == 0, z == Z - 1);
+                let room = if first { X::WIDTH - 16 } else { X::WIDTH };
+                let (piece, more) = rest.split_at_mut(if last { rest.len() } else { room });
+                let input = if first {
+                    v.load_part_above(piece)
+                } else if last {
+                    v.load_part(piece)
+                } else {
+                    v.load(piece)
+                };
+                let output = v.xor(input, keystream[p][z]);
+                if first {
+                    v.store_part_above(piece, output);
+                } else if last {
+                    v.store_part(piece, output);
+                } else {
+                    v.store(piece, output);
+                }
+                let ciphertext = if OPEN { input } else { output };
+                hashed[p][z] = if last && !OPEN {
+                    v.keep_reversed(ciphertext, piece.len() + if first { 16 } else { 0 }, self.reverse)
+                } else {
+                    self.reverse(ciphertext)
+                };
+                if first {
+                    hashed[p][z] = v.replace_first(hashed[p][z], aad);
+                }
+                rest = more;
             }
-            let mut ciphertext = if OPEN { input } else { output };
-            if last && !OPEN {
-                ciphertext = v.keep(ciphertext, piece.len() + if first { 16 } else { 0 });
-            }
-            if first {
-                ciphertext = v.replace_first(ciphertext, &aad);
-            }
-            let product = self.product(self.reverse(ciphertext), v.load(&powers[z * X::WIDTH..]));
-            sums = if first { product } else { self.add(sums, product) };
-            start = end;
         }
-        sums
+        let mut tags = [v.zero(); P];
+        for_groups!(P, group, start, end, { tags[group] = v.first_lanes(&masks[start..end]) });
+        let sums = [Sums { low: v.zero(), middle: v.zero(), high: v.zero() }; P];
+        Crypted { jobs, hashed, sums, tags, totals: sums }
     }
 
-    /// The tags of at most `LANES` packets: sum over the lanes, length block, reduction and mask, one packet per lane.
+    /// One quarter of the products with the powers of H.
     #[inline(always)]
-    pub(super) fn finish<const OPEN: bool>(
-        &self,
-        jobs: &mut [&mut Job<'_>],
-        sums: &[Sums<X::V>],
-        masks: &[X::V],
-    ) -> usize {
+    fn multiply<const P: usize, const Z: usize>(&self, crypted: &mut Crypted<'_, '_, X::V, P, Z>, quarter: usize) {
+        for index in P * Z * quarter / 4..P * Z * (quarter + 1) / 4 {
+            let (p, z) = (index / Z, index % Z);
+            let job = &crypted.jobs[p];
+            // The length block has exponent 1, so the last block of text has 2, and lane 0 this:
+            let powers = job.schedule.powers_from(job.text_len().div_ceil(16) + 2, Z, X::LANES);
+            let product = self.product(crypted.hashed[p][z], self.v.load(&powers[z * X::WIDTH..]));
+            crypted.sums[p] = if z == 0 { product } else { self.add(crypted.sums[p], product) };
+            self.pin_sums(&mut crypted.sums[p]);
+        }
+    }
+
+    /// The sum over all lanes of each packet, and its length block.
+    #[inline(always)]
+    fn total<const P: usize, const Z: usize>(&self, crypted: &mut Crypted<'_, '_, X::V, P, Z>) {
+        let Crypted { jobs, sums, totals, .. } = crypted;
+        for_groups!(P, group, start, end, {
+            totals[group] = self.total_of(&jobs[start..end], &sums[start..end]);
+            self.pin_sums(&mut totals[group]);
+        });
+    }
+
+    /// The same for at most `LANES` packets.
+    #[inline(always)]
+    pub(super) fn total_of(&self, jobs: &[&mut Job<'_>], sums: &[Sums<X::V>]) -> Sums<X::V> {
         let v = self.v;
         let mut low = [v.zero(); 4];
         let mut middle = [v.zero(); 4];
         let mut high = [v.zero(); 4];
-        let mut lengths = [read_block(&[0; 16]); 4];
-        let mut h = lengths;
-        let mut expected = lengths;
+        let mut lengths = [0; 4];
+        let mut h = [read_block(&[0; 16]); 4];
         let count = jobs.len();
         for p in 0..count {
             (low[p], middle[p], high[p]) = (sums[p].low, sums[p].middle, sums[p].high);
-            lengths[p] = Self::length_block(jobs[p]);
+            lengths[p] = jobs[p].lengths();
             h[p] = read_block(jobs[p].schedule.power(1));
-            expected[p] = read_block(jobs[p].tag);
         }
+        let bits = v.times_eight(v.gather_pairs(&lengths[..count]));
+        let lengths = self.product(bits, v.gather(&h[..count]));
         let text = Sums {
             low: v.sum_lanes(&low[..count]),
             middle: v.sum_lanes(&middle[..count]),
             high: v.sum_lanes(&high[..count]),
         };
-        let lengths = self.product(v.gather(&lengths[..count]), v.gather(&h[..count]));
-        let hash = self.reverse(self.reduce(self.add(text, lengths)));
-        let tags = v.xor(hash, v.first_lanes(masks));
+        self.add(text, lengths)
+    }
+
+    #[inline(always)]
+    fn fold_first<const P: usize, const Z: usize>(&self, crypted: &mut Crypted<'_, '_, X::V, P, Z>) {
+        for_groups!(P, group, start, end, {
+            let total = &mut crypted.totals[group];
+            total.low = self.fold_low(*total);
+            self.v.pin(&mut total.low);
+        });
+    }
+
+    #[inline(always)]
+    fn fold_second<const P: usize, const Z: usize>(&self, crypted: &mut Crypted<'_, '_, X::V, P, Z>) {
+        for_groups!(P, group, start, end, {
+            let total = crypted.totals[group];
+            let hash = self.reverse(self.fold_middle(total.low, total.high));
+            crypted.tags[group] = self.v.xor(crypted.tags[group], hash);
+            self.v.pin(&mut crypted.tags[group]);
+        });
+    }
+
+    #[inline(always)]
+    fn conclude<const P: usize, const Z: usize, const OPEN: bool>(
+        &self,
+        mut crypted: Crypted<'_, '_, X::V, P, Z>,
+    ) -> usize {
+        let mut rejected = 0;
+        for_groups!(P, group, start, end, {
+            rejected += self.deliver::<OPEN>(&mut crypted.jobs[start..end], crypted.tags[group]);
+        });
+        rejected
+    }
+
+    /// Writes the tags of at most `LANES` packets, or compares them and rejects.
+    #[inline(always)]
+    pub(super) fn deliver<const OPEN: bool>(&self, jobs: &mut [&mut Job<'_>], tags: X::V) -> usize {
+        let v = self.v;
         if !OPEN {
             let tags = v.lanes(tags);
-            for p in 0..count {
+            for p in 0..jobs.len() {
                 write_block(jobs[p].tag, tags[p]);
             }
             return 0;
         }
-        let equal = v.equal_lanes(tags, v.gather(&expected[..count]));
+        let mut expected = [read_block(&[0; 16]); 4];
+        for p in 0..jobs.len() {
+            expected[p] = read_block(jobs[p].tag);
+        }
+        let equal = v.equal_lanes(tags, v.gather(&expected[..jobs.len()]));
         let mut rejected = 0;
-        for p in 0..count {
+        for p in 0..jobs.len() {
             jobs[p].authentic = equal >> p & 1 == 1;
             if !jobs[p].authentic {
                 reject(jobs[p]);
@@ -173,4 +317,13 @@ impl<X: Vector> Kernel<X> {
         }
         rejected
     }
+}
+
+#[inline(always)]
+fn schedules<'a, const P: usize>(jobs: &[&mut Job<'a>; P]) -> [&'a KeySchedule; P] {
+    let mut schedules = [jobs[0].schedule; P];
+    for p in 1..P {
+        schedules[p] = jobs[p].schedule;
+    }
+    schedules
 }

@@ -1,8 +1,9 @@
 //! 128-bit vectors: one block, on every x86-64 CPU with AES-NI, PCLMULQDQ and AVX.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::{Block, Vector, pure};
+use super::{Block, Task, Vector, pure};
 
 /// Proof of AVX, AES-NI and PCLMULQDQ.
 #[derive(Clone, Copy)]
@@ -40,6 +41,18 @@ static KEEP: [u8; 32] = {
 impl Vector for X128 {
     type V = __m128i;
     const LANES: usize = 1;
+    const GROUP: usize = 8;
+
+    #[inline(always)]
+    fn run<T: Task<Self>>(self, task: T) -> usize {
+        #[inline(never)]
+        #[target_feature(enable = "avx,aes,pclmulqdq")]
+        fn compiled<T: Task<X128>>(v: X128, task: T) -> usize {
+            task.run(v)
+        }
+        // SAFETY: the proof says that the CPU has these features.
+        unsafe { compiled(self, task) }
+    }
 
     #[inline(always)]
     fn zero(self) -> __m128i {
@@ -90,14 +103,14 @@ impl Vector for X128 {
     fn store_part_above(self, _bytes: &mut [u8], _value: __m128i) {}
 
     #[inline(always)]
-    fn keep(self, value: __m128i, length: usize) -> __m128i {
+    fn keep_reversed(self, value: __m128i, length: usize, order: __m128i) -> __m128i {
         let mask = self.load(&KEEP[16 - length.min(16)..]);
-        pure!(_mm_and_si128, value, mask)
+        self.shuffle(pure!(_mm_and_si128, value, mask), order)
     }
 
     #[inline(always)]
-    fn replace_first(self, _value: __m128i, block: &Block) -> __m128i {
-        self.splat(block)
+    fn replace_first(self, _value: __m128i, block: __m128i) -> __m128i {
+        block
     }
 
     #[inline(always)]
@@ -163,6 +176,31 @@ impl Vector for X128 {
     #[inline(always)]
     fn gather(self, blocks: &[__m128i]) -> __m128i {
         blocks[0]
+    }
+
+    #[inline(always)]
+    fn gather_pairs(self, pairs: &[u64]) -> __m128i {
+        pure!(_mm_cvtepu32_epi64, pure!(_mm_cvtsi64_si128, pairs[0] as i64))
+    }
+
+    #[inline(always)]
+    fn times_eight(self, value: __m128i) -> __m128i {
+        pure!(_mm_slli_epi64::<3>, value)
+    }
+
+    #[inline(always)]
+    fn pin(self, value: &mut __m128i) {
+        #[inline]
+        #[target_feature(enable = "avx")]
+        fn pinned(mut value: __m128i) -> __m128i {
+            // SAFETY: no instruction; the register keeps its value.
+            unsafe {
+                asm!("/* {0} */", inout(xmm_reg) value, options(nomem, nostack, preserves_flags));
+            }
+            value
+        }
+        // SAFETY: the proof says that the CPU has the feature.
+        *value = unsafe { pinned(*value) };
     }
 
     #[inline(always)]

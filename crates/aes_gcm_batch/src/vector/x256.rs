@@ -1,9 +1,10 @@
 //! 256-bit vectors: two blocks. AVX2 has no byte masks, so partial vectors are put together from overlapping words.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::x128::{load_bytes, store_bytes};
-use super::{Block, Vector, pure};
+use super::{Block, Task, Vector, pure};
 
 /// Proof of AVX2, VAES and VPCLMULQDQ.
 #[derive(Clone, Copy)]
@@ -14,7 +15,9 @@ impl X256 {
     pub(crate) fn detect() -> Option<Self> {
         let present = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("vaes")
-            && is_x86_feature_detected!("vpclmulqdq");
+            && is_x86_feature_detected!("vpclmulqdq")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2");
         present.then_some(X256(()))
     }
 }
@@ -33,6 +36,18 @@ static KEEP: [u8; 64] = {
 impl Vector for X256 {
     type V = __m256i;
     const LANES: usize = 2;
+    const GROUP: usize = 4;
+
+    #[inline(always)]
+    fn run<T: Task<Self>>(self, task: T) -> usize {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,vaes,vpclmulqdq,aes,pclmulqdq,bmi1,bmi2")]
+        fn compiled<T: Task<X256>>(v: X256, task: T) -> usize {
+            task.run(v)
+        }
+        // SAFETY: the proof says that the CPU has these features.
+        unsafe { compiled(self, task) }
+    }
 
     #[inline(always)]
     fn zero(self) -> __m256i {
@@ -96,15 +111,13 @@ impl Vector for X256 {
     }
 
     #[inline(always)]
-    fn keep(self, value: __m256i, length: usize) -> __m256i {
+    fn keep_reversed(self, value: __m256i, length: usize, order: __m256i) -> __m256i {
         let mask = self.load(&KEEP[32 - length.min(32)..]);
-        pure!(_mm256_and_si256, value, mask)
+        self.shuffle(pure!(_mm256_and_si256, value, mask), order)
     }
 
     #[inline(always)]
-    fn replace_first(self, value: __m256i, block: &Block) -> __m256i {
-        // SAFETY: `block` is 16 readable bytes; the load needs no alignment.
-        let block = unsafe { _mm_loadu_si128(block.as_ptr().cast()) };
+    fn replace_first(self, value: __m256i, block: __m128i) -> __m256i {
         pure!(_mm256_blend_epi32::<0x0f>, value, pure!(_mm256_castsi128_si256, block))
     }
 
@@ -186,6 +199,36 @@ impl Vector for X256 {
             [a] => pure!(_mm256_castsi128_si256, a),
             _ => unreachable!("the kernel gathers one or two blocks"),
         }
+    }
+
+    #[inline(always)]
+    fn gather_pairs(self, pairs: &[u64]) -> __m256i {
+        let pairs = match *pairs {
+            [a, b] => pure!(_mm_set_epi64x, b as i64, a as i64),
+            [a] => pure!(_mm_set_epi64x, 0, a as i64),
+            _ => unreachable!("the kernel gathers one or two packets"),
+        };
+        pure!(_mm256_cvtepu32_epi64, pairs)
+    }
+
+    #[inline(always)]
+    fn times_eight(self, value: __m256i) -> __m256i {
+        pure!(_mm256_slli_epi64::<3>, value)
+    }
+
+    #[inline(always)]
+    fn pin(self, value: &mut __m256i) {
+        #[inline]
+        #[target_feature(enable = "avx")]
+        fn pinned(mut value: __m256i) -> __m256i {
+            // SAFETY: no instruction; the register keeps its value.
+            unsafe {
+                asm!("/* {0} */", inout(ymm_reg) value, options(nomem, nostack, preserves_flags));
+            }
+            value
+        }
+        // SAFETY: the proof says that the CPU has the feature.
+        *value = unsafe { pinned(*value) };
     }
 
     #[inline(always)]

@@ -1,8 +1,9 @@
 //! 512-bit vectors: four blocks, byte masks, three-operand logic.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::{Block, Vector, pure};
+use super::{Block, Task, Vector, pure};
 
 /// Proof of AVX-512 F, BW, DQ, VL, VAES, VPCLMULQDQ and BMI2.
 #[derive(Clone, Copy)]
@@ -17,6 +18,7 @@ impl X512 {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("vaes")
             && is_x86_feature_detected!("vpclmulqdq")
+            && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("bmi2");
         present.then_some(X512(()))
     }
@@ -32,6 +34,18 @@ fn byte_mask(length: usize) -> u64 {
 impl Vector for X512 {
     type V = __m512i;
     const LANES: usize = 4;
+    const GROUP: usize = 4;
+
+    #[inline(always)]
+    fn run<T: Task<Self>>(self, task: T) -> usize {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,aes,pclmulqdq,bmi1,bmi2")]
+        fn compiled<T: Task<X512>>(v: X512, task: T) -> usize {
+            task.run(v)
+        }
+        // SAFETY: the proof says that the CPU has these features.
+        unsafe { compiled(self, task) }
+    }
 
     #[inline(always)]
     fn zero(self) -> __m512i {
@@ -93,14 +107,16 @@ impl Vector for X512 {
     }
 
     #[inline(always)]
-    fn keep(self, value: __m512i, length: usize) -> __m512i {
-        pure!(_mm512_maskz_mov_epi8, byte_mask(length), value)
+    fn keep_reversed(self, value: __m512i, length: usize, order: __m512i) -> __m512i {
+        // A partial lane keeps its first bytes, which are its last ones when reversed. Without a partial lane the shift may leave the
+        // word, but then it shifts nothing.
+        let (whole, part) = (length & !15, length & 15);
+        let mask = byte_mask(whole) | byte_mask(part).wrapping_shl((whole + 16 - part) as u32);
+        pure!(_mm512_maskz_shuffle_epi8, mask, value, order)
     }
 
     #[inline(always)]
-    fn replace_first(self, value: __m512i, block: &Block) -> __m512i {
-        // SAFETY: `block` is 16 readable bytes; the load needs no alignment.
-        let block = unsafe { _mm_loadu_si128(block.as_ptr().cast()) };
+    fn replace_first(self, value: __m512i, block: __m128i) -> __m512i {
         pure!(_mm512_mask_broadcast_i32x4, value, 0xf, block)
     }
 
@@ -206,6 +222,37 @@ impl Vector for X512 {
             [a] => pure!(_mm512_castsi128_si512, a),
             _ => unreachable!("the kernel gathers one, two or four blocks"),
         }
+    }
+
+    #[inline(always)]
+    fn gather_pairs(self, pairs: &[u64]) -> __m512i {
+        let pairs = match *pairs {
+            [a, b, c, d] => pure!(_mm256_set_epi64x, d as i64, c as i64, b as i64, a as i64),
+            [a, b] => pure!(_mm256_set_epi64x, 0, 0, b as i64, a as i64),
+            [a] => pure!(_mm256_set_epi64x, 0, 0, 0, a as i64),
+            _ => unreachable!("the kernel gathers one, two or four packets"),
+        };
+        pure!(_mm512_cvtepu32_epi64, pairs)
+    }
+
+    #[inline(always)]
+    fn times_eight(self, value: __m512i) -> __m512i {
+        pure!(_mm512_slli_epi64::<3>, value)
+    }
+
+    #[inline(always)]
+    fn pin(self, value: &mut __m512i) {
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn pinned(mut value: __m512i) -> __m512i {
+            // SAFETY: no instruction; the register keeps its value.
+            unsafe {
+                asm!("/* {0} */", inout(zmm_reg) value, options(nomem, nostack, preserves_flags));
+            }
+            value
+        }
+        // SAFETY: the proof says that the CPU has the feature.
+        *value = unsafe { pinned(*value) };
     }
 
     #[inline(always)]
