@@ -83,7 +83,13 @@ impl Engine {
         let cores: Vec<usize> = parts.cores.iter().copied().take(workers).collect();
         let requests: Vec<PortQueue> = queues(parts.ports).map(|(_, request)| request).collect();
         let umem = umem(parts.settings, requests.len(), workers)?;
-        let opened = af_xdp::open(&umem, &requests, &options(parts.settings))?;
+        let mut opened = af_xdp::open(&umem, &requests, &options(parts.settings))?;
+        // The first packet may come before the worker's first look: the kernel needs frames to put it into.
+        let mut pool = umem.pool(POOL_BATCH, POOL);
+        opened.sockets.iter_mut().for_each(|socket| {
+            socket.refill(&mut pool);
+        });
+        drop(pool);
         let sockets = handles(&requests, &opened.sockets, workers)?;
         let table = parts.descriptors.table_reader()?;
         // A new writer is a new incarnation: what workers of an earlier engine had claimed is free again.
@@ -100,7 +106,9 @@ impl Engine {
             stop: Arc::new(AtomicBool::new(false)),
             threads: Vec::new(),
         };
-        engine.start_threads(parts, &umem, opened.sockets).inspect_err(|_| engine.stop.store(true, Ordering::Release))?;
+        engine
+            .start_threads(parts, &umem, opened.sockets)
+            .inspect_err(|_| engine.stop.store(true, Ordering::Release))?;
         Ok(engine)
     }
 

@@ -94,7 +94,9 @@ impl Failure {
 
 fn segment_code(error: &AttachError) -> u8 {
     match error {
-        AttachError::Map { source: MapError::System { source, .. }, .. } if io_code(source) != 1 => io_code(source),
+        AttachError::Map { source: MapError::System { source, .. }, .. } if io_code(source) != 1 => {
+            io_code(source)
+        }
         _ => 10,
     }
 }

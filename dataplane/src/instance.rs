@@ -100,11 +100,8 @@ impl Instance {
     /// # Errors
     /// Another data plane has the lock, or the directory cannot be written.
     pub fn lock(&self) -> Result<File, InstanceError> {
-        let file_error = |operation, path: &Path, source| InstanceError::File {
-            operation,
-            path: path.to_owned(),
-            source,
-        };
+        let file_error =
+            |operation, path: &Path, source| InstanceError::File { operation, path: path.to_owned(), source };
         fs::create_dir_all(&self.run_dir).map_err(|error| file_error("make", &self.run_dir, error))?;
         let path = self.run_dir.join("dataplane.lock");
         let lock = fs::OpenOptions::new()
@@ -157,7 +154,10 @@ mod tests {
     #[test]
     fn a_name_that_leaves_the_folder_is_refused() {
         for bad in ["..", "a/b", "", "a b"] {
-            assert!(matches!(Instance::of(Path::new("/none"), Some(bad)), Err(InstanceError::BadName(_))), "{bad}");
+            assert!(
+                matches!(Instance::of(Path::new("/none"), Some(bad)), Err(InstanceError::BadName(_))),
+                "{bad}"
+            );
         }
     }
 

@@ -45,14 +45,18 @@ impl Ports {
     /// # Errors
     /// More ports than the kernel maps hold.
     pub fn join(snapshot: &PolicySnapshot, devices: &[Device], before: &Ports) -> Result<Self, Failure> {
-        let mut places: BTreeMap<PortId, u32> = before.bound.iter().map(|port| (port.id, port.place)).collect();
+        let mut places: BTreeMap<PortId, u32> =
+            before.bound.iter().map(|port| (port.id, port.place)).collect();
         let mut ports = Self::default();
         for record in &snapshot.ports {
             let mut record = record.clone();
             // The index in the record was true when it was written; the name is what the operator configured.
             let found = devices.iter().find(|device| device.name == record.device);
             record.ifindex = 0;
-            match found.ok_or_else(|| "does not exist; create it or correct the device name".to_owned()).and_then(usable) {
+            match found
+                .ok_or_else(|| "does not exist; create it or correct the device name".to_owned())
+                .and_then(usable)
+            {
                 Ok((device, queues)) => {
                     record.ifindex = device.ifindex;
                     let place = place(&mut places, record.id)?;
@@ -89,11 +93,17 @@ impl Ports {
 
 fn usable(device: &Device) -> Result<(&Device, u32), String> {
     if device.mtu > LARGEST_MTU {
-        return Err(format!("its MTU of {} is too large for packet memory; set it to {LARGEST_MTU} or less", device.mtu));
+        return Err(format!(
+            "its MTU of {} is too large for packet memory; set it to {LARGEST_MTU} or less",
+            device.mtu
+        ));
     }
-    let queues = receive_queues(&device.name).map_err(|error| format!("its queues cannot be read ({error})"))?;
+    let queues =
+        receive_queues(&device.name).map_err(|error| format!("its queues cannot be read ({error})"))?;
     if queues > MAX_QUEUES {
-        return Err(format!("it has {queues} queues, at most {MAX_QUEUES} can be used; reduce them with ethtool -L"));
+        return Err(format!(
+            "it has {queues} queues, at most {MAX_QUEUES} can be used; reduce them with ethtool -L"
+        ));
     }
     Ok((device, queues))
 }
@@ -142,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_device_name_decides_not_the_index() {
-        let ports = Ports::join(&snapshot(vec![record(3, "lo")]), &[loopback(1500)], &Ports::default()).unwrap();
+        let ports =
+            Ports::join(&snapshot(vec![record(3, "lo")]), &[loopback(1500)], &Ports::default()).unwrap();
         assert_eq!((ports.bound[0].ifindex, ports.bound[0].queues, ports.records[0].ifindex), (1, 1, 1));
         assert!(ports.failure().is_none());
     }
@@ -162,8 +173,10 @@ mod tests {
     fn a_port_keeps_its_place_when_another_one_goes() {
         let devices = [loopback(1500)];
         let first =
-            Ports::join(&snapshot(vec![record(1, "lo"), record(2, "lo")]), &devices, &Ports::default()).unwrap();
-        let second = Ports::join(&snapshot(vec![record(2, "lo"), record(7, "lo")]), &devices, &first).unwrap();
+            Ports::join(&snapshot(vec![record(1, "lo"), record(2, "lo")]), &devices, &Ports::default())
+                .unwrap();
+        let second =
+            Ports::join(&snapshot(vec![record(2, "lo"), record(7, "lo")]), &devices, &first).unwrap();
         assert_eq!(first.bound[1].place, second.bound[0].place);
         assert_ne!(second.bound[0].place, second.bound[1].place);
     }

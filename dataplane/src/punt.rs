@@ -60,7 +60,13 @@ impl PuntPort {
     ///
     /// # Errors
     /// The device was removed, or polling failed.
-    pub fn run(&self, shared: &Arc<Shared>, mut pool: FramePool, counters: &PuntCounters, stop: &AtomicBool) -> io::Result<()> {
+    pub fn run(
+        &self,
+        shared: &Arc<Shared>,
+        mut pool: FramePool,
+        counters: &PuntCounters,
+        stop: &AtomicBool,
+    ) -> io::Result<()> {
         while !stop.load(Ordering::Acquire) {
             let mut moved = self.write_out(shared, &mut pool, counters);
             moved |= self.read_in(shared, &mut pool, counters)?;

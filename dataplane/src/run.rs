@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use esp::AeadBackend;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use sa_table::{Descriptors, Locking, PolicyReadError, PolicyVersion, RuntimeReader, TableReader, take_listen_fds};
+use sa_table::{
+    Descriptors, Locking, PolicyReadError, PolicyVersion, RuntimeReader, TableReader, take_listen_fds,
+};
 use serde_json::{Value, json};
 
 use crate::engine::{Engine, Parts};
@@ -93,10 +95,8 @@ impl<'a> Dataplane<'a> {
         let forwarding = Forwarding::new(instance.run_dir());
         forwarding.close_new_devices()?;
         let punt = open_punt(&netlink, &instance, &forwarding)?;
-        let status = StatusSocket::bind(&instance.status_socket()).map_err(Failure::system(format!(
-            "listen at {}",
-            instance.status_socket().display()
-        )))?;
+        let status = StatusSocket::bind(&instance.status_socket())
+            .map_err(Failure::system(format!("listen at {}", instance.status_socket().display())))?;
         let (kernel, names) = (Arc::new(KernelView::default()), Arc::new(PortNames::default()));
         let mirror = start_mirror(&kernel, &names)?;
         Ok(Self {
@@ -195,7 +195,8 @@ impl<'a> Dataplane<'a> {
             Some(failure) => tracing::warn!("{failure}; it stays without data plane until then"),
             None => {}
         }
-        let lists: Vec<&[sa_table::Rule]> = snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
+        let lists: Vec<&[sa_table::Rule]> =
+            snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
         let place = |record: &sa_table::PortRecord| {
             ports.bound.iter().find(|port| port.id == record.id).map(|port| port.place)
         };
@@ -228,7 +229,8 @@ impl<'a> Dataplane<'a> {
     fn attach(&mut self, ports: &Ports) -> Result<(), Failure> {
         self.attached.clear();
         for port in &ports.bound {
-            let attached = self.programs.attach(port.ifindex, &port.device, port.crypto_map, &self.netlink)?;
+            let attached =
+                self.programs.attach(port.ifindex, &port.device, port.crypto_map, &self.netlink)?;
             if let Some(reason) = &attached.skb_reason {
                 tracing::warn!(device = port.device, reason, "no native XDP, using the generic hook");
             }
@@ -260,7 +262,9 @@ impl<'a> Dataplane<'a> {
             punt_counters: &self.punt_counters,
         })?;
         match &engine.copy_reason {
-            Some(reason) => tracing::info!(mode = %engine.mode, %reason, workers = engine.cores.len(), "workers started"),
+            Some(reason) => {
+                tracing::info!(mode = %engine.mode, %reason, workers = engine.cores.len(), "workers started")
+            }
             None => tracing::info!(mode = %engine.mode, workers = engine.cores.len(), "workers started"),
         }
         engine.open_doors(&mut self.programs, ports)?;
@@ -367,7 +371,9 @@ fn worker_cores(settings: &Settings) -> Result<Vec<usize>, Failure> {
     let available: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
     settings.worker_cores(&available).map_err(|core| {
-        Failure::Usage(format!("--cores: core {core} is not available to this process, which has {available:?}"))
+        Failure::Usage(format!(
+            "--cores: core {core} is not available to this process, which has {available:?}"
+        ))
     })
 }
 
@@ -376,6 +382,8 @@ fn open_punt(netlink: &Netlink, instance: &Instance, forwarding: &Forwarding) ->
     let device = netlink
         .device(punt.name())?
         .ok_or_else(|| Failure::Punt(std::io::Error::from_raw_os_error(libc::ENODEV)))?;
+    // No link-local address, hence no router solicitations into the workers. A kernel without IPv6 sends none anyway.
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/addr_gen_mode", punt.name()), "1");
     netlink.bring_up(device.ifindex)?;
     // What the kernel has to forward for us, toward devices that are no ports, enters it here.
     forwarding.allow(punt.name())?;

@@ -69,7 +69,8 @@ pub(crate) fn open_tun(name: &str) -> io::Result<(File, String)> {
 /// # Errors
 /// The device does not exist.
 pub(crate) fn receive_queues(device: &str) -> io::Result<u32> {
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
     let mut request = request(device, RequestData { pointer: (&raw mut channels).cast() })?;
     // SAFETY: the descriptor is open; SIOCETHTOOL reads one ifreq and writes one ethtool_channels behind its pointer, which
@@ -104,7 +105,10 @@ mod tests {
     #[test]
     fn a_device_that_does_not_exist_has_no_queues() {
         assert_eq!(receive_queues("tohub-none").unwrap_err().raw_os_error(), Some(libc::ENODEV));
-        assert_eq!(receive_queues("a-name-that-is-too-long").unwrap_err().raw_os_error(), Some(libc::ENAMETOOLONG));
+        assert_eq!(
+            receive_queues("a-name-that-is-too-long").unwrap_err().raw_os_error(),
+            Some(libc::ENAMETOOLONG)
+        );
     }
 
     #[test]

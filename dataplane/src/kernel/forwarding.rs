@@ -73,8 +73,11 @@ impl Forwarding {
                 continue;
             }
             self.save(&path, &before)?;
-            fs::write(&path, wanted)
-                .map_err(|source| NetlinkError::Sysctl { operation: "write", path: path.clone(), source })?;
+            fs::write(&path, wanted).map_err(|source| NetlinkError::Sysctl {
+                operation: "write",
+                path: path.clone(),
+                source,
+            })?;
         }
         Ok(())
     }

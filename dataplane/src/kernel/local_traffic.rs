@@ -52,7 +52,8 @@ impl LocalTraffic {
                     // A host without IPv6 has no IPv6 to protect.
                     Err(error) if index > 1 && no_ipv6(&error) => {}
                     result => {
-                        result.map_err(NetlinkError::request(format!("add default route to table {table}")))?;
+                        result
+                            .map_err(NetlinkError::request(format!("add default route to table {table}")))?;
                     }
                 }
             }
@@ -74,7 +75,8 @@ impl LocalTraffic {
             let handle = netlink.handle();
             for version in [IpVersion::V4, IpVersion::V6] {
                 let is_v4 = matches!(version, IpVersion::V4);
-                let wanted: BTreeSet<_> = wanted.iter().copied().filter(|(a, _)| a.is_ipv4() == is_v4).collect();
+                let wanted: BTreeSet<_> =
+                    wanted.iter().copied().filter(|(a, _)| a.is_ipv4() == is_v4).collect();
                 let present = match self.own_rules(handle, version).await {
                     Err(error) if wanted.is_empty() && error.errno() == Some(libc::EAFNOSUPPORT) => continue,
                     result => result?,
@@ -134,16 +136,20 @@ impl LocalTraffic {
 
     async fn own_rules(&self, handle: &Handle, version: IpVersion) -> Result<Vec<RuleMessage>, NetlinkError> {
         let ours = self.priority..self.priority + PRIORITIES;
-        let rules: Vec<RuleMessage> =
-            handle.rule().get(version).execute().try_collect().await.map_err(NetlinkError::request("list rules"))?;
+        let rules: Vec<RuleMessage> = handle
+            .rule()
+            .get(version)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(NetlinkError::request("list rules"))?;
         Ok(rules
             .into_iter()
             .filter(|rule| {
                 rule.attributes.contains(&RuleAttribute::Protocol(PROTOCOL))
-                    && rule
-                        .attributes
-                        .iter()
-                        .any(|one| matches!(one, RuleAttribute::Priority(priority) if ours.contains(priority)))
+                    && rule.attributes.iter().any(
+                        |one| matches!(one, RuleAttribute::Priority(priority) if ours.contains(priority)),
+                    )
             })
             .collect())
     }

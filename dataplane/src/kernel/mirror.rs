@@ -154,7 +154,9 @@ impl Mirror {
         for (port, address) in &state.addresses {
             builder = builder.own_address(*port, *address);
         }
-        for (port, address, mac) in neighbours.iter().filter_map(|one| translate::neighbour(one, &state.index)) {
+        for (port, address, mac) in
+            neighbours.iter().filter_map(|one| translate::neighbour(one, &state.index))
+        {
             builder = builder.neighbour(port, address, mac);
         }
         self.view.publish(builder.build());
@@ -199,7 +201,13 @@ impl Mirror {
             IpVersion::V4 => RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
             IpVersion::V6 => RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
         };
-        self.handle.route().get(query).execute().try_collect().await.map_err(NetlinkError::request("list routes"))
+        self.handle
+            .route()
+            .get(query)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(NetlinkError::request("list routes"))
     }
 
     /// Serves the workers' wishes.

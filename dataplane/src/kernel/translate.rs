@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
 };
@@ -172,7 +174,10 @@ mod tests {
         let gateway = RouteAttribute::Gateway(v4("192.0.2.9"));
         let via = Route::Via { port: 1, next_hop: "192.0.2.9".parse().unwrap() };
         assert_eq!(translated(RouteType::Unicast, vec![RouteAttribute::Oif(7), gateway]), Some(via));
-        assert_eq!(translated(RouteType::Unicast, vec![RouteAttribute::Oif(8)]), Some(Route::OnLink { port: 2 }));
+        assert_eq!(
+            translated(RouteType::Unicast, vec![RouteAttribute::Oif(8)]),
+            Some(Route::OnLink { port: 2 })
+        );
     }
 
     #[test]
@@ -221,7 +226,10 @@ mod tests {
             NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 9]),
         ];
         message.header.state = NeighbourState::Stale;
-        assert_eq!(neighbour(&message, &ports()), Some((1, "192.0.2.9".parse().unwrap(), [2, 0, 0, 0, 0, 9])));
+        assert_eq!(
+            neighbour(&message, &ports()),
+            Some((1, "192.0.2.9".parse().unwrap(), [2, 0, 0, 0, 0, 9]))
+        );
         message.header.state = NeighbourState::Failed;
         assert_eq!(neighbour(&message, &ports()), None);
         message.header.state = NeighbourState::Reachable;

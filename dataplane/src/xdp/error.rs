@@ -107,7 +107,10 @@ impl XdpError {
         if let ProgramError::LoadError { verifier_log, .. } = error
             && let Some(words) = last_lines(&verifier_log.to_string())
         {
-            return Self::NotSupported { operation: operation.into(), reason: format!("the verifier said: {words}") };
+            return Self::NotSupported {
+                operation: operation.into(),
+                reason: format!("the verifier said: {words}"),
+            };
         }
         Self::from_source(operation, error)
     }

@@ -46,10 +46,12 @@ impl KernelPolicy {
                 config.flags |= PORT_CRYPTO_MAP;
             }
             match port.rule_list.and_then(|at| Some((at, lists.get(at as usize)?))) {
-                Some((index, list)) => match *placed.entry(index).or_insert_with(|| policy.add_list(list.as_ref())) {
-                    Some((first, count)) => (config.rule_first, config.rule_count) = (first, count),
-                    None => config.flags |= PORT_COARSE,
-                },
+                Some((index, list)) => {
+                    match *placed.entry(index).or_insert_with(|| policy.add_list(list.as_ref())) {
+                        Some((first, count)) => (config.rule_first, config.rule_count) = (first, count),
+                        None => config.flags |= PORT_COARSE,
+                    }
+                }
                 // A crypto map whose rules are missing protects everything: workers drop it.
                 None if port.has_crypto_map => {
                     config.flags |= PORT_COARSE;

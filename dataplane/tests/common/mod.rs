@@ -1,18 +1,19 @@
 //! What the tests of this package share: root or skip, instances of their own, frames.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use dataplane::xdp;
+use lab::namespace::{Namespace, connect};
+use rustix::thread::LinkNameSpaceType;
+use sa_table::{Action, PolicyId, PortRange, PortRecord, Prefix, Rule};
 
-/// Whether the test can run; prints why not.
+/// Whether the test can run; prints why not, in the line that the test runner counts.
 pub fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("skipped: needs root to load eBPF programs and make namespaces");
-    }
-    root
+    lab::namespace::available(std::thread::current().name().unwrap_or("kernel programs"))
 }
 
 /// A name that no other test has, also in parallel runs.
@@ -140,5 +141,96 @@ impl Packet {
             frame.extend(header);
         }
         frame.extend(&self.payload);
+    }
+}
+
+/// Runs `body` on a thread of its own inside a network namespace.
+pub fn inside<T: Send>(namespace: &Namespace, body: impl FnOnce() -> T + Send) -> T {
+    let file = std::fs::File::open(format!("/run/netns/{}", namespace.name())).unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let network = Some(LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(file.as_fd(), network).unwrap();
+            body()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// A gateway between a host inside (10.1.0.2) and a network outside (192.0.2.2, and 10.2.0.1 behind it).
+pub struct Lab {
+    pub inside: Namespace,
+    pub gateway: Namespace,
+    pub outside: Namespace,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let lab = Self {
+            inside: Namespace::new("in").unwrap(),
+            gateway: Namespace::new("gw").unwrap(),
+            outside: Namespace::new("out").unwrap(),
+        };
+        connect(&lab.inside, "eth0", &lab.gateway, "in0").unwrap();
+        connect(&lab.gateway, "out0", &lab.outside, "eth0").unwrap();
+        lab.gateway.become_router().unwrap();
+        lab.inside.address("eth0", "10.1.0.2/24").unwrap();
+        lab.gateway.address("in0", "10.1.0.1/24").unwrap();
+        lab.gateway.address("out0", "192.0.2.1/24").unwrap();
+        lab.outside.address("eth0", "192.0.2.2/24").unwrap();
+        lab.outside.address("lo", "10.2.0.1/32").unwrap();
+        lab.inside.route("default", "10.1.0.1").unwrap();
+        lab.gateway.route("10.2.0.0/16", "192.0.2.2").unwrap();
+        lab.outside.route("10.1.0.0/16", "192.0.2.1").unwrap();
+        lab
+    }
+
+    /// How many of `count` UDP packets from `sender` to 10.2.0.1 arrive outside.
+    pub fn arriving(&self, sender: &Namespace, count: usize) -> usize {
+        self.delivered(sender, "10.2.0.1:9999", count)
+    }
+
+    /// How many of `count` UDP packets from `sender` arrive at `destination` outside.
+    pub fn delivered(&self, sender: &Namespace, destination: &str, count: usize) -> usize {
+        let receiver = inside(&self.outside, || UdpSocket::bind(destination).unwrap());
+        receiver.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        inside(sender, || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            for _ in 0..count {
+                // A refusal by the sender's own stack is one way not to arrive.
+                let _ = socket.send_to(b"in clear", destination);
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let mut buffer = [0; 64];
+        std::iter::from_fn(|| receiver.recv(&mut buffer).ok()).take(count).count()
+    }
+
+    /// What the gateway's configuration says: everything from 10.1/16 to 10.2/16 is protected on `out0`.
+    pub fn policy(&self) -> (Vec<PortRecord>, Vec<Vec<Rule>>) {
+        let port = |id: u16, device: &str, crypto_map: bool| PortRecord {
+            id,
+            ifindex: 0,
+            device: device.to_owned(),
+            ios_name: format!("GigabitEthernet0/{id}"),
+            mtu: 1500,
+            has_crypto_map: crypto_map,
+            crypto_addresses: if crypto_map { vec!["192.0.2.1".parse().unwrap()] } else { Vec::new() },
+            rule_list: crypto_map.then_some(0),
+        };
+        let prefix = |address: &str| Prefix { address: address.parse().unwrap(), length: 16 };
+        let rule = |source: &str| Rule {
+            source: if source.is_empty() {
+                Prefix { address: "192.0.2.1".parse().unwrap(), length: 32 }
+            } else {
+                prefix(source)
+            },
+            destination: prefix("10.2.0.0"),
+            protocol: None,
+            source_ports: PortRange::ANY,
+            destination_ports: PortRange::ANY,
+            action: Action::Protect(PolicyId(0)),
+        };
+        (vec![port(0, "in0", false), port(1, "out0", true)], vec![vec![rule("10.1.0.0"), rule("")]])
     }
 }
