@@ -15,7 +15,10 @@ use config::effective_ike::{IkeParameters, IpsecParameters, effective_ike, effec
 use config::model::{
     AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, PeerName, ReverseRoute,
 };
-use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PolicyId, PortRange, PortRecord, Prefix, Rule};
+use sa_table::{
+    Action, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PolicyId, PortRange, PortRecord, Prefix,
+    Rule,
+};
 
 use crate::idle::IdleRule;
 use crate::session::Peer;
@@ -120,6 +123,14 @@ pub fn compile(configuration: &Configuration, devices: &Devices, numbers: &mut i
         if interface.shutdown || is_virtual(name) {
             continue;
         }
+        let device_name = interface.device_name(name);
+        if device_name.len() > MAX_DEVICE_NAME || name.as_str().len() > MAX_IOS_NAME {
+            // No Linux device can have this name, hence no packet passes there.
+            plan.notes.push(format!(
+                "interface {name}: {device_name} is no device name; type \"device NAME\" with one that \"ip link\" lists"
+            ));
+            continue;
+        }
         let device = devices.get(name).unwrap_or(&absent);
         let set =
             interface.crypto_map.as_ref().and_then(|map| Some((map, configuration.crypto_maps.get(map)?)));
@@ -137,7 +148,7 @@ pub fn compile(configuration: &Configuration, devices: &Devices, numbers: &mut i
         plan.ports.push(PortRecord {
             id: u16::try_from(plan.ports.len()).unwrap_or(u16::MAX),
             ifindex: device.ifindex,
-            device: interface.device_name(name).to_owned(),
+            device: device_name.to_owned(),
             ios_name: name.as_str().to_owned(),
             mtu: interface.mtu.map_or(if device.mtu == 0 { 1500 } else { device.mtu }, u32::from),
             has_crypto_map: rule_list.is_some(),

@@ -329,6 +329,6 @@ mod tests {
         let at = |seconds| clock(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(0), "*00:00:00.000 UTC Thu Jan 1 1970\n");
         assert_eq!(at(951_782_400), "*00:00:00.000 UTC Tue Feb 29 2000\n");
-        assert_eq!(at(1_795_462_496), "*18:34:56.000 UTC Mon Nov 23 2026\n");
+        assert_eq!(at(1_795_462_496), "*19:34:56.000 UTC Mon Nov 23 2026\n");
     }
 }

@@ -348,7 +348,8 @@ impl Session {
         };
         if carrier.standing == Standing::Draining && standing == Standing::Active {
             self.outbound_ready(id, intents);
-        } else if carrier.peer != peer && carrier.last_heard < last_heard {
+        } else if carrier.peer != peer && carrier.last_heard.max(Some(carrier.installed)) < last_heard {
+            // The negotiation that installed the carrier counts as hearing its peer, too.
             let step = self.selection.heard(now, &peer, standing);
             if step.next == Next::Follow {
                 self.bind(policy, Some(id), intents);

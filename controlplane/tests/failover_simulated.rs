@@ -29,6 +29,7 @@ crypto map tohub 1 ipsec-isakmp
 {peers}{rest} set transform-set ts
  match address 101
 interface GigabitEthernet0/1
+ device outside
  crypto map tohub
 access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
 "
@@ -58,6 +59,7 @@ crypto map tohub 1 ipsec-isakmp
  match address 101
  reverse-route
 interface GigabitEthernet0/1
+ device outside
  crypto map tohub
 access-list 101 permit ip 192.168.2.0 0.0.0.255 192.168.1.0 0.0.0.255
 "
@@ -78,7 +80,7 @@ fn pairs(network: &Network, gateway: usize, peer: &str) -> u32 {
 
 /// Up with hub1, then hub1 is cut and hub2 takes over; the detection and the whole outage.
 fn fail_over(network: &mut Network) -> (Duration, Duration) {
-    network.traffic_until(5, |network| network.answered > 0);
+    network.traffic_until(60, |network| network.answered > 0);
     network.traffic(20);
     assert_eq!(current(network).as_deref(), Some("10.1.1.1"));
     network.gateways[HUB1].cut = true;

@@ -94,6 +94,12 @@ impl Gateway {
     fn announce(&self) {
         self.runtime.announce(WORKER, self.reader.generation());
         self.runtime.announce_policy(WORKER, self.reader.policy_version());
+        // The request for an SA is withdrawn as soon as there is one.
+        if let Some(policy) =
+            only_policy(&self.reader).filter(|policy| self.reader.policy_word(*policy).is_some())
+        {
+            self.runtime.clear_acquire(policy);
+        }
     }
 
     /// The control plane is killed and started again; the segments stay.
@@ -335,7 +341,6 @@ impl Network {
             self.drain(index);
             return;
         };
-        gateway.runtime.clear_acquire(policy);
         let Some(record) = gateway.reader.outbound(slot) else { panic!("the word leads to no SA") };
         let owner = gateway
             .outbound
