@@ -209,6 +209,7 @@ impl<'a> Dataplane<'a> {
         self.attach(&ports)?;
         self.local_traffic(&kernel_policy)?;
         self.names.set(ports.bound.iter().map(|port| (port.id, port.device.clone())).collect());
+        self.wait_for_mirror(&ports);
         if self.engine.is_none() || ports.shape() != self.ports.shape() {
             self.replace_engine(&ports)?;
         }
@@ -224,6 +225,17 @@ impl<'a> Dataplane<'a> {
         self.ports = ports;
         self.uncommitted = Some((kernel_policy, Instant::now()));
         Ok(())
+    }
+
+    /// Workers that look at a picture without the new ports would find no route. Bounded: a device may go meanwhile.
+    fn wait_for_mirror(&self, ports: &Ports) {
+        let deadline = Instant::now() + MIRROR_PATIENCE;
+        let shows = |port: &crate::ports::BoundPort| {
+            self.kernel.load().port(port.id).is_some_and(|link| link.ifindex == port.ifindex)
+        };
+        while !ports.bound.iter().all(shows) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn attach(&mut self, ports: &Ports) -> Result<(), Failure> {
@@ -294,6 +306,7 @@ impl<'a> Dataplane<'a> {
         let generation = self.kernel.load().generation();
         let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         json!({
+            "state": if engine.is_some() { "ready" } else { "waiting" },
             "instance": self.instance.name(),
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
@@ -412,6 +425,8 @@ fn start_mirror(
 
 /// Longest sleep of the main thread.
 const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// The mirror needs milliseconds for a small table, and a second for a full one.
+const MIRROR_PATIENCE: Duration = Duration::from_secs(3);
 /// How often devices are compared with the ports.
 const DEVICE_PERIOD: Duration = Duration::from_millis(500);
 /// Workers look at the policy with each burst, and asleep ten times a second.

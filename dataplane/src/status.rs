@@ -86,7 +86,7 @@ pub fn workers(runtime: &RuntimeReader, cores: &[usize], now_ms: u64) -> Value {
     Value::Array((0..).zip(cores).map(one).collect())
 }
 
-/// Sums of all workers' drops, by name.
+/// Sums of all workers' drops, by name, zeros included.
 #[must_use]
 pub fn drops(runtime: &RuntimeReader, workers: usize) -> Value {
     let mut sums = [0_u64; sa_table::DROP_COUNTERS];
@@ -94,7 +94,7 @@ pub fn drops(runtime: &RuntimeReader, workers: usize) -> Value {
         let drops = runtime.drops(WorkerId(index));
         sums.iter_mut().zip(drops).for_each(|(sum, n)| *sum += n);
     }
-    named(DropReason::ALL.iter().map(|one| one.name()), &sums, true)
+    named(DropReason::ALL.iter().map(|one| one.name()), &sums, false)
 }
 
 fn named(names: impl Iterator<Item = &'static str>, values: &[u64], skip_zero: bool) -> Value {
