@@ -1,0 +1,141 @@
+//! The kernel mirror in a network namespace: it follows routes, addresses and devices, and has neighbours resolved and kept.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Lab, inside, is_root};
+use dataplane::kernel::{KernelView, Mirror, PortNames, Route};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// Runs the mirror beside `body` inside the gateway's namespace.
+fn mirrored(lab: &Lab, body: impl FnOnce(&KernelView) + Send) {
+    let (view, names) = (Arc::new(KernelView::default()), Arc::new(PortNames::default()));
+    names.set(vec![(0, "in0".to_owned()), (1, "out0".to_owned())]);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    std::thread::scope(|scope| {
+        let mirror = scope.spawn(|| {
+            inside(&lab.gateway, || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let mirror = Mirror::open(Arc::clone(&view), Arc::clone(&names)).unwrap();
+                    tokio::select! {
+                        ended = mirror.run() => ended.unwrap(),
+                        _ = stopped => {}
+                    }
+                });
+            });
+        });
+        // Dropped when `body` panics, which ends the mirror and lets the scope end.
+        let _stop = stop;
+        body(&view);
+        drop(_stop);
+        mirror.join().unwrap();
+    });
+}
+
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn routes_addresses_and_devices_are_followed() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let via = |next_hop: &str| Route::Via { port: 1, next_hop: ip(next_hop) };
+    mirrored(&lab, |view| {
+        let route = |destination: &str| view.load().lookup_route(ip(destination));
+        eventually("the first picture", || route("10.2.0.1") == via("192.0.2.2"));
+        assert_eq!(route("10.1.0.77"), Route::OnLink { port: 0 });
+        assert_eq!(route("10.1.0.1"), Route::Local);
+        assert_eq!(route("10.1.0.255"), Route::ToKernel, "broadcast");
+        assert_eq!(route("224.0.0.5"), Route::ToKernel);
+        assert_eq!(route("203.0.113.1"), Route::None);
+        assert_eq!(view.load().addresses(1).find(IpAddr::is_ipv4), Some(ip("192.0.2.1")));
+        let (mac, mtu) = view.load().port(0).map(|link| (link.mac, link.mtu)).unwrap();
+        assert!(mac != [0; 6] && mtu == 1500);
+
+        let before = view.load().generation();
+        lab.gateway.route("203.0.113.0/24", "192.0.2.9").unwrap();
+        eventually("a new route", || route("203.0.113.1") == via("192.0.2.9"));
+        assert!(view.load().generation() > before, "flow caches have to notice");
+        lab.gateway.ip(&["route", "add", "203.0.113.0/24", "via", "192.0.2.8", "metric", "5"]).unwrap();
+        assert_eq!(route("203.0.113.1"), via("192.0.2.9"), "the lower metric stays");
+        lab.gateway.ip(&["route", "del", "203.0.113.0/24", "via", "192.0.2.9"]).unwrap();
+        eventually("the next best route", || route("203.0.113.1") == via("192.0.2.8"));
+        lab.gateway.ip(&["route", "add", "blackhole", "203.0.113.7/32"]).unwrap();
+        eventually("a blackhole", || route("203.0.113.7") == Route::Unreachable);
+        lab.gateway.ip(&["route", "add", "203.0.113.8/32", "dev", "lo"]).unwrap();
+        eventually("a device that is no port", || route("203.0.113.8") == Route::ToKernel);
+        lab.gateway
+            .ip(&[
+                "route",
+                "add",
+                "198.51.100.0/24",
+                "nexthop",
+                "via",
+                "192.0.2.2",
+                "nexthop",
+                "via",
+                "10.1.0.2",
+            ])
+            .unwrap();
+        eventually("a multipath route", || route("198.51.100.1") == via("192.0.2.2"));
+
+        lab.gateway.ip(&["address", "add", "2001:db8::1/64", "dev", "out0", "nodad"]).unwrap();
+        eventually("an IPv6 address", || route("2001:db8::1") == Route::Local);
+        assert_eq!(route("2001:db8::2"), Route::OnLink { port: 1 });
+        lab.gateway.ip(&["route", "add", "2001:db8:2::/48", "via", "2001:db8::9"]).unwrap();
+        eventually("an IPv6 route", || route("2001:db8:2::5") == via("2001:db8::9"));
+
+        lab.gateway.ip(&["link", "delete", "in0"]).unwrap();
+        eventually("the device to go", || view.load().port(0).is_none());
+        assert_eq!(route("10.1.0.77"), Route::None);
+    });
+}
+
+#[test]
+fn neighbours_are_resolved_on_request_and_kept_while_used() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    // Reachable for hardly any time, so that the refresh has something to do.
+    for setting in ["base_reachable_time_ms", "retrans_time_ms"] {
+        lab.gateway.sysctl(&format!("net/ipv4/neigh/out0/{setting}"), "500").unwrap();
+    }
+    lab.gateway.sysctl("net/ipv4/neigh/out0/delay_first_probe_time", "1").unwrap();
+    let peer_mac: Vec<u8> = {
+        let link = lab.outside.ip(&["-br", "link", "show", "eth0"]).unwrap();
+        let text = link.split_whitespace().nth(2).unwrap().to_owned();
+        text.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect()
+    };
+    mirrored(&lab, |view| {
+        eventually("the first picture", || view.load().port(1).is_some());
+        assert_eq!(view.load().neighbour(1, ip("192.0.2.2")), None);
+        view.resolve(1, ip("192.0.2.2"));
+        eventually("the neighbour", || view.load().neighbour(1, ip("192.0.2.2")).is_some());
+        assert_eq!(view.load().neighbour(1, ip("192.0.2.2")).unwrap().to_vec(), peer_mac);
+        view.resolve(1, ip("192.0.2.66"));
+        // The peer changes its address card; nobody but the refresh makes the kernel look again.
+        lab.outside.ip(&["link", "set", "eth0", "address", "02:00:00:00:00:99"]).unwrap();
+        eventually("the new hardware address", || {
+            view.load().neighbour(1, ip("192.0.2.2")) == Some([2, 0, 0, 0, 0, 0x99])
+        });
+        assert_eq!(view.load().neighbour(1, ip("192.0.2.66")), None, "nobody has that address");
+        lab.gateway.ip(&["neigh", "del", "192.0.2.2", "dev", "out0"]).unwrap();
+        eventually("the neighbour to go", || view.load().neighbour(1, ip("192.0.2.2")).is_none());
+    });
+}
