@@ -8,8 +8,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::expand;
 use crate::portable::PortableKey;
 
-/// Powers of the hash key that a schedule holds: H^32 down to H^1.
-const POWERS: usize = 32;
+/// Powers of the hash key that a schedule holds: H^36 down to H^1.
+const POWERS: usize = 36;
 /// Index of round key 0: behind the powers and one block that holds the number of rounds.
 const ROUND_KEYS: usize = POWERS + 1;
 /// Blocks of the table: room for the 15 round keys of AES-256.
@@ -29,7 +29,7 @@ pub struct KeyLengthError {
 /// the round keys, so that a short packet touches few lines and those are neighbours: for 68 bytes under AES-128 they are five.
 #[repr(C, align(64))]
 pub struct KeySchedule {
-    /// H^32 … H^1, each multiplied by x and in the byte order of the multiplier (docs/aead.md, section 2); a block whose first byte is the number
+    /// H^36 … H^1, each multiplied by x and in the byte order of the multiplier (docs/aead.md, section 2); a block whose first byte is the number
     /// of rounds; the round keys. A vector of powers may run past H^1 into the next blocks: those lanes multiply zeros.
     table: [[u8; 16]; TABLE],
     key: [u8; 32],
@@ -104,8 +104,14 @@ impl KeySchedule {
     /// in the last of these vectors; the bounds say so to the compiler, which then leaves out its checks.
     #[inline(always)]
     pub(crate) fn powers_from(&self, exponent: usize, vectors: usize, lanes: usize) -> &[u8] {
-        let exponent = exponent.clamp(lanes * (vectors - 1) + 2, POWERS);
+        let exponent = exponent.clamp(lanes * (vectors - 1) + 1, POWERS);
         self.table[POWERS - exponent..].as_flattened()
+    }
+
+    /// H^`blocks` down to H^1 for a group of so many blocks.
+    #[inline(always)]
+    pub(crate) fn powers_of_group(&self, blocks: usize) -> &[u8] {
+        self.table[POWERS - blocks..POWERS].as_flattened()
     }
 
     /// Bytes of the AES key: 16, 24 or 32.

@@ -30,8 +30,6 @@ pub(crate) trait Vector: Copy {
     type V: Copy;
     /// Blocks per register.
     const LANES: usize;
-    /// Registers of text that the long kernel takes at a time.
-    const GROUP: usize;
     /// Bytes per register.
     const WIDTH: usize = 16 * Self::LANES;
 
@@ -85,6 +83,8 @@ pub(crate) trait Vector: Copy {
 
     /// Lane p of the result is the sum (xor) of all lanes of `parts[p]`. At most `LANES` parts; lanes without a part are unspecified.
     fn sum_lanes(self, parts: &[Self::V]) -> Self::V;
+    /// The sum (xor) of all lanes in lane 0, zero in the others.
+    fn sum_into_first(self, value: Self::V) -> Self::V;
     /// Lane p of the result is lane 0 of `parts[p]`. At most `LANES` parts.
     fn first_lanes(self, parts: &[Self::V]) -> Self::V;
     /// Lane p of the result is `blocks[p]`. At most `LANES` blocks, other lanes are unspecified.

@@ -10,8 +10,8 @@ const WINDOW: usize = 64;
 const AHEAD: usize = 8;
 /// AES-128, AES-192, AES-256.
 const KEY_SIZES: usize = 3;
-/// Vectors of the largest short packet, over all widths.
-const SHAPES: usize = 9;
+/// Vectors of the largest short packet; more have at least one group of the long kernel.
+const SHAPES: usize = 8;
 
 /// Any number of packets of any shape, to seal or to open. Gives how many were rejected.
 pub(crate) struct Burst<'j, 'a, const OPEN: bool>(pub(crate) &'j mut [Job<'a>]);
@@ -19,8 +19,8 @@ pub(crate) struct Burst<'j, 'a, const OPEN: bool>(pub(crate) &'j mut [Job<'a>]);
 /// Packets of one shape: `Z` vectors each, one number of rounds.
 struct Alike<'s, 'j, 'a, const Z: usize, const OPEN: bool>(&'s mut [Option<&'j mut Job<'a>>]);
 
-/// One long packet, in groups of `G` vectors.
-struct Long<'j, 'a, const G: usize, const OPEN: bool>(&'j mut Job<'a>);
+/// Long packets.
+struct Long<'s, 'j, 'a, const OPEN: bool>(&'s mut [Option<&'j mut Job<'a>>]);
 
 impl<X: Vector, const OPEN: bool> Task<X> for Burst<'_, '_, OPEN> {
     #[inline(always)]
@@ -29,10 +29,10 @@ impl<X: Vector, const OPEN: bool> Task<X> for Burst<'_, '_, OPEN> {
     }
 }
 
-impl<X: Vector, const G: usize, const OPEN: bool> Task<X> for Long<'_, '_, G, OPEN> {
+impl<X: Vector, const OPEN: bool> Task<X> for Long<'_, '_, '_, OPEN> {
     #[inline(always)]
     fn run(self, v: X) -> usize {
-        Kernel::new(v).long::<G, OPEN>(self.0)
+        Kernel::new(v).long::<OPEN>(self.0)
     }
 }
 
@@ -45,7 +45,7 @@ impl<X: Vector, const Z: usize, const OPEN: bool> Task<X> for Alike<'_, '_, '_, 
         if Z <= 2 {
             pipeline::<X, 4, Z, OPEN>(&kernel, &mut rest, &mut rejected);
         }
-        if Z <= 4 || X::LANES == 4 {
+        if Z <= if X::LANES == 4 { 5 } else { 4 } {
             pipeline::<X, 2, Z, OPEN>(&kernel, &mut rest, &mut rejected);
         }
         pipeline::<X, 1, Z, OPEN>(&kernel, &mut rest, &mut rejected);
@@ -74,7 +74,7 @@ fn pipeline<X: Vector, const P: usize, const Z: usize, const OPEN: bool>(
 
 /// The next `P` packets, if so many are left.
 #[inline(always)]
-fn next<'s, 'a, const P: usize>(rest: &mut &'s mut [Option<&mut Job<'a>>]) -> Option<[&'s mut Job<'a>; P]> {
+pub(super) fn next<'s, 'a, const P: usize>(rest: &mut &'s mut [Option<&mut Job<'a>>]) -> Option<[&'s mut Job<'a>; P]> {
     if rest.len() < P {
         return None;
     }
@@ -130,17 +130,13 @@ const CLASSES: usize = LONG + 1;
 #[inline(always)]
 fn class_of<X: Vector>(job: &Job<'_>) -> usize {
     let vectors = (job.text_len().div_ceil(16) + 1).div_ceil(X::LANES);
-    if vectors > X::GROUP + 1 { LONG } else { (job.rounds() - 10) / 2 * SHAPES + vectors - 1 }
+    if vectors > SHAPES { LONG } else { (job.rounds() - 10) / 2 * SHAPES + vectors - 1 }
 }
 
 #[inline(always)]
 fn run_class<X: Vector, const OPEN: bool>(v: X, class: usize, jobs: &mut [Option<&mut Job<'_>>]) -> usize {
     if class == LONG {
-        let mut rejected = 0;
-        for job in jobs.iter_mut().flatten() {
-            rejected += if X::LANES == 1 { v.run(Long::<8, OPEN>(job)) } else { v.run(Long::<4, OPEN>(job)) };
-        }
-        return rejected;
+        return v.run(Long::<OPEN>(jobs));
     }
     match class % SHAPES + 1 {
         1 => v.run(Alike::<1, OPEN>(jobs)),
@@ -148,10 +144,9 @@ fn run_class<X: Vector, const OPEN: bool>(v: X, class: usize, jobs: &mut [Option
         3 => v.run(Alike::<3, OPEN>(jobs)),
         4 => v.run(Alike::<4, OPEN>(jobs)),
         5 => v.run(Alike::<5, OPEN>(jobs)),
-        6 if X::LANES == 1 => v.run(Alike::<6, OPEN>(jobs)),
-        7 if X::LANES == 1 => v.run(Alike::<7, OPEN>(jobs)),
-        8 if X::LANES == 1 => v.run(Alike::<8, OPEN>(jobs)),
-        9 if X::LANES == 1 => v.run(Alike::<9, OPEN>(jobs)),
+        6 => v.run(Alike::<6, OPEN>(jobs)),
+        7 => v.run(Alike::<7, OPEN>(jobs)),
+        8 => v.run(Alike::<8, OPEN>(jobs)),
         _ => unreachable!("a packet of more vectors is long"),
     }
 }

@@ -1,160 +1,218 @@
 //! One packet of any length, a group of vectors at a time.
 //!
-//! GHASH by Horner's rule in every lane for itself: a group's first vector takes the lanes' sums of the groups before, and vector z of a group
-//! of G is multiplied by H^(LANES (G - z)), the same in all lanes. Only the tail has a power of its own for each lane.
-//!
-//! A pipeline like that of the short kernel: while a group goes through AES, the one before is hashed.
+//! A group of eight vectors is multiplied lane by lane with H^(8 `LANES`) down to H^1, the hash so far going into its first lane; the tail
+//! likewise, with one power more for the length block. A pipeline like that of the short kernel: while a group goes through AES, the one before is hashed.
 
-use super::Kernel;
 use super::ghash::Sums;
-use crate::{Job, KeySchedule};
+use super::burst::next;
+use super::{Kernel, keep_order};
 use crate::vector::{COUNTERS, Vector};
+use crate::{Job, KeySchedule};
 
-/// What the groups of a packet have in common.
-struct Packet<'s, X: Vector> {
-    base: X::V,
-    step: X::V,
-    counter_order: X::V,
-    round_keys: &'s [[u8; 16]],
+/// Vectors that go through AES together: as many as the AES units need to hide their latency.
+const GROUP: usize = 8;
+
+/// Where the walk through a packet stands.
+struct Walk<'s, X: Vector> {
+    schedule: &'s KeySchedule,
     rounds: usize,
+    /// Counter block 0 after round key 0.
+    base: X::V,
+    /// Blocks of counter before the next group, a native number in the last word of each lane.
+    blocks: X::V,
+    /// Text not yet encrypted.
+    rest: &'s mut [u8],
 }
 
 /// Reverses the last four bytes of a lane and keeps the others.
 const COUNTER_ORDER: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 14, 13, 12];
 
 impl<X: Vector> Kernel<X> {
-    /// Seals or opens one packet whose lanes fill at least `G + 2` vectors. Returns 1 when it was rejected, else 0.
+    /// Seals or opens packets whose lanes fill more than a group each. Returns how many were rejected.
+    ///
+    /// The tags of `LANES` packets are made at a time: the chain from the sums to a tag is long, and one lane wide for each.
     #[inline(always)]
-    pub(super) fn long<const G: usize, const OPEN: bool>(&self, job: &mut Job<'_>) -> usize {
+    pub(super) fn long<const OPEN: bool>(&self, jobs: &mut [Option<&mut Job<'_>>]) -> usize {
         let v = self.v;
-        let vectors = (job.text_len().div_ceil(16) + 1).div_ceil(X::LANES);
-        // The tail has two vectors at least: then its first one is full and has room for the hash of every lane.
-        let groups = (vectors - 2) / G;
-        let schedule = job.schedule;
-        let packet = Packet {
-            base: self.counter_base(job),
-            step: v.splat(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, X::LANES as u8, 0, 0, 0]),
-            counter_order: v.splat(&COUNTER_ORDER),
-            round_keys: schedule.round_keys(),
-            rounds: job.rounds(),
-        };
-        // The counters of the next vector, each a native 32-bit number in the last word of its lane.
-        let mut counter = v.shuffle(v.load(COUNTERS.as_flattened()), packet.counter_order);
-        let mut powers = [(v.zero(), v.zero()); G];
-        for z in 0..G {
-            let h = v.splat(schedule.power(X::LANES * (G - z)));
-            powers[z] = (h, v.xor(h, v.swap_halves(h)));
+        let mut rejected = 0;
+        let mut rest = jobs;
+        while let Some(mut some) = next::<4>(&mut rest) {
+            let mut sums = [Sums { low: v.zero(), middle: v.zero(), high: v.zero() }; 4];
+            let mut masks = [v.zero(); 4];
+            for p in 0..4 {
+                (sums[p], masks[p]) = self.sums_of::<OPEN>(some[p]);
+            }
+            let mut start = 0;
+            while start < 4 {
+                let end = start + X::LANES;
+                let some = &mut some[start..end];
+                let total = self.total_of(some, &sums[start..end]);
+                let tags = v.xor(self.reverse(self.reduce(total)), v.first_lanes(&masks[start..end]));
+                rejected += self.deliver::<OPEN>(some, tags);
+                start = end;
+            }
         }
-        let aad = self.aad_block(job);
-
-        let mut state = self.first_round_at::<G>(&packet, &mut counter);
-        self.rounds(&mut state, &packet.round_keys[1..10]);
-        self.last_rounds_of(&packet, &mut state);
-        let mask = state[0];
-        let head = G * X::WIDTH - 16;
-        let (text, mut rest) = job.text().split_at_mut(head);
-        let mut hashed = self.crypt_group::<G, OPEN, true>(text, &state);
-        hashed[0] = v.replace_first(hashed[0], aad);
-        for _ in 1..groups {
-            let (text, more) = rest.split_at_mut(G * X::WIDTH);
-            let mut state = self.first_round_at::<G>(&packet, &mut counter);
-            let hash = self.rounds_and_hash(&packet, &mut state, &hashed, &powers);
-            hashed = self.crypt_group::<G, OPEN, false>(text, &state);
-            hashed[0] = v.xor(hashed[0], hash);
-            rest = more;
+        while let Some(mut some) = next::<1>(&mut rest) {
+            let (sums, mask) = self.sums_of::<OPEN>(some[0]);
+            let total = self.total_of(&some, &[sums]);
+            rejected += self.deliver::<OPEN>(&mut some, v.xor(self.reverse(self.reduce(total)), mask));
         }
-        let tail = Tail { packet: &packet, text: rest, hashed: &hashed, powers: &powers, schedule, counter };
-        let sums = match vectors - groups * G {
-            2 => self.tail::<2, G, OPEN>(tail),
-            3 => self.tail::<3, G, OPEN>(tail),
-            4 => self.tail::<4, G, OPEN>(tail),
-            5 => self.tail::<5, G, OPEN>(tail),
-            6 if G >= 5 => self.tail::<6, G, OPEN>(tail),
-            7 if G >= 6 => self.tail::<7, G, OPEN>(tail),
-            8 if G >= 7 => self.tail::<8, G, OPEN>(tail),
-            9 if G >= 8 => self.tail::<9, G, OPEN>(tail),
-            _ => unreachable!("a tail is two vectors to one more than a group"),
-        };
-        let total = self.total_of(&[&mut *job], &[sums]);
-        let tags = v.xor(self.reverse(self.reduce(total)), mask);
-        self.deliver::<OPEN>(&mut [job], tags)
+        rejected
     }
 
+    /// Text of one packet; gives its hash but for the length block, not yet reduced, and the encrypted J0.
     #[inline(always)]
-    fn first_round_at<const N: usize>(&self, packet: &Packet<'_, X>, counter: &mut X::V) -> [X::V; N] {
+    fn sums_of<const OPEN: bool>(&self, job: &mut Job<'_>) -> (Sums<X::V>, X::V) {
         let v = self.v;
+        let vectors = (job.text_len().div_ceil(16) + 1).div_ceil(X::LANES);
+        let groups = (vectors - 1) / GROUP;
+        let aad = self.aad_block(job);
+        let (schedule, rounds, base) = (job.schedule, job.rounds(), self.counter_base(job));
+        let mut walk = Walk { schedule, rounds, base, blocks: v.zero(), rest: job.text() };
+
+        let mut state = self.counters::<GROUP>(&mut walk);
+        for round in 1..10 {
+            self.round_of(&mut state, schedule, round);
+        }
+        self.last_rounds_of(&walk, &mut state);
+        let mask = state[0];
+        let mut hashed = self.crypt_group::<OPEN, true>(&mut walk, &state);
+        hashed[0] = v.replace_first(hashed[0], aad);
+        let nothing = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
+        let sums = if groups == 1 {
+            self.any_tail::<OPEN, false>(walk, &hashed, nothing)
+        } else {
+            let mut state = self.counters::<GROUP>(&mut walk);
+            let mut pending = self.rounds_and_hash::<GROUP, false>(&walk, &mut state, &hashed, nothing);
+            hashed = self.crypt_group::<OPEN, false>(&mut walk, &state);
+            for _ in 2..groups {
+                let mut state = self.counters::<GROUP>(&mut walk);
+                pending = self.rounds_and_hash::<GROUP, true>(&walk, &mut state, &hashed, pending);
+                hashed = self.crypt_group::<OPEN, false>(&mut walk, &state);
+            }
+            self.any_tail::<OPEN, true>(walk, &hashed, pending)
+        };
+        (sums, mask)
+    }
+
+    /// The next `N` vectors, at most a group, of counter blocks with round key 0.
+    ///
+    /// Counters 1 to 8 `LANES` - 1 after the group's base have bits that the base has not, so an exclusive or adds them; only the
+    /// last lane of the last vector carries, and that vector is made by a sum.
+    #[inline(always)]
+    fn counters<const N: usize>(&self, walk: &mut Walk<'_, X>) -> [X::V; N] {
+        let v = self.v;
+        let order = v.splat(&COUNTER_ORDER);
+        let group = v.xor(walk.base, v.shuffle(walk.blocks, order));
         let mut state = [v.zero(); N];
         for z in 0..N {
-            state[z] = v.xor(packet.base, v.shuffle(*counter, packet.counter_order));
-            *counter = v.add32(*counter, packet.step);
+            let counters = v.load(&COUNTERS.as_flattened()[z * X::WIDTH..]);
+            state[z] = if z < GROUP - 1 {
+                v.xor(group, counters)
+            } else {
+                let sum = v.add32(walk.blocks, v.shuffle(counters, order));
+                v.xor(walk.base, v.shuffle(sum, order))
+            };
         }
+        walk.blocks = v.add32(walk.blocks, v.splat(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (GROUP * X::LANES) as u8, 0, 0, 0]));
         state
     }
 
     #[inline(always)]
-    fn rounds<const N: usize>(&self, state: &mut [X::V; N], keys: &[[u8; 16]]) {
-        for key in keys {
-            let key = self.v.splat(key);
-            for z in 0..N {
-                state[z] = self.v.aes_round(state[z], key);
-                self.v.pin(&mut state[z]);
-            }
+    fn round_of<const N: usize>(&self, state: &mut [X::V; N], schedule: &KeySchedule, round: usize) {
+        keep_order();
+        let key = self.v.splat(schedule.round_key(round));
+        for z in 0..N {
+            state[z] = self.v.aes_round(state[z], key);
+            self.v.pin(&mut state[z]);
         }
     }
 
     #[inline(always)]
-    fn last_rounds_of<const N: usize>(&self, packet: &Packet<'_, X>, state: &mut [X::V; N]) {
-        if packet.rounds > 10 {
-            self.rounds(state, &packet.round_keys[10..12]);
+    fn last_rounds_of<const N: usize>(&self, walk: &Walk<'_, X>, state: &mut [X::V; N]) {
+        if walk.rounds > 10 {
+            self.round_of(state, walk.schedule, 10);
+            self.round_of(state, walk.schedule, 11);
         }
-        if packet.rounds > 12 {
-            self.rounds(state, &packet.round_keys[12..14]);
+        if walk.rounds > 12 {
+            self.round_of(state, walk.schedule, 12);
+            self.round_of(state, walk.schedule, 13);
         }
-        let key = self.v.splat(&packet.round_keys[packet.rounds]);
+        let key = self.v.splat(walk.schedule.round_key(walk.rounds));
         for z in 0..N {
             state[z] = self.v.aes_last(state[z], key);
         }
     }
 
-    /// All rounds of `state`, and the hash of the group before.
+    /// All rounds of `state`, and the products of the group before. Its first vector comes last, because it waits for the reduction of
+    /// `pending`, the sums of everything before that group.
     #[inline(always)]
-    fn rounds_and_hash<const N: usize, const G: usize>(
+    fn rounds_and_hash<const N: usize, const PENDING: bool>(
         &self,
-        packet: &Packet<'_, X>,
+        walk: &Walk<'_, X>,
         state: &mut [X::V; N],
-        hashed: &[X::V; G],
-        powers: &[(X::V, X::V); G],
-    ) -> X::V {
-        let mut sums = self.product_by(hashed[0], powers[0]);
-        self.pin_sums(&mut sums);
-        for z in 1..G {
-            self.rounds(state, &packet.round_keys[z..z + 1]);
-            sums = self.add(sums, self.product_by(hashed[z], powers[z]));
-            self.pin_sums(&mut sums);
+        hashed: &[X::V; GROUP],
+        pending: Sums<X::V>,
+    ) -> Sums<X::V> {
+        let v = self.v;
+        let powers = walk.schedule.powers_of_group(GROUP * X::LANES);
+        let (mut folded, mut first) = (pending.low, hashed[0]);
+        let mut sums = self.product(hashed[7], v.load(&powers[7 * X::WIDTH..]));
+        // Written out: as a loop over rounds it would keep its vectors in memory.
+        self.round_of(state, walk.schedule, 1);
+        if PENDING {
+            folded = self.fold_low(pending);
+            v.pin(&mut folded);
         }
-        self.rounds(state, &packet.round_keys[G..G + 1]);
-        let mut folded = self.fold_low(sums);
-        self.v.pin(&mut folded);
-        self.rounds(state, &packet.round_keys[G + 1..10]);
-        let hash = self.fold_middle(folded, sums.high);
-        self.last_rounds_of(packet, state);
-        hash
+        self.round_of(state, walk.schedule, 2);
+        self.add_products(&mut sums, [hashed[5], hashed[6]], &powers[5 * X::WIDTH..]);
+        self.round_of(state, walk.schedule, 3);
+        if PENDING {
+            folded = self.fold_middle(folded, pending.high);
+            v.pin(&mut folded);
+        }
+        self.round_of(state, walk.schedule, 4);
+        self.add_products(&mut sums, [hashed[3], hashed[4]], &powers[3 * X::WIDTH..]);
+        self.round_of(state, walk.schedule, 5);
+        if PENDING {
+            first = v.xor(first, v.sum_into_first(folded));
+            v.pin(&mut first);
+        }
+        self.round_of(state, walk.schedule, 6);
+        self.add_products(&mut sums, [hashed[1], hashed[2]], &powers[X::WIDTH..]);
+        self.round_of(state, walk.schedule, 7);
+        sums = self.add(sums, self.product(first, v.load(powers)));
+        self.pin_sums(&mut sums);
+        self.round_of(state, walk.schedule, 8);
+        self.round_of(state, walk.schedule, 9);
+        self.last_rounds_of(walk, state);
+        sums
     }
 
-    /// Full vectors of text; in the first group lane 0 has none. Gives the ciphertext in the multiplier's order.
+    /// Two neighbouring vectors times their powers.
     #[inline(always)]
-    fn crypt_group<const G: usize, const OPEN: bool, const FIRST: bool>(
+    fn add_products(&self, sums: &mut Sums<X::V>, x: [X::V; 2], powers: &[u8]) {
+        let first = self.product(x[0], self.v.load(powers));
+        let second = self.product(x[1], self.v.load(&powers[X::WIDTH..]));
+        *sums = self.add3(*sums, first, second);
+        self.pin_sums(sums);
+    }
+
+    /// A group of full vectors of text; in the first one of a packet lane 0 has none. Gives the ciphertext in the multiplier's order.
+    #[inline(always)]
+    fn crypt_group<const OPEN: bool, const FIRST: bool>(
         &self,
-        text: &mut [u8],
-        keystream: &[X::V; G],
-    ) -> [X::V; G] {
+        walk: &mut Walk<'_, X>,
+        keystream: &[X::V; GROUP],
+    ) -> [X::V; GROUP] {
         let v = self.v;
-        let mut hashed = [v.zero(); G];
-        let mut start = 0;
-        for z in 0..G {
+        let mut hashed = [v.zero(); GROUP];
+        let (mut text, rest) =
+            std::mem::take(&mut walk.rest).split_at_mut(GROUP * X::WIDTH - if FIRST { 16 } else { 0 });
+        walk.rest = rest;
+        for z in 0..GROUP {
             let head = FIRST && z == 0;
-            let end = start + X::WIDTH - if head { 16 } else { 0 };
-            let piece = &mut text[start..end];
+            let (piece, more) = text.split_at_mut(X::WIDTH - if head { 16 } else { 0 });
             let input = if head { v.load_part_above(piece) } else { v.load(piece) };
             let output = v.xor(input, keystream[z]);
             if head {
@@ -163,25 +221,50 @@ impl<X: Vector> Kernel<X> {
                 v.store(piece, output);
             }
             hashed[z] = self.reverse(if OPEN { input } else { output });
-            start = end;
+            text = more;
         }
         hashed
     }
 
+    /// The last vectors, one to a whole group.
+    #[inline(always)]
+    fn any_tail<const OPEN: bool, const PENDING: bool>(
+        &self,
+        walk: Walk<'_, X>,
+        hashed: &[X::V; GROUP],
+        pending: Sums<X::V>,
+    ) -> Sums<X::V> {
+        match walk.rest.len().div_ceil(X::WIDTH) {
+            1 => self.tail::<1, OPEN, PENDING>(walk, hashed, pending),
+            2 => self.tail::<2, OPEN, PENDING>(walk, hashed, pending),
+            3 => self.tail::<3, OPEN, PENDING>(walk, hashed, pending),
+            4 => self.tail::<4, OPEN, PENDING>(walk, hashed, pending),
+            5 => self.tail::<5, OPEN, PENDING>(walk, hashed, pending),
+            6 => self.tail::<6, OPEN, PENDING>(walk, hashed, pending),
+            7 => self.tail::<7, OPEN, PENDING>(walk, hashed, pending),
+            8 => self.tail::<8, OPEN, PENDING>(walk, hashed, pending),
+            _ => unreachable!("a tail is at most a group of eight vectors"),
+        }
+    }
+
     /// The last `R` vectors, of which only the last may be partial.
     #[inline(always)]
-    fn tail<const R: usize, const G: usize, const OPEN: bool>(&self, tail: Tail<'_, X, G>) -> Sums<X::V> {
+    fn tail<const R: usize, const OPEN: bool, const PENDING: bool>(
+        &self,
+        mut walk: Walk<'_, X>,
+        hashed: &[X::V; GROUP],
+        pending: Sums<X::V>,
+    ) -> Sums<X::V> {
         let v = self.v;
-        let Tail { packet, text, hashed, powers, schedule, mut counter } = tail;
+        let mut state = self.counters::<R>(&mut walk);
+        let before = self.rounds_and_hash::<R, PENDING>(&walk, &mut state, hashed, pending);
         // As in the short kernel the last block has exponent 2.
-        let tail_powers = schedule.powers_from(text.len().div_ceil(16) + 1, R, X::LANES);
-        let mut state = self.first_round_at::<R>(packet, &mut counter);
-        let hash = self.rounds_and_hash(packet, &mut state, hashed, powers);
-        let mut sums = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
+        let powers = walk.schedule.powers_from(walk.rest.len().div_ceil(16) + 1, R, X::LANES);
+        let mut own = [v.zero(); R];
+        let mut rest = walk.rest;
         for z in 0..R {
             let last = z == R - 1;
-            let end = if last { text.len() } else { (z + 1) * X::WIDTH };
-            let piece = &mut text[z * X::WIDTH..end];
+            let (piece, more) = rest.split_at_mut(if last { rest.len() } else { X::WIDTH });
             let input = if last { v.load_part(piece) } else { v.load(piece) };
             let output = v.xor(input, state[z]);
             if last {
@@ -189,29 +272,22 @@ impl<X: Vector> Kernel<X> {
             } else {
                 v.store(piece, output);
             }
-            let mut x = if OPEN {
+            own[z] = if OPEN {
                 self.reverse(input)
             } else if last {
                 v.keep_reversed(output, piece.len(), self.reverse)
             } else {
                 self.reverse(output)
             };
+            rest = more;
+        }
+        let mut sums = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
+        for z in (0..R).rev() {
             if z == 0 {
-                x = v.xor(x, hash);
+                own[0] = v.xor(own[0], v.sum_into_first(self.reduce(before)));
             }
-            let product = self.product(x, v.load(&tail_powers[z * X::WIDTH..]));
-            sums = if z == 0 { product } else { self.add(sums, product) };
+            sums = self.add(sums, self.product(own[z], v.load(&powers[z * X::WIDTH..])));
         }
         sums
     }
-}
-
-/// What is left of a packet when the groups are through AES.
-struct Tail<'s, X: Vector, const G: usize> {
-    packet: &'s Packet<'s, X>,
-    text: &'s mut [u8],
-    hashed: &'s [X::V; G],
-    powers: &'s [(X::V, X::V); G],
-    schedule: &'s KeySchedule,
-    counter: X::V,
 }

@@ -41,7 +41,6 @@ static KEEP: [u8; 32] = {
 impl Vector for X128 {
     type V = __m128i;
     const LANES: usize = 1;
-    const GROUP: usize = 8;
 
     #[inline(always)]
     fn run<T: Task<Self>>(self, task: T) -> usize {
@@ -166,6 +165,11 @@ impl Vector for X128 {
     #[inline(always)]
     fn sum_lanes(self, parts: &[__m128i]) -> __m128i {
         parts[0]
+    }
+
+    #[inline(always)]
+    fn sum_into_first(self, value: __m128i) -> __m128i {
+        value
     }
 
     #[inline(always)]

@@ -36,7 +36,6 @@ static KEEP: [u8; 64] = {
 impl Vector for X256 {
     type V = __m256i;
     const LANES: usize = 2;
-    const GROUP: usize = 4;
 
     #[inline(always)]
     fn run<T: Task<Self>>(self, task: T) -> usize {
@@ -181,6 +180,13 @@ impl Vector for X256 {
         let low = pure!(_mm256_permute2x128_si256::<0x20>, a, b);
         let high = pure!(_mm256_permute2x128_si256::<0x31>, a, b);
         self.xor(low, high)
+    }
+
+    #[inline(always)]
+    fn sum_into_first(self, value: __m256i) -> __m256i {
+        let upper = pure!(_mm256_extracti128_si256::<1>, value);
+        let sum = pure!(_mm_xor_si128, pure!(_mm256_castsi256_si128, value), upper);
+        pure!(_mm256_zextsi128_si256, sum)
     }
 
     #[inline(always)]

@@ -34,7 +34,6 @@ fn byte_mask(length: usize) -> u64 {
 impl Vector for X512 {
     type V = __m512i;
     const LANES: usize = 4;
-    const GROUP: usize = 4;
 
     #[inline(always)]
     fn run<T: Task<Self>>(self, task: T) -> usize {
@@ -191,6 +190,15 @@ impl Vector for X512 {
             }
             _ => unreachable!("the kernel sums one, two or four packets"),
         }
+    }
+
+    #[inline(always)]
+    fn sum_into_first(self, value: __m512i) -> __m512i {
+        let upper = pure!(_mm512_extracti64x4_epi64::<1>, value);
+        let half = pure!(_mm256_xor_si256, pure!(_mm512_castsi512_si256, value), upper);
+        let upper = pure!(_mm256_extracti128_si256::<1>, half);
+        let sum = pure!(_mm_xor_si128, pure!(_mm256_castsi256_si128, half), upper);
+        pure!(_mm512_zextsi128_si512, sum)
     }
 
     #[inline(always)]
