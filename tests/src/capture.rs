@@ -105,14 +105,31 @@ impl Drop for Capture {
 impl Recording {
     /// Frames that carry something of the protected networks (192.168.0.0/16 as source or destination) readable to everybody.
     pub fn clear_packets(&self) -> usize {
-        self.packets
-            .iter()
-            .filter(|packet| {
-                packet.addresses().is_some_and(|(source, destination)| {
-                    [source, destination].iter().any(|address| address[..2] == [192, 168])
-                })
+        self.clear().count()
+    }
+
+    /// The same, each as a line for a person: when, from where to where, what.
+    pub fn describe_clear(&self) -> Vec<String> {
+        self.clear()
+            .map(|packet| {
+                let [source, destination] = packet.addresses().map_or([[0; 4]; 2], |(from, to)| [from, to]);
+                format!(
+                    "{:.3} {} -> {} protocol {}",
+                    packet.time,
+                    std::net::Ipv4Addr::from(source),
+                    std::net::Ipv4Addr::from(destination),
+                    packet.protocol().unwrap_or(0)
+                )
             })
-            .count()
+            .collect()
+    }
+
+    fn clear(&self) -> impl Iterator<Item = &Captured> {
+        self.packets.iter().filter(|packet| {
+            packet.addresses().is_some_and(|(source, destination)| {
+                [source, destination].iter().any(|address| address[..2] == [192, 168])
+            })
+        })
     }
 
     /// ESP packets, plain (protocol 50).

@@ -9,6 +9,8 @@ use lab::probe::{Probe, echo_server, now_ms, tcp_transfer};
 use crate::report::{Phase, Report};
 use crate::timeline::Timeline;
 
+/// Where an eavesdropper on the internet listens.
+const WIRES: [&str; 3] = ["branch", "hub1", "hub2"];
 const PROBE_INTERVAL_MS: u32 = 20;
 const TRANSFER_MEGABYTES: u32 = 32;
 const IDLE_SECONDS: u64 = 60;
@@ -25,7 +27,7 @@ pub fn run(scale: u32) -> Result<()> {
     timeline.say("building the network: host-a, branch, internet, hub1, hub2, LAN, host-b");
     let network = Failover::start(&Options { time_scale: scale, ..Options::default() })?;
     timeline.follow(network.branch.run_dir().join("log"));
-    let captures = ["branch", "hub1", "hub2"].map(|wire| Capture::start(&network.internet, wire));
+    let captures = WIRES.map(|wire| Capture::start(&network.internet, wire));
     let _echo = echo_server(&network.host_b, ECHO_PORT)?;
     timeline.say("three gateways run; no tunnel yet; the internet is being captured");
 
@@ -115,8 +117,11 @@ pub fn run(scale: u32) -> Result<()> {
         esp_packets: 0,
         capture_dropped: 0,
     };
-    for capture in captures {
+    for (wire, capture) in std::iter::zip(WIRES, captures) {
         let recording = capture?.finish()?;
+        for line in recording.describe_clear().into_iter().take(5) {
+            timeline.say(&format!("CLEAR TEXT on the wire of {wire}: {line}"));
+        }
         report.clear_packets += recording.clear_packets();
         report.esp_packets += recording.esp_packets();
         report.capture_dropped += recording.dropped;
