@@ -166,8 +166,8 @@ pub struct Connection {
     pub lifetime: IkeLifetime,
     /// Say INITIAL_CONTACT when initiating without another IKE SA to this peer (RFC 7296 §2.4).
     pub initial_contact: bool,
-    /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest nonce, by its
-    /// initiator (the rule of RFC 7296 §2.8.1 applied to crossing initiations).
+    /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest nonce (the rule of
+    /// RFC 7296 §2.8.1 applied to crossing initiations).
     pub close_duplicates: bool,
     /// Encapsulate ESP in UDP even without a NAT in between.
     pub force_udp_encapsulation: bool,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::action::{IkeDownReason, IkeId, LogLevel};
 use crate::sa::child::ChildSa;
-use crate::sa::{IkeSa, Phase};
+use crate::sa::IkeSa;
 use crate::task::Queued;
 use crate::time::Time;
 
@@ -61,10 +61,11 @@ impl Endpoint {
         }
     }
 
-    /// Both ends initiated at once: of the two IKE SAs the one with the lowest nonce is surplus, and its initiator closes it.
+    /// Both ends initiated at once: of the two IKE SAs the one with the lowest nonce is surplus.
     ///
     /// RFC 7296 leaves this open; the rule is that of §2.8.1, so that both ends reach the same verdict by themselves. Only
-    /// IKE SAs that overlapped in their making are compared: a later one was wanted.
+    /// IKE SAs that overlapped in their making are compared: a later one was wanted. As a lossy wire may show the overlap to
+    /// one end only, whichever end sees it closes the surplus one, not only its initiator.
     fn close_surplus(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.sas.get(&id).filter(|sa| sa.connection.close_duplicates) else { return };
         let Some(identity) = &sa.remote_identity else { return };
@@ -77,13 +78,11 @@ impl Endpoint {
         };
         let peers = self.by_peer.get(identity).into_iter().flatten();
         let Some(other) = peers.filter_map(|other| self.sas.get(other)).find(|other| crossing(other)) else { return };
-        let (lower, _) = if sa.low_nonce < other.low_nonce { (sa, other) } else { (other, sa) };
-        if lower.initiator && matches!(lower.phase, Phase::Established) {
-            let surplus = lower.id;
-            self.with_sa(now, surplus, |sa, ctx| {
-                sa.log(ctx, LogLevel::Info, "both ends initiated: closing the surplus IKE SA");
-                sa.close(ctx, IkeDownReason::Redundant);
-            });
-        }
+        let lower = if sa.low_nonce < other.low_nonce { sa } else { other };
+        let surplus = lower.id;
+        self.with_sa(now, surplus, |sa, ctx| {
+            sa.log(ctx, LogLevel::Info, "both ends initiated: closing the surplus IKE SA");
+            sa.close(ctx, IkeDownReason::Redundant);
+        });
     }
 }
