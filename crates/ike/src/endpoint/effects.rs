@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::action::{IkeDownReason, IkeId, LogLevel};
 use crate::sa::child::ChildSa;
 use crate::sa::IkeSa;
-use crate::task::Queued;
+use crate::task::{Queued, rekey_ike};
 use crate::time::Time;
 
 use super::Endpoint;
@@ -16,6 +16,8 @@ pub(crate) enum Effect {
     Adopt(Box<IkeSa>),
     /// Children and waiting tasks of a replaced IKE SA go to its successor.
     Inherit { old: IkeId, new: IkeId, estate: (Vec<ChildSa>, VecDeque<Queued>), was_up: bool },
+    /// The peer uses this one of two crossing rekeyings: it is the successor.
+    ClaimEstate(IkeId),
     /// The IKE SA whose successor this might have become is being closed: this one shall be, too.
     CloseOrphan(IkeId),
     /// The peer said INITIAL_CONTACT on this one.
@@ -35,9 +37,18 @@ impl Endpoint {
             Effect::Inherit { old, new, estate, was_up } => {
                 self.with_sa(now, new, |sa, ctx| sa.inherit(ctx, old, estate, was_up));
             }
+            Effect::ClaimEstate(id) => self.claim_estate(now, id),
             Effect::CloseOrphan(id) => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
             Effect::InitialContact(id) => self.initial_contact(now, id),
             Effect::Established(id) => self.close_surplus(now, id),
+        }
+    }
+
+    fn claim_estate(&mut self, now: Time, id: IkeId) {
+        let old = self.sas.values().find(|sa| rekey_ike::crossing_successor(sa) == Some(id)).map(|sa| sa.id);
+        match old {
+            Some(old) => self.with_sa(now, old, |sa, ctx| rekey_ike::leave_to(sa, ctx, id)),
+            None => self.with_sa(now, id, |sa, _| sa.orphan_until = None),
         }
     }
 

@@ -7,7 +7,8 @@ use super::frame::{OpenError, Received};
 use super::window::Place;
 use super::{IkeSa, Phase};
 use crate::action::{Action, IkeDownReason, LogLevel};
-use crate::message::{Exchange, Header, ParseError, Payload, notify_type, parse};
+use crate::endpoint::Effect;
+use crate::message::{DeletePayload, Exchange, Header, ParseError, Payload, notify_type, parse};
 use crate::task::{Ctx, Queued, Task, auth, create_child, informational, init, rekey_ike};
 
 impl IkeSa {
@@ -90,6 +91,12 @@ impl IkeSa {
         }
         let Some(payloads) = self.open(ctx, header, datagram) else { return };
         self.heard(ctx, path);
+        if self.orphan_until.is_some() && payloads.as_deref().is_ok_and(uses_ike_sa) {
+            // Crossing rekeyings: the peer has decided for this IKE SA. The children come over now, and its request is
+            // taken when it comes again.
+            ctx.effects.push(Effect::ClaimEstate(self.id));
+            return;
+        }
         let reply = match payloads {
             Ok(payloads) => self.answer(ctx, header.exchange, payloads),
             Err(ParseError::UnsupportedCritical(kind)) => {
@@ -206,6 +213,11 @@ impl IkeSa {
             ctx.act(Action::PeerEndpointChanged { ike: self.id, local: self.local, remote });
         }
     }
+}
+
+/// More than a liveness probe or the end of the IKE SA: only who has put children on it sends that.
+fn uses_ike_sa(payloads: &[Payload]) -> bool {
+    !payloads.is_empty() && !payloads.contains(&Payload::Delete(DeletePayload::Ike))
 }
 
 fn count(ctx: &mut Ctx<'_>, error: OpenError) {

@@ -159,11 +159,21 @@ fn close_unwanted(sa: &IkeSa, ctx: &mut Ctx<'_>, open: &Open, answer: Result<Vec
 }
 
 /// The peer's new IKE SA gets everything; the peer will delete this one.
-fn leave_to(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: IkeId) {
+///
+/// Our own request may still be in flight on this one: what comes of it is closed then.
+pub(crate) fn leave_to(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: IkeId) {
     let was_up = std::mem::take(&mut sa.reported_up);
     let estate = sa.hand_over();
     ctx.effects.push(Effect::Inherit { old: sa.id, new: successor, estate, was_up });
     await_delete(sa, ctx);
+}
+
+/// The IKE SA that the peer made while our own rekeying of `sa` is in flight.
+pub(crate) fn crossing_successor(sa: &IkeSa) -> Option<IkeId> {
+    match &sa.active {
+        Some(Task::RekeyIke(task)) if sa.is_established() => task.peer_rekey.as_ref().map(|peer| peer.ike),
+        _ => None,
+    }
 }
 
 /// The old IKE SA waits for the peer's Delete; should that never come, it is deleted from here.
