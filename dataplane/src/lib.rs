@@ -1,6 +1,7 @@
 //! The packet process of tohub: crypto-map match, ESP, forwarding.
 #![deny(unsafe_code)]
 
+mod address_bits;
 pub mod classify;
 pub mod counter;
 pub mod drop_reason;

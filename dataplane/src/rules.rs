@@ -5,8 +5,9 @@
 
 mod index;
 
+use crate::address_bits::AddressBits;
 use crate::flow::{Fit, Flow};
-use index::{Index, Key};
+use index::Index;
 use sa_table::PolicyId;
 use sa_table::policy::{Action, Prefix, Rule};
 use sa_table::record::PortRange;
@@ -92,7 +93,7 @@ struct Compiled<K> {
     action: Action,
 }
 
-impl<K: Key> Compiled<K> {
+impl<K: AddressBits> Compiled<K> {
     fn new(position: usize, rule: &Rule, source: K, destination: K) -> Compiled<K> {
         let range = |address: K, prefix: &Prefix| address.range(prefix.length);
         Compiled {
@@ -129,7 +130,7 @@ impl<K> Default for Family<K> {
     }
 }
 
-impl<K: Key> Family<K> {
+impl<K: AddressBits> Family<K> {
     fn new(rules: Vec<Compiled<K>>) -> Family<K> {
         let index = Index::build(rules.iter().map(|rule| (rule.source, rule.destination)));
         Family { rules, index }
@@ -149,7 +150,7 @@ impl<K: Key> Family<K> {
 
 /// First match decides; a jump skips to its target, which is always a later rule.
 #[inline]
-fn walk<'r, K: Key + 'r>(
+fn walk<'r, K: AddressBits + 'r>(
     rules: impl Iterator<Item = &'r Compiled<K>>,
     source: K,
     destination: K,

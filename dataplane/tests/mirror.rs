@@ -5,9 +5,8 @@ mod common;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use common::{Lab, inside, is_root};
+use common::{Lab, eventually, inside, is_root};
 use dataplane::kernel::{KernelView, Mirror, PortNames, Route};
 
 fn ip(text: &str) -> IpAddr {
@@ -38,14 +37,6 @@ fn mirrored(lab: &Lab, body: impl FnOnce(&KernelView) + Send) {
         drop(_stop);
         mirror.join().unwrap();
     });
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

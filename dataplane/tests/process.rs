@@ -8,9 +8,9 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Lab, inside, is_root};
+use common::{Lab, eventually, inside, is_root};
 use dataplane::release::release;
 use sa_table::{Capacities, Locking, PortRecord, Role, Rule, Segments, TableWriter};
 use serde_json::Value;
@@ -94,14 +94,6 @@ impl Drop for Plane<'_> {
             let _ = child.wait();
         }
         let _ = inside(&self.lab.gateway, || release(self.run_dir.path(), None));
-    }
-}
-
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -1,32 +1,7 @@
 //! Longest-prefix match as a binary search: prefixes nest or are disjoint, so a table of them flattens into disjoint
 //! intervals, each with the value of its longest prefix. Immutable, two flat arrays, no pointer chasing.
 
-use std::fmt::Debug;
-
-/// An address as an unsigned integer.
-pub(super) trait Key: Copy + Ord + Debug {
-    /// The largest address inside `self/length` of a family of `bits` bits, and the smallest.
-    fn bounds(self, length: u8) -> (Self, Self);
-    /// The address behind `self`, if there is one.
-    fn next(self) -> Option<Self>;
-}
-
-macro_rules! key {
-    ($type:ty) => {
-        impl Key for $type {
-            fn bounds(self, length: u8) -> (Self, Self) {
-                let host = <$type>::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-                (self & !host, self | host)
-            }
-
-            fn next(self) -> Option<Self> {
-                self.checked_add(1)
-            }
-        }
-    };
-}
-key!(u32);
-key!(u128);
+use crate::address_bits::AddressBits;
 
 /// Address → value of the longest prefix that holds it.
 #[derive(Debug)]
@@ -43,14 +18,14 @@ impl<K, V> Default for IntervalMap<K, V> {
     }
 }
 
-impl<K: Key, V: Copy + PartialEq> IntervalMap<K, V> {
+impl<K: AddressBits, V: Copy + PartialEq> IntervalMap<K, V> {
     /// Flattens prefixes (address, length, value). Bits behind the length are ignored; of two equal prefixes the later
     /// one in the list wins.
     pub(super) fn from_prefixes(prefixes: impl IntoIterator<Item = (K, u8, V)>) -> Self {
         let mut ranges: Vec<_> = prefixes
             .into_iter()
             .map(|(address, length, value)| {
-                let (first, last) = address.bounds(length);
+                let (first, last) = address.range(length);
                 (first, last, length, value)
             })
             .collect();
@@ -131,14 +106,14 @@ mod tests {
             let map = IntervalMap::from_prefixes(prefixes.clone());
             // Prefix edges are where the sweep can be off by one.
             let edges = prefixes.iter().flat_map(|(address, length, _)| {
-                let (first, last) = address.bounds(*length);
+                let (first, last) = address.range(*length);
                 [first, last, first.wrapping_sub(1), last.wrapping_add(1)]
             });
             for key in keys.iter().copied().chain(edges) {
                 let expected = prefixes
                     .iter()
                     .filter(|(address, length, _)| {
-                        let (first, last) = address.bounds(*length);
+                        let (first, last) = address.range(*length);
                         (first..=last).contains(&key)
                     })
                     .max_by_key(|(_, length, _)| *length)

@@ -13,6 +13,8 @@ use netlink_packet_route::route::{RouteProtocol, RouteType};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
 use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 
+use crate::address_bits::AddressBits;
+
 use super::netlink::{Netlink, NetlinkError, netlink_errno};
 
 /// The rules and the table of one instance.
@@ -245,15 +247,10 @@ fn no_ipv6(error: &rtnetlink::Error) -> bool {
     matches!(netlink_errno(error), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EACCES | libc::ENODEV))
 }
 
+/// The address without its host bits: how the kernel shows it.
 fn network(address: IpAddr, length: u8) -> IpAddr {
     match address {
-        IpAddr::V4(v4) => {
-            let host = u32::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-            IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & !host))
-        }
-        IpAddr::V6(v6) => {
-            let host = u128::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !host))
-        }
+        IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits().range(length).0)),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits().range(length).0)),
     }
 }

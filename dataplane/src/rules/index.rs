@@ -1,32 +1,7 @@
 //! Address → the rules that can match it, in order.
 
+use crate::address_bits::AddressBits;
 use std::collections::BTreeSet;
-use std::fmt::Debug;
-
-/// An address as an unsigned integer.
-pub(super) trait Key: Copy + Ord + Debug {
-    /// First and last address of `self/length`.
-    fn range(self, length: u8) -> (Self, Self);
-    /// The address behind, if there is one.
-    fn next(self) -> Option<Self>;
-}
-
-macro_rules! key {
-    ($type:ty) => {
-        impl Key for $type {
-            fn range(self, length: u8) -> (Self, Self) {
-                let host = <$type>::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-                (self & !host, self | host)
-            }
-
-            fn next(self) -> Option<Self> {
-                self.checked_add(1)
-            }
-        }
-    };
-}
-key!(u32);
-key!(u128);
 
 /// Lists up to this length are scanned: they fit a few cache lines.
 const SCAN: usize = 8;
@@ -44,7 +19,7 @@ pub(super) enum Index<K> {
     Source(Pieces<K>),
 }
 
-impl<K: Key> Index<K> {
+impl<K: AddressBits> Index<K> {
     /// `rules` are (source range, destination range) in list order.
     pub(super) fn build(rules: impl Iterator<Item = ((K, K), (K, K))> + Clone) -> Index<K> {
         let count = rules.clone().count();
@@ -85,7 +60,7 @@ pub(super) struct Pieces<K> {
     candidates: Vec<u32>,
 }
 
-impl<K: Key> Pieces<K> {
+impl<K: AddressBits> Pieces<K> {
     /// `None` when more than `limit` candidates would be needed.
     fn cut(ranges: impl Iterator<Item = (K, K)>, limit: usize) -> Option<Pieces<K>> {
         // (address, rule, begins): at each address rules begin or have just ended.

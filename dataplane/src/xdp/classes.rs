@@ -5,35 +5,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::address_bits::AddressBits;
+
 /// A prefix and its `CLASS_…` bits.
 pub type PrefixClass = (IpAddr, u8, u32);
 
 /// A prefix as an unsigned key; the two IP versions are kept apart by the caller.
 pub(super) type Classes<K> = BTreeMap<(K, u8), u32>;
-
-/// One IP version's addresses as numbers.
-pub(super) trait AddressBits: Copy + Ord {
-    /// 32 or 128.
-    const BITS: u8;
-    /// The lowest and highest address of the prefix.
-    fn range(self, length: u8) -> (Self, Self);
-}
-
-impl AddressBits for u32 {
-    const BITS: u8 = 32;
-    fn range(self, length: u8) -> (Self, Self) {
-        let host = u32::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-        (self & !host, self | host)
-    }
-}
-
-impl AddressBits for u128 {
-    const BITS: u8 = 128;
-    fn range(self, length: u8) -> (Self, Self) {
-        let host = u128::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-        (self & !host, self | host)
-    }
-}
 
 /// Adds to each prefix the classes of the prefixes around it.
 #[must_use]

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dataplane::xdp;
 use lab::namespace::{Namespace, connect};
@@ -232,5 +232,14 @@ impl Lab {
             action: Action::Protect(PolicyId(0)),
         };
         (vec![port(0, "in0", false), port(1, "out0", true)], vec![vec![rule("10.1.0.0"), rule("")]])
+    }
+}
+
+/// Waits until the condition holds, at most 20 seconds.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
