@@ -1,6 +1,8 @@
 //! The life of the process: attach to the segments, guard the ports, run workers, follow the configuration and the
 //! machine, and stop so that the programs in the kernel go on dropping.
 
+mod report;
+
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +13,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sa_table::{
     Descriptors, Locking, PolicyReadError, PolicyVersion, RuntimeReader, TableReader, take_listen_fds,
 };
-use serde_json::{Value, json};
 
 use crate::engine::{Engine, Parts};
 use crate::failure::Failure;
@@ -22,8 +23,7 @@ use crate::policy::Policy;
 use crate::ports::Ports;
 use crate::punt::{PuntCounters, PuntPort};
 use crate::settings::Settings;
-use crate::status::{self, StatusSocket};
-use crate::worker::monotonic_ms;
+use crate::status::StatusSocket;
 use crate::xdp::{Attached, KernelPolicy, Programs};
 
 /// Runs the data plane until SIGTERM or SIGINT. Call it first thing in `main`: it takes over the descriptors that the
@@ -298,79 +298,6 @@ impl<'a> Dataplane<'a> {
             }
         }
         Ok(())
-    }
-
-    fn report(&self) -> Value {
-        let engine = self.engine.as_ref();
-        let workers = engine.map_or(&[][..], |engine| &engine.cores);
-        let generation = self.kernel.load().generation();
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        json!({
-            "state": if engine.is_some() { "ready" } else { "waiting" },
-            "instance": self.instance.name(),
-            "pid": std::process::id(),
-            "version": env!("CARGO_PKG_VERSION"),
-            "policy_version": self.version.0,
-            "incarnation": engine.map(|engine| engine.shared.runtime.incarnation()),
-            "mode": engine.map(|engine| engine.mode.to_string()),
-            "copy_reason": engine.and_then(|engine| engine.copy_reason.as_ref()).map(ToString::to_string),
-            "aead": self.backend.name(),
-            "frames": engine.map(|engine| engine.frames),
-            "locked_memory": self.hygiene.locked,
-            "pins": self.programs.pins(),
-            "kernel_generation": generation,
-            "ports": self.port_report(),
-            "missing_ports": self.ports.missing.iter().map(|(device, ios_name, reason)| {
-                json!({"device": device, "name": ios_name, "reason": reason})
-            }).collect::<Vec<_>>(),
-            "workers": status::workers(&self.runtime, workers, monotonic_ms()),
-            "drops": status::drops(&self.runtime, workers.len()),
-            "programs": self.programs.counters().unwrap_or_default().into_iter().map(|(name, value)| {
-                (name.to_owned(), json!(value))
-            }).collect::<serde_json::Map<_, _>>(),
-            "sockets": engine.map(|engine| engine.sockets.iter().map(|socket| {
-                let kernel = rustix::net::sockopt::xdp_statistics(&socket.descriptor).ok();
-                json!({
-                    "device": socket.device,
-                    "queue": socket.queue,
-                    "worker": socket.worker,
-                    "rx_dropped": kernel.as_ref().map(|one| one.rx_dropped),
-                    "rx_ring_full": kernel.as_ref().and_then(|one| one.rx_ring_full),
-                    "rx_fill_ring_empty": kernel.as_ref().and_then(|one| one.rx_fill_ring_empty_descs),
-                    "rx_invalid": kernel.as_ref().map(|one| one.rx_invalid_descs),
-                    "tx_invalid": kernel.as_ref().map(|one| one.tx_invalid_descs),
-                })
-            }).collect::<Vec<_>>()),
-            "punt": {
-                "device": self.punt.name(),
-                "to_host": load(&self.punt_counters.to_host),
-                "from_host": load(&self.punt_counters.from_host),
-                "refused": load(&self.punt_counters.refused),
-                "overflow": load(&self.punt_counters.overflow),
-            },
-        })
-    }
-
-    fn port_report(&self) -> Vec<Value> {
-        self.ports
-            .bound
-            .iter()
-            .map(|port| {
-                let attached = self.attached.iter().find(|(device, _)| *device == port.device);
-                let attached = attached.map(|(_, attached)| attached);
-                json!({
-                    "id": port.id,
-                    "device": port.device,
-                    "name": port.ios_name,
-                    "ifindex": port.ifindex,
-                    "queues": port.queues,
-                    "crypto_map": port.crypto_map,
-                    "xdp": attached.map(|attached| attached.mode.name()),
-                    "skb_reason": attached.and_then(|attached| attached.skb_reason.clone()),
-                    "guarded": attached.map(|attached| attached.guarded),
-                })
-            })
-            .collect()
     }
 
     fn close(mut self) {
