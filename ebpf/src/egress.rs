@@ -4,8 +4,8 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::programs::TcContext;
 use ebpf_abi::{
-    CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, Counter, FragmentKey, GuardRule, MAX_RULES_PER_PORT, NO, PORT_COARSE,
-    PortConfig, YES,
+    CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, Counter, FragmentKey, GuardRule, MAX_RULES_PER_PORT, NO,
+    PORT_COARSE, PortConfig, YES,
 };
 
 use crate::count::count;

@@ -35,8 +35,9 @@ impl Packet for XdpContext {
 fn load_from_fragments<T: Copy>(context: &XdpContext, offset: usize) -> Option<T> {
     let mut value = MaybeUninit::<T>::uninit();
     // SAFETY: the helper writes exactly size_of::<T>() bytes to `value` or fails.
-    let failed =
-        unsafe { bpf_xdp_load_bytes(context.ctx, offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32) };
+    let failed = unsafe {
+        bpf_xdp_load_bytes(context.ctx, offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
+    };
     if failed != 0 {
         return None;
     }

@@ -198,7 +198,11 @@ pub fn has_ports(protocol: u8) -> bool {
 /// (RFC 4861 §7.1: 255; RFC 3810 §5: 1).
 #[inline(always)]
 pub fn is_neighbour_discovery(packet: &impl Packet, summary: &Summary) -> bool {
-    if summary.version != 6 || summary.opaque || summary.protocol != PROTOCOL_ICMPV6 || summary.part != Part::Whole {
+    if summary.version != 6
+        || summary.opaque
+        || summary.protocol != PROTOCOL_ICMPV6
+        || summary.part != Part::Whole
+    {
         return false;
     }
     // Type and code together: the verifier cannot prove a load of a single octet at a variable offset.
