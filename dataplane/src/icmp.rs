@@ -86,7 +86,7 @@ impl IcmpErrors {
     }
 
     /// Takes an error to send.
-    pub fn next(&mut self) -> Option<Packet> {
+    pub fn pop(&mut self) -> Option<Packet> {
         self.waiting.pop()
     }
 
@@ -216,7 +216,7 @@ mod tests {
         let mut errors = IcmpErrors::default();
         let offender = offender(&mut pool, Origin::Tunnel(3));
         errors.report(IcmpError::TooBig { mtu: 1400 }, &offender, &kernel(), &mut pool, 0);
-        let packet = errors.next().unwrap();
+        let packet = errors.pop().unwrap();
         assert_eq!(packet.origin, Origin::Own { quotes_secret: true });
         assert_eq!(packet.ip.source, "10.0.0.1".parse::<IpAddr>().unwrap());
         assert_eq!(packet.ip.destination, offender.ip.source);
@@ -238,10 +238,10 @@ mod tests {
         let mut sent = 0;
         for _ in 0..1000 {
             errors.report(IcmpError::TimeExceeded, &theirs, &kernel(), &mut pool, 5);
-            sent += std::iter::from_fn(|| errors.next()).count();
+            sent += std::iter::from_fn(|| errors.pop()).count();
         }
         assert_eq!(sent, BURST as usize);
         errors.report(IcmpError::TimeExceeded, &theirs, &kernel(), &mut pool, 15);
-        assert_eq!(std::iter::from_fn(|| errors.next()).count(), 1, "two for each ten milliseconds");
+        assert_eq!(std::iter::from_fn(|| errors.pop()).count(), 1, "two for each ten milliseconds");
     }
 }

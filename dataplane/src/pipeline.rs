@@ -153,7 +153,7 @@ impl Pipeline {
         for _ in 0..ROUNDS {
             self.stages.flush(&env);
             self.stages.steer_opened(&env);
-            while let Some(error) = self.stages.context.icmp.next() {
+            while let Some(error) = self.stages.context.icmp.pop() {
                 self.stages.context.counts.add(Counter::IcmpErrors, 1);
                 self.stages.steer(error, &env);
             }
@@ -343,7 +343,7 @@ impl Stages {
         for packet in self.opened.drain(..) {
             self.context.pool.put(packet.frame);
         }
-        while let Some(packet) = self.context.icmp.next() {
+        while let Some(packet) = self.context.icmp.pop() {
             self.context.pool.put(packet.frame);
         }
         self.hold.clear(&mut self.context);

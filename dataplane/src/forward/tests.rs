@@ -156,7 +156,7 @@ fn a_packet_on_its_last_hop_is_answered() {
     bench.forward(packet);
     assert!(bench.sent().is_empty());
     assert_eq!(bench.context.drops.of(DropReason::TtlExpired), 1);
-    let error = bench.context.icmp.next().unwrap();
+    let error = bench.context.icmp.pop().unwrap();
     assert_eq!(error.frame.bytes()[20], wire::icmpv4::TIME_EXCEEDED);
 }
 
@@ -172,7 +172,7 @@ fn a_long_packet_is_fragmented_or_its_sender_told() {
     bench.forward(packet);
     assert!(bench.sent().is_empty());
     assert_eq!(bench.context.drops.of(DropReason::TooBig), 1);
-    let error = bench.context.icmp.next().unwrap();
+    let error = bench.context.icmp.pop().unwrap();
     assert_eq!(
         wire::icmpv4::Packet::new_checked(&error.frame.bytes()[20..]).unwrap().next_hop_mtu(),
         Some(900)
