@@ -1,0 +1,61 @@
+//! Looking into the brain without changing it: for simulations that watch every step, and for counting what is in use.
+
+use ike::ChildId;
+use sa_table::{PolicyId, SlotWord};
+
+use super::Brain;
+use crate::compile::{EntryKey, PolicyKey};
+use crate::install::Occupancy;
+use crate::session::Session;
+
+/// How much the brain holds at the moment. All but the configured part goes back to zero when nothing is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Connections that the configuration asks for.
+    pub connections: usize,
+    /// IKE SAs, those under way included.
+    pub ike_sas: usize,
+    /// SA pairs.
+    pub pairs: usize,
+    /// Initiations without a result.
+    pub attempts: usize,
+    /// Flows that wait for a name.
+    pub resolving: usize,
+    /// Facts that wait for the next step; nothing between two calls.
+    pub unsettled: usize,
+    /// Whether the IKE endpoint waits for any point in time: false without any IKE SA, half-open ones included.
+    pub endpoint_waits: bool,
+    /// Slots and policies of the table.
+    pub table: Occupancy,
+}
+
+impl Brain {
+    /// Every session with its name.
+    pub fn sessions(&self) -> impl Iterator<Item = (&EntryKey, &Session)> {
+        self.sessions.iter()
+    }
+
+    /// Every policy in use and what it stands for.
+    pub fn policies(&self) -> impl Iterator<Item = (PolicyId, &PolicyKey)> {
+        self.plan.policies.iter().map(|(id, key)| (*id, key))
+    }
+
+    /// The slots of an SA pair, inbound and outbound.
+    pub fn slots(&self, pair: ChildId) -> Option<(SlotWord, SlotWord)> {
+        self.table.slots(pair)
+    }
+
+    /// How much is in use.
+    pub fn load(&self) -> Load {
+        Load {
+            connections: self.relations.len(),
+            ike_sas: self.ike_sas.len(),
+            pairs: self.pairs.len(),
+            attempts: self.attempts.len(),
+            resolving: self.resolving.len(),
+            unsettled: self.orphans.len() + self.failed.len() + self.outputs.len(),
+            endpoint_waits: self.endpoint.poll_timeout().is_some(),
+            table: self.table.occupancy(),
+        }
+    }
+}
