@@ -24,8 +24,8 @@ pub use proposal::{IkeEncryption, IkeProposal, built_in_proposals};
 use std::net::IpAddr;
 
 use crate::model::{
-    AuthenticationMethod, Configuration, CryptoMapEntry, DpdMode, Identity, IsakmpEncryption, Keying, Prefix,
-    Profile, RemoteIdentity, Secret,
+    AuthenticationMethod, Configuration, CryptoMapEntry, DpdMode, Identity, IsakmpEncryption, IsakmpPolicy,
+    Keying, Prefix, Profile, RemoteIdentity, Secret,
 };
 
 /// Liveness of an IKE SA.
@@ -215,7 +215,14 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
     let mut authentication = AuthenticationMethod::PreShare;
     let mut lifetime = 86_400;
     let mut proposals = Vec::new();
-    for (index, (priority, policy)) in configuration.isakmp_policies.iter().enumerate() {
+    // A policy of which nothing was typed yet says nothing: it must not stop entries while its lines are typed.
+    let typed = |policy: &&IsakmpPolicy| **policy != IsakmpPolicy::default();
+    let mut policies: Vec<_> =
+        configuration.isakmp_policies.iter().filter(|(_, policy)| typed(policy)).collect();
+    if policies.is_empty() {
+        policies = configuration.isakmp_policies.iter().collect();
+    }
+    for (index, (priority, policy)) in policies.into_iter().enumerate() {
         let place = |what: &str| format!("isakmp policy {priority} uses {what}");
         let bits = match policy.encryption {
             IsakmpEncryption::Aes(bits) => bits,

@@ -116,13 +116,8 @@ pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Resul
         let words = tokens(&clean);
         match words.first() {
             None => continue,
-            Some(first) if first.text.starts_with('!') => {
-                // A `!` in the first column ends a section, as on a device.
-                if first.at == 0 {
-                    mode = Mode::Global;
-                }
-                continue;
-            }
+            // A comment does not leave the mode: generators put them inside access lists.
+            Some(first) if first.text.starts_with('!') => continue,
             Some(first) if words.len() == 1 && first.text.eq_ignore_ascii_case("end") && index > 0 => break,
             Some(_) => {}
         }

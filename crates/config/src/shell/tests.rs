@@ -124,9 +124,9 @@ fn the_caret_stands_under_the_first_offending_character() {
         (&["conf t"], "R1(config)#", "crypto map tohub 0 ipsec-isakmp", 17),
         (map, "R1(config-crypto-map)#", "set peer 10.1.1.300", 16),
         (map, "R1(config-crypto-map)#", "  set  peer 10.1.1", 18),
-        (map, "R1(config-crypto-map)#", "set peer 10.1.1.1 dynamic", 18),
+        (map, "R1(config-crypto-map)#", "set peer 10.1.1.1 dynamic", 19),
         (map, "R1(config-crypto-map)#", "set security-association idle-time 59", 35),
-        (map, "R1(config-crypto-map)#", "set security-association idle-time 120 defualt", 41),
+        (map, "R1(config-crypto-map)#", "set security-association idle-time 120 defualt", 42),
         (&["conf t", "interface gi0/1"], "R1(config-if)#", "ip adress 10.0.0.1 255.0.0.0", 4),
     ] {
         let mut s = Session::new();
