@@ -10,9 +10,13 @@
 mod actions;
 mod configure;
 mod events;
+mod inspect;
 mod intents;
 mod operator;
+mod orphans;
 mod views;
+
+pub use inspect::Load;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +31,7 @@ use crate::compile::{Devices, EntryKey, Plan};
 use crate::install::Installer;
 use crate::liveness::{Liveness, Verdict};
 use crate::log::{History, Message, RateLimit};
+use crate::memory::Memory;
 use crate::responder::{ConnectionKey, Relation};
 use crate::routes::{ReverseRoute, RouteChange, RouteTable};
 use crate::session::{Peer, Session};
@@ -66,7 +71,8 @@ struct IkeSa {
 /// What the brain keeps of an SA pair.
 #[derive(Debug)]
 struct PairRecord {
-    ike: IkeId,
+    /// None for a pair of a previous control plane: nobody here has the keys of its IKE SA.
+    ike: Option<IkeId>,
     entry: EntryKey,
     policy: PolicyId,
     facts: PairFacts,
@@ -129,12 +135,16 @@ pub struct Brain {
     invalid_spi: RateLimit,
     aborts: RateLimit,
     next_scan: Duration,
+    /// Until the first configuration.
+    memory: Option<Memory>,
+    checkpoint_due: bool,
     outputs: VecDeque<Output>,
 }
 
 impl Brain {
-    /// A brain without configuration. `endpoint` brings the randomness, `table` the segments.
-    pub fn new(endpoint: Endpoint, table: Installer, scale: Scale) -> Self {
+    /// A brain without configuration. `endpoint` brings the randomness, `table` the segments, `memory` what a previous
+    /// control plane remembered; it must be the memory that `table` was made with.
+    pub fn new(endpoint: Endpoint, table: Installer, scale: Scale, memory: Memory) -> Self {
         Brain {
             endpoint,
             table,
@@ -158,6 +168,8 @@ impl Brain {
             invalid_spi: RateLimit::new(5),
             aborts: RateLimit::new(20),
             next_scan: Duration::ZERO,
+            memory: Some(memory),
+            checkpoint_due: false,
             outputs: VecDeque::new(),
         }
     }

@@ -20,6 +20,7 @@ use sa_table::{
 
 use crate::clock::{Scale, from_ike_time};
 use crate::compile::{Entry, PolicyKey, PolicyNumbers};
+use crate::memory::{Memory, StoredPair};
 
 /// How long a replaced inbound SA goes on receiving, in real milliseconds.
 pub const DRAIN: u64 = 5_000;
@@ -114,6 +115,23 @@ impl Activity {
     }
 }
 
+/// How much of the table is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Free inbound and outbound slots.
+    pub free: (usize, usize),
+    /// Slots of SA pairs in service.
+    pub pairs: usize,
+    /// Inbound slots that drain.
+    pub draining: usize,
+    /// Policies in use.
+    pub policies: usize,
+    /// Policies to be given back.
+    pub surplus: usize,
+    /// Answered requests that are remembered.
+    pub answered: usize,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slots {
     inbound: SlotWord,
@@ -137,9 +155,10 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Takes over the segments. SAs of a previous control plane that cannot be gone on with are taken out of use; what
-    /// is protected is held, never sent in clear.
-    pub fn new(table: TableWriter, runtime: RuntimeReader) -> Self {
+    /// Takes over the segments. What a previous control plane left and `memory` explains goes on working: its policies keep
+    /// their numbers and its SAs their slots. Everything else is taken out of use; what is protected by it is held, never
+    /// sent in clear.
+    pub fn new(table: TableWriter, runtime: RuntimeReader, memory: &Memory) -> Self {
         let mut installer = Installer {
             table,
             runtime,
@@ -150,20 +169,71 @@ impl Installer {
             answered: BTreeMap::new(),
             unpublished: None,
         };
-        installer.surplus = installer.table.policies().collect();
-        for policy in installer.surplus.clone() {
-            // Allocated a moment ago by the writer's own account: it cannot be unknown.
-            let _ = installer.table.set_policy_word(policy, None);
+        let present: BTreeSet<PolicyId> = installer.table.policies().collect();
+        let known =
+            memory.policies.iter().filter_map(|policy| Some((policy.key()?, PolicyId(policy.number))));
+        installer.numbers = known.filter(|(_, number)| present.contains(number)).collect();
+        let kept: BTreeSet<PolicyId> = installer.numbers.values().copied().collect();
+        let (mut inbound, mut outbound): (BTreeSet<SlotWord>, BTreeSet<SlotWord>) =
+            memory.pairs.iter().filter_map(StoredPair::slot_words).unzip();
+        inbound.retain(|_| !kept.is_empty());
+        outbound.retain(|_| !kept.is_empty());
+        installer.surplus = present.difference(&kept).copied().collect();
+        for policy in &present {
+            let leads_nowhere =
+                installer.table.policy_word(*policy).is_none_or(|slot| !outbound.contains(&slot));
+            if leads_nowhere || !kept.contains(policy) {
+                // The writer has just named it: it cannot be unknown.
+                let _ = installer.table.set_policy_word(*policy, None);
+            }
         }
-        let outbound: Vec<SlotWord> = installer.table.live_outbound().collect();
-        for slot in outbound {
+        let surplus: Vec<SlotWord> =
+            installer.table.live_outbound().filter(|slot| !outbound.contains(slot)).collect();
+        for slot in surplus {
             let _ = installer.table.retire_outbound(slot);
         }
-        let inbound: Vec<SlotWord> = installer.table.live_inbound().collect();
-        for slot in inbound {
+        let surplus: Vec<SlotWord> =
+            installer.table.live_inbound().filter(|slot| !inbound.contains(slot)).collect();
+        for slot in surplus {
             let _ = installer.table.retire_inbound(slot);
         }
         installer
+    }
+
+    /// Goes on with a pair of a previous control plane under a new name. `false` if one of its slots is gone.
+    pub fn adopt(&mut self, pair: ChildId, stored: &StoredPair) -> bool {
+        let Some((inbound, outbound)) = stored.slot_words() else { return false };
+        let live = self.table.live_inbound().any(|slot| slot == inbound)
+            && self.table.live_outbound().any(|slot| slot == outbound);
+        if live {
+            self.pairs.insert(pair, Slots { inbound, outbound });
+        }
+        live
+    }
+
+    /// Takes out of use what was kept for [`Installer::adopt`] and not adopted.
+    pub fn retire_strangers(&mut self) {
+        let known = |slot: SlotWord| self.pairs.values().any(|s| s.inbound == slot || s.outbound == slot);
+        let outbound: Vec<SlotWord> = self.table.live_outbound().filter(|slot| !known(*slot)).collect();
+        let drains = |slot: SlotWord| self.draining.iter().any(|(draining, _)| *draining == slot);
+        let inbound: Vec<SlotWord> =
+            self.table.live_inbound().filter(|slot| !known(*slot) && !drains(*slot)).collect();
+        for slot in outbound {
+            let _ = self.table.retire_outbound(slot);
+        }
+        for slot in inbound {
+            let _ = self.table.retire_inbound(slot);
+        }
+    }
+
+    /// The policy numbers, for the checkpoint.
+    pub fn numbers(&self) -> impl Iterator<Item = (&PolicyKey, PolicyId)> {
+        self.numbers.iter().map(|(key, id)| (key, *id))
+    }
+
+    /// The slots of a pair, inbound and outbound, for the checkpoint.
+    pub fn slots(&self, pair: ChildId) -> Option<(SlotWord, SlotWord)> {
+        self.pairs.get(&pair).map(|slots| (slots.inbound, slots.outbound))
     }
 
     /// Installs a pair: inbound first. It carries nothing until [`Installer::bind`] says so.
@@ -371,6 +441,18 @@ impl Installer {
         if let Some((ports, rules)) = self.unpublished.take() {
             // What is too large was refused when it came; here only the waiting is repeated.
             let _ = self.publish(&ports, &rules);
+        }
+    }
+
+    /// How much of the table is in use.
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            free: self.table.free_slots(),
+            pairs: self.pairs.len(),
+            draining: self.draining.len(),
+            policies: self.numbers.len(),
+            surplus: self.surplus.len(),
+            answered: self.answered.len(),
         }
     }
 

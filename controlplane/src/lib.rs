@@ -14,6 +14,7 @@ pub mod install;
 pub mod interfaces;
 pub mod liveness;
 pub mod log;
+pub mod memory;
 pub mod operator;
 pub mod responder;
 pub mod routes;

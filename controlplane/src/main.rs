@@ -8,6 +8,7 @@ use clap::Parser;
 use controlplane::brain::Brain;
 use controlplane::clock::Scale;
 use controlplane::install::Installer;
+use controlplane::memory::Memory;
 use controlplane::operator::Unresolved;
 use controlplane::run::{Service, run};
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
@@ -69,13 +70,16 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     let scale = Scale::new(arguments.time_scale);
     let table = descriptors.table_writer().map_err(|error| segments(&error))?;
     let runtime = descriptors.runtime_reader().map_err(|error| segments(&error))?;
+    let checkpoint = descriptors.checkpoint().map_err(|error| segments(&error))?;
+    let memory = checkpoint.load().and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();
     let events = descriptors.event_receiver().map_err(|error| segments(&error))?;
     let endpoint =
         Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
     let service = Service {
-        brain: Brain::new(endpoint, Installer::new(table, runtime), scale),
+        brain: Brain::new(endpoint, Installer::new(table, runtime, &memory), scale, memory),
         scale,
         events,
+        checkpoint,
         configuration,
         run_dir: arguments.run_dir,
         config_file: arguments.config,

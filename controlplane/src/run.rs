@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::shell::{CommandError, Reply, Shell};
 use rtnetlink::MulticastGroup;
 use rustix::time::{ClockId, clock_gettime};
-use sa_table::EventReceiver;
+use sa_table::{Checkpoint, EventReceiver};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +36,8 @@ pub struct Service {
     pub scale: Scale,
     /// Events of the data plane.
     pub events: EventReceiver,
+    /// Where the memory goes.
+    pub checkpoint: Checkpoint,
     /// The configuration that was read.
     pub configuration: config::Configuration,
     /// The run directory.
@@ -89,6 +91,7 @@ impl ServiceError {
 struct Running {
     brain: Brain,
     scale: Scale,
+    checkpoint: Checkpoint,
     kernel: Kernel,
     sockets: Sockets,
     facts: Facts,
@@ -127,6 +130,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
     let mut running = Running {
         brain: service.brain,
         scale: service.scale,
+        checkpoint: service.checkpoint,
         kernel: Kernel::new(handle),
         sockets: Sockets::new(datagrams),
         facts: Facts {
@@ -226,6 +230,8 @@ impl Running {
         let devices = self.kernel.devices(&configuration).await?;
         let now = self.now();
         self.brain.configure(now, configuration, devices);
+        // Routes of SAs that outlived the last control plane are known before surplus ones are removed.
+        self.carry_out().await;
         self.reconcile_routes().await;
         let troubles = self.sockets.serve(&self.addresses());
         if let Some(error) = troubles.into_iter().next() {
@@ -246,6 +252,12 @@ impl Running {
 
     /// Carries out what the brain wants.
     async fn carry_out(&mut self) {
+        // First: a datagram may make the peer rely on what is written here.
+        if let Some(memory) = self.brain.checkpoint()
+            && let Err(error) = self.checkpoint.store(&memory)
+        {
+            self.trouble(&error);
+        }
         while let Some(output) = self.brain.poll_output() {
             match output {
                 Output::Transmit(transmit) => self.sockets.send(&transmit),

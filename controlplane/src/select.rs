@@ -142,6 +142,12 @@ impl<P: Clone + Eq> Selection<P> {
         }
     }
 
+    /// The cursor after a restart of the process: an attempt that was under way is forgotten.
+    #[must_use]
+    pub fn resumed(self, idle: IdleRule) -> Self {
+        Selection { attempt: None, idle, ..self }
+    }
+
     /// The peers in configuration order.
     pub fn peers(&self) -> &[P] {
         &self.peers

@@ -152,10 +152,10 @@ impl Session {
         &self.selection
     }
 
-    /// Takes over a cursor from a checkpoint.
-    pub fn restore_selection(&mut self, selection: Selection<Peer>) {
+    /// Takes over a cursor from a checkpoint, unless the peers have changed meanwhile.
+    pub fn resume(&mut self, selection: Selection<Peer>) {
         if selection.peers() == self.selection.peers() {
-            self.selection = selection;
+            self.selection = selection.resumed(self.rule);
         }
     }
 
@@ -452,10 +452,18 @@ impl Session {
     }
 
     /// Takes a pair from a checkpoint: no event, no cursor movement.
-    pub fn adopt(&mut self, id: ChildId, pair: Pair, carries: bool) {
+    pub fn adopt(&mut self, id: ChildId, policy: PolicyId, peer: Peer, installed: Duration, carries: bool) {
         if carries {
-            self.outbound.insert(pair.policy, id);
+            self.outbound.insert(policy, id);
         }
+        let pair = Pair {
+            policy,
+            peer,
+            standing: Standing::Active,
+            installed,
+            last_heard: None,
+            idle: IdleTimer::started(installed),
+        };
         self.pairs.insert(id, pair);
     }
 

@@ -293,21 +293,71 @@ fn an_sa_without_traffic_is_not_rekeyed() {
 fn a_hub_that_lost_its_memory_is_noticed_and_met_again() {
     let mut network = network(24, branch(DEFAULT, IDLE_DEFAULT));
     network.traffic_until(5, |network| network.answered > 0);
-    let now = network.now;
-    network.gateways[HUB1].restart(now);
+    network.restart(HUB1, true);
     let answered = network.answered;
     network.traffic_until(60, |network| network.answered > answered + 20);
 }
 
 #[test]
-fn a_branch_control_plane_that_was_killed_comes_back() {
+fn a_forgetful_branch_comes_back_with_initial_contact() {
     let mut network = network(25, branch(DEFAULT, IDLE_DEFAULT));
     network.traffic_until(5, |network| network.answered > 0);
-    let now = network.now;
-    network.gateways[BRANCH].restart(now);
+    network.restart(BRANCH, true);
     let answered = network.answered;
     network.traffic_until(60, |network| network.answered > answered + 20);
     assert_eq!(pairs(&network, HUB1, "10.9.9.9"), 1, "INITIAL_CONTACT cleared the old one");
+}
+
+#[test]
+fn a_killed_control_plane_loses_no_packet_and_renegotiates_nothing() {
+    for victim in [BRANCH, HUB1] {
+        let mut network = network(26, branch(DEFAULT, IDLE_DEFAULT));
+        network.traffic_until(5, |network| network.answered > 0);
+        network.silence(1);
+        let (sent, answered) = (network.sent, network.answered);
+        for _ in 0..3 {
+            network.restart(victim, false);
+            network.traffic(100);
+        }
+        network.silence(1);
+        assert_eq!(network.sent - sent, network.answered - answered, "{}", network.log_text(BRANCH));
+        assert_eq!(network.gateways[BRANCH].count(&["SESSION_STATUS"]), 1, "{}", network.log_text(BRANCH));
+        assert_eq!(current(&network).as_deref(), Some("10.1.1.1"));
+        assert!(network.gateways[HUB1].routes.contains("192.168.1.0/24"), "its route is there again");
+    }
+}
+
+#[test]
+fn an_adopted_pair_is_given_up_in_silence_and_replaced_before_its_end() {
+    let mut network = network(27, branch(DEFAULT, " set security-association lifetime seconds 600\n"));
+    network.traffic_until(5, |network| network.answered > 0);
+    network.restart(BRANCH, false);
+    network.traffic(530);
+    network.silence(1);
+    let (sent, answered) = (network.sent, network.answered);
+    network.traffic(120);
+    network.silence(1);
+    assert!(network.sent - sent <= network.answered - answered + 2, "the successor took over in time");
+
+    network.restart(BRANCH, false);
+    network.silence(15);
+    assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0, "nobody was heard for N seconds");
+    let answered = network.answered;
+    network.traffic_until(5, |network| network.answered > answered);
+}
+
+#[test]
+fn the_cursor_survives_the_control_plane() {
+    let mut network = network(28, branch(DEFAULT, IDLE_DEFAULT));
+    fail_over(&mut network);
+    network.restart(BRANCH, false);
+    assert_eq!(current(&network).as_deref(), Some("10.2.2.2"));
+    network.gateways[HUB1].cut = false;
+    network.traffic(100);
+    assert_eq!(current(&network).as_deref(), Some("10.2.2.2"));
+    network.silence(20);
+    network.traffic(5);
+    assert_eq!(current(&network).as_deref(), Some("10.2.2.2"), "20 s of silence are not 120");
 }
 
 #[test]

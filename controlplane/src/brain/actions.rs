@@ -90,8 +90,8 @@ impl Brain {
         if let Some(before) = self.ike_sas.remove(&old) {
             self.ike_sas.insert(new.ike, IkeSa { remote: new.remote, established: true, ..before });
         }
-        for record in self.pairs.values_mut().filter(|record| record.ike == old) {
-            record.ike = new.ike;
+        for record in self.pairs.values_mut().filter(|record| record.ike == Some(old)) {
+            record.ike = Some(new.ike);
         }
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.ike == old) {
             attempt.ike = new.ike;
@@ -131,7 +131,7 @@ impl Brain {
             hard_limit: child.hard_limit.map(from_ike_time),
         };
         let record = PairRecord {
-            ike: child.ike,
+            ike: Some(child.ike),
             entry: key.clone(),
             policy,
             facts,
@@ -140,6 +140,7 @@ impl Brain {
             rekeying: false,
         };
         self.pairs.insert(child.child, record);
+        self.checkpoint_due = true;
         self.take_attempts(|attempt| {
             attempt.entry == key && attempt.policy == policy && attempt.peer == peer
         });
@@ -163,6 +164,7 @@ impl Brain {
                 session.child_up(now, new, policy, &peer, intents);
             }),
         }
+        self.replace_orphans(now, policy, child.remote);
     }
 
     fn outbound_ready(&mut self, now: Duration, child: ChildId) {
@@ -188,6 +190,7 @@ impl Brain {
     /// Takes a pair out of the books and its slots out of use; the session is told by the caller.
     pub(super) fn forget_pair(&mut self, now: Duration, child: ChildId, drains: bool) -> Option<EntryKey> {
         let record = self.pairs.remove(&child)?;
+        self.checkpoint_due = true;
         self.routes_down(&record);
         self.table.remove(child, drains, self.scale.stamp(now));
         Some(record.entry)
@@ -319,7 +322,7 @@ impl Brain {
             sa.remote = remote;
         }
         for (child, record) in &mut self.pairs {
-            if record.ike == ike {
+            if record.ike == Some(ike) {
                 record.facts.remote = remote.ip();
                 self.table.endpoint_changed(*child, remote);
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::Configuration;
-use ike::{Command, ConnectionId, InstallChild};
+use ike::{ConnectionId, InstallChild};
 
 use super::{Brain, Output, PairRecord};
 use crate::clock::ike_time;
@@ -19,6 +19,7 @@ impl Brain {
     /// Makes `configuration`, on these devices, the running one. Called at the start, after every accepted edit and
     /// whenever a device or an address of it changes.
     pub fn configure(&mut self, now: Duration, configuration: Configuration, devices: Devices) {
+        self.checkpoint_due = true;
         let had_maps = !self.plan.entries.is_empty();
         let plan = compile(&configuration, &devices, &mut self.table);
         for note in &plan.notes {
@@ -36,6 +37,9 @@ impl Brain {
                 .or_insert_with(|| Session::new(entry.peers.clone(), entry.default_first, entry.idle));
         }
         self.set_relations();
+        if let Some(memory) = self.memory.take() {
+            self.remember(now, memory);
+        }
         self.publish();
         self.configure_sessions(now);
 
@@ -96,7 +100,7 @@ impl Brain {
                 session.retain_policies(|policy| entry.policies.contains(&policy), intents)
             });
             for pair in orphans {
-                self.order(now, Command::DeleteChild { child: pair });
+                self.delete_child(now, pair);
             }
         }
     }
@@ -108,7 +112,7 @@ impl Brain {
         let pairs =
             self.with_session(now, key, |session, intents| session.retain_policies(|_| false, intents));
         for pair in pairs {
-            self.order(now, Command::DeleteChild { child: pair });
+            self.delete_child(now, pair);
         }
         self.sessions.remove(key);
         self.changes.remove(key);
@@ -172,7 +176,16 @@ impl Brain {
 
     /// `reverse-route`: routes to what the peer protects, while a pair does.
     pub(super) fn routes_up(&mut self, key: &EntryKey, child: &InstallChild) -> Vec<ReverseRoute> {
-        let routes = self.reverse_routes(key, &child.remote_selectors, child.remote);
+        self.make_routes(key, &child.remote_selectors, child.remote)
+    }
+
+    pub(super) fn make_routes(
+        &mut self,
+        key: &EntryKey,
+        remote_selectors: &[ike::TrafficSelector],
+        peer: std::net::IpAddr,
+    ) -> Vec<ReverseRoute> {
+        let routes = self.reverse_routes(key, remote_selectors, peer);
         for route in &routes {
             if let Some(change) = self.routes.add(route.clone()) {
                 self.outputs.push_back(Output::Route(change));

@@ -22,7 +22,7 @@ impl Brain {
             }
             Event::HardLimit { direction, slot } => {
                 if let Some(child) = self.table.pair_of(*slot, *direction == Direction::Inbound) {
-                    self.order(now, Command::DeleteChild { child });
+                    self.delete_child(now, child);
                 }
             }
             Event::UnknownSpi { spi, source, destination } => {
@@ -64,7 +64,10 @@ impl Brain {
     fn scan_pair(&mut self, now: Duration, child: ChildId) {
         let Some(activity) = self.table.activity(child) else { return };
         let Some(record) = self.pairs.get_mut(&child) else { return };
-        let (key, ike) = (record.entry.clone(), record.ike);
+        let key = record.entry.clone();
+        let Some(ike) = record.ike else {
+            return self.scan_orphan(now, child, &activity);
+        };
         let late_rekey = record.soft_passed && !record.rekeying && activity.packets() > 0;
         record.rekeying |= late_rekey;
         let heard = self.scale.from_stamp(activity.last_heard_ms).map(|at| at.min(now));
@@ -88,7 +91,7 @@ impl Brain {
             self.volume_limit(now, child);
         }
         if activity.hard_limit {
-            self.order(now, Command::DeleteChild { child });
+            self.delete_child(now, child);
         }
         if activity.new_endpoint {
             self.new_endpoint(now, child);
@@ -101,14 +104,14 @@ impl Brain {
     /// Bytes, packets or sequence numbers are running out.
     fn volume_limit(&mut self, now: Duration, child: ChildId) {
         let Some(record) = self.pairs.get_mut(&child) else { return };
-        if !std::mem::replace(&mut record.rekeying, true) {
+        if record.ike.is_some() && !std::mem::replace(&mut record.rekeying, true) {
             self.order(now, Command::RekeyChild { child });
         }
     }
 
     /// Authenticated ESP-in-UDP came from elsewhere; the endpoint decides whether to follow (RFC 7296 §2.23).
     fn new_endpoint(&mut self, now: Duration, child: ChildId) {
-        let Some(ike) = self.pairs.get(&child).map(|record| record.ike) else { return };
+        let Some(ike) = self.pairs.get(&child).and_then(|record| record.ike) else { return };
         if let Some(remote) = self.table.reported_endpoint(child) {
             self.order(now, Command::PeerEndpoint { ike, remote });
         }

@@ -47,19 +47,20 @@ impl Brain {
             Intent::Initiate { peer, policy } => self.initiate(now, key, peer, policy),
             Intent::Abandon { peer } => self.abandon(now, key, &peer),
             Intent::CloseChild { pair, why } => {
-                let alone = self.pairs.get(&pair).is_some_and(|record| {
-                    self.pairs.iter().all(|(id, other)| *id == pair || other.ike != record.ike)
-                });
-                let ike = self.pairs.get(&pair).map(|record| record.ike);
                 self.history.push(now, key.to_string(), format!("SA pair closed ({})", closing(why)));
-                match ike {
+                let ike = self.pairs.get(&pair).and_then(|record| record.ike);
+                let alone = ike.filter(|ike| {
+                    self.pairs.iter().all(|(id, other)| *id == pair || other.ike != Some(*ike))
+                });
+                match alone {
                     // Closing the IKE SA closes its last child too: without it, the next connection would be made over
                     // the old IKE SA instead of going to the peer under the cursor.
-                    Some(ike) if alone => self.order(now, Command::DeleteIke { ike, notify_peer: true }),
-                    _ => self.order(now, Command::DeleteChild { child: pair }),
+                    Some(ike) => self.order(now, Command::DeleteIke { ike, notify_peer: true }),
+                    None => self.delete_child(now, pair),
                 }
             }
             Intent::Outbound { policy, pair } => {
+                self.checkpoint_due = true;
                 if let Err(error) = self.table.bind(policy, pair) {
                     self.say(Message::Trouble(format!("{key}: {error}")));
                 }
@@ -70,6 +71,7 @@ impl Brain {
                 self.history.push(now, key.to_string(), "every peer failed");
             }
             Intent::Changed(change) => {
+                self.checkpoint_due = true;
                 let count = self.changes.get(key).map_or(0, |(count, _)| *count);
                 self.changes.insert(key.clone(), (count + 1, change.reason));
                 self.history.push(

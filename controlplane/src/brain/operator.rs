@@ -40,7 +40,7 @@ impl Brain {
         let mut touched: BTreeSet<EntryKey> = children
             .iter()
             .filter_map(|child| self.pairs.get(child))
-            .chain(self.pairs.values().filter(|record| ikes.contains(&record.ike)))
+            .chain(self.pairs.values().filter(|record| record.ike.is_some_and(|ike| ikes.contains(&ike))))
             .map(|record| record.entry.clone())
             .collect();
         touched.extend(
@@ -54,7 +54,7 @@ impl Brain {
         }
         self.attempts.retain(|attempt| !ikes.contains(&attempt.ike));
         for child in children {
-            self.order(now, Command::DeleteChild { child });
+            self.delete_child(now, child);
         }
         for ike in ikes {
             self.order(now, Command::DeleteIke { ike, notify_peer: true });

@@ -12,14 +12,15 @@ use controlplane::brain::{Brain, Output};
 use controlplane::clock::Scale;
 use controlplane::compile::{Device, Devices};
 use controlplane::install::Installer;
+use controlplane::memory::Memory;
 use controlplane::operator::Unresolved;
 use controlplane::routes::RouteChange;
 use ike::{Endpoint, EndpointConfig, RandomSpis};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sa_table::{
-    AcquireOutcome, Capacities, Event, EventReceiver, EventSender, FiveTuple, InboundOwner, Locking,
-    OutboundOwner, PolicyId, RuntimeWriter, Segments, SlotWord, TableReader, WorkerId,
+    AcquireOutcome, Capacities, Checkpoint, Event, EventReceiver, EventSender, FiveTuple, InboundOwner,
+    Locking, OutboundOwner, PolicyId, RuntimeWriter, Segments, SlotWord, TableReader, WorkerId,
 };
 
 /// The simulation starts here, so that no time stamp is zero, which means never.
@@ -43,6 +44,7 @@ pub struct Gateway {
     configuration: Configuration,
     devices: Devices,
     segments: Segments,
+    checkpoint: Checkpoint,
     reader: TableReader,
     runtime: RuntimeWriter,
     sender: EventSender,
@@ -60,7 +62,12 @@ pub struct Gateway {
 
 impl Gateway {
     fn new(seed: u64, address: &str, configuration: &str) -> Self {
-        let capacities = Capacities { inbound_slots: 64, outbound_slots: 64, ..Capacities::small() };
+        let capacities = Capacities {
+            inbound_slots: 64,
+            outbound_slots: 64,
+            checkpoint_words: 8192,
+            ..Capacities::small()
+        };
         let segments = Segments::create(capacities, Locking::BestEffort).expect("segments");
         let configuration = parse(configuration);
         let name = InterfaceName::parse("GigabitEthernet0/1").expect("a name");
@@ -69,7 +76,8 @@ impl Gateway {
         let (reader, runtime) =
             (segments.table_reader().expect("reader"), segments.runtime_writer().expect("runtime"));
         let gateway = Gateway {
-            brain: brain(&segments, seed),
+            brain: brain(&segments, seed, Memory::default()),
+            checkpoint: segments.checkpoint().expect("checkpoint"),
             log: Vec::new(),
             routes: BTreeSet::new(),
             address,
@@ -102,10 +110,11 @@ impl Gateway {
         }
     }
 
-    /// The control plane is killed and started again; the segments stay.
-    pub fn restart(&mut self, now: Duration) {
+    /// The control plane is killed and started again; the segments stay, and with them its memory, unless `forgetful`.
+    pub fn restart(&mut self, now: Duration, forgetful: bool) {
         self.seed += 1000;
-        self.brain = brain(&self.segments, self.seed);
+        let memory = self.checkpoint.load().and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();
+        self.brain = brain(&self.segments, self.seed, if forgetful { Memory::default() } else { memory });
         self.routes.clear();
         self.brain.configure(now, self.configuration.clone(), self.devices.clone());
     }
@@ -140,13 +149,13 @@ impl Gateway {
     }
 }
 
-fn brain(segments: &Segments, seed: u64) -> Brain {
+fn brain(segments: &Segments, seed: u64, memory: Memory) -> Brain {
     let random = Seeded(ChaCha20Rng::seed_from_u64(seed));
     let endpoint =
         Endpoint::new(EndpointConfig::default(), Box::new(random), Box::new(RandomSpis::default()));
     let table = segments.table_writer().expect("writer");
     let runtime = segments.runtime_reader().expect("runtime reader");
-    Brain::new(endpoint, Installer::new(table, runtime), Scale::default())
+    Brain::new(endpoint, Installer::new(table, runtime, &memory), Scale::default(), memory)
 }
 
 fn parse(text: &str) -> Configuration {
@@ -360,6 +369,9 @@ impl Network {
         let now = self.now;
         loop {
             let gateway = &mut self.gateways[index];
+            if let Some(memory) = gateway.brain.checkpoint() {
+                gateway.checkpoint.store(&memory).expect("room in the checkpoint");
+            }
             if let Some(output) = gateway.brain.poll_output() {
                 match output {
                     Output::Transmit(transmit) if !gateway.cut => {
@@ -430,5 +442,14 @@ impl Network {
     /// Asks a gateway for its tunnel, as one packet would that is then lost.
     pub fn originate(&mut self, index: usize) {
         self.send(index, false);
+    }
+}
+
+impl Network {
+    /// Kills a control plane and starts it again.
+    pub fn restart(&mut self, index: usize, forgetful: bool) {
+        let now = self.now;
+        self.gateways[index].restart(now, forgetful);
+        self.drain(index);
     }
 }
