@@ -48,7 +48,7 @@ pub struct ByHand {
     child: Child,
     /// For tests that change the tables under traffic.
     pub table: TableWriter,
-    _segments: Segments,
+    segments: Segments,
 }
 
 impl ByHand {
@@ -138,7 +138,7 @@ impl ByHand {
         let child = segments
             .spawn(Role::DataPlane, &mut command, &[])
             .map_err(LabError::io("starting the data plane"))?;
-        let mut gateway = Self { namespace, run_dir, child, table, _segments: segments };
+        let mut gateway = Self { namespace, run_dir, child, table, segments };
         gateway.wait_until_ready()?;
         Ok(gateway)
     }
@@ -146,6 +146,31 @@ impl ByHand {
     /// The namespace that it lives in.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Whether the data plane still runs.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.child
+            .try_wait()
+            .map(|status| status.is_none())
+            .map_err(LabError::io("looking at the data plane"))
+    }
+
+    /// Starts a second data plane on the same tables and returns its exit code and what it said.
+    pub fn start_second(&self) -> Result<(Option<i32>, String)> {
+        let mut command = self.namespace.command(&program("tohub-dataplane")?.to_string_lossy());
+        command
+            .arg("--run-dir")
+            .arg(&self.run_dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let second = self
+            .segments
+            .spawn(Role::DataPlane, &mut command, &[])
+            .map_err(LabError::io("starting a second data plane"))?;
+        let output = second.wait_with_output().map_err(LabError::io("waiting for the second data plane"))?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {

@@ -21,7 +21,7 @@ pub struct Capture {
 pub struct Recording {
     /// The frames in order.
     pub packets: Vec<Captured>,
-    /// How many frames the kernel could not hand to the capture. A count of zero clear packets means nothing unless this is 0.
+    /// How many frames did not get from the wire into the capture. A count of zero clear packets means nothing unless this is 0.
     pub dropped: u64,
 }
 
@@ -70,16 +70,17 @@ impl Capture {
 
     /// Ends the capture and reads it.
     pub fn finish(mut self) -> Result<Recording> {
-        // tcpdump hands over what the kernel still holds when its buffer times out.
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        // tcpdump looks at its ring at least once a second; what it has not looked at by the end would be missing.
+        std::thread::sleep(std::time::Duration::from_millis(1500));
         self.end();
         let log = self.log();
-        let dropped = log
-            .lines()
-            .find_map(|line| line.strip_suffix(" packets dropped by kernel")?.trim().parse().ok())
-            .ok_or_else(|| {
-                LabError::Unexpected(format!("tcpdump gave no count of dropped packets: {log}"))
-            })?;
+        let count = |what: &str| -> Result<u64> {
+            log.lines()
+                .find_map(|line| line.strip_suffix(what)?.trim().parse().ok())
+                .ok_or_else(|| LabError::Unexpected(format!("tcpdump gave no count of{what}: {log}")))
+        };
+        let unread = count(" packets received by filter")?.saturating_sub(count(" packets captured")?);
+        let dropped = count(" packets dropped by kernel")? + unread;
         Ok(Recording { packets: pcap::read(&self.file)?, dropped })
     }
 

@@ -112,6 +112,23 @@ fn a_ping_crosses_two_gateways_with_aes_256_gcm_and_extended_sequence_numbers() 
 }
 
 #[test]
+fn a_second_data_plane_is_refused_and_the_first_goes_on() -> Result<()> {
+    if !available("a_second_data_plane_is_refused_and_the_first_goes_on") {
+        return Ok(());
+    }
+    let (_host, gateway) = site(1)?;
+    let other = Namespace::new("other")?;
+    connect(&gateway, "outside", &other, "eth0")?;
+    gateway.address("outside", "10.9.9.9/24")?;
+    gateway.route("192.168.2.0/24", "10.9.9.8")?;
+    let mut gateway = ByHand::start(gateway, &tunnel(Algorithm::AesGcm128, 20, false))?;
+    let (code, said) = gateway.start_second()?;
+    assert_eq!(code, Some(9), "{said}");
+    assert!(gateway.is_running()?, "the first one ended");
+    Ok(())
+}
+
+#[test]
 fn scapy_given_the_key_writes_esp_that_we_accept_and_reads_ours() -> Result<()> {
     const TEST: &str = "scapy_given_the_key_writes_esp_that_we_accept_and_reads_ours";
     if !available(TEST) {

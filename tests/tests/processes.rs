@@ -59,8 +59,8 @@ fn a_killed_control_plane_loses_no_packet_and_no_clear_text_leaves() -> Result<(
 }
 
 #[test]
-fn a_second_data_plane_and_a_second_supervisor_are_refused() -> Result<()> {
-    if !available("a_second_data_plane_and_a_second_supervisor_are_refused") {
+fn a_second_supervisor_is_refused_and_disturbs_nothing() -> Result<()> {
+    if !available("a_second_supervisor_is_refused_and_disturbs_nothing") {
         return Ok(());
     }
     let network = Failover::start(&Options::default())?;
@@ -78,17 +78,6 @@ fn a_second_data_plane_and_a_second_supervisor_are_refused() -> Result<()> {
         "{}",
         String::from_utf8_lossy(&second.stderr)
     );
-
-    let dataplane = lab::gateway::program("tohub-dataplane")?;
-    let second = output(
-        network
-            .branch
-            .namespace()
-            .command(&dataplane.to_string_lossy())
-            .arg("--run-dir")
-            .arg(network.branch.run_dir()),
-    )?;
-    assert_eq!(second.status.code(), Some(9), "{}", String::from_utf8_lossy(&second.stderr));
 
     let ping = network.host_a.run("ping", &["-c", "2", "-W", "3", HOST_B])?;
     assert!(ping.contains("2 received"), "{ping}");

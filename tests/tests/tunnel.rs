@@ -53,7 +53,9 @@ fn replayed_and_corrupted_esp_is_dropped_and_counted() -> Result<()> {
             ip.get(..usize::from(u16::from_be_bytes([ip[2], ip[3]])))
         })
         .collect();
-    assert!(toward_branch.len() >= 3, "{}", toward_branch.len());
+    let seen: Vec<_> =
+        recording.packets.iter().map(|packet| (packet.protocol(), packet.addresses())).collect();
+    assert!(toward_branch.len() >= 3, "{seen:?}");
 
     let before = drops(&network)?;
     let replayed = to_hex(toward_branch[0]);
@@ -68,7 +70,7 @@ fn replayed_and_corrupted_esp_is_dropped_and_counted() -> Result<()> {
     wait_for("both drops to be counted", 5, || {
         let after = drops(&network).ok()?;
         let grown = |name: &str| after[name].as_u64().unwrap_or(0) > before[name].as_u64().unwrap_or(0);
-        (grown("replay") && grown("authentication_failed")).then_some(())
+        (grown("replayed") && grown("authentication-failed")).then_some(())
     })?;
     let ping = network.host_a.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", HOST_B])?;
     assert!(ping.contains("3 received"), "the tunnel goes on: {ping}");
@@ -94,7 +96,7 @@ fn a_clear_packet_on_a_protected_flow_is_dropped_and_counted() -> Result<()> {
 
     wait_for("the drop to be counted", 5, || {
         let after = drops(&network).ok()?;
-        (after["clear_on_protected_flow"].as_u64() > before["clear_on_protected_flow"].as_u64()).then_some(())
+        (after["clear-on-protected-flow"].as_u64() > before["clear-on-protected-flow"].as_u64()).then_some(())
     })?;
     let seen = at_host.finish()?;
     let leaked = seen
