@@ -14,7 +14,7 @@ use lab::pcap::to_hex;
 use sa_table::record::Algorithm;
 
 fn ip(text: &str) -> IpAddr {
-    text.parse().expect("an address of this test")
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 fn tunnel(algorithm: Algorithm, key_bytes: u8, esn: bool) -> Tunnel {
