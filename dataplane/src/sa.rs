@@ -11,7 +11,7 @@ pub use inbound::InboundState;
 pub use outbound::OutboundState;
 
 use sa_table::record::Algorithm;
-use sa_table::{ClaimError, SlotWord, WorkerId};
+use sa_table::{ClaimError, Direction, Event, EventSender, Level, SlotWord, WorkerId};
 
 /// Why a worker has no state for a slot word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,31 @@ fn limit(lifetime: &sa_table::record::Lifetime, (packets, bytes): (u64, u64), no
         Limit::Soft
     } else {
         Limit::None
+    }
+}
+
+/// Whether a limit lets an SA go on. A limit that is reached is raised as a level, and reported when it did not stand before.
+fn may_go_on(
+    reached: Limit,
+    direction: Direction,
+    slot: SlotWord,
+    raise: impl Fn(Level) -> bool,
+    events: &mut EventSender,
+) -> bool {
+    match reached {
+        Limit::None => true,
+        Limit::Soft => {
+            if raise(Level::SoftLimit) {
+                events.send(&Event::SoftLimit { direction, slot });
+            }
+            true
+        }
+        Limit::Hard => {
+            if raise(Level::HardLimit) {
+                events.send(&Event::HardLimit { direction, slot });
+            }
+            false
+        }
     }
 }
 

@@ -1,13 +1,11 @@
 //! An inbound SA as its owner keeps it.
 
-use super::{Absent, Limit, cipher, limit, mode};
+use super::{Absent, cipher, limit, may_go_on, mode};
 use crate::flow::Flow;
 use crate::shared::Shared;
 use esp::{InboundParameters, InboundSa, ReplayStore};
 use sa_table::record::{Encapsulation, Lifetime, PeerEndpoint, Selectors};
-use sa_table::{
-    Direction, Event, EventSender, InboundOwner, Level, ReplayWords, SaErrorKind, SlotWord, WorkerId,
-};
+use sa_table::{Direction, Event, EventSender, InboundOwner, ReplayWords, SaErrorKind, SlotWord, WorkerId};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
@@ -82,22 +80,8 @@ impl InboundState {
     /// Whether a limit forbids receiving. Reports limits that are reached, each once.
     #[inline]
     pub fn check_lifetime(&self, now_ms: u64, events: &mut EventSender) -> bool {
-        let (direction, slot) = (Direction::Inbound, self.owner.slot());
-        match limit(&self.lifetime, self.owner.received(), now_ms) {
-            Limit::None => true,
-            Limit::Soft => {
-                if self.owner.raise(Level::SoftLimit) {
-                    events.send(&Event::SoftLimit { direction, slot });
-                }
-                true
-            }
-            Limit::Hard => {
-                if self.owner.raise(Level::HardLimit) {
-                    events.send(&Event::HardLimit { direction, slot });
-                }
-                false
-            }
-        }
+        let reached = limit(&self.lifetime, self.owner.received(), now_ms);
+        may_go_on(reached, Direction::Inbound, self.owner.slot(), |level| self.owner.raise(level), events)
     }
 
     /// Notes an authenticated packet: the peer is alive. Called for those that are dropped behind authentication, too.
@@ -128,7 +112,10 @@ impl InboundState {
 
 impl std::fmt::Debug for InboundState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InboundState").field("slot", &self.owner.slot()).field("sa", &self.sa).finish_non_exhaustive()
+        f.debug_struct("InboundState")
+            .field("slot", &self.owner.slot())
+            .field("sa", &self.sa)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,15 +1,15 @@
 //! An outbound SA as its owner keeps it.
 
-use super::{Absent, Limit, cipher, limit, mode};
+use super::{Absent, cipher, limit, may_go_on, mode};
 use crate::flow::Flow;
 use crate::shared::Shared;
 use esp::{
-    EcnPolicy, Exhausted, OuterParameters, OutboundParameters, OutboundSa, SequenceRange, SequenceSource,
+    EcnPolicy, Exhausted, OutboundParameters, OutboundSa, OuterParameters, SequenceRange, SequenceSource,
 };
 use sa_table::record::{DfPolicy, DscpPolicy, Encapsulation, Lifetime, PeerEndpoint, Selectors};
 use sa_table::{
-    Direction, EndpointRead, EndpointVersion, Event, EventSender, Level, OutboundOwner, SaErrorKind, SlotWord,
-    WorkerId,
+    Direction, EndpointRead, EndpointVersion, Event, EventSender, Level, OutboundOwner, SaErrorKind,
+    SlotWord, WorkerId,
 };
 use std::net::IpAddr;
 
@@ -108,7 +108,9 @@ impl OutboundState {
     /// Follows the peer to where the control plane says it is now. One load when nothing changed.
     #[inline]
     pub fn follow_peer(&mut self, word: SlotWord, shared: &Shared) {
-        let EndpointRead::New(endpoint, version) = shared.table.peer_endpoint(word, self.endpoint) else { return };
+        let EndpointRead::New(endpoint, version) = shared.table.peer_endpoint(word, self.endpoint) else {
+            return;
+        };
         self.endpoint = version;
         let outer = moved(*self.sa.outer(), endpoint);
         // Refused only for an address of the other family, which no record of this SA can mean: the old one stays.
@@ -118,22 +120,8 @@ impl OutboundState {
     /// Whether a limit forbids sending. Reports limits that are reached, each once.
     #[inline]
     pub fn check_lifetime(&self, now_ms: u64, events: &mut EventSender) -> bool {
-        let (direction, slot) = (Direction::Outbound, self.owner.slot());
-        match limit(&self.lifetime, self.owner.sent(), now_ms) {
-            Limit::None => true,
-            Limit::Soft => {
-                if self.owner.raise(Level::SoftLimit) {
-                    events.send(&Event::SoftLimit { direction, slot });
-                }
-                true
-            }
-            Limit::Hard => {
-                if self.owner.raise(Level::HardLimit) {
-                    events.send(&Event::HardLimit { direction, slot });
-                }
-                false
-            }
-        }
+        let reached = limit(&self.lifetime, self.owner.sent(), now_ms);
+        may_go_on(reached, Direction::Outbound, self.owner.slot(), |level| self.owner.raise(level), events)
     }
 
     /// Draws sequence numbers for a group of packets. When the last one is spent, that is reported.
@@ -160,7 +148,10 @@ impl OutboundState {
 
 impl std::fmt::Debug for OutboundState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OutboundState").field("slot", &self.owner.slot()).field("sa", &self.sa).finish_non_exhaustive()
+        f.debug_struct("OutboundState")
+            .field("slot", &self.owner.slot())
+            .field("sa", &self.sa)
+            .finish_non_exhaustive()
     }
 }
 
