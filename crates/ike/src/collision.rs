@@ -31,7 +31,9 @@ pub(crate) fn create_child(sa: &IkeSa) -> Verdict {
 pub(crate) fn rekey_child(sa: &IkeSa, child: Option<&ChildSa>) -> Verdict {
     match (create_child(sa), child) {
         // Our own request is open, and the peer may already have the child that comes of it.
-        (Verdict::Proceed, None) if matches!(sa.active, Some(Task::CreateChild(_))) => Verdict::TemporaryFailure,
+        (Verdict::Proceed, None) if matches!(sa.active, Some(Task::CreateChild(_))) => {
+            Verdict::TemporaryFailure
+        }
         (Verdict::Proceed, None) => Verdict::ChildNotFound,
         // §2.25.1: we are closing it. If because our own rekeying is done, the peer learns of that by our Delete.
         (Verdict::Proceed, Some(child)) if child.deleting => Verdict::TemporaryFailure,
@@ -48,9 +50,16 @@ pub(crate) fn rekey_ike(sa: &IkeSa) -> Verdict {
         // §2.25.2: a child of it is being created, rekeyed or closed by us.
         (
             Phase::Established,
-            Some(Task::CreateChild(_) | Task::DeleteChild { .. } | Task::DeleteSpi { .. } | Task::Complain { .. }),
+            Some(
+                Task::CreateChild(_)
+                | Task::DeleteChild { .. }
+                | Task::DeleteSpi { .. }
+                | Task::Complain { .. },
+            ),
         ) => Verdict::TemporaryFailure,
-        (Phase::Established, Some(Task::RekeyIke(task))) if task.peer_rekey.is_some() => Verdict::TemporaryFailure,
+        (Phase::Established, Some(Task::RekeyIke(task))) if task.peer_rekey.is_some() => {
+            Verdict::TemporaryFailure
+        }
         (Phase::Established, _) if sa.orphan_until.is_some() => Verdict::TemporaryFailure,
         (Phase::Established, _) => Verdict::Proceed,
         _ => Verdict::TemporaryFailure,

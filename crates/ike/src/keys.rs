@@ -40,7 +40,11 @@ pub(crate) struct KeyInputs<'a> {
 
 impl IkeKeys {
     /// The keys of a first IKE SA: SKEYSEED = prf(Ni | Nr, g^ir) (RFC 7296 §2.14).
-    pub(crate) fn initial(provider: &Provider, suite: &IkeSuite, inputs: &KeyInputs<'_>) -> Result<Self, CryptoError> {
+    pub(crate) fn initial(
+        provider: &Provider,
+        suite: &IkeSuite,
+        inputs: &KeyInputs<'_>,
+    ) -> Result<Self, CryptoError> {
         let key = Secret::new([inputs.nonce_i, inputs.nonce_r].concat());
         let seed = prf(provider, suite.prf, &key, &[inputs.shared.expose()])?;
         Self::expand(provider, suite, &seed, inputs)
@@ -122,7 +126,12 @@ pub(crate) fn child_keys(
 }
 
 /// prf(key, parts).
-pub(crate) fn prf(provider: &Provider, prf: Prf, key: &Secret, parts: &[&[u8]]) -> Result<Secret, CryptoError> {
+pub(crate) fn prf(
+    provider: &Provider,
+    prf: Prf,
+    key: &Secret,
+    parts: &[&[u8]],
+) -> Result<Secret, CryptoError> {
     let mut output = Secret::zeroed(prf.output_len());
     provider.prf(prf).ok_or(CryptoError)?.mac(key.expose(), parts, output.expose_mut());
     Ok(output)
@@ -151,7 +160,6 @@ pub(crate) fn prf_plus(
     }
     Ok(Secret::from(stream.expose().get(..length).unwrap_or_default()))
 }
-
 
 struct Cutter<'a>(&'a [u8]);
 
@@ -199,8 +207,12 @@ mod tests {
 
     #[test]
     fn combined_modes_get_a_salt_and_no_integrity_key() {
-        let suite =
-            IkeSuite { encryption: Encryption::AesGcm256, integrity: None, prf: Prf::HmacSha384, group: Group::Ecp256 };
+        let suite = IkeSuite {
+            encryption: Encryption::AesGcm256,
+            integrity: None,
+            prf: Prf::HmacSha384,
+            group: Group::Ecp256,
+        };
         let shared = Secret::from("shared");
         let inputs = KeyInputs { nonce_i: b"ni", nonce_r: b"nr", spi_i: 1, spi_r: 2, shared: &shared };
         let keys = IkeKeys::initial(&DEFAULT, &suite, &inputs).unwrap();

@@ -20,12 +20,18 @@ pub(crate) fn ike_offer(proposals: &[IkeProposal], provider: &Provider, spi: &[u
 
 /// The first group of the offer: the one that the KE payload is for.
 pub(crate) fn first_group(proposals: &[IkeProposal], provider: &Provider) -> Option<Group> {
-    proposals.iter().flat_map(|proposal| ike_lists(proposal, provider)).find_map(|lists| lists.groups.first().copied())
+    proposals
+        .iter()
+        .flat_map(|proposal| ike_lists(proposal, provider))
+        .find_map(|lists| lists.groups.first().copied())
 }
 
 /// Every group of the offer.
 pub(crate) fn offers_group(proposals: &[IkeProposal], provider: &Provider, group: Group) -> bool {
-    proposals.iter().flat_map(|proposal| ike_lists(proposal, provider)).any(|lists| lists.groups.contains(&group))
+    proposals
+        .iter()
+        .flat_map(|proposal| ike_lists(proposal, provider))
+        .any(|lists| lists.groups.contains(&group))
 }
 
 /// Chooses as a responder: (suite, number of the offered proposal, its SPI).
@@ -40,7 +46,8 @@ pub(crate) fn choose_ike(
 ) -> Option<(IkeSuite, u8, Vec<u8>)> {
     for lists in own.iter().flat_map(|proposal| ike_lists(proposal, provider)) {
         for offer in offered.iter().filter(|offer| offer.protocol == protocol::IKE) {
-            let Some(theirs) = Offered::read(offer, &[kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE])
+            let Some(theirs) =
+                Offered::read(offer, &[kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE])
             else {
                 continue;
             };
@@ -63,7 +70,11 @@ pub(crate) fn ike_answer(suite: &IkeSuite, number: u8, spi: &[u8]) -> Proposal {
 
 /// Checks an answer as an initiator (RFC 7296 §2.7: it must be one of our proposals, with one transform of each type):
 /// (suite, the peer's SPI).
-pub(crate) fn accept_ike(own: &[IkeProposal], provider: &Provider, answer: &[Proposal]) -> Option<(IkeSuite, Vec<u8>)> {
+pub(crate) fn accept_ike(
+    own: &[IkeProposal],
+    provider: &Provider,
+    answer: &[Proposal],
+) -> Option<(IkeSuite, Vec<u8>)> {
     let [answer] = answer else { return None };
     let single = |wanted| answer.transforms.iter().filter(|transform| transform.kind == wanted).count() <= 1;
     if ![kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE].into_iter().all(single) {
@@ -73,7 +84,12 @@ pub(crate) fn accept_ike(own: &[IkeProposal], provider: &Provider, answer: &[Pro
 }
 
 /// The offer for a Child SA with our inbound SPI. `with_groups` is false in IKE_AUTH (RFC 7296 §1.2).
-pub(crate) fn esp_offer(proposals: &[EspProposal], provider: &Provider, spi: u32, with_groups: bool) -> Vec<Proposal> {
+pub(crate) fn esp_offer(
+    proposals: &[EspProposal],
+    provider: &Provider,
+    spi: u32,
+    with_groups: bool,
+) -> Vec<Proposal> {
     let mut offer = Vec::new();
     for lists in proposals.iter().flat_map(esp_lists) {
         let mut transforms = encryption_transforms(&lists.encryption);
@@ -113,7 +129,9 @@ pub(crate) fn choose_esp(
         for offer in offered.iter().filter(|offer| offer.protocol == protocol::ESP) {
             let known = [kind::ENCRYPTION, kind::INTEGRITY, kind::KEY_EXCHANGE, kind::SEQUENCE_NUMBERS];
             let Some(theirs) = Offered::read(offer, &known) else { continue };
-            let Some(spi) = offer.spi.as_slice().try_into().ok().map(u32::from_be_bytes).filter(|&spi| spi >= 256) else {
+            let Some(spi) =
+                offer.spi.as_slice().try_into().ok().map(u32::from_be_bytes).filter(|&spi| spi >= 256)
+            else {
                 continue;
             };
             if let Some(suite) = theirs.esp_suite(&lists, provider, groups) {
@@ -193,13 +211,16 @@ struct IkeLists {
 /// their own (RFC 7296 §3.3).
 fn ike_lists(proposal: &IkeProposal, provider: &Provider) -> Vec<IkeLists> {
     let usable = |combined: bool| {
-        let fits = |e: &Encryption| e.is_aead() == combined && e.usable_for_ike() && provider.supports_encryption(*e);
+        let fits = |e: &Encryption| {
+            e.is_aead() == combined && e.usable_for_ike() && provider.supports_encryption(*e)
+        };
         proposal.encryption.iter().copied().filter(fits).collect::<Vec<_>>()
     };
     let prf: Vec<Prf> =
         proposal.effective_prf().into_iter().filter(|&prf| provider.prf(prf).is_some()).collect();
     let groups = supported_groups(&proposal.groups, provider);
-    let combined = IkeLists { encryption: usable(true), integrity: vec![], prf: prf.clone(), groups: groups.clone() };
+    let combined =
+        IkeLists { encryption: usable(true), integrity: vec![], prf: prf.clone(), groups: groups.clone() };
     let integrity = proposal.integrity.clone();
     let other = IkeLists { encryption: usable(false), integrity, prf, groups };
     let complete = |lists: &IkeLists, combined: bool| {
@@ -217,7 +238,8 @@ fn ike_lists(proposal: &IkeProposal, provider: &Provider) -> Vec<IkeLists> {
 
 fn esp_lists(proposal: &EspProposal) -> Vec<EspProposal> {
     let of_mode = |combined: bool| {
-        let encryption: Vec<_> = proposal.encryption.iter().copied().filter(|e| e.is_aead() == combined).collect();
+        let encryption: Vec<_> =
+            proposal.encryption.iter().copied().filter(|e| e.is_aead() == combined).collect();
         let integrity = if combined { vec![] } else { proposal.integrity.clone() };
         EspProposal { encryption, integrity, groups: proposal.groups.clone(), esn: proposal.esn.clone() }
     };
@@ -251,9 +273,12 @@ impl Offered {
         if proposal.transforms.iter().any(|transform| !known.contains(&transform.kind)) {
             return None;
         }
-        let of = |wanted: u8| proposal.transforms.iter().filter(move |t| t.kind == wanted && !t.not_understood);
+        let of =
+            |wanted: u8| proposal.transforms.iter().filter(move |t| t.kind == wanted && !t.not_understood);
         Some(Offered {
-            encryption: of(kind::ENCRYPTION).filter_map(|t| Encryption::from_transform(t.id, t.key_bits)).collect(),
+            encryption: of(kind::ENCRYPTION)
+                .filter_map(|t| Encryption::from_transform(t.id, t.key_bits))
+                .collect(),
             integrity: of(kind::INTEGRITY).filter_map(|t| Integrity::from_transform(t.id)).collect(),
             wants_integrity: proposal.transforms.iter().any(|t| t.kind == kind::INTEGRITY && t.id != 0),
             prf: of(kind::PRF).filter_map(|t| Prf::from_transform(t.id)).collect(),
@@ -283,8 +308,10 @@ impl Offered {
         let group = match groups {
             ChildGroups::None => None,
             ChildGroups::Wanted { ke_group, fallback } => {
-                let accepted = supported_groups(if own.groups.is_empty() { fallback } else { &own.groups }, provider);
-                let preferred = ke_group.filter(|group| accepted.contains(group) && self.groups.contains(group));
+                let accepted =
+                    supported_groups(if own.groups.is_empty() { fallback } else { &own.groups }, provider);
+                let preferred =
+                    ke_group.filter(|group| accepted.contains(group) && self.groups.contains(group));
                 match preferred.or_else(|| first_common(&accepted, &self.groups)) {
                     Some(group) => Some(group),
                     None if own.groups.is_empty() && self.no_group => None,
@@ -295,7 +322,11 @@ impl Offered {
         Some(EspSuite { encryption, integrity, esn: first_common(&own.esn, &self.esn)?, group })
     }
 
-    fn cipher(&self, encryption: &[Encryption], integrity: &[Integrity]) -> Option<(Encryption, Option<Integrity>)> {
+    fn cipher(
+        &self,
+        encryption: &[Encryption],
+        integrity: &[Integrity],
+    ) -> Option<(Encryption, Option<Integrity>)> {
         let encryption = first_common(encryption, &self.encryption)?;
         if encryption.is_aead() {
             // RFC 5282 §8: no integrity transform beside a combined mode, or only NONE.
@@ -343,8 +374,12 @@ mod tests {
 
     #[test]
     fn an_answer_outside_of_the_offer_is_refused() {
-        let suite =
-            IkeSuite { encryption: Encryption::AesCbc128, integrity: Some(Integrity::HmacSha1_96), prf: Prf::HmacSha1, group: Group::Ecp256 };
+        let suite = IkeSuite {
+            encryption: Encryption::AesCbc128,
+            integrity: Some(Integrity::HmacSha1_96),
+            prf: Prf::HmacSha1,
+            group: Group::Ecp256,
+        };
         assert_eq!(accept_ike(&[mixed()], &DEFAULT, &[ike_answer(&suite, 1, &[])]), None);
         let two = vec![ike_answer(&suite, 1, &[]); 2];
         assert_eq!(accept_ike(&[mixed()], &DEFAULT, &two), None);
@@ -366,12 +401,17 @@ mod tests {
         let own = EspProposal::defaults();
         let theirs = vec![EspProposal { groups: vec![Group::Curve25519], ..own[0].clone() }];
         let offer = esp_offer(&theirs, &DEFAULT, 0x1000, true);
-        let wanted = ChildGroups::Wanted { ke_group: Some(Group::Curve25519), fallback: &[Group::Curve25519] };
+        let wanted =
+            ChildGroups::Wanted { ke_group: Some(Group::Curve25519), fallback: &[Group::Curve25519] };
         let (suite, number, spi) = choose_esp(&own, &DEFAULT, &offer, wanted).unwrap();
         assert_eq!((suite.group, spi), (Some(Group::Curve25519), 0x1000));
         let answer = [esp_answer(&suite, number, 0x2000)];
         assert_eq!(accept_esp(&theirs, &DEFAULT, &answer, Some(Group::Curve25519)), Some((suite, 0x2000)));
-        assert_eq!(accept_esp(&theirs, &DEFAULT, &answer, None), None, "the answer has a group that was not exchanged");
+        assert_eq!(
+            accept_esp(&theirs, &DEFAULT, &answer, None),
+            None,
+            "the answer has a group that was not exchanged"
+        );
 
         let none = ChildGroups::Wanted { ke_group: None, fallback: &[] };
         assert!(choose_esp(&own, &DEFAULT, &offer, none).is_none(), "the peer insists on a group");

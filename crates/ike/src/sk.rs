@@ -5,7 +5,7 @@ use subtle::ConstantTimeEq;
 use crate::algorithm::Encryption;
 use crate::keys::MessageKeys;
 use crate::message::{HEADER_LEN, Header, payload_type};
-use crate::provider::{CryptoError, Provider};
+use crate::provider::{Aead, CryptoError, Provider};
 use crate::random::Random;
 use crate::suite::IkeSuite;
 
@@ -107,16 +107,22 @@ impl Protection<'_> {
         Ok(())
     }
 
-    fn aead(&self, iv: &[u8]) -> Result<(&'static dyn crate::provider::Aead, &[u8], [u8; 12]), CryptoError> {
+    fn aead(&self, iv: &[u8]) -> Result<AeadCall<'_>, CryptoError> {
         let encryption: Encryption = self.suite.encryption;
         let cipher = self.provider.aead(encryption).ok_or(CryptoError)?;
-        let (key, salt) = self.keys.encryption.expose().split_at_checked(encryption.key_len()).ok_or(CryptoError)?;
+        let (key, salt) =
+            self.keys.encryption.expose().split_at_checked(encryption.key_len()).ok_or(CryptoError)?;
         // RFC 5282 §4: nonce = salt | IV.
         let nonce = <[u8; 12]>::try_from([salt, iv].concat()).map_err(|_| CryptoError)?;
         Ok((cipher, key, nonce))
     }
 
-    fn seal_cbc(&self, message: &mut Vec<u8>, plain: &[u8], random: &mut dyn Random) -> Result<(), CryptoError> {
+    fn seal_cbc(
+        &self,
+        message: &mut Vec<u8>,
+        plain: &[u8],
+        random: &mut dyn Random,
+    ) -> Result<(), CryptoError> {
         let mut iv = [0; BLOCK];
         random.fill(&mut iv);
         message.extend(iv);
@@ -140,7 +146,8 @@ impl Protection<'_> {
         if !bool::from(expected.get(..self.icv_len()).ok_or(CryptoError)?.ct_eq(received)) {
             return Err(CryptoError);
         }
-        let (iv, text) = covered.get(start..).and_then(|body| body.split_first_chunk::<BLOCK>()).ok_or(CryptoError)?;
+        let (iv, text) =
+            covered.get(start..).and_then(|body| body.split_first_chunk::<BLOCK>()).ok_or(CryptoError)?;
         let mut text = text.to_vec();
         let cipher = self.provider.cbc(self.suite.encryption).ok_or(CryptoError)?;
         cipher.decrypt(self.keys.encryption.expose(), iv, &mut text)?;
@@ -159,6 +166,9 @@ impl Protection<'_> {
         self.suite.integrity.map_or(0, |integrity| integrity.icv_len())
     }
 }
+
+/// Cipher, key without salt, nonce.
+type AeadCall<'a> = (&'static dyn Aead, &'a [u8], [u8; 12]);
 
 fn encode_fragment(fragment: Fragment) -> Vec<u8> {
     [fragment.number.to_be_bytes(), fragment.total.to_be_bytes()].concat()
@@ -187,7 +197,8 @@ mod tests {
     }
 
     fn suites() -> Vec<IkeSuite> {
-        let aead = |encryption| IkeSuite { encryption, integrity: None, prf: Prf::HmacSha256, group: Group::Ecp256 };
+        let aead =
+            |encryption| IkeSuite { encryption, integrity: None, prf: Prf::HmacSha256, group: Group::Ecp256 };
         let cbc = |encryption, integrity| IkeSuite { integrity: Some(integrity), ..aead(encryption) };
         vec![
             aead(Encryption::AesGcm128),

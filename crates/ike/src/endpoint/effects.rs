@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::action::{IkeDownReason, IkeId, LogLevel};
-use crate::sa::child::ChildSa;
 use crate::sa::IkeSa;
+use crate::sa::child::ChildSa;
 use crate::task::{Queued, rekey_ike};
 use crate::time::Time;
 
@@ -66,7 +66,8 @@ impl Endpoint {
                     && other.established_at.is_some_and(|established| established < born)
             })
         };
-        let ids: Vec<IkeId> = self.by_peer.get(identity).into_iter().flatten().filter(left_over).copied().collect();
+        let ids: Vec<IkeId> =
+            self.by_peer.get(identity).into_iter().flatten().filter(left_over).copied().collect();
         for other in ids {
             self.with_sa(now, other, |sa, ctx| sa.down(ctx, IkeDownReason::InitialContact, false));
         }
@@ -88,7 +89,9 @@ impl Endpoint {
                 && other.established_at.is_some_and(|established| established >= sa.born)
         };
         let peers = self.by_peer.get(identity).into_iter().flatten();
-        let Some(other) = peers.filter_map(|other| self.sas.get(other)).find(|other| crossing(other)) else { return };
+        let Some(other) = peers.filter_map(|other| self.sas.get(other)).find(|other| crossing(other)) else {
+            return;
+        };
         let lower = if sa.low_nonce < other.low_nonce { sa } else { other };
         let surplus = lower.id;
         self.with_sa(now, surplus, |sa, ctx| {

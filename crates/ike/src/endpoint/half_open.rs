@@ -78,7 +78,13 @@ impl HalfOpens {
 
 impl Endpoint {
     /// A message without a responder's SPI: an IKE_SA_INIT request, or nothing.
-    pub(super) fn answer_init(&mut self, now: Time, path: (SocketAddr, SocketAddr), header: &Header, message: &[u8]) {
+    pub(super) fn answer_init(
+        &mut self,
+        now: Time,
+        path: (SocketAddr, SocketAddr),
+        header: &Header,
+        message: &[u8],
+    ) {
         let is_request = header.exchange == Exchange::IkeSaInit
             && header.message_id == 0
             && header.flags == Flags { initiator: true, response: false };
@@ -133,8 +139,10 @@ impl Endpoint {
         if self.config.cookie_threshold.is_some_and(|threshold| half_open >= threshold) {
             let presented = parts.notify(notify_type::COOKIE).map(|notify| notify.data.as_slice());
             let valid = presented.is_some_and(|presented| {
-                let age = self.half_open.generation.wrapping_sub(presented.first().copied().unwrap_or_default());
-                age < 2 && bool::from(self.cookie(age.into(), from.ip(), header.spi_i, nonce).ct_eq(presented))
+                let age =
+                    self.half_open.generation.wrapping_sub(presented.first().copied().unwrap_or_default());
+                age < 2
+                    && bool::from(self.cookie(age.into(), from.ip(), header.spi_i, nonce).ct_eq(presented))
             });
             if !valid {
                 let cookie = self.cookie(0, from.ip(), header.spi_i, nonce);
@@ -161,7 +169,9 @@ impl Endpoint {
             IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
             IpAddr::V6(address) => address.octets(),
         };
-        if let (Some(mac), Some(secret)) = (self.config.provider.prf(Prf::HmacSha256), self.half_open.secrets.get(age)) {
+        if let (Some(mac), Some(secret)) =
+            (self.config.provider.prf(Prf::HmacSha256), self.half_open.secrets.get(age))
+        {
             mac.mac(secret.expose(), &[nonce, &address, &spi_i.to_be_bytes()], &mut cookie[1..]);
         }
         cookie
@@ -176,7 +186,8 @@ impl Endpoint {
         parts: &Parts,
         connections: &[Arc<Connection>],
     ) {
-        let (Some(offered), Some((number, public)), Some(nonce_i)) = (&parts.sa, &parts.ke, &parts.nonce) else {
+        let (Some(offered), Some((number, public)), Some(nonce_i)) = (&parts.sa, &parts.ke, &parts.nonce)
+        else {
             self.counters.malformed += 1;
             return;
         };
@@ -194,7 +205,8 @@ impl Endpoint {
             let wanted = suite.group.number().to_be_bytes().to_vec();
             return self.refuse((from, to), header, Payload::notify(notify_type::INVALID_KE_PAYLOAD, wanted));
         }
-        let Some(Ok((private, own_public))) = provider.group(suite.group).map(|group| group.generate(&mut *self.random))
+        let Some(Ok((private, own_public))) =
+            provider.group(suite.group).map(|group| group.generate(&mut *self.random))
         else {
             return;
         };
@@ -240,7 +252,8 @@ impl Endpoint {
             expires_at: now + ctx.config.half_open_lifetime,
         };
         let forced = connection.force_udp_encapsulation && nat.is_some();
-        let mut sa = IkeSa::new(id, connection, false, spi_r, (to, from), Phase::HalfOpen(Box::new(state)), now);
+        let mut sa =
+            IkeSa::new(id, connection, false, spi_r, (to, from), Phase::HalfOpen(Box::new(state)), now);
         sa.remote_spi = header.spi_i;
         sa.nat = nat.unwrap_or_default();
         sa.nat.local |= forced;
@@ -266,7 +279,13 @@ impl Endpoint {
         self.send_notify(path, header, 0, payload);
     }
 
-    fn send_notify(&mut self, (from, to): (SocketAddr, SocketAddr), header: &Header, id: u32, payload: Payload) {
+    fn send_notify(
+        &mut self,
+        (from, to): (SocketAddr, SocketAddr),
+        header: &Header,
+        id: u32,
+        payload: Payload,
+    ) {
         let (first, body) = encode(&[payload]);
         let answer = Header {
             next_payload: first,

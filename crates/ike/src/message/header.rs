@@ -81,7 +81,8 @@ impl Header {
     pub(crate) fn parse(datagram: &[u8]) -> Result<Header, ParseError> {
         let mut reader = Reader::new(datagram, "the IKE header");
         let (spi_i, spi_r) = (reader.u64()?, reader.u64()?);
-        let (next_payload, version, exchange, flags) = (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
+        let (next_payload, version, exchange, flags) =
+            (reader.u8()?, reader.u8()?, reader.u8()?, reader.u8()?);
         let (message_id, length) = (reader.u32()?, reader.u32()?);
         if usize::try_from(length) != Ok(datagram.len()) {
             return Err(ParseError::Length("the IKE message"));

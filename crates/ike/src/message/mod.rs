@@ -11,9 +11,7 @@ mod tests;
 
 pub(crate) use header::{Exchange, Flags, HEADER_LEN, Header};
 pub(crate) use notify::{Notify, notify_type, protocol};
-pub(crate) use payload::{
-    DeletePayload, Payload, RawPayload, encode, encode_generic, parse, payload_type, split,
-};
+pub(crate) use payload::{DeletePayload, Payload, encode, parse, payload_type, split};
 pub(crate) use proposal::{Proposal, Transform, transform_type};
 
 /// Why bytes are not an IKE message.

@@ -10,7 +10,6 @@ pub(crate) mod protocol {
 /// Notify message types that this implementation sends or understands. Below 16384: errors.
 pub(crate) mod notify_type {
     pub(crate) const UNSUPPORTED_CRITICAL_PAYLOAD: u16 = 1;
-    pub(crate) const INVALID_IKE_SPI: u16 = 4;
     pub(crate) const INVALID_MAJOR_VERSION: u16 = 5;
     pub(crate) const INVALID_SYNTAX: u16 = 7;
     pub(crate) const NO_PROPOSAL_CHOSEN: u16 = 14;

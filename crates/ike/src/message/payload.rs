@@ -163,9 +163,9 @@ fn delete(body: &[u8]) -> Result<DeletePayload, ParseError> {
     }
     match (protocol, spi_len) {
         (super::protocol::IKE, 0) if count == 0 => Ok(DeletePayload::Ike),
-        (super::protocol::ESP, 4) => {
-            Ok(DeletePayload::Esp(spis.as_chunks::<4>().0.iter().map(|spi| u32::from_be_bytes(*spi)).collect()))
-        }
+        (super::protocol::ESP, 4) => Ok(DeletePayload::Esp(
+            spis.as_chunks::<4>().0.iter().map(|spi| u32::from_be_bytes(*spi)).collect(),
+        )),
         (super::protocol::ESP, 0) if count == 0 => Ok(DeletePayload::Esp(vec![])),
         (super::protocol::IKE | super::protocol::ESP, _) => Err(ParseError::Length(WHAT)),
         (other, _) => Ok(DeletePayload::Other(other)),
@@ -183,7 +183,7 @@ pub(crate) fn encode(payloads: &[Payload]) -> (u8, Vec<u8>) {
 }
 
 /// Appends a generic payload header and a body.
-pub(crate) fn encode_generic(bytes: &mut Vec<u8>, next: u8, body: &[u8]) {
+fn encode_generic(bytes: &mut Vec<u8>, next: u8, body: &[u8]) {
     bytes.extend([next, 0]);
     bytes.extend((body.len() as u16).saturating_add(4).to_be_bytes());
     bytes.extend_from_slice(body);

@@ -54,7 +54,8 @@ pub(super) fn encode(selectors: &[TrafficSelector]) -> Vec<u8> {
     let selectors = selectors.get(..255).unwrap_or(selectors);
     let mut body = vec![selectors.len() as u8, 0, 0, 0];
     for selector in selectors {
-        let (ts_type, length) = if selector.start.is_ipv4() { (TS_IPV4_ADDR_RANGE, 16) } else { (TS_IPV6_ADDR_RANGE, 40) };
+        let (ts_type, length) =
+            if selector.start.is_ipv4() { (TS_IPV4_ADDR_RANGE, 16) } else { (TS_IPV6_ADDR_RANGE, 40) };
         body.extend([ts_type, selector.protocol, 0, length]);
         body.extend(selector.start_port.to_be_bytes());
         body.extend(selector.end_port.to_be_bytes());

@@ -10,7 +10,8 @@ use crate::identity::Identity;
 use crate::selector::TrafficSelector;
 
 fn transform() -> impl Strategy<Value = Transform> {
-    (1u8..=5, any::<u16>(), any::<Option<u16>>()).prop_map(|(kind, id, bits)| Transform::with_key_bits(kind, id, bits))
+    (1u8..=5, any::<u16>(), any::<Option<u16>>())
+        .prop_map(|(kind, id, bits)| Transform::with_key_bits(kind, id, bits))
 }
 
 fn proposal() -> impl Strategy<Value = Proposal> {
@@ -20,7 +21,8 @@ fn proposal() -> impl Strategy<Value = Proposal> {
 
 fn selector() -> impl Strategy<Value = TrafficSelector> {
     let v4 = any::<([u8; 4], [u8; 4])>().prop_map(|(a, b)| (IpAddr::from(a.min(b)), IpAddr::from(a.max(b))));
-    let v6 = any::<([u8; 16], [u8; 16])>().prop_map(|(a, b)| (IpAddr::from(a.min(b)), IpAddr::from(a.max(b))));
+    let v6 =
+        any::<([u8; 16], [u8; 16])>().prop_map(|(a, b)| (IpAddr::from(a.min(b)), IpAddr::from(a.max(b))));
     (any::<u8>(), any::<(u16, u16)>(), prop_oneof![v4, v6]).prop_map(|(protocol, (p, q), (start, end))| {
         TrafficSelector { protocol, start_port: p.min(q), end_port: p.max(q), start, end }
     })
@@ -127,7 +129,34 @@ fn a_header_matches_its_bytes_in_the_rfc_layout() {
 
 #[test]
 fn unknown_payloads_are_skipped_unless_critical() {
-    let chain = |critical: u8| vec![payload_type::NONCE, critical, 0, 4, 0, 0, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+    let chain = |critical: u8| {
+        vec![
+            payload_type::NONCE,
+            critical,
+            0,
+            4,
+            0,
+            0,
+            0,
+            20,
+            1,
+            2,
+            3,
+            4,
+            5,
+            6,
+            7,
+            8,
+            9,
+            10,
+            11,
+            12,
+            13,
+            14,
+            15,
+            16,
+        ]
+    };
     assert_eq!(parse(200, &chain(0)).unwrap().len(), 1);
     assert_eq!(parse(200, &chain(0x80)), Err(ParseError::UnsupportedCritical(200)));
 }

@@ -1,7 +1,7 @@
 //! A Child SA as the IKE SA remembers it.
 
 use crate::action::{ChildId, RemoveReason};
-use crate::config::{ChildTag, Mode};
+use crate::config::ChildTag;
 use crate::random::draw_below;
 use crate::selector::TrafficSelector;
 use crate::suite::EspSuite;
@@ -16,7 +16,6 @@ pub(crate) struct ChildSa {
     pub(crate) inbound_spi: u32,
     pub(crate) outbound_spi: u32,
     pub(crate) suite: EspSuite,
-    pub(crate) mode: Mode,
     pub(crate) local_selectors: Vec<TrafficSelector>,
     pub(crate) remote_selectors: Vec<TrafficSelector>,
     /// Our request to replace it is queued or in flight.

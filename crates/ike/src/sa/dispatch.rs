@@ -134,7 +134,9 @@ impl IkeSa {
 
     /// Seals, remembers and sends the answer to the request of the window, to where the request came from (RFC 7296 §2.11).
     fn reply(&mut self, ctx: &mut Ctx<'_>, header: &Header, payloads: &[Payload], to: SocketAddr) {
-        let Some(packets) = self.seal(ctx, (header.exchange, header.message_id, true), payloads) else { return };
+        let Some(packets) = self.seal(ctx, (header.exchange, header.message_id, true), payloads) else {
+            return;
+        };
         self.transmit(ctx, &packets, to);
         if self.receiver.answered(packets).is_none() {
             self.down(ctx, IkeDownReason::Exhausted, false);

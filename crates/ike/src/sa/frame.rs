@@ -91,9 +91,10 @@ impl Framer {
         let keys = if self.initiator { &self.keys.initiator } else { &self.keys.responder };
         let protection = Protection { provider, suite: &self.suite, keys };
         let whole = HEADER_LEN + 4 + plain.len() + protection.overhead(plain.len()) + reserved;
-        let room = self.fragment_size.filter(|&size| whole > size).map(|size| {
-            size.saturating_sub(HEADER_LEN + 8 + protection.max_overhead() + reserved).max(64)
-        });
+        let room = self
+            .fragment_size
+            .filter(|&size| whole > size)
+            .map(|size| size.saturating_sub(HEADER_LEN + 8 + protection.max_overhead() + reserved).max(64));
         let Some(room) = room else {
             return Ok(vec![protection.seal(&header, first, &plain, None, &mut self.next_iv, random)?]);
         };
@@ -109,7 +110,12 @@ impl Framer {
     }
 
     /// Checks and decrypts one datagram. Only authentic fragments are kept, so forged ones cannot fill the buffer.
-    pub(crate) fn open(&mut self, provider: &Provider, header: &Header, datagram: &[u8]) -> Result<Received, OpenError> {
+    pub(crate) fn open(
+        &mut self,
+        provider: &Provider,
+        header: &Header,
+        datagram: &[u8],
+    ) -> Result<Received, OpenError> {
         let body = datagram.get(HEADER_LEN..).ok_or(OpenError::Malformed)?;
         let payloads = split(header.next_payload, body).map_err(|_| OpenError::Malformed)?;
         let last = payloads.last().ok_or(OpenError::NotEncrypted)?;
@@ -124,7 +130,8 @@ impl Framer {
             payload_type::SKF => {
                 let fragment = last.body.first_chunk::<4>().ok_or(OpenError::Malformed)?;
                 let [n1, n2, t1, t2] = *fragment;
-                let fragment = Fragment { number: u16::from_be_bytes([n1, n2]), total: u16::from_be_bytes([t1, t2]) };
+                let fragment =
+                    Fragment { number: u16::from_be_bytes([n1, n2]), total: u16::from_be_bytes([t1, t2]) };
                 let bytes = protection.open(datagram, offset, true).map_err(|_| OpenError::NotAuthentic)?;
                 self.reassemble(header, last.next, fragment, bytes)
             }
@@ -146,7 +153,8 @@ impl Framer {
         }
         let fits = |r: &Reassembly| {
             // §2.6: more fragments than before mean that the peer cut the message anew into smaller pieces.
-            (r.message_id, r.response) == (header.message_id, header.flags.response) && r.parts.len() >= total.into()
+            (r.message_id, r.response) == (header.message_id, header.flags.response)
+                && r.parts.len() >= total.into()
         };
         if !self.reassembly.as_ref().is_some_and(fits) {
             self.reassembly = None;
@@ -189,8 +197,12 @@ mod tests {
     use crate::secret::Secret;
 
     fn pair() -> (Framer, Framer) {
-        let suite =
-            IkeSuite { encryption: Encryption::AesGcm128, integrity: None, prf: Prf::HmacSha256, group: Group::Ecp256 };
+        let suite = IkeSuite {
+            encryption: Encryption::AesGcm128,
+            integrity: None,
+            prf: Prf::HmacSha256,
+            group: Group::Ecp256,
+        };
         let shared = Secret::from("shared");
         let inputs = KeyInputs { nonce_i: &[1; 32], nonce_r: &[2; 32], spi_i: 1, spi_r: 2, shared: &shared };
         let keys = IkeKeys::initial(&DEFAULT, &suite, &inputs).unwrap();
@@ -239,7 +251,8 @@ mod tests {
     #[test]
     fn what_one_end_seals_it_cannot_open_itself() {
         let (mut a, _) = pair();
-        let packets = a.seal(&DEFAULT, &mut SystemRandom, (Exchange::Informational, 0, false), &[], 0).unwrap();
+        let packets =
+            a.seal(&DEFAULT, &mut SystemRandom, (Exchange::Informational, 0, false), &[], 0).unwrap();
         assert_eq!(open(&mut a, &packets[0]).unwrap_err(), OpenError::NotAuthentic);
     }
 }

@@ -89,7 +89,9 @@ pub(crate) enum Phase {
     /// We are telling the peer that it is over.
     Closing,
     /// Over; kept for a while to repeat the last answer.
-    Closed { until: Time },
+    Closed {
+        until: Time,
+    },
     /// To be dropped now.
     Dead,
 }
@@ -233,7 +235,9 @@ impl IkeSa {
     /// Begins to close a child: the peer will be told. `report` tells the caller at once, otherwise when the peer
     /// has answered, so that packets on the way still find it.
     pub(crate) fn close_child(&mut self, ctx: &mut Ctx<'_>, id: ChildId, reason: RemoveReason, report: bool) {
-        let Some(position) = self.children.iter().position(|child| child.id == id && !child.deleting) else { return };
+        let Some(position) = self.children.iter().position(|child| child.id == id && !child.deleting) else {
+            return;
+        };
         let Some(child) = self.children.get_mut(position) else { return };
         child.deleting = true;
         child.fate.get_or_insert(reason);
@@ -274,9 +278,8 @@ impl IkeSa {
                 Phase::Replaced | Phase::Closing => true,
                 _ => return,
             };
-            let ready = |queued: &Queued| {
-                queued.not_before <= ctx.now && (!closing || queued.task.is_last_word())
-            };
+            let ready =
+                |queued: &Queued| queued.not_before <= ctx.now && (!closing || queued.task.is_last_word());
             let Some(position) = self.queue.iter().position(ready) else { return };
             let Some(Queued { mut task, .. }) = self.queue.remove(position) else { return };
             if let Some(request) = task.start(self, ctx) {
@@ -346,7 +349,9 @@ impl IkeSa {
         }
         self.cancel_tasks(ctx);
         match std::mem::replace(&mut self.phase, Phase::Dead) {
-            Phase::Init(state) => self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true),
+            Phase::Init(state) => {
+                self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true)
+            }
             Phase::Auth(state) => {
                 state.release(ctx);
                 self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true);
@@ -380,7 +385,13 @@ impl IkeSa {
         self.report_failed_initiation(ctx, tag, reason, protected);
     }
 
-    fn report_failed_initiation(&self, ctx: &mut Ctx<'_>, tag: Option<ChildTag>, reason: FailReason, protected: bool) {
+    fn report_failed_initiation(
+        &self,
+        ctx: &mut Ctx<'_>,
+        tag: Option<ChildTag>,
+        reason: FailReason,
+        protected: bool,
+    ) {
         self.log(ctx, LogLevel::Warning, format!("initiation failed: {reason}"));
         let connection = self.connection.id;
         ctx.act(Action::InitiationFailed { ike: self.id, connection, tag, reason, protected });

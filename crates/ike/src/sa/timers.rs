@@ -57,7 +57,8 @@ impl IkeSa {
     pub(crate) fn start_timers(&mut self, ctx: &mut Ctx<'_>) {
         let lifetime = self.connection.lifetime;
         (self.rekey_at, self.hard_at) = limits(ctx, lifetime.rekey, lifetime.jitter, lifetime.hard);
-        self.keepalive_at = ctx.config.nat_keepalive.filter(|_| self.nat.local).map(|interval| ctx.now + interval);
+        self.keepalive_at =
+            ctx.config.nat_keepalive.filter(|_| self.nat.local).map(|interval| ctx.now + interval);
     }
 
     /// Queues the rekeying of this IKE SA unless that is under way.
@@ -70,7 +71,9 @@ impl IkeSa {
 
     /// Queues the rekeying of a child unless that is under way or somebody closes it.
     pub(crate) fn request_child_rekey(&mut self, id: ChildId, now: Time) {
-        let Some(child) = self.child_mut(id).filter(|child| child.is_current() && !child.rekeying) else { return };
+        let Some(child) = self.child_mut(id).filter(|child| child.is_current() && !child.rekeying) else {
+            return;
+        };
         child.rekeying = true;
         let task = CreateChild::rekey(child);
         self.enqueue(Task::CreateChild(Box::new(task)), now);
@@ -134,7 +137,8 @@ impl IkeSa {
             self.rekey_at = None;
             self.request_rekey(ctx.now);
         }
-        let ids: Vec<ChildId> = self.children.iter().filter(|c| due(c.next_deadline())).map(|c| c.id).collect();
+        let ids: Vec<ChildId> =
+            self.children.iter().filter(|c| due(c.next_deadline())).map(|c| c.id).collect();
         for id in ids {
             self.end_child_life(ctx, id);
         }

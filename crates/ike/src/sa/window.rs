@@ -58,7 +58,13 @@ impl InFlight {
         let interval = settings.initial.max(Duration::from_millis(1));
         let give_up_at = now + settings.give_up;
         let next_at = (now + interval).min(give_up_at);
-        InFlight { id, exchange, packets, next_at, schedule: Schedule::Backoff { interval, settings, give_up_at } }
+        InFlight {
+            id,
+            exchange,
+            packets,
+            next_at,
+            schedule: Schedule::Backoff { interval, settings, give_up_at },
+        }
     }
 
     /// A liveness probe, sent now: dead after `interval` × (`retries` + 1).
@@ -198,14 +204,16 @@ mod tests {
 
     #[test]
     fn a_probe_repeats_at_a_constant_interval_and_counts() {
-        let probe = InFlight::probe(0, Exchange::Informational, vec![], Time::ZERO, Duration::from_secs(2), 5);
+        let probe =
+            InFlight::probe(0, Exchange::Informational, vec![], Time::ZERO, Duration::from_secs(2), 5);
         let times: Vec<u64> = timeline(probe).iter().map(|event| event.0).collect();
         assert_eq!(times, [2, 4, 6, 8, 10, 12], "five copies, and dead at six intervals");
     }
 
     #[test]
     fn hearing_the_peer_restarts_a_probe() {
-        let mut probe = InFlight::probe(0, Exchange::Informational, vec![], Time::ZERO, Duration::from_secs(1), 1);
+        let mut probe =
+            InFlight::probe(0, Exchange::Informational, vec![], Time::ZERO, Duration::from_secs(1), 1);
         assert_eq!(probe.due(Time::from_millis(1000)), Due::Retransmit);
         probe.peer_heard();
         assert_eq!(probe.due(Time::from_millis(2000)), Due::Retransmit);
@@ -217,7 +225,10 @@ mod tests {
         let mut receiver = Receiver::default();
         assert_eq!(receiver.place(0), Place::New);
         receiver.answered(vec![]);
-        assert_eq!([receiver.place(0), receiver.place(1), receiver.place(2)], [Place::Replay, Place::New, Place::Outside]);
+        assert_eq!(
+            [receiver.place(0), receiver.place(1), receiver.place(2)],
+            [Place::Replay, Place::New, Place::Outside]
+        );
         receiver.next_id = u32::MAX;
         assert!(receiver.answered(vec![]).is_none());
     }

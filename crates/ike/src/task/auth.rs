@@ -5,21 +5,20 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
-use crate::action::{ChildId, FailReason, InstallChild, LogLevel};
+use crate::action::{FailReason, LogLevel};
 use crate::command::ChildRequest;
 use crate::config::{Authentication, ChildTag, Connection};
+use crate::endpoint::Effect;
 use crate::identity::{Identity, IdentityMatch};
 use crate::keys::{IkeKeys, KeyInputs, prf};
 use crate::message::{Exchange, Header, ParseError, Payload, notify_type, parse};
 use crate::negotiate::{ChildGroups, accept_ike, ike_answer};
 use crate::provider::{PrivateKey, Provider};
-use crate::sa::child::ChildSa;
 use crate::sa::frame::Framer;
 use crate::sa::{IkeSa, Phase, RequestSchedule};
 use crate::secret::Secret;
 use crate::suite::IkeSuite;
 use crate::time::Time;
-use crate::endpoint::Effect;
 
 use super::child::{self, Attempt, Material, Refusal};
 use super::parts::{Parts, fail_reason};
@@ -140,7 +139,9 @@ pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<
         sa.log(ctx, LogLevel::Warning, format!("the peer says that it is {identity}"));
         return refuse_peer(sa, ctx, FailReason::WrongIdentity, notify_type::AUTHENTICATION_FAILED);
     }
-    if *method != SHARED_KEY || !verify(sa, ctx.provider(), &sa.connection, &state.init, identity, false, proof) {
+    if *method != SHARED_KEY
+        || !verify(sa, ctx.provider(), &sa.connection, &state.init, identity, false, proof)
+    {
         ctx.counters.authentication_failed += 1;
         return refuse_peer(sa, ctx, FailReason::AuthFailed, notify_type::AUTHENTICATION_FAILED);
     }
@@ -161,7 +162,7 @@ fn first_child_answered(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: &Init, attempt:
     }
     let material = Material { nonce_i: &init.nonce_i, nonce_r: &init.nonce_r, shared: None };
     match attempt.accept(sa, ctx, parts, None, &material, None) {
-        Ok((child, install)) => child::install(sa, ctx, child, install),
+        Ok(made) => child::install(sa, ctx, made),
         Err(reason) => {
             sa.enqueue(Task::DeleteSpi { spi: attempt.spi }, ctx.now);
             sa.child_failed(ctx, attempt.tag, None, reason);
@@ -246,15 +247,17 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     payloads
 }
 
-fn first_child(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: &Init, parts: &Parts) -> Result<Vec<Payload>, Refusal> {
+fn first_child(
+    sa: &mut IkeSa,
+    ctx: &mut Ctx<'_>,
+    init: &Init,
+    parts: &Parts,
+) -> Result<Vec<Payload>, Refusal> {
     let choice = child::choose(sa, ctx, parts, ChildGroups::None, None)?;
     let material = Material { nonce_i: &init.nonce_i, nonce_r: &init.nonce_r, shared: None };
-    let made: (ChildSa, Box<InstallChild>, Vec<Payload>, [Payload; 2]) =
-        child::answer(sa, ctx, choice, &material, None::<ChildId>)?;
-    let (child, install, mut payloads, behind) = made;
-    child::install(sa, ctx, child, install);
-    payloads.extend(behind);
-    Ok(payloads)
+    let (made, answer) = child::answer(sa, ctx, choice, &material, None)?;
+    child::install(sa, ctx, made);
+    Ok(answer.before.into_iter().chain(answer.behind).collect())
 }
 
 /// The IKE SA comes to nothing; it lingers to repeat this answer (§2.21.2).

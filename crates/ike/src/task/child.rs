@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::action::{Action, ChildHalf, ChildId, FailReason, InstallChild, LogLevel};
 use crate::algorithm::Group;
-use crate::config::{ChildPolicy, ChildTag, Connection, Mode};
+use crate::config::{ChildTag, Connection, Mode};
 use crate::keys::child_keys;
 use crate::message::{Notify, Payload, Proposal, notify_type};
 use crate::negotiate::{ChildGroups, accept_esp, choose_esp, esp_answer, esp_offer};
@@ -12,7 +12,7 @@ use crate::sa::IkeSa;
 use crate::sa::child::{ChildSa, limits};
 use crate::secret::Secret;
 use crate::selector::{TrafficSelector, is_subset, narrow};
-use crate::suite::EspSuite;
+use crate::suite::{EspProposal, EspSuite};
 
 use super::Ctx;
 use super::parts::Parts;
@@ -21,9 +21,27 @@ use super::parts::Parts;
 pub(crate) struct Attempt {
     pub(crate) tag: ChildTag,
     pub(crate) spi: u32,
-    policy: Arc<Connection>,
+    pub(crate) proposals: Vec<EspProposal>,
+    mode: Mode,
     offered_local: Vec<TrafficSelector>,
     offered_remote: Vec<TrafficSelector>,
+}
+
+/// What both ends agreed on, but for our SPI.
+struct Terms {
+    tag: ChildTag,
+    outbound_spi: u32,
+    suite: EspSuite,
+    mode: Mode,
+    local_selectors: Vec<TrafficSelector>,
+    remote_selectors: Vec<TrafficSelector>,
+    tfc_padding_refused: bool,
+}
+
+/// A child: what the IKE SA remembers, and the order to install it.
+pub(crate) struct Made {
+    pub(crate) child: ChildSa,
+    order: Box<InstallChild>,
 }
 
 /// What else goes into the keys of a child: nonces, and the secret of its own key exchange.
@@ -70,7 +88,15 @@ impl Attempt {
             _ => {}
         }
         let spi = ctx.spis.allocate(ctx.random).ok_or(FailReason::LocalResources)?;
-        Ok(Attempt { tag, spi, policy: connection.clone(), offered_local: local, offered_remote: remote })
+        let (proposals, mode) = (policy.proposals.clone(), policy.mode);
+        Ok(Attempt { tag, spi, proposals, mode, offered_local: local, offered_remote: remote })
+    }
+
+    /// Offers a key exchange where the configuration names none: for a peer that insists on forward secrecy.
+    pub(crate) fn add_forward_secrecy(&mut self, group: Group) {
+        for proposal in self.proposals.iter_mut().filter(|proposal| proposal.groups.is_empty()) {
+            proposal.groups = vec![group];
+        }
     }
 
     /// Gives the SPI back: no child came of it.
@@ -80,9 +106,8 @@ impl Attempt {
 
     /// The notifies and the SA payload, which go before nonce and KE.
     pub(crate) fn offer(&self, ctx: &Ctx<'_>, with_groups: bool) -> Vec<Payload> {
-        let Some(policy) = self.policy() else { return vec![] };
-        let mut payloads = mode_notifies(policy.mode);
-        payloads.push(Payload::Sa(esp_offer(&policy.proposals, ctx.provider(), self.spi, with_groups)));
+        let mut payloads = mode_notifies(self.mode);
+        payloads.push(Payload::Sa(esp_offer(&self.proposals, ctx.provider(), self.spi, with_groups)));
         payloads
     }
 
@@ -91,36 +116,31 @@ impl Attempt {
         [Payload::TsI(self.offered_local.clone()), Payload::TsR(self.offered_remote.clone())]
     }
 
-    pub(crate) fn policy(&self) -> Option<&ChildPolicy> {
-        self.policy.child(self.tag)
-    }
-
-    /// Checks the peer's answer against the offer: (suite, the peer's SPI, mode, our and the peer's selectors).
-    fn check(
-        &self,
-        ctx: &Ctx<'_>,
-        parts: &Parts,
-        group: Option<Group>,
-    ) -> Result<(EspSuite, u32, Mode, Vec<TrafficSelector>, Vec<TrafficSelector>), FailReason> {
-        let policy = self.policy().ok_or(FailReason::NoProposal)?;
+    /// Checks the peer's answer against the offer.
+    fn check(&self, ctx: &Ctx<'_>, parts: &Parts, group: Option<Group>) -> Result<Terms, FailReason> {
         let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
-        let (suite, spi) =
-            accept_esp(&policy.proposals, ctx.provider(), answer, group).ok_or(FailReason::NoProposal)?;
+        let (suite, outbound_spi) =
+            accept_esp(&self.proposals, ctx.provider(), answer, group).ok_or(FailReason::NoProposal)?;
         let (local, remote) = (parts.ts_i.clone(), parts.ts_r.clone());
-        let (local, remote) = local.zip(remote).ok_or(FailReason::Syntax)?;
+        let (local_selectors, remote_selectors) = local.zip(remote).ok_or(FailReason::Syntax)?;
         // RFC 7296 §2.9: the responder may only narrow.
-        let narrowed = is_subset(&local, &self.offered_local) && is_subset(&remote, &self.offered_remote);
-        if local.is_empty() || remote.is_empty() || !narrowed {
+        let narrowed = is_subset(&local_selectors, &self.offered_local)
+            && is_subset(&remote_selectors, &self.offered_remote);
+        if local_selectors.is_empty() || remote_selectors.is_empty() || !narrowed {
             return Err(FailReason::TsUnacceptable);
         }
-        // §1.3.1: transport mode only if both ends said so.
-        let transport = policy.mode == Mode::Transport && parts.has(notify_type::USE_TRANSPORT_MODE);
-        let mode = if transport { Mode::Transport } else { Mode::Tunnel };
-        Ok((suite, spi, mode, local, remote))
+        Ok(Terms {
+            tag: self.tag,
+            outbound_spi,
+            suite,
+            mode: agreed_mode(self.mode, parts),
+            local_selectors,
+            remote_selectors,
+            tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
+        })
     }
 
-    /// Makes the child of the peer's answer: what the IKE SA remembers, and the order to install it. The SPI goes over to
-    /// the child; on an error it is still to be released.
+    /// Makes the child of the peer's answer. The SPI goes over to the child; on an error it is still to be released.
     pub(crate) fn accept(
         &self,
         sa: &IkeSa,
@@ -129,34 +149,24 @@ impl Attempt {
         group: Option<Group>,
         material: &Material<'_>,
         replaces: Option<ChildId>,
-    ) -> Result<(ChildSa, Box<InstallChild>), FailReason> {
-        let (suite, outbound_spi, mode, local_selectors, remote_selectors) = self.check(ctx, parts, group)?;
-        let agreed = Agreed {
-            tag: self.tag,
-            initiator: true,
-            inbound_spi: self.spi,
-            outbound_spi,
-            suite,
-            mode,
-            local_selectors,
-            remote_selectors,
-            tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
-            replaces,
-        };
-        make(sa, ctx, agreed, material)
+    ) -> Result<Made, FailReason> {
+        let terms = self.check(ctx, parts, group)?;
+        make(sa, ctx, terms, (true, self.spi), material, replaces)
     }
 }
 
 /// A child that the peer asked for and that we can have.
 pub(crate) struct Choice {
-    pub(crate) suite: EspSuite,
+    terms: Terms,
+    /// Number of the chosen proposal.
     number: u8,
-    outbound_spi: u32,
-    tag: ChildTag,
-    mode: Mode,
-    local_selectors: Vec<TrafficSelector>,
-    remote_selectors: Vec<TrafficSelector>,
-    tfc_padding_refused: bool,
+}
+
+impl Choice {
+    /// The group of the child's own key exchange, if it has one.
+    pub(crate) fn group(&self) -> Option<Group> {
+        self.terms.suite.group
+    }
 }
 
 /// Finds the policy, proposal and selectors for a child that the peer asks for. `only`: the policy of the child that it
@@ -178,7 +188,9 @@ pub(crate) fn choose(
         .children
         .iter()
         .filter(|policy| only.is_none_or(|tag| policy.tag == tag))
-        .map(|policy| (policy, narrow(ours, &policy.local_selectors), narrow(theirs, &policy.remote_selectors)))
+        .map(|policy| {
+            (policy, narrow(ours, &policy.local_selectors), narrow(theirs, &policy.remote_selectors))
+        })
         .filter(|(_, local, remote)| !local.is_empty() && !remote.is_empty())
         .collect();
     if candidates.is_empty() {
@@ -195,52 +207,47 @@ pub(crate) fn choose(
         (!whole, !trigger)
     });
     for (policy, local_selectors, remote_selectors) in candidates {
-        let Some((suite, number, outbound_spi)) = choose_esp(&policy.proposals, ctx.provider(), offered, groups) else {
+        let Some((suite, number, outbound_spi)) =
+            choose_esp(&policy.proposals, ctx.provider(), offered, groups)
+        else {
             continue;
         };
-        let transport = policy.mode == Mode::Transport && parts.has(notify_type::USE_TRANSPORT_MODE);
-        return Ok(Choice {
-            suite,
-            number,
-            outbound_spi,
+        let terms = Terms {
             tag: policy.tag,
-            mode: if transport { Mode::Transport } else { Mode::Tunnel },
+            outbound_spi,
+            suite,
+            mode: agreed_mode(policy.mode, parts),
             local_selectors,
             remote_selectors,
             tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
-        });
+        };
+        return Ok(Choice { terms, number });
     }
     Err(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))
 }
 
-/// Makes the chosen child: what the IKE SA remembers, the order to install it, and the payloads of the answer as (before,
-/// behind) nonce and KE.
+/// The payloads of the answer that makes a child, as they stand before and behind nonce and KE.
+pub(crate) struct Answer {
+    pub(crate) before: Vec<Payload>,
+    pub(crate) behind: [Payload; 2],
+}
+
+/// Makes the chosen child and the answer that tells the peer.
 pub(crate) fn answer(
     sa: &IkeSa,
     ctx: &mut Ctx<'_>,
     choice: Choice,
     material: &Material<'_>,
     replaces: Option<ChildId>,
-) -> Result<(ChildSa, Box<InstallChild>, Vec<Payload>, [Payload; 2]), Refusal> {
+) -> Result<(Made, Answer), Refusal> {
     let no_room = || Refusal::new(notify_type::NO_ADDITIONAL_SAS);
     let spi = ctx.spis.allocate(ctx.random).ok_or_else(no_room)?;
-    let mut before = mode_notifies(choice.mode);
-    before.push(Payload::Sa(vec![esp_answer(&choice.suite, choice.number, spi)]));
-    let behind = [Payload::TsI(choice.remote_selectors.clone()), Payload::TsR(choice.local_selectors.clone())];
-    let agreed = Agreed {
-        tag: choice.tag,
-        initiator: false,
-        inbound_spi: spi,
-        outbound_spi: choice.outbound_spi,
-        suite: choice.suite,
-        mode: choice.mode,
-        local_selectors: choice.local_selectors,
-        remote_selectors: choice.remote_selectors,
-        tfc_padding_refused: choice.tfc_padding_refused,
-        replaces,
-    };
-    match make(sa, ctx, agreed, material) {
-        Ok((child, install)) => Ok((child, install, before, behind)),
+    let Choice { terms, number } = choice;
+    let mut before = mode_notifies(terms.mode);
+    before.push(Payload::Sa(vec![esp_answer(&terms.suite, number, spi)]));
+    let behind = [Payload::TsI(terms.remote_selectors.clone()), Payload::TsR(terms.local_selectors.clone())];
+    match make(sa, ctx, terms, (false, spi), material, replaces) {
+        Ok(made) => Ok((made, Answer { before, behind })),
         Err(_) => {
             ctx.spis.release(spi);
             Err(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))
@@ -249,56 +256,46 @@ pub(crate) fn answer(
 }
 
 /// Orders the installation and keeps the child.
-pub(crate) fn install(sa: &mut IkeSa, ctx: &mut Ctx<'_>, child: ChildSa, install: Box<InstallChild>) {
-    let show = |selectors: &[TrafficSelector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+pub(crate) fn install(sa: &mut IkeSa, ctx: &mut Ctx<'_>, made: Made) {
+    let Made { child, order } = made;
+    let show = |selectors: &[TrafficSelector]| {
+        selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    };
     let (local, remote) = (show(&child.local_selectors), show(&child.remote_selectors));
     let spis = format!("in {:08x} out {:08x}", child.inbound_spi, child.outbound_spi);
     sa.log(ctx, LogLevel::Info, format!("child SA {local} to {remote} up, {spis}"));
     sa.children.push(child);
-    ctx.act(Action::InstallChild(install));
-}
-
-/// What both ends have agreed on.
-struct Agreed {
-    tag: ChildTag,
-    initiator: bool,
-    inbound_spi: u32,
-    outbound_spi: u32,
-    suite: EspSuite,
-    mode: Mode,
-    local_selectors: Vec<TrafficSelector>,
-    remote_selectors: Vec<TrafficSelector>,
-    tfc_padding_refused: bool,
-    replaces: Option<ChildId>,
+    ctx.act(Action::InstallChild(order));
 }
 
 fn make(
     sa: &IkeSa,
     ctx: &mut Ctx<'_>,
-    agreed: Agreed,
+    terms: Terms,
+    (initiator, inbound_spi): (bool, u32),
     material: &Material<'_>,
-) -> Result<(ChildSa, Box<InstallChild>), FailReason> {
+    replaces: Option<ChildId>,
+) -> Result<Made, FailReason> {
     let framer = sa.framer.as_ref().ok_or(FailReason::Syntax)?;
     let nonces = (material.nonce_i, material.nonce_r);
     let (by_initiator, by_responder) =
-        child_keys(ctx.provider(), framer.suite.prf, &framer.keys.d, &agreed.suite, material.shared, nonces)
+        child_keys(ctx.provider(), framer.suite.prf, &framer.keys.d, &terms.suite, material.shared, nonces)
             .map_err(|_| FailReason::NoProposal)?;
     let (outbound, inbound) =
-        if agreed.initiator { (by_initiator, by_responder) } else { (by_responder, by_initiator) };
-    let lifetime = sa.connection.child(agreed.tag).map(|policy| policy.lifetime).unwrap_or_default();
+        if initiator { (by_initiator, by_responder) } else { (by_responder, by_initiator) };
+    let lifetime = sa.connection.child(terms.tag).map(|policy| policy.lifetime).unwrap_or_default();
     let (soft_limit, hard_limit) = limits(ctx, lifetime.soft, lifetime.jitter, lifetime.hard);
     // RFC 7296 §2.8: the responder of a rekeying sends on the new one when the peer has shown that it has it.
-    let outbound_ready = agreed.initiator || agreed.replaces.is_none();
+    let outbound_ready = initiator || replaces.is_none();
     let id = ctx.names.child();
     let child = ChildSa {
         id,
-        tag: agreed.tag,
-        inbound_spi: agreed.inbound_spi,
-        outbound_spi: agreed.outbound_spi,
-        suite: agreed.suite,
-        mode: agreed.mode,
-        local_selectors: agreed.local_selectors.clone(),
-        remote_selectors: agreed.remote_selectors.clone(),
+        tag: terms.tag,
+        inbound_spi,
+        outbound_spi: terms.outbound_spi,
+        suite: terms.suite,
+        local_selectors: terms.local_selectors.clone(),
+        remote_selectors: terms.remote_selectors.clone(),
         rekeying: false,
         replaced_by: None,
         deleting: false,
@@ -308,28 +305,36 @@ fn make(
         soft_at: soft_limit,
         hard_at: hard_limit,
     };
-    let install = Box::new(InstallChild {
+    let order = Box::new(InstallChild {
         ike: sa.id,
         child: id,
         connection: sa.connection.id,
-        tag: agreed.tag,
-        initiator: agreed.initiator,
-        replaces: agreed.replaces,
-        inbound: ChildHalf { spi: agreed.inbound_spi, ..inbound },
-        outbound: ChildHalf { spi: agreed.outbound_spi, ..outbound },
+        tag: terms.tag,
+        initiator,
+        replaces,
+        inbound: ChildHalf { spi: inbound_spi, ..inbound },
+        outbound: ChildHalf { spi: terms.outbound_spi, ..outbound },
         outbound_ready,
-        suite: agreed.suite,
-        mode: agreed.mode,
-        local_selectors: agreed.local_selectors,
-        remote_selectors: agreed.remote_selectors,
+        suite: terms.suite,
+        mode: terms.mode,
+        local_selectors: terms.local_selectors,
+        remote_selectors: terms.remote_selectors,
         local: sa.local.ip(),
         remote: sa.remote.ip(),
         udp_encapsulation: sa.nat.any().then(|| (sa.local.port(), sa.remote.port())),
-        tfc_padding_refused: agreed.tfc_padding_refused,
+        tfc_padding_refused: terms.tfc_padding_refused,
         soft_limit,
         hard_limit,
     });
-    Ok((child, install))
+    Ok(Made { child, order })
+}
+
+/// RFC 7296 §1.3.1: transport mode only if both ends say so.
+fn agreed_mode(own: Mode, parts: &Parts) -> Mode {
+    match own {
+        Mode::Transport if parts.has(notify_type::USE_TRANSPORT_MODE) => Mode::Transport,
+        _ => Mode::Tunnel,
+    }
 }
 
 /// Our data plane neither sends nor wants TFC padding (RFC 7296 §1.3.1).

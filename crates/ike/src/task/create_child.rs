@@ -31,7 +31,11 @@ pub(crate) struct CreateChild {
     rekeying: Option<ChildId>,
     /// The group that the peer asked for by INVALID_KE_PAYLOAD.
     group: Option<Group>,
+    /// The peer refused the offer without a key exchange; this group is offered where none is configured.
+    forward_secrecy: Option<Group>,
     tries: u32,
+    /// The last request had a key exchange of its own.
+    had_exchange: bool,
     open: Option<Open>,
     /// The peer rekeyed the same child while our request was in flight.
     pub(crate) peer_rekey: Option<PeerRekey>,
@@ -59,7 +63,9 @@ impl CreateChild {
             trigger: request.trigger,
             rekeying: None,
             group: None,
+            forward_secrecy: None,
             tries: 0,
+            had_exchange: false,
             open: None,
             peer_rekey: None,
             deleted_early: vec![],
@@ -107,13 +113,17 @@ impl CreateChild {
         }
         // The policy as it is configured now.
         let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection).clone();
-        let attempt = Attempt::new(ctx, &connection, self.tag, self.trigger, current)?;
+        let mut attempt = Attempt::new(ctx, &connection, self.tag, self.trigger, current)?;
+        if let Some(group) = self.forward_secrecy {
+            attempt.add_forward_secrecy(group);
+        }
         payloads.extend(attempt.offer(ctx, true));
         let nonce = ctx.nonce();
         payloads.push(Payload::Nonce(nonce.clone()));
 
-        let proposals = attempt.policy().map(|policy| policy.proposals.as_slice()).unwrap_or_default();
-        let wanted = proposals.iter().any(|proposal| self.group.is_some_and(|group| proposal.groups.contains(&group)));
+        let proposals = &attempt.proposals;
+        let wanted =
+            proposals.iter().any(|proposal| self.group.is_some_and(|group| proposal.groups.contains(&group)));
         let group = self.group.filter(|_| wanted).or_else(|| first_esp_group(proposals, ctx.provider()));
         let mut exchange = None;
         if let Some(group) = group {
@@ -126,6 +136,7 @@ impl CreateChild {
             exchange = Some((group, private));
         }
         payloads.extend(attempt.selectors());
+        self.had_exchange = exchange.is_some();
         self.open = Some(Open { attempt, nonce, exchange });
         Ok(Some(payloads))
     }
@@ -157,7 +168,13 @@ impl CreateChild {
         }
     }
 
-    fn accept(&self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, open: &Open, parts: &Parts) -> Result<(), FailReason> {
+    fn accept(
+        &self,
+        sa: &mut IkeSa,
+        ctx: &mut Ctx<'_>,
+        open: &Open,
+        parts: &Parts,
+    ) -> Result<(), FailReason> {
         let nonce_r = parts.nonce.as_deref().ok_or(FailReason::Syntax)?;
         let group = open.exchange.as_ref().map(|(group, _)| *group);
         let shared = match (&open.exchange, &parts.ke) {
@@ -169,8 +186,8 @@ impl CreateChild {
         };
         let material = Material { nonce_i: &open.nonce, nonce_r, shared: shared.as_ref() };
         let replaces = self.rekeying.filter(|&id| sa.child(id).is_some());
-        let (child, install) = open.attempt.accept(sa, ctx, parts, group, &material, replaces)?;
-        if self.deleted_early.contains(&child.outbound_spi) {
+        let made = open.attempt.accept(sa, ctx, parts, group, &material, replaces)?;
+        if self.deleted_early.contains(&made.child.outbound_spi) {
             // The peer's Delete overtook its answer.
             open.attempt.release(ctx);
             self.give_up(sa, ctx, FailReason::Cancelled);
@@ -189,10 +206,10 @@ impl CreateChild {
                 surplus.fate = Some(RemoveReason::Redundant);
             }
             if let Some(old) = replaces.and_then(|id| sa.child_mut(id)) {
-                old.replaced_by = Some(child.id);
+                old.replaced_by = Some(made.child.id);
             }
         }
-        child::install(sa, ctx, child, install);
+        child::install(sa, ctx, made);
         if let Some(old) = replaces {
             sa.close_child(ctx, old, RemoveReason::Replaced, false);
         }
@@ -217,6 +234,16 @@ impl CreateChild {
                     _ => self.give_up(sa, ctx, FailReason::NoGroup),
                 }
             }
+            notify_type::NO_PROPOSAL_CHOSEN if self.forward_secrecy.is_none() && !self.had_exchange => {
+                // Perhaps the peer insists on forward secrecy. The group of the IKE SA is one that it takes.
+                match sa.framer.as_ref().map(|framer| framer.suite.group) {
+                    Some(group) => {
+                        self.forward_secrecy = Some(group);
+                        sa.enqueue(Task::CreateChild(self), ctx.now);
+                    }
+                    None => self.give_up(sa, ctx, FailReason::NoProposal),
+                }
+            }
             notify_type::TEMPORARY_FAILURE if self.tries < MAX_TRIES => {
                 let again = ctx.now + PAUSE * self.tries;
                 sa.enqueue(Task::CreateChild(self), again);
@@ -228,7 +255,9 @@ impl CreateChild {
 
     /// RFC 7296 §2.25: the peer has lost the child. Drop it silently and, unless another one does its work, make it anew.
     fn unknown_to_peer(self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
-        let Some(id) = self.rekeying.filter(|&id| sa.child(id).is_some_and(|child| child.replaced_by.is_none())) else {
+        let Some(id) =
+            self.rekeying.filter(|&id| sa.child(id).is_some_and(|child| child.replaced_by.is_none()))
+        else {
             return;
         };
         sa.remove_child(ctx, id, RemoveReason::UnknownToPeer);
@@ -283,16 +312,23 @@ fn decide(verdict: Verdict, rekeyed: Option<&Notify>) -> Result<(), Payload> {
 }
 
 /// Validates the whole request before anything changes.
-fn respond(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, old: Option<ChildId>) -> Result<Vec<Payload>, Payload> {
+fn respond(
+    sa: &mut IkeSa,
+    ctx: &mut Ctx<'_>,
+    parts: &Parts,
+    old: Option<ChildId>,
+) -> Result<Vec<Payload>, Payload> {
     // New children follow the configuration as it is now.
     if let Some(connection) = ctx.connections.get(&sa.connection.id)
         && matches!(sa.phase, Phase::Established)
     {
         sa.connection = connection.clone();
     }
-    let nonce_i = parts.nonce.as_deref().ok_or_else(|| Payload::notify(notify_type::INVALID_SYNTAX, vec![]))?;
+    let nonce_i =
+        parts.nonce.as_deref().ok_or_else(|| Payload::notify(notify_type::INVALID_SYNTAX, vec![]))?;
     let offered_group = parts.ke.as_ref().and_then(|(number, _)| Group::from_number(*number));
-    let fallback = sa.connection.ike_proposals.iter().flat_map(|proposal| proposal.groups.clone()).collect::<Vec<_>>();
+    let fallback =
+        sa.connection.ike_proposals.iter().flat_map(|proposal| proposal.groups.clone()).collect::<Vec<_>>();
     let groups = ChildGroups::Wanted { ke_group: offered_group, fallback: &fallback };
     let tag = old.and_then(|id| sa.child(id)).map(|child| child.tag);
     let choice = child::choose(sa, ctx, parts, groups, tag).map_err(Refusal::payload)?;
@@ -300,17 +336,17 @@ fn respond(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, old: Option<ChildId
 
     let nonce_r = ctx.nonce();
     let material = Material { nonce_i, nonce_r: &nonce_r, shared: shared.as_ref() };
-    let group = choice.suite.group;
-    let (child, install, mut payloads, behind) =
-        child::answer(sa, ctx, choice, &material, old).map_err(Refusal::payload)?;
-    let new = child.id;
-    child::install(sa, ctx, child, install);
+    let group = choice.group();
+    let (made, answer) = child::answer(sa, ctx, choice, &material, old).map_err(Refusal::payload)?;
+    let new = made.child.id;
+    child::install(sa, ctx, made);
     if let Some(old) = old {
         replaced_by_peer(sa, old, PeerRekey { child: new, nonces: (nonce_i.to_vec(), nonce_r.clone()) });
     }
+    let mut payloads = answer.before;
     payloads.push(Payload::Nonce(nonce_r));
     payloads.extend(group.zip(public).map(|(group, public)| Payload::KeyExchange(group.number(), public)));
-    payloads.extend(behind);
+    payloads.extend(answer.behind);
     Ok(payloads)
 }
 
@@ -320,7 +356,7 @@ fn exchange_keys(
     parts: &Parts,
     choice: &Choice,
 ) -> Result<(Option<Secret>, Option<Vec<u8>>), Refusal> {
-    let Some(group) = choice.suite.group else { return Ok((None, None)) };
+    let Some(group) = choice.group() else { return Ok((None, None)) };
     let public = match &parts.ke {
         Some((number, public)) if *number == group.number() => public,
         // RFC 7296 §1.3: name the group that we would take.

@@ -8,7 +8,8 @@ use super::Ctx;
 
 /// Names our inbound SPIs; `None` if the peer has deleted the children meanwhile.
 pub(super) fn children_request(sa: &IkeSa, children: &[ChildId]) -> Option<Vec<Payload>> {
-    let spis: Vec<u32> = children.iter().filter_map(|&id| sa.child(id)).map(|child| child.inbound_spi).collect();
+    let spis: Vec<u32> =
+        children.iter().filter_map(|&id| sa.child(id)).map(|child| child.inbound_spi).collect();
     (!spis.is_empty()).then(|| vec![Payload::Delete(DeletePayload::Esp(spis))])
 }
 

@@ -62,14 +62,16 @@ fn deleted(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
 ///
 /// RFC 7296 §1.4.1, §2.25.1: if we are closing it too, the answer does not name it.
 fn delete_child(sa: &mut IkeSa, ctx: &mut Ctx<'_>, spi: u32) -> Option<u32> {
-    if let (None, Some(Task::CreateChild(task))) = (sa.child_by_outbound_spi(spi).map(|child| child.id), &mut sa.active)
+    if let (None, Some(Task::CreateChild(task))) =
+        (sa.child_by_outbound_spi(spi).map(|child| child.id), &mut sa.active)
         && task.deleted_early.len() < MAX_EARLY_DELETES
     {
         task.deleted_early.push(spi);
     }
     let child = sa.child_by_outbound_spi(spi)?;
     let (id, inbound_spi, deleting): (ChildId, u32, bool) = (child.id, child.inbound_spi, child.deleting);
-    let reason = if child.replaced_by.is_some() { RemoveReason::Replaced } else { RemoveReason::DeletedByPeer };
+    let reason =
+        if child.replaced_by.is_some() { RemoveReason::Replaced } else { RemoveReason::DeletedByPeer };
     // While our own Delete is open, its answer removes the child; the SPI stays taken until then.
     if deleting {
         return None;

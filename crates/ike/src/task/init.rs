@@ -120,13 +120,20 @@ pub(crate) fn message((spi_i, spi_r): (u64, u64), flags: (bool, bool), payloads:
 }
 
 /// Takes in what claims to be the answer.
-pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, from: SocketAddr, header: &Header, datagram: &[u8]) {
+pub(crate) fn on_response(
+    sa: &mut IkeSa,
+    ctx: &mut Ctx<'_>,
+    from: SocketAddr,
+    header: &Header,
+    datagram: &[u8],
+) {
     let expected = header.exchange == Exchange::IkeSaInit && header.flags.response && header.message_id == 0;
     if !expected || header.spi_i != sa.local_spi || from.ip() != sa.remote.ip() {
         ctx.counters.out_of_window += 1;
         return;
     }
-    let parts = parse(header.next_payload, datagram.get(HEADER_LEN..).unwrap_or_default()).ok().and_then(Parts::of);
+    let parts =
+        parse(header.next_payload, datagram.get(HEADER_LEN..).unwrap_or_default()).ok().and_then(Parts::of);
     let Some(parts) = parts else {
         ctx.counters.malformed += 1;
         return;

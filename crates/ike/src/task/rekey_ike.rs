@@ -81,7 +81,9 @@ impl RekeyIke {
         if !sa.is_established() {
             return close_unwanted(sa, ctx, &open, answer);
         }
-        let Some(parts) = answer.ok().and_then(Parts::of) else { return self.again(sa, ctx, FailReason::Syntax) };
+        let Some(parts) = answer.ok().and_then(Parts::of) else {
+            return self.again(sa, ctx, FailReason::Syntax);
+        };
         if let Some(error) = parts.error() {
             let (kind, data) = (error.kind, error.data.clone());
             return self.refused(sa, ctx, kind, &data);
@@ -93,7 +95,7 @@ impl RekeyIke {
     }
 
     /// Our new IKE SA is there. If the peer made one too, the nonces decide (§2.8.1).
-    fn decide(self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, mut new: Box<IkeSa>, nonces: (&[u8], &[u8])) {
+    fn decide(&self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, mut new: Box<IkeSa>, nonces: (&[u8], &[u8])) {
         if let Some(peer) = &self.peer_rekey {
             let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());
             if collision::ours_is_surplus(nonces, theirs) {
@@ -201,7 +203,8 @@ fn accept(
     }
     let shared = open.private.agree(public).map_err(|_| FailReason::Syntax)?;
     let nonces = (open.nonce.as_slice(), nonce_r.as_slice());
-    let new = successor(sa, ctx, suite, (open.spi, spi_r), nonces, &shared, true).ok_or(FailReason::NoProposal)?;
+    let new =
+        successor(sa, ctx, suite, (open.spi, spi_r), nonces, &shared, true).ok_or(FailReason::NoProposal)?;
     Ok((new, nonce_r))
 }
 
@@ -221,7 +224,8 @@ fn successor(
     let (local_spi, remote_spi) = if initiator { (spi_i, spi_r) } else { (spi_r, spi_i) };
     let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection).clone();
     let (id, path) = (ctx.names.ike(), (sa.local, sa.remote));
-    let mut new = Box::new(IkeSa::new(id, connection, initiator, local_spi, path, Phase::Established, ctx.now));
+    let mut new =
+        Box::new(IkeSa::new(id, connection, initiator, local_spi, path, Phase::Established, ctx.now));
     let mut framer = Framer::new(initiator, spi_i, spi_r, suite, keys);
     framer.fragment_size = old.fragment_size;
     new.framer = Some(framer);
@@ -263,7 +267,9 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
         return refuse(notify_type::INVALID_KE_PAYLOAD, suite.group.number().to_be_bytes().to_vec());
     }
     let generated = ctx.provider().group(suite.group).and_then(|method| method.generate(ctx.random).ok());
-    let Some((private, own_public)) = generated else { return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]) };
+    let Some((private, own_public)) = generated else {
+        return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]);
+    };
     let Ok(shared) = private.agree(public) else { return refuse(notify_type::INVALID_SYNTAX, vec![]) };
     let (spi_r, nonce_r) = (ctx.ike_spi(), ctx.nonce());
     let Some(mut new) = successor(sa, ctx, suite, (spi_i, spi_r), (nonce_i, &nonce_r), &shared, false) else {

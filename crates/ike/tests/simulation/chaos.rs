@@ -25,7 +25,8 @@ fn for_each_seed(history: impl Fn(u64) + std::panic::RefUnwindSafe) {
 
 /// Requests that are repeated often enough not to be given up on a wire that loses half of all round trips.
 fn patient(_: usize, _: &mut EndpointConfig, connection: &mut Connection) {
-    let patience = Retransmission { max_interval: 2 * SECOND, give_up: 100 * SECOND, ..Retransmission::default() };
+    let patience =
+        Retransmission { max_interval: 2 * SECOND, give_up: 100 * SECOND, ..Retransmission::default() };
     (connection.initiation, connection.established) = (patience, patience);
 }
 
@@ -125,7 +126,13 @@ fn assert_single_session(network: &Network) {
         let mut pairs: Vec<(u32, u32)> = gateway
             .children
             .values()
-            .map(|child| if turn { (child.outbound.spi, child.inbound.spi) } else { (child.inbound.spi, child.outbound.spi) })
+            .map(|child| {
+                if turn {
+                    (child.outbound.spi, child.inbound.spi)
+                } else {
+                    (child.inbound.spi, child.outbound.spi)
+                }
+            })
             .collect();
         pairs.sort_unstable();
         pairs

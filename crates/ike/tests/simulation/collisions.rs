@@ -176,7 +176,12 @@ fn the_ike_sa_goes_down_during_a_rekeying_without_leaving_anything() {
         network.command(A, Command::DeleteIke { ike, notify_peer: true });
         network.run_for(100 * SECOND);
         for gateway in &network.gateways {
-            assert!(gateway.up.is_empty() && gateway.children.is_empty(), "{command} {} {:?}", gateway.name, gateway.events);
+            assert!(
+                gateway.up.is_empty() && gateway.children.is_empty(),
+                "{command} {} {:?}",
+                gateway.name,
+                gateway.events
+            );
         }
         network.assert_empty();
     }

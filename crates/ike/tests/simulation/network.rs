@@ -106,7 +106,10 @@ impl Gateway {
             Action::IkeDown { ike, reason, .. } => {
                 self.events.push(format!("down {reason:?}"));
                 assert!(self.up.remove(&ike).is_some(), "down without up");
-                assert!(self.children.values().all(|child| child.ike != ike), "children of an IKE SA that is down");
+                assert!(
+                    self.children.values().all(|child| child.ike != ike),
+                    "children of an IKE SA that is down"
+                );
             }
             Action::InitiationFailed { reason, protected, .. } => {
                 self.events.push(format!("initiation failed {reason:?} protected={protected}"));
@@ -148,15 +151,14 @@ struct Flight {
 }
 
 /// A filter on the wire: false drops the datagram.
-pub type Filter = Box<dyn FnMut(&Datagram<'_>) -> bool>;
+pub type Filter = Box<dyn FnMut(&Datagram) -> bool>;
 
 /// A datagram as a filter sees it.
-pub struct Datagram<'a> {
+pub struct Datagram {
     pub from: SocketAddr,
     /// "IKE_SA_INIT" and so on.
     pub exchange: &'static str,
     pub response: bool,
-    pub bytes: &'a [u8],
 }
 
 /// Several gateways and the wire between them.
@@ -165,6 +167,8 @@ pub struct Network {
     pub gateways: Vec<Gateway>,
     pub faults: Faults,
     pub partition: bool,
+    /// A NAT before a that keeps its address: a's ports 500 and 4500 are seen as this one and the next.
+    pub nat: Option<u16>,
     pub filter: Option<Filter>,
     /// "a > b: IKE_SA_INIT request 0", in the order of sending.
     pub diagram: Vec<String>,
@@ -216,6 +220,7 @@ impl Network {
             gateways: vec![],
             faults: CLEAN,
             partition: false,
+            nat: None,
             filter: None,
             diagram: vec![],
             rng: Seeded(seed),
@@ -311,12 +316,13 @@ impl Network {
         let message = message.unwrap_or(&transmit.bytes).to_vec();
         let mut dropped = self.partition;
         if message.len() >= 28 {
-            let exchange = ["IKE_SA_INIT", "IKE_AUTH", "CREATE_CHILD_SA", "INFORMATIONAL"][usize::from(message[18]) - 34];
+            let exchange = ["IKE_SA_INIT", "IKE_AUTH", "CREATE_CHILD_SA", "INFORMATIONAL"]
+                [usize::from(message[18]) - 34];
             let response = message[19] & 0x20 != 0;
             let id = u32::from_be_bytes(message[20..24].try_into().unwrap());
             let names = if which == A { "a > b" } else { "b > a" };
             let kind = if response { "response" } else { "request" };
-            let datagram = Datagram { from: transmit.from, exchange, response, bytes: &message };
+            let datagram = Datagram { from: transmit.from, exchange, response };
             dropped |= self.filter.as_mut().is_some_and(|filter| !filter(&datagram));
             let mark = if dropped { " (lost)" } else { "" };
             self.diagram.push(format!("{names}: {exchange} {kind} {id}{mark}"));
@@ -325,13 +331,17 @@ impl Network {
             return;
         }
         let copies = 1 + u64::from(self.rng.chance(self.faults.duplicate_percent));
+        let mut from = transmit.from;
+        if let (A, Some(base)) = (which, self.nat) {
+            from.set_port(base + u16::from(from.port() == 4500));
+        }
         for _ in 0..copies {
             let delay = 10 + self.rng.below(self.faults.jitter_ms + 1);
             self.order += 1;
             self.flying.push(Reverse(Flight {
                 at: self.now + Duration::from_millis(delay),
                 order: self.order,
-                from: transmit.from,
+                from,
                 to: transmit.to,
                 bytes: transmit.bytes.clone(),
             }));
@@ -357,7 +367,13 @@ impl Network {
         self.now = self.now.max(at);
         while let Some(Reverse(flight)) = self.flying.peek().filter(|Reverse(flight)| flight.at <= self.now) {
             let ip: IpAddr = flight.to.ip();
-            let Some(Reverse(flight)) = self.flying.pop() else { break };
+            let Some(Reverse(mut flight)) = self.flying.pop() else { break };
+            if let Some(base) = self.nat.filter(|_| ip == socket(ADDRESSES[A]).ip()) {
+                match flight.to.port().checked_sub(base) {
+                    Some(offset @ 0..=1) => flight.to.set_port([500, 4500][usize::from(offset)]),
+                    _ => continue,
+                }
+            }
             if let Some(gateway) = self.gateways.iter_mut().find(|gateway| gateway.address.ip() == ip) {
                 gateway.endpoint.handle_datagram(self.now, flight.from, flight.to, &flight.bytes);
             }
@@ -382,7 +398,11 @@ impl Network {
         while self.step(end) {
             check(self);
             steps += 1;
-            assert!(steps < 200_000, "livelock: {:?}", &self.diagram[self.diagram.len().saturating_sub(20)..]);
+            assert!(
+                steps < 200_000,
+                "livelock: {:?}",
+                &self.diagram[self.diagram.len().saturating_sub(20)..]
+            );
         }
         self.now = end;
     }
@@ -403,14 +423,25 @@ impl Network {
         assert_eq!(child_a.remote_selectors, child_b.local_selectors);
         assert!(child_a.outbound_ready && child_b.outbound_ready, "outbound not ready{}", context());
         for gateway in [a, b] {
-            assert_eq!(gateway.spis.0.lock().unwrap().len(), 1, "leaked SPIs at {}{}", gateway.name, context());
+            assert_eq!(
+                gateway.spis.0.lock().unwrap().len(),
+                1,
+                "leaked SPIs at {}{}",
+                gateway.name,
+                context()
+            );
         }
     }
 
     /// Nothing is left of anything.
     pub fn assert_empty(&self) {
         for gateway in &self.gateways {
-            assert!(gateway.up.is_empty() && gateway.children.is_empty(), "{}: {:?}", gateway.name, gateway.events);
+            assert!(
+                gateway.up.is_empty() && gateway.children.is_empty(),
+                "{}: {:?}",
+                gateway.name,
+                gateway.events
+            );
             assert!(gateway.spis.0.lock().unwrap().is_empty(), "leaked SPIs at {}", gateway.name);
             assert_eq!(gateway.endpoint.ike_sas().count(), 0, "{}", gateway.name);
         }
@@ -419,9 +450,11 @@ impl Network {
     /// Whatever either side may send on right now, the other can decrypt.
     pub fn assert_traffic_flows(&self) {
         for (from, to) in [(A, B), (B, A)] {
-            let receives = |spi: u32| self.gateways[to].children.values().any(|child| child.inbound.spi == spi);
+            let receives =
+                |spi: u32| self.gateways[to].children.values().any(|child| child.inbound.spi == spi);
             let newest = self.gateways[from].sending().last();
-            let newest = newest.unwrap_or_else(|| panic!("nothing to send on: {:?}", self.gateways[from].events));
+            let newest =
+                newest.unwrap_or_else(|| panic!("nothing to send on: {:?}", self.gateways[from].events));
             assert!(
                 receives(newest.outbound.spi),
                 "black hole from {}: {:?} {:?}",

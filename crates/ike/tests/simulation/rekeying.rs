@@ -32,7 +32,11 @@ fn a_child_is_rekeyed_and_the_old_one_deleted_by_the_initiator() {
             ]
         );
         let events = &network.gateways[1 - side].events;
-        assert!(events[0].starts_with("install") && events[1].starts_with("ready") && events[2].ends_with("Replaced"));
+        assert!(
+            events[0].starts_with("install")
+                && events[1].starts_with("ready")
+                && events[2].ends_with("Replaced")
+        );
     }
 }
 
@@ -128,7 +132,8 @@ fn the_caller_may_decide_at_the_soft_limit_and_the_hard_limit_ends_the_child() {
 fn an_ike_sa_that_cannot_be_rekeyed_ends_at_its_hard_limit() {
     let mut network = Network::with(6, |own, _, connection| {
         if own == A {
-            connection.lifetime = IkeLifetime { rekey: None, jitter: Duration::ZERO, hard: Some(60 * SECOND) };
+            connection.lifetime =
+                IkeLifetime { rekey: None, jitter: Duration::ZERO, hard: Some(60 * SECOND) };
         }
     });
     network.up();
