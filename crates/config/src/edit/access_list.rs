@@ -157,10 +157,13 @@ fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
             ("any", None) => sides.push(AclAddress::Any),
             ("source" | "destination", Some(Value::Address(std::net::IpAddr::V4(address)))) => {
                 let wildcard = match words.get(index) {
-                    Some((_, Some(Value::Address(std::net::IpAddr::V4(wildcard))))) => {
+                    Some((next, Some(Value::Address(std::net::IpAddr::V4(wildcard)))))
+                        if next.ends_with("-wildcard") =>
+                    {
                         index += 1;
                         *wildcard
                     }
+                    // Behind `host` there is none.
                     _ => std::net::Ipv4Addr::UNSPECIFIED,
                 };
                 sides.push(AclAddress::new(*address, wildcard));

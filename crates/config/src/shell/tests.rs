@@ -127,7 +127,7 @@ fn the_caret_stands_under_the_first_offending_character() {
         (map, "R1(config-crypto-map)#", "set peer 10.1.1.1 dynamic", 19),
         (map, "R1(config-crypto-map)#", "set security-association idle-time 59", 35),
         (map, "R1(config-crypto-map)#", "set security-association idle-time 120 defualt", 42),
-        (&["conf t", "interface gi0/1"], "R1(config-if)#", "ip adress 10.0.0.1 255.0.0.0", 4),
+        (&["conf t", "interface gi0/1"], "R1(config-if)#", "ip adress 10.0.0.1 255.0.0.0", 5),
     ] {
         let mut s = Session::new();
         s.type_all(lines);

@@ -1,0 +1,177 @@
+//! The real `tohub` program, as far as it needs neither root nor a gateway.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use config::Configuration;
+use config::command::{ExecCommand, ShowCommand};
+use config::control::{Request, SOCKET_NAME, decode, encode};
+use config::diff::Change;
+use config::shell::{CommandError, Executor, Outcome, Reply, Shell};
+
+fn tohub(run_dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tohub"));
+    command.arg("--run-dir").arg(run_dir).args(arguments).env_remove("TOHUB_RUN_DIR");
+    command
+}
+
+fn run(run_dir: &Path, arguments: &[&str]) -> Output {
+    tohub(run_dir, arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A control plane that only keeps the configuration.
+#[derive(Default)]
+struct Device(Configuration);
+
+impl Executor for Device {
+    fn running(&self) -> &Configuration {
+        &self.0
+    }
+
+    fn apply(&mut self, candidate: Configuration, _: &[Change]) -> Result<String, CommandError> {
+        self.0 = candidate;
+        Ok(String::new())
+    }
+
+    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
+        Ok(format!("{command:?}\n"))
+    }
+
+    fn execute(&mut self, _: &ExecCommand) -> Result<Outcome, CommandError> {
+        Err(CommandError::Failed("it did not work".into()))
+    }
+
+    fn resolves(&mut self, _: &str) -> bool {
+        true
+    }
+}
+
+/// Serves one connection on the socket of `run_dir`.
+fn serve(run_dir: &Path) -> std::thread::JoinHandle<Configuration> {
+    let listener = UnixListener::bind(run_dir.join(SOCKET_NAME)).unwrap();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut writer = stream.try_clone().unwrap();
+        let (mut shell, mut device) = (Shell::new(1), Device::default());
+        for line in BufReader::new(stream).lines() {
+            let request: Request = decode(&line.unwrap()).unwrap();
+            let Reply::Now(response) = shell.handle(&request, &mut device) else { continue };
+            writer.write_all(encode(&response).unwrap().as_bytes()).unwrap();
+        }
+        device.0
+    })
+}
+
+#[test]
+fn nobody_listening_is_code_11_with_a_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["-c", "show version"]);
+    assert_eq!(output.status.code(), Some(11));
+    assert!(text(&output.stderr).contains("tohub supervise --config"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn several_lines_share_a_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path());
+    let lines = [
+        "configure terminal",
+        "crypto map tohub 1 ipsec-isakmp",
+        "set peer 10.1.1.1 default",
+        "end",
+        "show privilege",
+    ];
+    let arguments: Vec<&str> = lines.iter().flat_map(|line| ["-c", *line]).collect();
+    let output = run(folder.path(), &arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).ends_with("Current privilege level is 15\n"));
+    assert!(server.join().unwrap().entry("tohub", 1).unwrap().body.default_peer().is_some());
+}
+
+#[test]
+fn the_first_error_ends_the_run_with_its_code_and_caret() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path());
+    let output =
+        run(folder.path(), &["-c", "show crypto mapp", "-c", "configure terminal", "-c", "hostname never"]);
+    assert_eq!(output.status.code(), Some(2));
+    let lines: Vec<String> = text(&output.stderr).lines().map(String::from).collect();
+    assert_eq!(lines[0], "Router#show crypto mapp");
+    assert_eq!(lines[1].find('^'), lines[0].rfind('p'), "the caret stands under the last p");
+    assert_eq!(server.join().unwrap().system.hostname, "Router");
+}
+
+#[test]
+fn refusals_and_failures_have_codes_of_their_own() {
+    for (lines, code) in
+        [(&["configure terminal", "crypto ike default-version 1"][..], 3), (&["reload"][..], 1)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let server = serve(folder.path());
+        let arguments: Vec<&str> = lines.iter().flat_map(|line| ["-c", *line]).collect();
+        let output = run(folder.path(), &arguments);
+        assert_eq!(output.status.code(), Some(code), "{lines:?}: {}", text(&output.stderr));
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn piped_lines_are_executed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(folder.path());
+    let mut child = tohub(folder.path(), &[]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = b"! a comment\r\nconf t\r\nhostname piped\r\nend\r\nshow privilege\r\n";
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("Current privilege level is 15\n"));
+    assert_eq!(server.join().unwrap().system.hostname, "piped");
+}
+
+#[test]
+fn check_accepts_notes_and_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.cfg");
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, "crypto map tohub 1 ipsec-isakmp\n set peer 10.1.1.1 default\n").unwrap();
+    let output = run(folder.path(), &["check", path]);
+    assert_eq!(output.status.code(), Some(0));
+    let out = text(&output.stdout);
+    assert!(out.contains("stays disabled until") && out.contains("DPD is disabled"), "{out}");
+    std::fs::write(&file, "crypto map tohub 1 ipsec-isakmp\n set peer 10.1.1.1 defalt\n").unwrap();
+    let output = run(folder.path(), &["check", path]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("c.cfg:2:24:"), "{}", text(&output.stderr));
+    let output = run(folder.path(), &["check", "/does/not/exist"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_second_supervisor_ends_with_code_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = std::fs::File::create(folder.path().join("supervise.lock")).unwrap();
+    lock.lock().unwrap();
+    let output = run(folder.path(), &["supervise", "--config", "/dev/null"]);
+    assert_eq!(output.status.code(), Some(9));
+    assert!(text(&output.stderr).contains("running"), "{}", text(&output.stderr));
+    let output = run(folder.path(), &["release"]);
+    assert_eq!(output.status.code(), Some(9), "a running gateway is not released");
+}
+
+#[test]
+fn wrong_usage_is_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(folder.path(), &["supervise"]).status.code(), Some(2));
+    assert_eq!(
+        run(folder.path(), &["supervise", "--config", "x", "--time-scale", "0"]).status.code(),
+        Some(2)
+    );
+    assert_eq!(run(folder.path(), &["--frobnicate"]).status.code(), Some(2));
+}
