@@ -108,10 +108,10 @@ fn by_number(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 
 /// Adds a rule; one that is there already changes nothing, so that a configuration can be sent twice.
 fn add(list: &mut AccessList, sequence: Option<u32>, rule: AclRule) -> Result<(), EditError> {
-    if let Some((have, _)) = list.rules().find(|(_, have)| **have == rule) {
-        if sequence.is_none_or(|wanted| wanted == have) {
-            return Ok(());
-        }
+    if let Some((have, _)) = list.rules().find(|(_, have)| **have == rule)
+        && sequence.is_none_or(|wanted| wanted == have)
+    {
+        return Ok(());
     }
     let Some(sequence) = sequence.or(list.next_sequence()) else {
         return Err(EditError::rule("the sequence numbers are used up; type \"ip access-list resequence\""));

@@ -103,10 +103,10 @@ fn route(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
         (None, None) => None,
     };
     let routes = &mut editor.configuration.routes;
-    if let Some(NextHop::Address(gateway)) = &next_hop {
-        if gateway.is_ipv4() != prefix.address.is_ipv4() {
-            return Err(EditError::rule("the gateway is of another address family than the prefix"));
-        }
+    if let Some(NextHop::Address(gateway)) = &next_hop
+        && gateway.is_ipv4() != prefix.address.is_ipv4()
+    {
+        return Err(EditError::rule("the gateway is of another address family than the prefix"));
     }
     let distance = args.small("distance").unwrap_or(1);
     let position = |routes: &[Route], hop: &NextHop| {

@@ -235,10 +235,10 @@ fn group(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 }
 
 fn edit_policy(editor: &mut Editor<'_>, change: impl FnOnce(&mut Ikev2Policy)) -> Result<(), EditError> {
-    if let Mode::Ikev2Policy(name) = &editor.mode {
-        if let Some(policy) = editor.configuration.ikev2_policies.get_mut(name) {
-            change(policy);
-        }
+    if let Mode::Ikev2Policy(name) = &editor.mode
+        && let Some(policy) = editor.configuration.ikev2_policies.get_mut(name)
+    {
+        change(policy);
     }
     Ok(())
 }
@@ -379,10 +379,10 @@ fn peer_key(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 }
 
 fn edit_profile(editor: &mut Editor<'_>, change: impl FnOnce(&mut Ikev2Profile)) -> Result<(), EditError> {
-    if let Mode::Ikev2Profile(name) = &editor.mode {
-        if let Some(profile) = editor.configuration.ikev2_profiles.get_mut(name) {
-            change(profile);
-        }
+    if let Mode::Ikev2Profile(name) = &editor.mode
+        && let Some(profile) = editor.configuration.ikev2_profiles.get_mut(name)
+    {
+        change(profile);
     }
     Ok(())
 }

@@ -42,10 +42,10 @@ fn kept<'c>(configuration: &'c mut Configuration, mode: &Mode) -> Option<&'c mut
 
 /// Runs `change` on the interface that is being edited.
 fn edit(editor: &mut Editor<'_>, change: impl FnOnce(&mut Interface)) {
-    if let Mode::Interface(name) = &editor.mode {
-        if let Some(interface) = editor.configuration.interfaces.get_mut(name) {
-            change(interface);
-        }
+    if let Mode::Interface(name) = &editor.mode
+        && let Some(interface) = editor.configuration.interfaces.get_mut(name)
+    {
+        change(interface);
     }
 }
 

@@ -65,10 +65,10 @@ fn edit(
     change: impl Fn(&mut IsakmpPolicy),
     reset: impl Fn(&mut IsakmpPolicy, IsakmpPolicy),
 ) -> Result<(), EditError> {
-    if let Mode::IsakmpPolicy(priority) = editor.mode {
-        if let Some(policy) = editor.configuration.isakmp_policies.get_mut(&priority) {
-            if negated { reset(policy, IsakmpPolicy::default()) } else { change(policy) }
-        }
+    if let Mode::IsakmpPolicy(priority) = editor.mode
+        && let Some(policy) = editor.configuration.isakmp_policies.get_mut(&priority)
+    {
+        if negated { reset(policy, IsakmpPolicy::default()) } else { change(policy) }
     }
     Ok(())
 }

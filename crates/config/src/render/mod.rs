@@ -84,10 +84,10 @@ impl Writer {
 
     /// A key as typed: with a `0` before one that would be read as a keyword.
     fn key(&self, secret: &Secret) -> String {
-        let keyword = |word: &&str| word.eq_ignore_ascii_case(secret.expose());
+        let keyword = |word: &str| word.eq_ignore_ascii_case(secret.expose());
         match self.secrets {
             Secrets::Hidden => MASK.into(),
-            Secrets::Shown if ["0", "6", "hex", "local", "remote"].iter().any(|word| keyword(&word)) => {
+            Secrets::Shown if ["0", "6", "hex", "local", "remote"].iter().any(|word| keyword(word)) => {
                 format!("0 {}", secret.expose())
             }
             Secrets::Shown => secret.expose().into(),
