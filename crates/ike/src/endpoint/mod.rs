@@ -5,6 +5,8 @@ mod counters;
 mod effects;
 mod half_open;
 mod spis;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;

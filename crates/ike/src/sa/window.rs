@@ -102,8 +102,12 @@ impl InFlight {
         }
     }
 
-    /// Brings the moment of giving up forward.
+    /// Brings the moment of giving up forward. A liveness probe becomes an ordinary request.
     pub(crate) fn give_up_by(&mut self, at: Time) {
+        if let Schedule::Probe { interval, .. } = self.schedule {
+            let settings = Retransmission { initial: interval, ..Retransmission::default() };
+            self.schedule = Schedule::Backoff { interval, settings, give_up_at: at };
+        }
         if let Schedule::Backoff { give_up_at, .. } = &mut self.schedule {
             *give_up_at = at.min(*give_up_at);
             self.next_at = self.next_at.min(at);
