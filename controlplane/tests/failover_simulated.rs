@@ -318,6 +318,8 @@ fn a_killed_control_plane_loses_no_packet_and_renegotiates_nothing() {
         for _ in 0..3 {
             network.restart(victim, false);
             network.traffic(100);
+            let text = network.gateways[victim].show_everything(network.now);
+            assert!(text.contains("outbound esp sas"), "{text}");
         }
         network.silence(1);
         assert_eq!(network.sent - sent, network.answered - answered, "{}", network.log_text(BRANCH));

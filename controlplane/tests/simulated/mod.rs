@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::Configuration;
+use config::command::{Filter, ShowCommand};
 use config::model::InterfaceName;
 use controlplane::brain::{Brain, Output};
 use controlplane::clock::Scale;
@@ -129,6 +130,23 @@ impl Gateway {
     pub fn current_peer(&self, now: Duration) -> Option<String> {
         let view = self.brain.peers_view(now);
         view.entries[0].peers.iter().find(|peer| peer.current).map(|peer| peer.name.clone())
+    }
+
+    /// Every show of sessions and SAs, one after the other.
+    pub fn show_everything(&self, now: Duration) -> String {
+        let (detail, brief, filter) = (true, false, Filter::default());
+        [
+            ShowCommand::CryptoMap(filter.clone()),
+            ShowCommand::CryptoSession { detail, brief, filter: filter.clone() },
+            ShowCommand::CryptoIpsecSa { detail, filter: filter.clone() },
+            ShowCommand::CryptoIpsecSaCount,
+            ShowCommand::CryptoIsakmpSa { detail },
+            ShowCommand::CryptoIkev2Sa { detail, filter },
+            ShowCommand::TohubPeers,
+        ]
+        .iter()
+        .map(|command| self.brain.show(now, command).expect("a text"))
+        .collect()
     }
 
     /// SA pairs with a peer.

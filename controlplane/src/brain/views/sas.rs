@@ -147,7 +147,7 @@ impl Brain {
                     destination: responder,
                     source: initiator,
                     state: if info.established { "QM_IDLE" } else { "MM_NO_STATE" }.to_owned(),
-                    connection_id: 1000 + u32::try_from(info.ike.0).unwrap_or(0),
+                    connection_id: u32::try_from(info.ike.0).unwrap_or(0).saturating_add(1000),
                     deleted: false,
                     encryption: encryption.to_ascii_lowercase(),
                     hash: info.suite.map_or("", |suite| text::hash(suite.prf)).to_ascii_lowercase(),
@@ -228,7 +228,7 @@ impl Brain {
                 transform: text::transform(&record.facts.suite),
                 transport: record.facts.mode == ike::Mode::Transport,
                 udp: record.facts.udp.is_some(),
-                connection_id: u32::try_from(id.0 * 2).unwrap_or(0).saturating_sub(u32::from(!outbound)),
+                connection_id: connection_id(*id, outbound),
                 kilobytes_left: volume.map(|limit| u64::from(limit).saturating_sub(bytes / 1024)),
                 seconds_left: seconds_left(now, record),
                 iv_size: if record.facts.suite.encryption.is_aead() { 8 } else { 16 },
@@ -259,6 +259,12 @@ impl Brain {
             outbound: pairs.iter().map(|pair| sa(pair, pair.1.facts.outbound_spi, true)).collect(),
         })
     }
+}
+
+/// A small number for one half of a pair; pairs of an earlier control plane have high bits in their name.
+fn connection_id(pair: ChildId, outbound: bool) -> u32 {
+    let number = u32::try_from(pair.0 & 0x3fff_ffff).unwrap_or(0);
+    number * 2 + u32::from(outbound)
 }
 
 fn seconds_left(now: Duration, record: &PairRecord) -> u64 {
