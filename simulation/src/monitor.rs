@@ -1,0 +1,227 @@
+//! The invariants, checked after every step of every gateway.
+//!
+//! The monitor knows what was done to the network ([`Monitor::disturbed`] and the conditions of the wire) and what each site is
+//! configured to be. It judges from that, not from what the control plane believes.
+
+mod coherence;
+mod cursor;
+mod forgery;
+mod health;
+
+use std::fmt;
+
+use controlplane::select::Reason;
+use sa_table::{FiveTuple, PolicyId, SlotWord};
+
+use crate::network::{Network, ORIGIN, Sabotage};
+use crate::site::Site;
+
+use cursor::Track;
+use health::Health;
+
+/// What must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// What is configured to be protected never leaves in clear, and no number is used twice under one key.
+    NeverClear,
+    /// While a listed peer can be reached, a flow gets through within a time that follows from the configured timers.
+    NeverStuck,
+    /// A healthy peer is left only as configured.
+    HealthyKept,
+    /// The cursor moves as the transition table says, for the reason that it gives, and not otherwise.
+    CursorRules,
+    /// A flow has one outbound SA: policy word, session and table agree, and surplus pairs go away.
+    OneOutbound,
+    /// What is not in use is given back.
+    NoLeak,
+    /// What is not authenticated changes nothing.
+    ForgeriesInert,
+    /// No panic, no endless loop, no internal trouble.
+    Sound,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Invariant::NeverClear => "never in clear",
+            Invariant::NeverStuck => "never stuck",
+            Invariant::HealthyKept => "a healthy peer is kept",
+            Invariant::CursorRules => "cursor rules",
+            Invariant::OneOutbound => "one outbound SA",
+            Invariant::NoLeak => "no leak",
+            Invariant::ForgeriesInert => "forgeries change nothing",
+            Invariant::Sound => "sound",
+        })
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Milliseconds since the beginning.
+    pub at: u64,
+    /// Which one.
+    pub invariant: Invariant,
+    /// The gateway's name.
+    pub gateway: String,
+    /// What was seen, and what should have been.
+    pub text: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.at as f64 / 1000.0;
+        write!(f, "{seconds:.3} s, {}: \"{}\" is violated: {}", self.gateway, self.invariant, self.text)
+    }
+}
+
+/// See the module's description.
+pub struct Monitor {
+    /// What did not hold, oldest first; no more than a few are kept.
+    pub violations: Vec<Violation>,
+    health: Health,
+    tracks: Vec<Vec<Track>>,
+    words: Vec<Vec<(PolicyId, Option<SlotWord>)>>,
+    surplus_since: Vec<Option<u64>>,
+    fingerprint: u64,
+    /// Flows that must never be stuck.
+    watched: Vec<bool>,
+    sabotage: Sabotage,
+}
+
+const MOST_VIOLATIONS: usize = 8;
+
+impl Monitor {
+    /// A monitor of gateways that are about to start. `watched` tells for each flow whether it must never be stuck.
+    pub fn new(sites: Vec<Site>, watched: Vec<bool>, sabotage: Sabotage) -> Self {
+        let count = sites.len();
+        Monitor {
+            violations: Vec::new(),
+            health: Health::new(sites),
+            tracks: vec![Vec::new(); count],
+            words: vec![Vec::new(); count],
+            surplus_since: vec![None; count],
+            fingerprint: 0,
+            watched,
+            sabotage,
+        }
+    }
+
+    /// The sites as they are configured now.
+    pub fn sites(&self) -> &[Site] {
+        self.health.sites()
+    }
+
+    /// Something was done to a gateway that breaks what it or its peers have: restart, clear, edit.
+    pub fn disturbed(&mut self, network: &Network, gateway: usize) {
+        self.health.disturb(network.now, gateway);
+    }
+
+    /// The conditions of wires, gateways or names may have changed.
+    pub fn conditions(&mut self, network: &Network) {
+        self.health.refresh(network);
+    }
+
+    /// A site gets another configuration; to be called before it is applied.
+    pub fn edited(&mut self, network: &Network, gateway: usize, site: Site) {
+        self.before_edit(network, gateway);
+        self.health.set_site(gateway, site);
+        self.health.disturb(network.now, gateway);
+        self.health.refresh(network);
+    }
+
+    /// What the control plane remembered is lost: its cursor begins anew.
+    pub fn forgot(&mut self, gateway: usize) {
+        self.tracks[gateway].clear();
+    }
+
+    /// A flow sends a packet.
+    pub(crate) fn offered(&mut self, network: &Network, flow: usize) {
+        let Some(entry) = network.flows.get(flow).filter(|_| self.watched.get(flow) == Some(&true)) else {
+            return;
+        };
+        let site = entry.gateway;
+        let Some(bound) = self.health.bound(site).filter(|_| self.health.can_reach_any(site)) else { return };
+        let begin = self.health.quiet_since(site).max(entry.since).max(entry.last_answer);
+        if network.now > begin + bound {
+            let text = format!(
+                "flow {flow} sends since {:.1} s, a listed peer can be reached and nothing changed since {:.1} s, but there is \
+                 no answer since {:.1} s; the bound is {:.1} s",
+                seconds(entry.since),
+                seconds(self.health.quiet_since(site)),
+                seconds(entry.last_answer),
+                bound as f64 / 1000.0
+            );
+            self.violated(network, site, Invariant::NeverStuck, text);
+        }
+    }
+
+    /// A packet left a data plane, or did not.
+    pub(crate) fn left(&mut self, network: &Network, gateway: usize, tuple: &FiveTuple, clear: bool) {
+        if clear && self.sites()[gateway].applied {
+            let text = format!("a packet {} -> {} left as it is", tuple.source, tuple.destination);
+            self.violated(network, gateway, Invariant::NeverClear, text);
+        }
+        if network.gateways[gateway].plane.reused_nonce {
+            self.violated(network, gateway, Invariant::NeverClear, "a number was used twice under one key".into());
+        }
+    }
+
+    /// A brain reports that the cursor of an entry moved.
+    pub(crate) fn peer_change(
+        &mut self,
+        network: &Network,
+        gateway: usize,
+        entry: &str,
+        old: &str,
+        new: &str,
+        reason: Reason,
+    ) {
+        self.check_health_of_change(network, gateway, old, reason);
+        self.check_change(network, gateway, entry, old, new, reason);
+    }
+
+    /// A brain came to rest.
+    pub(crate) fn after(&mut self, network: &Network, gateway: usize) {
+        self.check_cursors(network, gateway);
+        self.check_words(network, gateway);
+        self.check_amounts(network, gateway);
+    }
+
+    /// A brain reports internal trouble.
+    pub(crate) fn trouble(&mut self, network: &Network, gateway: usize, text: &str) {
+        self.violated(network, gateway, Invariant::Sound, text.to_owned());
+    }
+
+    /// A peer was given up or could not be brought up: it must not have been healthy.
+    fn check_health_of_change(&mut self, network: &Network, gateway: usize, old: &str, reason: Reason) {
+        if !matches!(reason, Reason::Dpd | Reason::InitFail) {
+            return;
+        }
+        let Some(peer) = self.health.site_of(old) else { return };
+        let Some(patience) = self.health.patience(gateway, reason) else { return };
+        if let Some(since) = self.health.healthy_since(gateway, peer)
+            && network.now > since + patience
+        {
+            let text = format!(
+                "{old} is left ({reason}) although it can be reached and works since {:.1} s; {:.1} s would be excused",
+                seconds(since),
+                patience as f64 / 1000.0
+            );
+            self.violated(network, gateway, Invariant::HealthyKept, text);
+        }
+    }
+
+    pub(crate) fn violated(&mut self, network: &Network, gateway: usize, invariant: Invariant, text: String) {
+        let known = self.violations.iter().any(|violation| violation.invariant == invariant);
+        if known || self.violations.len() >= MOST_VIOLATIONS {
+            return;
+        }
+        let gateway = network.gateways[gateway].name.clone();
+        self.violations.push(Violation { at: network.now - ORIGIN, invariant, gateway, text });
+    }
+}
+
+fn seconds(at: u64) -> f64 {
+    at.saturating_sub(ORIGIN) as f64 / 1000.0
+}

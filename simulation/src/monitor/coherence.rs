@@ -1,0 +1,145 @@
+//! Session, table and data plane say the same, and nothing piles up.
+
+use std::collections::BTreeMap;
+
+use controlplane::select::Standing;
+use sa_table::PolicyId;
+
+use super::{Invariant, Monitor};
+use crate::network::{Network, Sabotage};
+use crate::plane::HOLD_LIMIT;
+
+/// Two pairs in service for one flow and one peer may exist for so long on a wire without trouble: crossing
+/// initiations, a lost Delete.
+const SURPLUS: u64 = 60_000;
+
+/// SA pairs and IKE SAs of one gateway: several for each peer would still be far below.
+const MOST: usize = 16;
+
+impl Monitor {
+    pub(super) fn check_words(&mut self, network: &Network, gateway: usize) {
+        let subject = &network.gateways[gateway];
+        let mut wrong = None;
+        let known = std::mem::take(&mut self.words[gateway]);
+        let mut words = Vec::with_capacity(known.len());
+        for (policy, key) in subject.brain.policies() {
+            let Some((_, session)) = subject.brain.sessions().find(|(entry, _)| **entry == key.entry) else { continue };
+            let mut word = subject.plane.policy_word(policy);
+            if self.sabotage == Sabotage::WrongWord && network.now % 1000 == 0 {
+                word = None;
+            }
+            let carrier = session.outbound(policy);
+            let meant = carrier.and_then(|pair| subject.brain.slots(pair)).map(|(_, outbound)| outbound);
+            if word != meant {
+                wrong = Some(format!("policy {policy:?} leads to {word:?}, the session says {carrier:?} in {meant:?}"));
+            }
+            let idle_pair = || {
+                session.pairs().find(|(_, pair)| pair.policy == policy && pair.standing == Standing::Active)
+            };
+            if word.is_none()
+                && let Some((pair, _)) = idle_pair()
+            {
+                wrong = Some(format!("policy {policy:?} has no SA although pair {pair:?} is in service"));
+            }
+            if let Some(slot) = word
+                && words.iter().any(|(_, other)| *other == word)
+            {
+                wrong = Some(format!("two policies lead to {slot:?}"));
+            }
+            if word.is_some() && !known.contains(&(policy, word)) {
+                wrong = wrong.or(self.wrong_record(network, gateway, policy));
+            }
+            words.push((policy, word));
+        }
+        self.words[gateway] = words;
+        if let Some(text) = wrong {
+            self.violated(network, gateway, Invariant::OneOutbound, text);
+        }
+        self.check_surplus(network, gateway);
+    }
+
+    /// The SA that a policy was just led to must be its own, and go to a peer of the entry.
+    fn wrong_record(&self, network: &Network, gateway: usize, policy: PolicyId) -> Option<String> {
+        let Some(record) = network.gateways[gateway].plane.outbound_record(policy) else {
+            return Some(format!("policy {policy:?} leads to an SA that is not in service"));
+        };
+        let listed = self.sites()[gateway].entries.iter().flat_map(|entry| &entry.peers);
+        let addresses: Vec<_> = listed.map(|peer| self.sites()[*peer].ip()).collect();
+        if record.policy != policy || !addresses.contains(&record.destination) {
+            let (owner, to) = (record.policy, record.destination);
+            return Some(format!("policy {policy:?} leads to an SA of policy {owner:?} with {to}"));
+        }
+        None
+    }
+
+    fn check_surplus(&mut self, network: &Network, gateway: usize) {
+        let mut counts = BTreeMap::new();
+        for (_, session) in network.gateways[gateway].brain.sessions() {
+            for (_, pair) in session.pairs().filter(|(_, pair)| pair.standing == Standing::Active) {
+                *counts.entry((pair.policy, &pair.peer)).or_insert(0u32) += 1;
+            }
+        }
+        let surplus = counts.iter().find(|(_, count)| **count > 1).map(|((_, peer), _)| peer.to_string());
+        let Some(peer) = surplus else {
+            self.surplus_since[gateway] = None;
+            return;
+        };
+        let since = *self.surplus_since[gateway].get_or_insert(network.now);
+        let healthy = self.health.site_of(&peer).and_then(|site| self.health.healthy_since(gateway, site));
+        if healthy.is_some_and(|healthy| network.now > since.max(healthy) + SURPLUS) {
+            let text = format!("two pairs in service for one flow with {peer}, for more than {} s", SURPLUS / 1000);
+            self.violated(network, gateway, Invariant::OneOutbound, text);
+        }
+    }
+
+    pub(super) fn check_amounts(&mut self, network: &Network, gateway: usize) {
+        let subject = &network.gateways[gateway];
+        let load = subject.brain.load();
+        let policies = load.table.policies.max(1);
+        let too_much = load.pairs > MOST
+            || load.ike_sas > MOST
+            || load.attempts > MOST
+            || load.unsettled > 0
+            || load.pairs != load.table.pairs
+            || subject.plane.waiting() > policies * HOLD_LIMIT;
+        if too_much {
+            let waiting = subject.plane.waiting();
+            self.violated(network, gateway, Invariant::NoLeak, format!("{load:?}, {waiting} packets wait"));
+        }
+    }
+
+    /// After everything was closed and time has passed, nothing may be left.
+    pub fn check_nothing_left(&mut self, network: &Network) {
+        for gateway in 0..network.gateways.len() {
+            let subject = &network.gateways[gateway];
+            let (load, capacities) = (subject.brain.load(), subject.capacities());
+            let free = (capacities.inbound_slots as usize, capacities.outbound_slots as usize);
+            let busy = load.ike_sas + load.pairs + load.attempts + load.resolving + load.unsettled;
+            let clean = busy == 0
+                && !load.endpoint_waits
+                && load.table.free == free
+                && load.table.draining == 0
+                && load.table.surplus == 0
+                && subject.plane.owned() == 0
+                && subject.routes == 0;
+            if !clean {
+                let (owned, routes) = (subject.plane.owned(), subject.routes);
+                let text = format!("left over at the end: {load:?}, {owned} owned slots, {routes} routes");
+                self.violated(network, gateway, Invariant::NoLeak, text);
+            }
+        }
+    }
+
+    /// After so much silence every entry with an idle timer has closed its SAs.
+    pub fn check_idled_out(&mut self, network: &Network) {
+        for gateway in 0..network.gateways.len() {
+            let pairs = |(_, session): (_, &controlplane::session::Session)| {
+                session.idle_rule().after.is_some() && session.pairs().next().is_some()
+            };
+            if network.gateways[gateway].brain.sessions().any(pairs) {
+                let text = "SA pairs are left although their idle timer ran out".to_owned();
+                self.violated(network, gateway, Invariant::NoLeak, text);
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Who could work with whom, since when, as an outside observer knows it; and the bounds that follow from the configuration.
+
+use controlplane::select::{CYCLE_INTERVAL, Reason};
+
+use crate::gateway::Condition;
+use crate::network::Network;
+use crate::site::{Site, compatible, dns_name};
+
+/// Room for round trips, the brain's scan and a name look-up, milliseconds.
+const SLACK: u64 = 10_000;
+
+/// After an unauthenticated error an attempt is kept open for so long.
+const ERROR_GRACE: u64 = 5_000;
+
+/// Between two sites: whether they can work together now, and since when that is so without interruption.
+#[derive(Clone, Copy)]
+struct Relation {
+    good: bool,
+    since: u64,
+}
+
+pub(super) struct Health {
+    sites: Vec<Site>,
+    relations: Vec<Relation>,
+}
+
+impl Health {
+    pub(super) fn new(sites: Vec<Site>) -> Self {
+        let count = sites.len();
+        let mut health = Health { relations: vec![Relation { good: false, since: 0 }; count * count], sites };
+        for a in 0..count {
+            for b in 0..count {
+                health.relations[a * count + b].good = compatible(&health.sites, a, b);
+            }
+        }
+        health
+    }
+
+    pub(super) fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    pub(super) fn set_site(&mut self, index: usize, site: Site) {
+        self.sites[index] = site;
+    }
+
+    /// The site that a peer's name in a message stands for.
+    pub(super) fn site_of(&self, peer: &str) -> Option<usize> {
+        self.sites.iter().position(|site| peer == dns_name(site) || peer.parse() == Ok(site.address))
+    }
+
+    pub(super) fn disturb(&mut self, now: u64, gateway: usize) {
+        let count = self.sites.len();
+        for other in 0..count {
+            self.relations[gateway * count + other].since = now;
+            self.relations[other * count + gateway].since = now;
+        }
+    }
+
+    pub(super) fn refresh(&mut self, network: &Network) {
+        let count = self.sites.len();
+        for a in 0..count {
+            for b in 0..count {
+                let good = self.is_good(network, a, b);
+                let relation = &mut self.relations[a * count + b];
+                if relation.good != good {
+                    *relation = Relation { good, since: network.now };
+                }
+            }
+        }
+    }
+
+    fn is_good(&self, network: &Network, a: usize, b: usize) -> bool {
+        let runs = |index: usize| network.gateways[index].condition == Condition::Running;
+        let resolves = |from: usize, to: usize| {
+            let by_name = self.sites[from].entries.iter().any(|entry| entry.by_name && entry.peers.contains(&to));
+            !by_name || network.zone.contains_key(&dns_name(&self.sites[to]))
+        };
+        let clean = |from, to| network.wire.link(from, to).is_clean();
+        runs(a)
+            && runs(b)
+            && clean(a, b)
+            && clean(b, a)
+            && resolves(a, b)
+            && resolves(b, a)
+            && compatible(&self.sites, a, b)
+    }
+
+    fn listed(&self, site: usize) -> impl Iterator<Item = usize> + '_ {
+        self.sites[site].entries.iter().flat_map(|entry| entry.peers.iter().copied())
+    }
+
+    pub(super) fn can_reach_any(&self, site: usize) -> bool {
+        self.listed(site).any(|peer| self.relations[site * self.sites.len() + peer].good)
+    }
+
+    /// Since when nothing has changed between a site and any of its peers, for the better or for the worse.
+    pub(super) fn quiet_since(&self, site: usize) -> u64 {
+        let count = self.sites.len();
+        let own = self.listed(site).map(|peer| self.relations[site * count + peer].since);
+        own.max().unwrap_or(0)
+    }
+
+    /// Since when the two have been able to work together without interruption; none if they cannot.
+    pub(super) fn healthy_since(&self, site: usize, peer: usize) -> Option<u64> {
+        let relation = self.relations[site * self.sites.len() + peer];
+        relation.good.then_some(relation.since)
+    }
+
+    /// How long a flow may take to get through: detection of a dead peer on either side, a pass through the list that has just
+    /// gone by the peer that works, the pause, and a whole pass. None without detection: only the end of an SA's life helps then.
+    pub(super) fn bound(&self, site: usize) -> Option<u64> {
+        let own = self.sites[site].detection_ms()?;
+        let peers: Vec<usize> = self.listed(site).collect();
+        let theirs = peers.iter().map(|peer| self.sites[*peer].detection_ms());
+        let theirs = theirs.collect::<Option<Vec<u64>>>()?.into_iter().max().unwrap_or(0);
+        // IKE_SA_INIT and IKE_AUTH have the give-up time each.
+        let attempt = 2 * u64::from(self.sites[site].give_up) * 1000 + ERROR_GRACE;
+        let cycle = CYCLE_INTERVAL.as_millis() as u64;
+        Some(own + theirs + 2 * peers.len() as u64 * attempt + cycle + SLACK)
+    }
+
+    /// How long after the last disturbance leaving a peer is still excused by it.
+    pub(super) fn patience(&self, site: usize, reason: Reason) -> Option<u64> {
+        let detection = self.sites[site].detection_ms()?;
+        Some(match reason {
+            // The other side may have given us up on its last rung just after the disturbance.
+            Reason::Dpd => detection + SLACK,
+            _ => 2 * u64::from(self.sites[site].give_up) * 1000 + ERROR_GRACE + SLACK,
+        })
+    }
+}

@@ -1,0 +1,586 @@
+//! Gateways, what is between them, and the one clock that they share: a discrete-event simulation in milliseconds.
+//!
+//! The same inputs in the same order give the same history, to the last bit: nothing reads a real clock, draws a real random
+//! number or depends on an address in memory.
+
+mod wire;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::{IpAddr, SocketAddr};
+
+use config::Configuration;
+use config::command::ClearCommand;
+use controlplane::brain::Output;
+use controlplane::log::Message;
+use controlplane::routes::RouteChange;
+use ike::provider::Provider;
+use sa_table::FiveTuple;
+
+use crate::gateway::{Condition, Gateway, Setup};
+use crate::monitor::Monitor;
+use crate::plane::{Inbound, Outbound, Packet, Sealed};
+use crate::random::Stream;
+
+pub use wire::{Link, Wire};
+
+/// The clock begins here, so that no time stamp is zero, which means never.
+pub const ORIGIN: u64 = 1_000_000;
+
+/// Deadlines in the past are served at most once in a millisecond, as the real process does it.
+const SHORTEST_WAIT: u64 = 1;
+
+/// A simulation that cannot go on for a reason outside of what it simulates.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulationError {
+    /// No memory or descriptors for the segments.
+    #[error("the shared segments cannot be made: {0}; raise the limit of open files (ulimit -n)")]
+    Create(#[from] sa_table::CreateError),
+    /// The segments do not fit together.
+    #[error("the shared segments cannot be attached to: {0}; raise the limit of open files (ulimit -n)")]
+    Attach(#[from] sa_table::AttachError),
+}
+
+/// What a broken component does, to show that the invariant which it breaks is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Nothing is broken.
+    #[default]
+    None,
+    /// The data plane lets everything pass as it is.
+    Clear,
+    /// The data plane never asks for an SA.
+    NeverAsks,
+    /// The worker does not announce anything.
+    WorkerHangs,
+    /// The network drops IKE and nobody is told.
+    SilentLoss,
+    /// Somebody reverses the peer list behind the back of the configuration.
+    SecretEdit,
+    /// What is called a forgery is a real message.
+    RealForgery,
+    /// The observer is shown another SA under the policy word than there is.
+    WrongWord,
+}
+
+/// An application that sends packets through a gateway and waits for answers.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// The gateway in front of the sender.
+    pub gateway: usize,
+    /// The packets.
+    pub tuple: FiveTuple,
+    /// Milliseconds between two packets; 0 while it is silent.
+    pub interval: u64,
+    /// Since when it sends at this interval.
+    pub since: u64,
+    /// Packets so far.
+    pub sent: u64,
+    /// Answers so far.
+    pub answered: u64,
+    /// The last answer.
+    pub last_answer: u64,
+    /// For each packet: when it was sent and when it was answered; kept on demand.
+    pub journal: Option<Vec<(u64, Option<u64>)>>,
+    epoch: u64,
+}
+
+/// A line of the timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Milliseconds since the beginning.
+    pub at: u64,
+    /// Who it is about.
+    pub who: String,
+    /// What happened.
+    pub text: String,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Ike { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Esp { from: IpAddr, to: IpAddr, sealed: Sealed },
+    Send { flow: usize, epoch: u64 },
+    Resolved { gateway: usize, name: String },
+}
+
+#[derive(Debug)]
+struct Due {
+    at: u64,
+    number: u64,
+    what: Happening,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// The gateways and everything around them.
+pub struct Network {
+    /// Milliseconds; begins at [`ORIGIN`].
+    pub now: u64,
+    /// The gateways, by the index that everything else names them by.
+    pub gateways: Vec<Gateway>,
+    /// What is between them.
+    pub wire: Wire,
+    /// The applications.
+    pub flows: Vec<Flow>,
+    /// What names resolve to; a name that is not here does not resolve.
+    pub zone: BTreeMap<String, Vec<IpAddr>>,
+    /// How long an answer of the name service takes.
+    pub name_delay: u64,
+    /// The invariants, if they are watched.
+    pub monitor: Option<Box<Monitor>>,
+    /// The timeline, if it is kept.
+    pub timeline: Option<Vec<Line>>,
+    /// IKE messages seen on the wire most recently, for forgers.
+    pub overheard: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
+    sabotage: Sabotage,
+    queue: BinaryHeap<Reverse<Due>>,
+    number: u64,
+    sealed: Vec<Sealed>,
+}
+
+const OVERHEARD: usize = 8;
+
+impl Network {
+    /// A network at rest: every gateway configured, no packet under way.
+    ///
+    /// # Errors
+    /// If the segments cannot be made.
+    pub fn new(
+        setups: Vec<Setup>,
+        provider: &'static Provider,
+        random: &Stream,
+        sabotage: Sabotage,
+    ) -> Result<Self, SimulationError> {
+        let gateways = (1..)
+            .zip(setups)
+            .map(|(number, setup)| Gateway::new(setup, provider, random.fork(number), sabotage))
+            .collect::<Result<Vec<_>, _>>()?;
+        let wire = Wire::new(gateways.iter().map(|gateway| gateway.address).collect(), random.fork(100));
+        Ok(Network {
+            now: ORIGIN,
+            gateways,
+            wire,
+            flows: Vec::new(),
+            zone: BTreeMap::new(),
+            name_delay: 30,
+            monitor: None,
+            timeline: None,
+            overheard: Vec::new(),
+            sabotage,
+            queue: BinaryHeap::new(),
+            number: 0,
+            sealed: Vec::new(),
+        })
+    }
+
+    /// Starts the control planes.
+    pub fn start(&mut self) {
+        for index in 0..self.gateways.len() {
+            self.gateways[index].configure(self.now, None);
+            self.follow_up(index);
+        }
+    }
+
+    /// Adds an application that is silent at first.
+    pub fn add_flow(&mut self, gateway: usize, tuple: FiveTuple, journal: bool) -> usize {
+        self.flows.push(Flow {
+            gateway,
+            tuple,
+            interval: 0,
+            since: self.now,
+            sent: 0,
+            answered: 0,
+            last_answer: 0,
+            journal: journal.then(Vec::new),
+            epoch: 0,
+        });
+        self.flows.len() - 1
+    }
+
+    /// From now on the application sends every so many milliseconds, the first packet at once; 0: not at all.
+    pub fn set_interval(&mut self, flow: usize, interval: u64) {
+        let now = self.now;
+        let Some(entry) = self.flows.get_mut(flow) else { return };
+        if entry.interval == 0 {
+            entry.since = now;
+        }
+        entry.interval = interval;
+        entry.epoch += 1;
+        let epoch = entry.epoch;
+        if interval > 0 {
+            self.put(0, Happening::Send { flow, epoch });
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run_until(&mut self, end: u64) {
+        loop {
+            let timer = self
+                .gateways
+                .iter()
+                .enumerate()
+                .filter(|(_, gateway)| gateway.condition == Condition::Running)
+                .map(|(index, gateway)| (gateway.deadline, index))
+                .min();
+            let arrival = self.queue.peek().map(|Reverse(due)| due.at);
+            match (timer, arrival) {
+                (Some((at, index)), arrival) if arrival.is_none_or(|arrival| at <= arrival) => {
+                    if at > end {
+                        break;
+                    }
+                    self.now = self.now.max(at);
+                    self.timeout(index);
+                }
+                (_, Some(at)) => {
+                    if at > end {
+                        break;
+                    }
+                    self.now = self.now.max(at);
+                    if let Some(Reverse(due)) = self.queue.pop() {
+                        self.happen(due.what);
+                    }
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    fn timeout(&mut self, index: usize) {
+        self.tick(index);
+        let gateway = &mut self.gateways[index];
+        let clock = gateway.clock(self.now);
+        gateway.brain.handle_timeout(clock);
+        self.follow_up(index);
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Ike { from, to, bytes } => self.ike_arrives(from, to, &bytes),
+            Happening::Esp { from, to, sealed } => self.esp_arrives(from, to, sealed),
+            Happening::Send { flow, epoch } => {
+                let Some(entry) = self.flows.get_mut(flow).filter(|flow| flow.epoch == epoch) else { return };
+                let packet = Packet { flow, number: entry.sent, answer: false, tuple: entry.tuple };
+                entry.sent += 1;
+                if let Some(journal) = &mut entry.journal {
+                    journal.push((self.now, None));
+                }
+                let (gateway, interval) = (entry.gateway, entry.interval);
+                self.put(interval, Happening::Send { flow, epoch });
+                self.with_monitor(|monitor, network| monitor.offered(network, flow));
+                self.send(gateway, packet);
+            }
+            Happening::Resolved { gateway, name } => {
+                let addresses = self.zone.get(&name).cloned().unwrap_or_default();
+                let asked = &mut self.gateways[gateway];
+                if asked.condition != Condition::Asleep {
+                    let clock = asked.clock(self.now);
+                    asked.brain.resolved(clock, &name, &addresses);
+                    self.follow_up(gateway);
+                }
+            }
+        }
+    }
+
+    fn ike_arrives(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let Some(index) = self.at(to.ip()) else { return };
+        let gateway = &mut self.gateways[index];
+        match gateway.condition {
+            Condition::Asleep => {}
+            Condition::Stalled => gateway.pile_up((from, to, bytes.to_vec())),
+            Condition::Running => {
+                let clock = gateway.clock(self.now);
+                gateway.brain.handle_datagram(clock, from, to, bytes);
+                self.follow_up(index);
+            }
+        }
+    }
+
+    /// A datagram that nobody sent: the forger's way in. Nothing but counters and half-open entries may change by it.
+    pub fn forge(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let Some(index) = self.at(to.ip()) else { return };
+        if self.gateways[index].condition != Condition::Running {
+            return;
+        }
+        self.with_monitor(|monitor, network| monitor.before_forgery(network, index));
+        self.ike_arrives(from, to, bytes);
+        self.with_monitor(|monitor, network| monitor.after_forgery(network, index));
+    }
+
+    /// ESP that the holder of the keys did not seal.
+    pub fn forge_esp(&mut self, from: IpAddr, to: IpAddr, sealed: Sealed) {
+        let Some(index) = self.at(to) else { return };
+        self.with_monitor(|monitor, network| monitor.before_forgery(network, index));
+        self.esp_arrives(from, to, sealed);
+        self.with_monitor(|monitor, network| monitor.after_forgery(network, index));
+    }
+
+    fn esp_arrives(&mut self, from: IpAddr, to: IpAddr, sealed: Sealed) {
+        let Some(index) = self.at(to).filter(|index| self.gateways[*index].condition != Condition::Asleep)
+        else {
+            return;
+        };
+        let gateway = &mut self.gateways[index];
+        let stamp = self.now - gateway.lag;
+        let mut released = std::mem::take(&mut self.sealed);
+        gateway.plane.tick(stamp, &mut released);
+        let received = gateway.plane.receive(stamp, from, to, sealed);
+        self.sealed = released;
+        self.post_sealed(index);
+        match received {
+            Inbound::Accepted(packet) if packet.answer => self.answered(&packet),
+            Inbound::Accepted(packet) => {
+                let answer = packet.reversed();
+                self.send(index, answer);
+            }
+            Inbound::UnknownSpi | Inbound::NotAuthentic | Inbound::Replayed | Inbound::WrongSelector => {
+                self.events(index);
+            }
+        }
+    }
+
+    fn answered(&mut self, packet: &Packet) {
+        let now = self.now;
+        let Some(flow) = self.flows.get_mut(packet.flow) else { return };
+        flow.answered += 1;
+        flow.last_answer = now;
+        if let Some((_, answer)) = flow.journal.as_mut().and_then(|log| log.get_mut(packet.number as usize)) {
+            answer.get_or_insert(now);
+        }
+    }
+
+    /// A host behind a gateway sends a packet.
+    fn send(&mut self, index: usize, packet: Packet) {
+        let gateway = &mut self.gateways[index];
+        if gateway.condition == Condition::Asleep {
+            return;
+        }
+        let stamp = self.now - gateway.lag;
+        let tuple = packet.tuple;
+        let mut released = std::mem::take(&mut self.sealed);
+        gateway.plane.tick(stamp, &mut released);
+        let outcome = gateway.plane.send(stamp, packet);
+        self.sealed = released;
+        let clear = matches!(outcome, Outbound::Clear);
+        if let Outbound::Sealed(sealed) = outcome {
+            self.sealed.push(sealed);
+        }
+        self.post_sealed(index);
+        self.with_monitor(|monitor, network| monitor.left(network, index, &tuple, clear));
+        self.events(index);
+    }
+
+    /// Hands the data plane's events to a control plane that runs.
+    fn events(&mut self, index: usize) {
+        if self.gateways[index].condition == Condition::Running {
+            self.follow_up(index);
+        }
+    }
+
+    fn tick(&mut self, index: usize) {
+        let gateway = &mut self.gateways[index];
+        let stamp = self.now - gateway.lag;
+        let mut released = std::mem::take(&mut self.sealed);
+        gateway.plane.tick(stamp, &mut released);
+        self.sealed = released;
+        self.post_sealed(index);
+    }
+
+    fn post_sealed(&mut self, index: usize) {
+        let from = self.gateways[index].address;
+        let mut released = std::mem::take(&mut self.sealed);
+        for sealed in released.drain(..) {
+            let to = sealed.sa.destination;
+            if let Some(delay) = self.wire.way(from, to) {
+                self.put(delay, Happening::Esp { from, to, sealed });
+            }
+        }
+        self.sealed = released;
+    }
+
+    /// Carries out what a brain wants and takes its events, until both are quiet; then the data plane sees what changed.
+    fn follow_up(&mut self, index: usize) {
+        let clock = self.gateways[index].clock(self.now);
+        loop {
+            let gateway = &mut self.gateways[index];
+            if let Some(memory) = gateway.brain.checkpoint()
+                && gateway.checkpoint.store(&memory).is_err()
+            {
+                self.trouble(index, "the checkpoint is too small");
+                continue;
+            }
+            if let Some(output) = gateway.brain.poll_output() {
+                self.carry_out(index, output);
+            } else if let Some((_, event)) = gateway.events.receive() {
+                self.with_monitor(|monitor, network| monitor.after(network, index));
+                self.gateways[index].brain.handle_event(clock, &event);
+            } else {
+                break;
+            }
+        }
+        self.tick(index);
+        let gateway = &mut self.gateways[index];
+        let wanted = gateway.brain.deadline().as_millis() as u64 + gateway.lag;
+        gateway.deadline = wanted.max(self.now + SHORTEST_WAIT);
+        self.with_monitor(|monitor, network| monitor.after(network, index));
+    }
+
+    fn carry_out(&mut self, index: usize, output: Output) {
+        match output {
+            Output::Transmit(ike::Transmit { from, to, bytes }) => self.transmit(from, to, bytes),
+            Output::Log(message) => {
+                if let Message::PeerChange { entry, old, new, reason } = &message
+                    && let Some(mut monitor) = self.monitor.take()
+                {
+                    monitor.peer_change(self, index, entry, old, new, *reason);
+                    self.monitor = Some(monitor);
+                }
+                if let Message::Trouble(text) = &message {
+                    self.trouble(index, text);
+                }
+                if self.timeline.is_some() {
+                    self.note(Some(index), message.to_string());
+                }
+            }
+            Output::Route(RouteChange::Add(_)) => self.gateways[index].routes += 1,
+            Output::Route(RouteChange::Remove(_)) => {
+                let routes = &mut self.gateways[index].routes;
+                *routes = routes.saturating_sub(1);
+            }
+            Output::Resolve(name) => {
+                self.put(self.name_delay, Happening::Resolved { gateway: index, name });
+            }
+            Output::IkeLog(record) => {
+                if self.timeline.is_some() {
+                    self.note(Some(index), format!("ike {}: {}", record.peer.ip(), record.text));
+                }
+            }
+        }
+    }
+
+    fn trouble(&mut self, index: usize, text: &str) {
+        self.with_monitor(|monitor, network| monitor.trouble(network, index, text));
+    }
+
+    fn transmit(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        if self.overheard.len() == OVERHEARD {
+            self.overheard.remove(0);
+        }
+        self.overheard.push((from, to, bytes.clone()));
+        if self.sabotage == Sabotage::SilentLoss && self.now > ORIGIN + 20_000 {
+            return;
+        }
+        if let Some(delay) = self.wire.way(from.ip(), to.ip()) {
+            if let Some(again) = self.wire.again(from.ip(), to.ip()) {
+                self.put(again, Happening::Ike { from, to, bytes: bytes.clone() });
+            }
+            self.put(delay, Happening::Ike { from, to, bytes });
+        }
+    }
+
+    fn put(&mut self, delay: u64, what: Happening) {
+        self.number += 1;
+        self.queue.push(Reverse(Due { at: self.now + delay, number: self.number, what }));
+    }
+
+    /// The gateway that has this address.
+    pub fn at(&self, address: IpAddr) -> Option<usize> {
+        self.gateways.iter().position(|gateway| gateway.address == address)
+    }
+
+    /// Writes a line to the timeline, if there is one.
+    pub fn note(&mut self, gateway: Option<usize>, text: impl Into<String>) {
+        let at = self.now - ORIGIN;
+        let who = gateway.map_or("", |index| &self.gateways[index].name).to_owned();
+        if let Some(timeline) = &mut self.timeline {
+            timeline.push(Line { at, who, text: text.into() });
+        }
+    }
+
+    fn with_monitor(&mut self, call: impl FnOnce(&mut Monitor, &Network)) {
+        if let Some(mut monitor) = self.monitor.take() {
+            call(&mut monitor, self);
+            self.monitor = Some(monitor);
+        }
+    }
+}
+
+/// What is done to gateways from outside.
+impl Network {
+    /// Another configuration.
+    pub fn configure(&mut self, index: usize, configuration: Configuration) {
+        self.gateways[index].configure(self.now, Some(configuration));
+        self.events(index);
+    }
+
+    /// `clear crypto …`.
+    pub fn clear(&mut self, index: usize, command: &ClearCommand) {
+        let gateway = &mut self.gateways[index];
+        let clock = gateway.clock(self.now);
+        gateway.brain.clear(clock, command);
+        self.follow_up(index);
+    }
+
+    /// Kills the control plane and starts it again, with its memory or without.
+    ///
+    /// # Errors
+    /// If the segments cannot be attached to.
+    pub fn restart_control_plane(&mut self, index: usize, keep: bool) -> Result<(), SimulationError> {
+        self.gateways[index].restart_control_plane(self.now, keep)?;
+        self.follow_up(index);
+        Ok(())
+    }
+
+    /// Kills the data plane and starts it again.
+    ///
+    /// # Errors
+    /// If the segments cannot be attached to.
+    pub fn restart_data_plane(&mut self, index: usize) -> Result<(), SimulationError> {
+        self.gateways[index].restart_data_plane()?;
+        self.tick(index);
+        Ok(())
+    }
+
+    /// Power off and on.
+    ///
+    /// # Errors
+    /// If new segments cannot be made.
+    pub fn reboot(&mut self, index: usize) -> Result<(), SimulationError> {
+        self.gateways[index].reboot(self.now)?;
+        self.follow_up(index);
+        Ok(())
+    }
+
+    /// Stops a control plane, or its whole machine, until [`Network::wake`].
+    pub fn stop(&mut self, index: usize, condition: Condition) {
+        self.gateways[index].condition = condition;
+    }
+
+    /// Ends what [`Network::stop`] began. A machine that slept for `slept` milliseconds has a clock that stood still so long.
+    pub fn wake(&mut self, index: usize, slept: u64) {
+        let gateway = &mut self.gateways[index];
+        gateway.condition = Condition::Running;
+        gateway.lag += slept;
+        let clock = gateway.clock(self.now);
+        for (from, to, bytes) in std::mem::take(&mut gateway.backlog) {
+            self.gateways[index].brain.handle_datagram(clock, from, to, &bytes);
+        }
+        self.timeout(index);
+    }
+}

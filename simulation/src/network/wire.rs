@@ -1,0 +1,98 @@
+//! The internet between the gateways: each direction between two of them can be slow, lossy, doubling or cut.
+
+use std::net::IpAddr;
+
+use crate::random::Stream;
+
+/// One direction between two gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Nothing passes.
+    pub cut: bool,
+    /// Per mille of the packets that get lost.
+    pub loss: u32,
+    /// Per mille of the IKE messages that arrive twice.
+    pub duplicate: u32,
+    /// The shortest way, milliseconds.
+    pub delay: u64,
+    /// Up to so many milliseconds are added, which also changes the order.
+    pub jitter: u64,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Link { cut: false, loss: 0, duplicate: 0, delay: 20, jitter: 5 }
+    }
+}
+
+impl Link {
+    /// Whether what is sent arrives, soon enough not to be sent again.
+    pub fn is_clean(&self) -> bool {
+        !self.cut && self.loss == 0 && self.delay + self.jitter < 400
+    }
+}
+
+/// All links.
+#[derive(Clone, Debug)]
+pub struct Wire {
+    addresses: Vec<IpAddr>,
+    links: Vec<Link>,
+    streams: Vec<Stream>,
+}
+
+impl Wire {
+    pub(super) fn new(addresses: Vec<IpAddr>, random: Stream) -> Self {
+        let count = addresses.len() * addresses.len();
+        let streams = (0..count as u64).map(|number| random.fork(number)).collect();
+        Wire { addresses, links: vec![Link::default(); count], streams }
+    }
+
+    /// The direction from one gateway to another.
+    pub fn link(&self, from: usize, to: usize) -> &Link {
+        &self.links[from * self.addresses.len() + to]
+    }
+
+    /// The same, to be changed.
+    pub fn link_mut(&mut self, from: usize, to: usize) -> &mut Link {
+        &mut self.links[from * self.addresses.len() + to]
+    }
+
+    /// Changes both directions between two gateways.
+    pub fn both(&mut self, a: usize, b: usize, change: impl Fn(&mut Link)) {
+        change(self.link_mut(a, b));
+        change(self.link_mut(b, a));
+    }
+
+    /// Changes everything to and from a gateway.
+    pub fn around(&mut self, gateway: usize, change: impl Fn(&mut Link)) {
+        for other in (0..self.addresses.len()).filter(|other| *other != gateway) {
+            self.both(gateway, other, &change);
+        }
+    }
+
+    /// Makes every link good again.
+    pub fn heal(&mut self) {
+        self.links.fill(Link::default());
+    }
+
+    /// How long a packet takes; none if it is lost.
+    pub(super) fn way(&mut self, from: IpAddr, to: IpAddr) -> Option<u64> {
+        let (link, stream) = self.between(from, to)?;
+        let lost = link.cut || (link.loss > 0 && stream.below(1000) < u64::from(link.loss));
+        let delay = link.delay + if link.jitter > 0 { stream.below(link.jitter + 1) } else { 0 };
+        (!lost).then_some(delay)
+    }
+
+    /// How long its double takes, if it has one.
+    pub(super) fn again(&mut self, from: IpAddr, to: IpAddr) -> Option<u64> {
+        let (link, stream) = self.between(from, to)?;
+        let doubled = link.duplicate > 0 && stream.below(1000) < u64::from(link.duplicate);
+        doubled.then(|| link.delay + stream.below(link.jitter.max(50)))
+    }
+
+    fn between(&mut self, from: IpAddr, to: IpAddr) -> Option<(Link, &mut Stream)> {
+        let index = |address| self.addresses.iter().position(|known| *known == address);
+        let at = index(from)? * self.addresses.len() + index(to)?;
+        Some((self.links[at], &mut self.streams[at]))
+    }
+}

@@ -1,0 +1,330 @@
+//! From a seed to everything that will happen: topology, configurations, traffic and faults, as data that can be printed.
+
+use std::net::Ipv4Addr;
+
+use crate::random::Stream;
+use crate::site::{Entry, Keepalive, Site};
+
+/// What is done to the network at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Everything to and from a gateway is lost.
+    Cut(usize),
+    /// The opposite.
+    Mend(usize),
+    /// Nothing passes between two gateways.
+    Part(usize, usize),
+    /// Nothing passes from the first to the second; the other direction works.
+    OneWay(usize, usize),
+    /// The link between two gateways gets bad: per mille lost, per mille doubled, milliseconds of delay and of jitter.
+    Bad(usize, usize, u32, u32, u64, u64),
+    /// The link between two gateways is good again.
+    Good(usize, usize),
+    /// Power off and on.
+    Reboot(usize),
+    /// The control plane is killed and started; `true`: its checkpoint is there.
+    KillControl(usize, bool),
+    /// The data plane is killed and started.
+    KillData(usize),
+    /// The control plane is not scheduled for so many milliseconds.
+    Stall(usize, u64),
+    /// The machine sleeps for so many milliseconds, its clock with it.
+    Sleep(usize, u64),
+    /// Another configuration.
+    Edit(usize, Box<Site>),
+    /// `clear crypto session`.
+    ClearSession(usize),
+    /// `clear crypto sa`.
+    ClearSas(usize),
+    /// Somebody sends what he should not.
+    Forge(Forgery),
+    /// A flow sends every so many milliseconds; 0: not at all.
+    Traffic(usize, u64),
+    /// Names resolve, or do not.
+    Names(bool),
+}
+
+/// Kinds of forged datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgery {
+    /// Random octets.
+    Noise,
+    /// A protected IKE message with one bit changed.
+    Damaged,
+    /// An IKE message sent once more.
+    Replay,
+    /// An error notify without protection, in answer to an initiation under way.
+    ErrorNotify,
+    /// A first message with another nonce: half-open IKE SAs.
+    Halves,
+    /// ESP under an SPI in use, sealed with other keys.
+    WrongKeys,
+    /// ESP under an SPI that nobody has.
+    UnknownSpi,
+}
+
+const FORGERIES: [Forgery; 7] = [
+    Forgery::Noise,
+    Forgery::Damaged,
+    Forgery::Replay,
+    Forgery::ErrorNotify,
+    Forgery::Halves,
+    Forgery::WrongKeys,
+    Forgery::UnknownSpi,
+];
+
+/// An application: the site in front of it, and the third octets of both networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowPlan {
+    /// In front of the sender.
+    pub site: usize,
+    /// The sender's network.
+    pub near: u8,
+    /// The receiver's network.
+    pub far: u8,
+    /// Whether the flow must never be stuck; a hub's own flows depend on what the branch wants.
+    pub watched: bool,
+}
+
+/// Everything about one history.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where it comes from.
+    pub seed: u64,
+    /// All gateways, branches first.
+    pub sites: Vec<Site>,
+    /// How many of them are branches.
+    pub branches: usize,
+    /// The applications.
+    pub flows: Vec<FlowPlan>,
+    /// What happens when, in milliseconds since the beginning, in order.
+    pub schedule: Vec<(u64, Fault)>,
+    /// From here on nothing happens any more, and everything must work within bounds.
+    pub calm_at: u64,
+    /// Whether silence until everything has idled out follows.
+    pub idles_out: bool,
+}
+
+const HUB_NETWORK: u8 = 200;
+
+impl Plan {
+    /// The history of a seed.
+    pub fn of(seed: u64) -> Plan {
+        let root = Stream::new(seed);
+        let mut draw = root.fork(1);
+        let branches = if draw.percent(75) { 1 } else { 2 };
+        let hubs = *draw.pick(&[1, 2, 2, 2, 2, 2, 3, 3]);
+        let sites = sites(&mut draw, branches, hubs);
+        let flows = flows(&mut draw, &sites, branches);
+        let calm_at = draw.range(20, 110) * 1000;
+        let mut plan = Plan {
+            seed,
+            sites,
+            branches,
+            flows,
+            schedule: Vec::new(),
+            calm_at,
+            idles_out: draw.percent(25),
+        };
+        plan.traffic(&mut root.fork(2));
+        plan.faults(&mut root.fork(3));
+        plan.schedule.sort_by_key(|(at, _)| *at);
+        plan
+    }
+
+    fn traffic(&mut self, draw: &mut Stream) {
+        for flow in 0..self.flows.len() {
+            let mut at = draw.below(5000);
+            while at < self.calm_at {
+                self.schedule.push((at, Fault::Traffic(flow, draw.range(400, 1500))));
+                at += draw.range(5, 90) * 1000;
+                if at >= self.calm_at || draw.percent(50) {
+                    break;
+                }
+                self.schedule.push((at, Fault::Traffic(flow, 0)));
+                at += *draw.pick(&[500, 3000, 25_000, 62_000, 75_000]);
+            }
+        }
+    }
+
+    fn faults(&mut self, draw: &mut Stream) {
+        for _ in 0..draw.below(6) {
+            let at = draw.range(1000, self.calm_at.max(2000) - 1);
+            self.one_fault(draw, at);
+        }
+        if draw.percent(40) {
+            for _ in 0..draw.range(1, 8) {
+                let at = draw.range(100, self.calm_at - 1);
+                let forgery = Fault::Forge(*draw.pick(&FORGERIES));
+                self.schedule.push((at, forgery));
+            }
+        }
+        // An operator's edits are taken back too: the bounds hold for sites that can agree.
+        for (site, original) in self.sites.iter().enumerate() {
+            let edited = |(_, fault): &(u64, Fault)| matches!(fault, Fault::Edit(edited, _) if *edited == site);
+            if self.schedule.iter().any(edited) {
+                self.schedule.push((self.calm_at, Fault::Edit(site, Box::new(original.clone()))));
+            }
+        }
+        self.schedule.push((self.calm_at, Fault::Names(true)));
+    }
+
+    fn one_fault(&mut self, draw: &mut Stream, at: u64) {
+        let any = draw.below(self.sites.len() as u64) as usize;
+        let branch = draw.below(self.branches as u64) as usize;
+        let hub = self.branches + draw.below((self.sites.len() - self.branches) as u64) as usize;
+        let later = at + draw.range(1, 60) * 1000;
+        let mut put = |at, fault| self.schedule.push((at, fault));
+        match draw.below(16) {
+            0..=3 => {
+                put(at, Fault::Cut(hub));
+                put(later, Fault::Mend(hub));
+            }
+            4 => {
+                put(at, Fault::Part(branch, hub));
+                put(later, Fault::Good(branch, hub));
+            }
+            5 => {
+                let (from, to) = if draw.percent(50) { (branch, hub) } else { (hub, branch) };
+                put(at, Fault::OneWay(from, to));
+                put(later, Fault::Good(branch, hub));
+            }
+            6 | 7 => {
+                let loss = *draw.pick(&[0, 50, 200, 400]);
+                let bad = Fault::Bad(
+                    branch,
+                    hub,
+                    loss,
+                    *draw.pick(&[0, 100, 300]),
+                    *draw.pick(&[5, 30, 150]),
+                    *draw.pick(&[0, 20, 200]),
+                );
+                put(at, bad);
+                put(later, Fault::Good(branch, hub));
+            }
+            8 => put(at, Fault::Reboot(any)),
+            9 => put(at, Fault::KillControl(any, draw.percent(75))),
+            10 => put(at, Fault::KillData(any)),
+            11 => put(at, Fault::Stall(any, draw.range(200, 20_000))),
+            12 => put(at, Fault::Sleep(any, draw.range(500, 60_000))),
+            13 => {
+                let edited = edit(draw, &self.sites, self.branches);
+                put(at, edited);
+            }
+            14 => put(at, if draw.percent(60) { Fault::ClearSession(any) } else { Fault::ClearSas(any) }),
+            _ => {
+                put(at, Fault::Names(false));
+                put(later, Fault::Names(true));
+            }
+        }
+    }
+}
+
+fn sites(draw: &mut Stream, branches: usize, hubs: usize) -> Vec<Site> {
+    let pfs = draw.percent(15);
+    let wide = draw.percent(30);
+    let two_permits = draw.percent(20);
+    let permits = |branch: usize| {
+        let first = (1 + branch as u8, HUB_NETWORK);
+        if two_permits { vec![first, (101 + branch as u8, HUB_NETWORK)] } else { vec![first] }
+    };
+    let lifetime = if draw.percent(15) { Some(draw.range(120, 240) as u32) } else { None };
+    let mut sites = Vec::new();
+    for branch in 0..branches {
+        let mut peers: Vec<usize> = (branches..branches + hubs).collect();
+        draw.shuffle(&mut peers);
+        let idle = draw.percent(70).then(|| (*draw.pick(&[60, 60, 75, 90]), draw.percent(70)));
+        let entry = Entry {
+            peers,
+            default_first: draw.percent(65),
+            idle,
+            lifetime,
+            pfs,
+            wide,
+            permits: permits(branch),
+            key: 1,
+            by_name: draw.percent(10),
+        };
+        sites.push(Site {
+            name: format!("branch{}", branch + 1),
+            address: Ipv4Addr::new(10, 9, 1 + branch as u8, 1),
+            keepalive: keepalive(draw),
+            give_up: draw.range(5, 10) as u32,
+            idle: draw.percent(15).then(|| *draw.pick(&[60, 90])),
+            ike_lifetime: draw.percent(10).then(|| draw.range(120, 200) as u32),
+            applied: true,
+            entries: vec![entry],
+        });
+    }
+    for hub in 0..hubs {
+        let hub_idle = draw.percent(15).then(|| (60, false));
+        let entries = (0..branches)
+            .map(|branch| Entry {
+                peers: vec![branch],
+                default_first: false,
+                idle: hub_idle,
+                lifetime,
+                pfs,
+                wide,
+                permits: permits(branch).into_iter().map(|(near, far)| (far, near)).collect(),
+                key: 1,
+                by_name: false,
+            })
+            .collect();
+        sites.push(Site {
+            name: format!("hub{}", hub + 1),
+            address: Ipv4Addr::new(10, 1 + hub as u8, 1, 1),
+            keepalive: keepalive(draw),
+            give_up: draw.range(5, 10) as u32,
+            idle: None,
+            ike_lifetime: None,
+            applied: true,
+            entries,
+        });
+    }
+    sites
+}
+
+fn keepalive(draw: &mut Stream) -> Option<Keepalive> {
+    let retry = if draw.percent(80) { 2 } else { 3 };
+    draw.percent(95).then(|| Keepalive { interval: 10, retry, periodic: draw.percent(75) })
+}
+
+fn flows(draw: &mut Stream, sites: &[Site], branches: usize) -> Vec<FlowPlan> {
+    let mut flows: Vec<FlowPlan> = (0..branches)
+        .flat_map(|site| {
+            let permits = sites[site].entries.iter().flat_map(|entry| &entry.permits);
+            permits.map(move |(near, far)| FlowPlan { site, near: *near, far: *far, watched: true })
+        })
+        .collect();
+    if draw.percent(12) {
+        let hub = branches + draw.below((sites.len() - branches) as u64) as usize;
+        let back = flows[draw.below(flows.len() as u64) as usize];
+        flows.push(FlowPlan { site: hub, near: back.far, far: back.near, watched: false });
+    }
+    flows
+}
+
+/// An edit of one site that an operator might make, or make by mistake.
+fn edit(draw: &mut Stream, sites: &[Site], branches: usize) -> Fault {
+    let index = if draw.percent(75) {
+        draw.below(branches as u64) as usize
+    } else {
+        draw.below(sites.len() as u64) as usize
+    };
+    let mut site = sites[index].clone();
+    let entry = &mut site.entries[0];
+    match draw.below(9) {
+        0 if entry.peers.len() > 1 => drop(entry.peers.remove(0)),
+        1 if entry.peers.len() > 1 => drop(entry.peers.pop()),
+        2 if entry.peers.len() > 1 => entry.peers.rotate_left(1),
+        3 => entry.default_first = !entry.default_first,
+        4 => entry.idle = Some((60, !entry.idle.is_some_and(|(_, to_default)| to_default))),
+        5 => entry.idle = None,
+        6 => entry.key = 2,
+        7 => site.applied = false,
+        8 => entry.wide = !entry.wide,
+        _ => site.idle = Some(60),
+    }
+    Fault::Edit(index, Box::new(site))
+}
