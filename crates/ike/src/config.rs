@@ -44,6 +44,8 @@ pub struct EndpointConfig {
     pub unauthenticated_error_grace: Duration,
     /// How long the Delete of an IKE SA is retransmitted before it is dropped unanswered.
     pub delete_give_up: Duration,
+    /// Keep track of changes for [`Endpoint::poll_checkpoint`](crate::Endpoint::poll_checkpoint), which must then be polled.
+    pub checkpoint: bool,
     /// Cryptographic backend.
     pub provider: &'static Provider,
 }
@@ -62,6 +64,7 @@ impl Default for EndpointConfig {
             fragment_size: Some(1280 - 48),
             unauthenticated_error_grace: Duration::from_secs(5),
             delete_give_up: Duration::from_secs(10),
+            checkpoint: false,
             provider: &crate::provider::DEFAULT,
         }
     }
@@ -282,6 +285,9 @@ pub trait SpiSource: Send {
     /// An SPI that no inbound SA uses, 256 or above (RFC 4303 §2.1). `None`: no room, the child is refused
     /// (NO_ADDITIONAL_SAS).
     fn allocate(&mut self, random: &mut dyn crate::Random) -> Option<u32>;
+
+    /// The SPI is in use: it belongs to a restored Child SA.
+    fn claim(&mut self, _spi: u32) {}
 
     /// The SPI is free again.
     fn release(&mut self, spi: u32);

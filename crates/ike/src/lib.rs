@@ -20,6 +20,7 @@
 
 mod action;
 mod algorithm;
+mod checkpoint;
 mod collision;
 mod command;
 mod config;
@@ -43,6 +44,7 @@ pub use action::{
     RemoveReason, Transmit,
 };
 pub use algorithm::{Encryption, Group, Integrity, Prf};
+pub use checkpoint::{RESERVED_IVS, RestoreError, Restored, RestoredChild};
 pub use command::{ChildRequest, Command};
 pub use config::{
     AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection, ConnectionId,

@@ -14,12 +14,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::action::{Action, ChildId, IkeId, IkeInfo, Transmit};
+use crate::checkpoint::{self, RestoreError, Restored};
 use crate::command::Command;
 use crate::config::{Connection, ConnectionId, EndpointConfig, SpiSource};
 use crate::identity::Identity;
 use crate::message::Header;
 use crate::random::Random;
 use crate::sa::{IkeSa, Phase};
+use crate::secret::Secret;
 use crate::task::{Ctx, Names};
 use crate::time::Time;
 
@@ -46,6 +48,8 @@ pub struct Endpoint {
     deadlines: BTreeSet<(Time, IkeId)>,
     half_open: HalfOpens,
     names: Names,
+    /// IKE SAs whose checkpoint record is out of date.
+    changed: BTreeSet<IkeId>,
     transmits: VecDeque<Transmit>,
     actions: VecDeque<Action>,
     counters: Counters,
@@ -68,6 +72,7 @@ impl Endpoint {
             deadlines: BTreeSet::new(),
             half_open,
             names: Names::default(),
+            changed: BTreeSet::new(),
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
@@ -160,6 +165,34 @@ impl Endpoint {
         self.sas.values().filter(|sa| sa.is_listed()).map(|sa| sa.info())
     }
 
+    /// The next IKE SA whose checkpoint record changed since it was polled last: its name, and the new record, or `None` if
+    /// the old record is to be erased. Needs [`EndpointConfig::checkpoint`]. To be drained, and the records written, *before* the
+    /// datagrams of [`Endpoint::poll_transmit`] are sent.
+    pub fn poll_checkpoint(&mut self) -> Option<(IkeId, Option<Secret>)> {
+        let id = self.changed.pop_first()?;
+        Some((id, self.sas.get(&id).and_then(|sa| checkpoint::write(sa))))
+    }
+
+    /// Goes on with an IKE SA of an earlier process from its record. Its connection must be set before; the clock's origin must be
+    /// the same. A request that was in flight is sent again; a child in the making is given up.
+    ///
+    /// # Errors
+    /// If the record cannot be used; nothing has changed then.
+    pub fn restore(&mut self, now: Time, record: &[u8]) -> Result<Restored, RestoreError> {
+        let find = |id| self.connections.get(&id).cloned();
+        let sa = checkpoint::read(record, now, find)?;
+        if self.sas.contains_key(&sa.id) || self.by_spi.contains_key(&sa.local_spi) {
+            return Err(RestoreError::Exists);
+        }
+        checkpoint::held_spis(&sa).for_each(|spi| self.spis.claim(spi));
+        let restored = Restored { info: sa.info(), children: checkpoint::children(&sa) };
+        let id = sa.id;
+        self.names.take(id, sa.children.iter().map(|child| child.id).max());
+        self.put_back(sa);
+        self.with_sa(now, id, |sa, ctx| sa.repeat(ctx));
+        Ok(restored)
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -225,6 +258,9 @@ impl Endpoint {
     /// Puts an IKE SA into the tables as it is now; a dead one is dropped.
     fn put_back(&mut self, sa: Box<IkeSa>) {
         let id = sa.id;
+        if self.config.checkpoint && sa.established_at.is_some() {
+            self.changed.insert(id);
+        }
         if matches!(sa.phase, Phase::Dead) {
             self.by_spi.remove(&sa.local_spi);
             return;

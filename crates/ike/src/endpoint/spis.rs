@@ -15,6 +15,10 @@ impl SpiSource for RandomSpis {
         (0..64).map(|_| draw_u64(random) as u32).find(|&spi| spi >= 256 && self.0.insert(spi))
     }
 
+    fn claim(&mut self, spi: u32) {
+        self.0.insert(spi);
+    }
+
     fn release(&mut self, spi: u32) {
         self.0.remove(&spi);
     }

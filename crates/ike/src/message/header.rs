@@ -29,7 +29,7 @@ impl Exchange {
         }
     }
 
-    fn from_number(number: u8) -> Self {
+    pub(crate) fn from_number(number: u8) -> Self {
         match number {
             34 => Exchange::IkeSaInit,
             35 => Exchange::IkeAuth,

@@ -13,6 +13,7 @@ pub(crate) use header::{Exchange, Flags, HEADER_LEN, Header};
 pub(crate) use notify::{Notify, notify_type, protocol};
 pub(crate) use payload::{DeletePayload, Payload, encode, parse, payload_type, split};
 pub(crate) use proposal::{Proposal, Transform, transform_type};
+pub(crate) use selectors::{encode as encode_selectors, parse as parse_selectors};
 
 /// Why bytes are not an IKE message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -195,6 +195,13 @@ impl IkeSa {
         }
     }
 
+    /// Sends the request in flight once more, if there is one.
+    pub(crate) fn repeat(&self, ctx: &mut Ctx<'_>) {
+        if let Some(request) = &self.sender.in_flight {
+            self.transmit(ctx, &request.packets, self.remote);
+        }
+    }
+
     /// Asks whether the peer is there; a request in flight serves as the question.
     pub(crate) fn probe(&mut self, ctx: &mut Ctx<'_>, interval: Duration, retries: u32) {
         let Some(request) = &mut self.sender.in_flight else {
@@ -202,8 +209,7 @@ impl IkeSa {
             return self.queue.push_front(queued);
         };
         if request.turn_into_probe(ctx.now, interval, retries) {
-            let packets = request.packets.clone();
-            self.transmit(ctx, &packets, self.remote);
+            self.repeat(ctx);
         }
     }
 

@@ -85,8 +85,7 @@ impl IkeSa {
             Due::Nothing => {}
             Due::Retransmit => {
                 ctx.counters.retransmissions += 1;
-                let packets = request.packets.clone();
-                self.transmit(ctx, &packets, self.remote);
+                self.repeat(ctx);
             }
             Due::GiveUp => self.unanswered(ctx, IkeDownReason::Timeout),
             Due::PeerDead => self.unanswered(ctx, IkeDownReason::PeerDead),

@@ -84,6 +84,11 @@ impl CreateChild {
         self.rekeying
     }
 
+    /// Our SPI in the request in flight.
+    pub(crate) fn open_spi(&self) -> Option<u32> {
+        self.open.as_ref().map(|open| open.attempt.spi)
+    }
+
     pub(super) fn cancel(self, ctx: &mut Ctx<'_>) -> (ChildTag, Option<ChildId>) {
         if let Some(open) = self.open {
             open.attempt.release(ctx);

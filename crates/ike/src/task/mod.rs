@@ -62,6 +62,12 @@ impl Names {
         IkeId(self.ike)
     }
 
+    /// Names up to these are taken.
+    pub(crate) fn take(&mut self, ike: IkeId, child: Option<ChildId>) {
+        self.ike = self.ike.max(ike.0);
+        self.child = self.child.max(child.map_or(0, |child| child.0));
+    }
+
     pub(crate) fn child(&mut self) -> ChildId {
         self.child += 1;
         ChildId(self.child)

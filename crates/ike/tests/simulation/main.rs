@@ -6,4 +6,5 @@ mod chaos;
 mod collisions;
 mod network;
 mod rekeying;
+mod restart;
 mod scenarios;

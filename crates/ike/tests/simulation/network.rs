@@ -56,6 +56,10 @@ impl SpiSource for WatchedSpis {
         }
     }
 
+    fn claim(&mut self, spi: u32) {
+        self.0.lock().unwrap().insert(spi);
+    }
+
     fn release(&mut self, spi: u32) {
         assert!(self.0.lock().unwrap().remove(&spi), "SPI {spi:08x} was released twice");
     }
