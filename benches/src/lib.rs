@@ -1,1 +1,13 @@
-//! Criterion benchmarks and the measurement harness that they share.
+//! The measurement harness of all benchmarks: TSC windows, calibration, the CPU's limit, and reports that admit a noisy machine.
+//!
+//! * [`clock`]: reads the time-stamp counter, and tells how it relates to seconds and to core cycles.
+//! * [`window`]: many short windows of the same work; the best one is the figure, the median and the spread tell how much to believe it.
+//! * [`limit`]: what AES rounds and carry-less multiplications cost by themselves on this core.
+//! * [`report`]: table, JSON file, noise verdict.
+//!
+//! It measures and prints; it never decides what is measured. x86-64 only, like the data plane.
+
+pub mod clock;
+pub mod limit;
+pub mod report;
+pub mod window;

@@ -6,8 +6,6 @@ use crate::vector::{Task, Vector};
 
 /// Packets that are sorted at a time.
 const WINDOW: usize = 64;
-/// So many packets ahead of the kernel the schedules' lines are asked for.
-const AHEAD: usize = 8;
 /// AES-128, AES-192, AES-256.
 const KEY_SIZES: usize = 3;
 /// Vectors of the largest short packet; more have at least one group of the long kernel.
@@ -42,13 +40,17 @@ impl<X: Vector, const Z: usize, const OPEN: bool> Task<X> for Alike<'_, '_, '_, 
         let kernel = Kernel::new(v);
         let mut rejected = 0;
         let mut rest = self.0;
+        // As many packets at once as the register file holds, and the few that are left over.
         if Z <= 2 {
             pipeline::<X, 4, Z, OPEN>(&kernel, &mut rest, &mut rejected);
-        }
-        if Z <= if X::LANES == 4 { 5 } else { 4 } {
+            chunk::<X, 2, Z, OPEN>(&kernel, &mut rest, &mut rejected);
+            chunk::<X, 1, Z, OPEN>(&kernel, &mut rest, &mut rejected);
+        } else if Z <= if X::LANES == 4 { 5 } else { 4 } {
             pipeline::<X, 2, Z, OPEN>(&kernel, &mut rest, &mut rejected);
+            chunk::<X, 1, Z, OPEN>(&kernel, &mut rest, &mut rejected);
+        } else {
+            pipeline::<X, 1, Z, OPEN>(&kernel, &mut rest, &mut rejected);
         }
-        pipeline::<X, 1, Z, OPEN>(&kernel, &mut rest, &mut rejected);
         rejected
     }
 }
@@ -63,13 +65,26 @@ fn pipeline<X: Vector, const P: usize, const Z: usize, const OPEN: bool>(
     let Some(jobs) = next::<P>(rest) else { return };
     let mut crypted = kernel.fill::<P, Z, OPEN, false>(jobs);
     while let Some(jobs) = next::<P>(rest) {
-        crypted = if P > 1 && jobs[1..].iter().all(|job| std::ptr::eq(job.schedule, jobs[0].schedule)) {
+        crypted = if P == 4 && jobs[1..].iter().all(|job| std::ptr::eq(job.schedule, jobs[0].schedule)) {
             kernel.overlap::<P, Z, OPEN, true>(jobs, crypted, rejected)
         } else {
             kernel.overlap::<P, Z, OPEN, false>(jobs, crypted, rejected)
         };
     }
     *rejected += kernel.drain::<P, Z, OPEN>(crypted);
+}
+
+/// `P` packets once.
+#[inline(always)]
+fn chunk<X: Vector, const P: usize, const Z: usize, const OPEN: bool>(
+    kernel: &Kernel<X>,
+    rest: &mut &mut [Option<&mut Job<'_>>],
+    rejected: &mut usize,
+) {
+    if let Some(jobs) = next::<P>(rest) {
+        let crypted = kernel.fill::<P, Z, OPEN, false>(jobs);
+        *rejected += kernel.drain::<P, Z, OPEN>(crypted);
+    }
 }
 
 /// The next `P` packets, if so many are left.

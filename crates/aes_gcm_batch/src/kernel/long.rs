@@ -78,20 +78,13 @@ impl<X: Vector> Kernel<X> {
         let mask = state[0];
         let mut hashed = self.crypt_group::<OPEN, true>(&mut walk, &state);
         hashed[0] = v.replace_first(hashed[0], aad);
-        let nothing = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
-        let sums = if groups == 1 {
-            self.any_tail::<OPEN, false>(walk, &hashed, nothing)
-        } else {
+        let mut pending = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
+        for _ in 1..groups {
             let mut state = self.counters::<GROUP>(&mut walk);
-            let mut pending = self.rounds_and_hash::<GROUP, false>(&walk, &mut state, &hashed, nothing);
+            pending = self.rounds_and_hash(&walk, &mut state, &hashed, pending);
             hashed = self.crypt_group::<OPEN, false>(&mut walk, &state);
-            for _ in 2..groups {
-                let mut state = self.counters::<GROUP>(&mut walk);
-                pending = self.rounds_and_hash::<GROUP, true>(&walk, &mut state, &hashed, pending);
-                hashed = self.crypt_group::<OPEN, false>(&mut walk, &state);
-            }
-            self.any_tail::<OPEN, true>(walk, &hashed, pending)
-        };
+        }
+        let sums = self.any_tail::<OPEN>(walk, &hashed, pending);
         (sums, mask)
     }
 
@@ -147,7 +140,7 @@ impl<X: Vector> Kernel<X> {
     /// All rounds of `state`, and the products of the group before. Its first vector comes last, because it waits for the reduction of
     /// `pending`, the sums of everything before that group.
     #[inline(always)]
-    fn rounds_and_hash<const N: usize, const PENDING: bool>(
+    fn rounds_and_hash<const N: usize>(
         &self,
         walk: &Walk<'_, X>,
         state: &mut [X::V; N],
@@ -160,24 +153,18 @@ impl<X: Vector> Kernel<X> {
         let mut sums = self.product(hashed[7], v.load(&powers[7 * X::WIDTH..]));
         // Written out: as a loop over rounds it would keep its vectors in memory.
         self.round_of(state, walk.schedule, 1);
-        if PENDING {
-            folded = self.fold_low(pending);
-            v.pin(&mut folded);
-        }
+        folded = self.fold_low(pending);
+        v.pin(&mut folded);
         self.round_of(state, walk.schedule, 2);
         self.add_products(&mut sums, [hashed[5], hashed[6]], &powers[5 * X::WIDTH..]);
         self.round_of(state, walk.schedule, 3);
-        if PENDING {
-            folded = self.fold_middle(folded, pending.high);
-            v.pin(&mut folded);
-        }
+        folded = self.fold_middle(folded, pending.high);
+        v.pin(&mut folded);
         self.round_of(state, walk.schedule, 4);
         self.add_products(&mut sums, [hashed[3], hashed[4]], &powers[3 * X::WIDTH..]);
         self.round_of(state, walk.schedule, 5);
-        if PENDING {
-            first = v.xor(first, v.sum_into_first(folded));
-            v.pin(&mut first);
-        }
+        first = v.xor(first, v.sum_into_first(folded));
+        v.pin(&mut first);
         self.round_of(state, walk.schedule, 6);
         self.add_products(&mut sums, [hashed[1], hashed[2]], &powers[X::WIDTH..]);
         self.round_of(state, walk.schedule, 7);
@@ -228,28 +215,28 @@ impl<X: Vector> Kernel<X> {
 
     /// The last vectors, one to a whole group.
     #[inline(always)]
-    fn any_tail<const OPEN: bool, const PENDING: bool>(
+    fn any_tail<const OPEN: bool>(
         &self,
         walk: Walk<'_, X>,
         hashed: &[X::V; GROUP],
         pending: Sums<X::V>,
     ) -> Sums<X::V> {
         match walk.rest.len().div_ceil(X::WIDTH) {
-            1 => self.tail::<1, OPEN, PENDING>(walk, hashed, pending),
-            2 => self.tail::<2, OPEN, PENDING>(walk, hashed, pending),
-            3 => self.tail::<3, OPEN, PENDING>(walk, hashed, pending),
-            4 => self.tail::<4, OPEN, PENDING>(walk, hashed, pending),
-            5 => self.tail::<5, OPEN, PENDING>(walk, hashed, pending),
-            6 => self.tail::<6, OPEN, PENDING>(walk, hashed, pending),
-            7 => self.tail::<7, OPEN, PENDING>(walk, hashed, pending),
-            8 => self.tail::<8, OPEN, PENDING>(walk, hashed, pending),
+            1 => self.tail::<1, OPEN>(walk, hashed, pending),
+            2 => self.tail::<2, OPEN>(walk, hashed, pending),
+            3 => self.tail::<3, OPEN>(walk, hashed, pending),
+            4 => self.tail::<4, OPEN>(walk, hashed, pending),
+            5 => self.tail::<5, OPEN>(walk, hashed, pending),
+            6 => self.tail::<6, OPEN>(walk, hashed, pending),
+            7 => self.tail::<7, OPEN>(walk, hashed, pending),
+            8 => self.tail::<8, OPEN>(walk, hashed, pending),
             _ => unreachable!("a tail is at most a group of eight vectors"),
         }
     }
 
     /// The last `R` vectors, of which only the last may be partial.
     #[inline(always)]
-    fn tail<const R: usize, const OPEN: bool, const PENDING: bool>(
+    fn tail<const R: usize, const OPEN: bool>(
         &self,
         mut walk: Walk<'_, X>,
         hashed: &[X::V; GROUP],
@@ -257,7 +244,7 @@ impl<X: Vector> Kernel<X> {
     ) -> Sums<X::V> {
         let v = self.v;
         let mut state = self.counters::<R>(&mut walk);
-        let before = self.rounds_and_hash::<R, PENDING>(&walk, &mut state, hashed, pending);
+        let before = self.rounds_and_hash::<R>(&walk, &mut state, hashed, pending);
         // As in the short kernel the last block has exponent 2.
         let powers = walk.schedule.powers_from(walk.rest.len().div_ceil(16) + 1, R, X::LANES);
         let mut own = [v.zero(); R];
