@@ -58,6 +58,11 @@ impl IkeSa {
         if matches!(self.phase, Phase::Auth(_)) {
             return auth::on_response(self, ctx, payloads);
         }
+        if payloads.as_deref().is_ok_and(has_invalid_syntax) && self.is_established() {
+            // RFC 7296 §2.21.3: the peer has closed its end.
+            self.log(ctx, LogLevel::Warning, "the peer says INVALID_SYNTAX");
+            return self.down(ctx, IkeDownReason::Protocol, false);
+        }
         if let Some(task) = self.active.take() {
             task.finish(self, ctx, payloads);
         }
@@ -98,7 +103,13 @@ impl IkeSa {
             return;
         }
         let reply = match payloads {
-            Ok(payloads) => self.answer(ctx, header.exchange, payloads),
+            Ok(payloads) => {
+                let reply = self.answer(ctx, header.exchange, payloads);
+                if has_invalid_syntax(&reply) && self.is_established() {
+                    self.down(ctx, IkeDownReason::Protocol, true);
+                }
+                reply
+            }
             Err(ParseError::UnsupportedCritical(kind)) => {
                 // RFC 7296 §2.5: the request is refused, the IKE SA stays, unless it is IKE_AUTH (§2.21.2).
                 self.log(ctx, LogLevel::Warning, format!("refused critical payload of type {kind}"));
@@ -226,6 +237,13 @@ impl IkeSa {
 /// More than a liveness probe or the end of the IKE SA: only who has put children on it sends that.
 fn uses_ike_sa(payloads: &[Payload]) -> bool {
     !payloads.is_empty() && !payloads.contains(&Payload::Delete(DeletePayload::Ike))
+}
+
+/// RFC 7296 §2.21.3: fatal on both ends.
+fn has_invalid_syntax(payloads: &[Payload]) -> bool {
+    payloads
+        .iter()
+        .any(|payload| matches!(payload, Payload::Notify(n) if n.kind == notify_type::INVALID_SYNTAX))
 }
 
 fn count(ctx: &mut Ctx<'_>, error: OpenError) {

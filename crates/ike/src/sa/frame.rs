@@ -9,8 +9,8 @@ use crate::suite::IkeSuite;
 
 /// Most fragments that a message may have; together with the datagram size this bounds the reassembly buffer.
 const MAX_FRAGMENTS: u16 = 64;
-/// Most octets that a reassembled message may have.
-const MAX_MESSAGE: usize = 65_536;
+/// Most octets that a reassembled message may have. A peer that has not proved itself yet can make us hold so many.
+const MAX_MESSAGE: usize = 32_768;
 
 /// What it takes to seal and open the messages of one IKE SA.
 #[derive(Debug)]
@@ -171,6 +171,11 @@ impl Framer {
         if number == 1 {
             buffer.first_inner = next;
         }
+        let held: usize = buffer.parts.iter().flatten().map(Vec::len).sum();
+        if held + bytes.len() > MAX_MESSAGE {
+            self.reassembly = None;
+            return Err(OpenError::Malformed);
+        }
         if let Some(part) = buffer.parts.get_mut(usize::from(number) - 1) {
             part.get_or_insert(bytes);
         }
@@ -179,10 +184,7 @@ impl Framer {
         }
         let first = buffer.first_inner;
         let parts = self.reassembly.take().map(|buffer| buffer.parts).unwrap_or_default();
-        let bytes: Vec<u8> = parts.into_iter().flatten().flatten().collect();
-        if bytes.len() > MAX_MESSAGE {
-            return Err(OpenError::Malformed);
-        }
+        let bytes = parts.into_iter().flatten().flatten().collect();
         Ok(Received::Message(Opened { first, bytes }))
     }
 }
@@ -246,6 +248,18 @@ mod tests {
             assert!(matches!(open(&mut b, packet), Ok(Received::Fragment(_))));
         }
         assert!(matches!(open(&mut b, &packets[packets.len() - 1]), Ok(Received::Message(_))));
+    }
+
+    #[test]
+    fn fragments_cannot_fill_the_memory() {
+        let (mut a, mut b) = pair();
+        a.fragment_size = Some(20_000);
+        let payloads = [Payload::VendorId(vec![7; 60_000])];
+        let packets =
+            a.seal(&DEFAULT, &mut SystemRandom, (Exchange::Informational, 3, false), &payloads, 0).unwrap();
+        assert!(matches!(open(&mut b, &packets[0]), Ok(Received::Fragment(true))));
+        assert_eq!(open(&mut b, &packets[1]).unwrap_err(), OpenError::Malformed);
+        assert!(b.reassembly.is_none());
     }
 
     #[test]

@@ -180,6 +180,13 @@ impl IkeSa {
         ctx.log(level, Some(self.id), self.remote, text.into());
     }
 
+    /// Children and rekeyings follow the configuration as it is now.
+    pub(crate) fn refresh_connection(&mut self, ctx: &Ctx<'_>) {
+        if let Some(connection) = ctx.connections.get(&self.connection.id) {
+            self.connection = connection.clone();
+        }
+    }
+
     // Children.
 
     pub(crate) fn child(&self, id: ChildId) -> Option<&ChildSa> {

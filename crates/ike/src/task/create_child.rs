@@ -10,8 +10,8 @@ use crate::config::ChildTag;
 use crate::message::{Notify, ParseError, Payload, notify_type, protocol};
 use crate::negotiate::{ChildGroups, first_esp_group};
 use crate::provider::PrivateKey;
+use crate::sa::IkeSa;
 use crate::sa::child::ChildSa;
-use crate::sa::{IkeSa, Phase};
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
@@ -97,6 +97,7 @@ impl CreateChild {
     }
 
     pub(super) fn request(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Vec<Payload>> {
+        sa.refresh_connection(ctx);
         match self.build(sa, ctx) {
             Ok(payloads) => payloads,
             Err(reason) => {
@@ -116,9 +117,7 @@ impl CreateChild {
             payloads.push(Payload::Notify(Notify::about_esp(notify_type::REKEY_SA, old.inbound_spi)));
             current = Some((&old.local_selectors[..], &old.remote_selectors[..]));
         }
-        // The policy as it is configured now.
-        let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection).clone();
-        let mut attempt = Attempt::new(ctx, &connection, self.tag, self.trigger, current)?;
+        let mut attempt = Attempt::new(ctx, &sa.connection, self.tag, self.trigger, current)?;
         if let Some(group) = self.forward_secrecy {
             attempt.add_forward_secrecy(group);
         }
@@ -323,12 +322,7 @@ fn respond(
     parts: &Parts,
     old: Option<ChildId>,
 ) -> Result<Vec<Payload>, Payload> {
-    // New children follow the configuration as it is now.
-    if let Some(connection) = ctx.connections.get(&sa.connection.id)
-        && matches!(sa.phase, Phase::Established)
-    {
-        sa.connection = connection.clone();
-    }
+    sa.refresh_connection(ctx);
     let nonce_i =
         parts.nonce.as_deref().ok_or_else(|| Payload::notify(notify_type::INVALID_SYNTAX, vec![]))?;
     let offered_group = parts.ke.as_ref().and_then(|(number, _)| Group::from_number(*number));

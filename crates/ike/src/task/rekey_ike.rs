@@ -55,6 +55,7 @@ impl RekeyIke {
     }
 
     pub(super) fn request(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Vec<Payload>> {
+        sa.refresh_connection(ctx);
         let proposals = &sa.connection.ike_proposals;
         let agreed = sa.framer.as_ref().map(|framer| framer.suite.group);
         let known = self.group.or(agreed).filter(|&group| offers_group(proposals, ctx.provider(), group));
@@ -222,7 +223,7 @@ fn successor(
     let inputs = KeyInputs { nonce_i, nonce_r, spi_i, spi_r, shared };
     let keys = IkeKeys::rekeyed(ctx.provider(), &suite, old.suite.prf, &old.keys.d, &inputs).ok()?;
     let (local_spi, remote_spi) = if initiator { (spi_i, spi_r) } else { (spi_r, spi_i) };
-    let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection).clone();
+    let connection = sa.connection.clone();
     let (id, path) = (ctx.names.ike(), (sa.local, sa.remote));
     let mut new =
         Box::new(IkeSa::new(id, connection, initiator, local_spi, path, Phase::Established, ctx.now));
@@ -257,8 +258,9 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     let (Some(offered), Some(nonce_i), Some((number, public))) = (&parts.sa, &parts.nonce, &parts.ke) else {
         return refuse(notify_type::INVALID_SYNTAX, vec![]);
     };
-    let connection = ctx.connections.get(&sa.connection.id).unwrap_or(&sa.connection);
-    let choice = choose_ike(&connection.ike_proposals, ctx.provider(), offered, Group::from_number(*number));
+    sa.refresh_connection(ctx);
+    let choice =
+        choose_ike(&sa.connection.ike_proposals, ctx.provider(), offered, Group::from_number(*number));
     let Some((suite, proposal, spi)) = choice else { return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]) };
     let Some(spi_i) = spi.as_slice().try_into().ok().map(u64::from_be_bytes).filter(|&spi| spi != 0) else {
         return refuse(notify_type::INVALID_SYNTAX, vec![]);

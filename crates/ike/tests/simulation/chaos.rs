@@ -66,9 +66,9 @@ fn random_rekeyings_over_a_bad_wire_converge_to_one_ike_sa_and_one_child() {
             if let Some(command) = command {
                 network.command(side, command);
             }
-            network.run_for(Duration::from_millis(rng.below(3000)));
+            network.run_checked(Duration::from_millis(rng.below(3000)), Network::assert_traffic_flows);
         }
-        network.run_for(200 * SECOND);
+        network.run_checked(200 * SECOND, Network::assert_traffic_flows);
         network.faults = CLEAN;
         network.run_for(200 * SECOND);
         network.assert_converged();
