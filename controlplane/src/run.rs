@@ -161,11 +161,15 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
 
     while !running.stop {
         running.drain(&mut events);
+        // Timers first, whatever else is ready: a flood of datagrams must not keep detection waiting.
+        running.timers();
         running.carry_out().await;
+        if !running.brain.is_current() {
+            return Err(ServiceError::Superseded);
+        }
         let deadline = running.sleep_until();
         let settle = devices_changed.unwrap_or_else(|| deadline + Duration::from_secs(3600));
         tokio::select! {
-            biased;
             _ = terminate.recv() => running.stop = true,
             _ = interrupt.recv() => running.stop = true,
             ready = wake.readable() => {
@@ -187,13 +191,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
                 devices_changed = None;
                 running.refresh_devices().await;
             }
-            () = tokio::time::sleep_until(deadline) => {
-                let now = running.now();
-                running.brain.handle_timeout(now);
-                if !running.brain.is_current() {
-                    return Err(ServiceError::Superseded);
-                }
-            }
+            () = tokio::time::sleep_until(deadline) => {}
         }
     }
     running.shut_down().await;
@@ -214,6 +212,13 @@ fn monotonic() -> Duration {
 impl Running {
     fn now(&self) -> Duration {
         self.scale.scaled(monotonic())
+    }
+
+    fn timers(&mut self) {
+        let now = self.now();
+        if now >= self.brain.deadline() {
+            self.brain.handle_timeout(now);
+        }
     }
 
     fn sleep_until(&self) -> tokio::time::Instant {

@@ -1,5 +1,7 @@
 //! The main job without sockets and clocks: a branch, two hubs, a wire that can be cut, and hours in milliseconds.
 
+#![allow(clippy::expect_used, reason = "a simulation that cannot be set up has failed")]
+
 mod simulated;
 
 use std::time::Duration;
@@ -346,6 +348,24 @@ fn an_adopted_pair_is_given_up_in_silence_and_replaced_before_its_end() {
     assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0, "nobody was heard for N seconds");
     let answered = network.answered;
     network.traffic_until(5, |network| network.answered > answered);
+}
+
+#[test]
+fn clear_takes_the_tunnel_down_and_goes_home() {
+    for killed_before in [false, true] {
+        let mut network = network(29, branch(DEFAULT, IDLE_DEFAULT));
+        fail_over(&mut network);
+        network.gateways[HUB1].cut = false;
+        if killed_before {
+            network.restart(BRANCH, false);
+        }
+        network.clear_sessions(BRANCH);
+        assert_eq!(pairs(&network, BRANCH, "10.2.2.2"), 0);
+        assert_eq!(current(&network).as_deref(), Some("10.1.1.1"), "A10");
+        assert_eq!(network.gateways[BRANCH].count(&["10.2.2.2 -> 10.1.1.1", "reason clear"]), 1);
+        let received = network.gateways[HUB1].received;
+        network.traffic_until(5, |network| network.gateways[HUB1].received > received);
+    }
 }
 
 #[test]

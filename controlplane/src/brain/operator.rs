@@ -30,7 +30,13 @@ impl Brain {
             }
             ClearCommand::Isakmp(id) => (Vec::new(), self.ikes(&Filter::default(), *id)),
             ClearCommand::Ikev2Sas(filter) | ClearCommand::Sessions(filter) => {
-                (Vec::new(), self.ikes(filter, None))
+                // A pair without IKE SA is one of an earlier control plane; it belongs to the session, too.
+                let orphan = |record: &PairRecord| {
+                    record.ike.is_none()
+                        && filter.remote.is_none_or(|remote| record.facts.remote == remote)
+                        && filter.local.is_none_or(|local| record.facts.local == local)
+                };
+                (self.children(orphan), self.ikes(filter, None))
             }
             ClearCommand::SaCounters | ClearCommand::AccessListCounters(_) | ClearCommand::Logging => {
                 return None;

@@ -1,1 +1,151 @@
+//! The brain alone: names of peers, limits, refusals. Whole networks are in `tests/failover_simulated.rs`.
 
+use std::time::Duration;
+
+use config::model::InterfaceName;
+use ike::{EndpointConfig, RandomSpis, SystemRandom};
+use sa_table::{Event, FiveTuple, Segments};
+
+use super::*;
+use crate::compile::Device;
+use crate::operator::Unresolved;
+
+const NOW: Duration = Duration::from_secs(100);
+
+fn text(peers: &str) -> String {
+    format!(
+        "crypto isakmp key k address 0.0.0.0 0.0.0.0
+crypto isakmp policy 10
+ encryption aes 256
+ hash sha256
+ authentication pre-share
+ group 19
+crypto ipsec transform-set ts esp-gcm
+crypto map tohub 1 ipsec-isakmp
+{peers} set transform-set ts
+ match address 101
+interface GigabitEthernet0/1
+ device outside
+ crypto map tohub
+access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
+"
+    )
+}
+
+fn brain(segments: &Segments, configuration: &str) -> Brain {
+    let endpoint =
+        Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
+    let memory = Memory::default();
+    let table = Installer::new(segments.table_writer().unwrap(), segments.runtime_reader().unwrap(), &memory);
+    let mut brain = Brain::new(endpoint, table, Scale::default(), memory);
+    let loaded = config::file::parse("test", configuration, &mut Unresolved).unwrap();
+    let device = Device { ifindex: 3, mtu: 1500, addresses: vec!["10.9.9.9".parse().unwrap()], up: true };
+    let devices = Devices::from([(InterfaceName::parse("Gi0/1").unwrap(), device)]);
+    brain.configure(NOW, loaded.configuration, devices);
+    brain
+}
+
+fn packet(brain: &mut Brain, now: Duration) {
+    let policy = *brain.plan.policies.keys().next().unwrap();
+    let flow = FiveTuple {
+        source: "192.168.1.1".parse().unwrap(),
+        destination: "192.168.2.1".parse().unwrap(),
+        protocol: 1,
+        source_port: 0,
+        destination_port: 0,
+    };
+    brain.handle_event(now, &Event::Acquire { policy, flow });
+}
+
+/// Addresses that IKE was sent to, names that were asked for, messages.
+fn outputs(brain: &mut Brain) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let (mut sent, mut asked, mut said) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(output) = brain.poll_output() {
+        match output {
+            Output::Transmit(transmit) => sent.push(transmit.to.to_string()),
+            Output::Resolve(name) => asked.push(name),
+            Output::Log(message) => said.push(message.to_string()),
+            Output::Route(_) | Output::IkeLog(_) => {}
+        }
+    }
+    (sent, asked, said)
+}
+
+#[test]
+fn a9_a_name_is_resolved_at_each_initiation_and_its_failure_leads_to_the_next_peer() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer hub1.example dynamic default\n set peer 10.2.2.2\n"));
+    packet(&mut brain, NOW);
+    let (sent, asked, _) = outputs(&mut brain);
+    assert_eq!((sent, asked), (vec![], vec!["hub1.example".to_owned()]));
+    packet(&mut brain, NOW);
+    assert!(outputs(&mut brain).1.is_empty(), "asked once while the answer is under way");
+    brain.resolved(NOW, "hub1.example", &["2001:db8::1".parse().unwrap()]);
+    let (sent, _, said) = outputs(&mut brain);
+    assert_eq!(sent, ["10.2.2.2:500"], "an address of the other family is none");
+    assert!(said.iter().any(|text| text.contains("does not resolve")), "{said:?}");
+}
+
+#[test]
+fn a9_the_answer_itself_starts_ike() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer hub1.example dynamic default\n set peer 10.2.2.2\n"));
+    packet(&mut brain, NOW);
+    outputs(&mut brain);
+    brain.resolved(NOW, "hub1.example", &["10.7.7.7".parse().unwrap()]);
+    assert_eq!(outputs(&mut brain).0, ["10.7.7.7:500"]);
+}
+
+#[test]
+fn a9_an_ip_host_line_needs_nobody() {
+    let segments = Segments::in_memory().unwrap();
+    let hosts = "ip host user1 10.1.1.1\n".to_owned() + &text(" set peer user1 default\n");
+    let mut brain = brain(&segments, &hosts);
+    packet(&mut brain, NOW);
+    let (sent, asked, _) = outputs(&mut brain);
+    assert_eq!((sent, asked), (vec!["10.1.1.1:500".to_owned()], vec![]));
+}
+
+#[test]
+fn a_peer_without_key_is_a_failed_initiation_and_says_the_remedy() {
+    let segments = Segments::in_memory().unwrap();
+    let keyless = text(" set peer 10.1.1.1 default\n set peer 10.2.2.2\n")
+        .replace("key k address 0.0.0.0 0.0.0.0", "key k address 10.2.2.2");
+    let mut brain = brain(&segments, &keyless);
+    let (_, _, said) = outputs(&mut brain);
+    assert!(said.iter().any(|text| text.contains("crypto isakmp key K address 10.1.1.1")), "{said:?}");
+    packet(&mut brain, NOW);
+    assert_eq!(outputs(&mut brain).0, ["10.2.2.2:500"]);
+}
+
+#[test]
+fn unknown_spis_are_reported_within_a_limit() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer 10.1.1.1\n"));
+    outputs(&mut brain);
+    let event = Event::UnknownSpi {
+        spi: 0xdead_beef,
+        source: "192.0.2.1".parse().unwrap(),
+        destination: "10.9.9.9".parse().unwrap(),
+    };
+    for _ in 0..10_000 {
+        brain.handle_event(NOW, &event);
+    }
+    let (sent, _, said) = outputs(&mut brain);
+    assert!(sent.is_empty(), "an unauthenticated packet starts nothing");
+    assert_eq!(said.len(), 5, "{said:?}");
+    assert!(said[0].contains("spi=0xDEADBEEF(3735928559)"), "{}", said[0]);
+}
+
+#[test]
+fn garbage_on_the_ike_ports_changes_nothing() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer 10.1.1.1\n"));
+    outputs(&mut brain);
+    let (from, to) = ("10.1.1.1:500".parse().unwrap(), "10.9.9.9:500".parse().unwrap());
+    for length in 0..200 {
+        brain.handle_datagram(NOW, from, to, &vec![0x5a; length]);
+    }
+    assert_eq!(outputs(&mut brain), (vec![], vec![], vec![]));
+    assert!(brain.ike_sas.is_empty() && brain.pairs.is_empty());
+}

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use config::Configuration;
-use config::command::{Filter, ShowCommand};
+use config::command::{ClearCommand, Filter, ShowCommand};
 use config::model::InterfaceName;
 use controlplane::brain::{Brain, Output};
 use controlplane::clock::Scale;
@@ -464,6 +464,13 @@ impl Network {
 }
 
 impl Network {
+    /// `clear crypto session`.
+    pub fn clear_sessions(&mut self, index: usize) {
+        let now = self.now;
+        self.gateways[index].brain.clear(now, &ClearCommand::Sessions(Filter::default()));
+        self.drain(index);
+    }
+
     /// Kills a control plane and starts it again.
     pub fn restart(&mut self, index: usize, forgetful: bool) {
         let now = self.now;
