@@ -93,9 +93,9 @@ impl Attempt {
     }
 
     /// Offers a key exchange where the configuration names none: for a peer that insists on forward secrecy.
-    pub(crate) fn add_forward_secrecy(&mut self, group: Group) {
+    pub(crate) fn add_forward_secrecy(&mut self, groups: &[Group]) {
         for proposal in self.proposals.iter_mut().filter(|proposal| proposal.groups.is_empty()) {
-            proposal.groups = vec![group];
+            proposal.groups = groups.to_vec();
         }
     }
 

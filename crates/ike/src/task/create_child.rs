@@ -31,8 +31,8 @@ pub(crate) struct CreateChild {
     rekeying: Option<ChildId>,
     /// The group that the peer asked for by INVALID_KE_PAYLOAD.
     group: Option<Group>,
-    /// The peer refused the offer without a key exchange; this group is offered where none is configured.
-    forward_secrecy: Option<Group>,
+    /// The peer refused the offer without a key exchange; these groups are offered where none is configured.
+    forward_secrecy: Vec<Group>,
     tries: u32,
     /// The last request had a key exchange of its own.
     had_exchange: bool,
@@ -63,7 +63,7 @@ impl CreateChild {
             trigger: request.trigger,
             rekeying: None,
             group: None,
-            forward_secrecy: None,
+            forward_secrecy: vec![],
             tries: 0,
             had_exchange: false,
             open: None,
@@ -118,9 +118,7 @@ impl CreateChild {
             current = Some((&old.local_selectors[..], &old.remote_selectors[..]));
         }
         let mut attempt = Attempt::new(ctx, &sa.connection, self.tag, self.trigger, current)?;
-        if let Some(group) = self.forward_secrecy {
-            attempt.add_forward_secrecy(group);
-        }
+        attempt.add_forward_secrecy(&self.forward_secrecy);
         payloads.extend(attempt.offer(ctx, true));
         let nonce = ctx.nonce();
         payloads.push(Payload::Nonce(nonce.clone()));
@@ -238,15 +236,17 @@ impl CreateChild {
                     _ => self.give_up(sa, ctx, FailReason::NoGroup),
                 }
             }
-            notify_type::NO_PROPOSAL_CHOSEN if self.forward_secrecy.is_none() && !self.had_exchange => {
-                // Perhaps the peer insists on forward secrecy. The group of the IKE SA is one that it takes.
-                match sa.framer.as_ref().map(|framer| framer.suite.group) {
-                    Some(group) => {
-                        self.forward_secrecy = Some(group);
-                        sa.enqueue(Task::CreateChild(self), ctx.now);
+            notify_type::NO_PROPOSAL_CHOSEN if self.forward_secrecy.is_empty() && !self.had_exchange => {
+                // Perhaps the peer insists on forward secrecy. It takes the group of the IKE SA, or names another one.
+                let agreed = sa.framer.as_ref().map(|framer| framer.suite.group);
+                let configured =
+                    sa.connection.ike_proposals.iter().flat_map(|proposal| proposal.groups.clone());
+                for group in agreed.into_iter().chain(configured) {
+                    if !self.forward_secrecy.contains(&group) {
+                        self.forward_secrecy.push(group);
                     }
-                    None => self.give_up(sa, ctx, FailReason::NoProposal),
                 }
+                sa.enqueue(Task::CreateChild(self), ctx.now);
             }
             notify_type::TEMPORARY_FAILURE if self.tries < MAX_TRIES => {
                 let again = ctx.now + PAUSE * self.tries;

@@ -414,13 +414,14 @@ fn a_peer_that_insists_on_forward_secrecy_gets_it() {
     let mut network = Network::pair(24);
     network.up();
     let mut strict = connection(B);
-    strict.children[0].proposals.iter_mut().for_each(|proposal| proposal.groups = vec![Group::Ecp256]);
+    // Not the group of the IKE SA: it takes INVALID_KE_PAYLOAD, too.
+    strict.children[0].proposals.iter_mut().for_each(|proposal| proposal.groups = vec![Group::Curve25519]);
     network.gateways[B].endpoint.set_connection(strict);
     let child = network.child(A);
     network.command(A, Command::RekeyChild { child });
     network.run_for(SECOND);
     network.assert_converged();
-    assert_eq!(network.gateways[A].children.values().next().unwrap().suite.group, Some(Group::Ecp256));
+    assert_eq!(network.gateways[A].children.values().next().unwrap().suite.group, Some(Group::Curve25519));
 }
 
 #[test]
