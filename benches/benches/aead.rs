@@ -48,7 +48,10 @@ fn main() -> ExitCode {
     }
     let engines: Vec<Engine> =
         Backend::ALL.into_iter().filter_map(|backend| Engine::with_backend(backend).ok()).collect();
-    println!("{:14} {:>5} {:>4} {:>5} {:>5} {:>5} {:>8} {:>8} {:>8} {:>7} {:>6} {:>6}", "path", "bytes", "AES", "", "keys", "burst", "call", "median", "whole", "GB/s", "ratio", "noise");
+    println!(
+        "{:14} {:>5} {:>4} {:>5} {:>5} {:>5} {:>8} {:>8} {:>8} {:>7} {:>6} {:>6}",
+        "path", "bytes", "AES", "", "keys", "burst", "call", "median", "whole", "GB/s", "ratio", "noise"
+    );
     for (index, &engine) in engines.iter().enumerate() {
         for case in cases(index == 0, engine.backend()) {
             own_line(&mut report, &mut figures, engine, case);
@@ -99,13 +102,18 @@ struct Figures {
 
 impl Figures {
     fn limit(&self, size: usize, key_len: usize) -> f64 {
-        self.limits.iter().find(|limit| (limit.0, limit.1) == (size, key_len)).map_or(f64::NAN, |limit| limit.2)
+        self.limits
+            .iter()
+            .find(|limit| (limit.0, limit.1) == (size, key_len))
+            .map_or(f64::NAN, |limit| limit.2)
     }
 
     /// Call and whole of an AES-128 line in bursts of 32.
     fn of(&self, name: &str, size: usize, open: bool, keys: usize) -> (f64, f64) {
         let found = self.lines.iter().find(|(path, case, ..)| {
-            *path == name && (case.size, case.open, case.keys, case.key_len, case.burst) == (size, open, keys, 16, BURST)
+            *path == name
+                && (case.size, case.open, case.keys, case.key_len, case.burst)
+                    == (size, open, keys, 16, BURST)
         });
         found.map_or((f64::NAN, f64::NAN), |line| (line.2, line.3))
     }
@@ -283,7 +291,14 @@ fn library_line(report: &mut Report, figures: &mut Figures, library: Library, ca
     show(report, figures, library.name(), case, sample, sample);
 }
 
-fn show(report: &mut Report, figures: &mut Figures, name: &'static str, case: Case, call: Sample, whole: Sample) {
+fn show(
+    report: &mut Report,
+    figures: &mut Figures,
+    name: &'static str,
+    case: Case,
+    call: Sample,
+    whole: Sample,
+) {
     let ratio = call.best / figures.limit(case.size, case.key_len);
     let rate = case.size as f64 * report.clock().ticks_per_second / call.best / 1e9;
     let direction = if case.open { "open" } else { "seal" };
@@ -314,23 +329,42 @@ fn show(report: &mut Report, figures: &mut Figures, name: &'static str, case: Ca
 fn targets(report: &mut Report, figures: &Figures, best: &str) {
     for (size, seal, open) in [(46, 2.8, 3.0), (68, 2.8, 3.0), (256, 1.9, 2.0), (1404, 1.5, 1.5)] {
         let limit = figures.limit(size, 16);
-        report.target(format!("seal {size} bytes, times the limit of {limit:.1}"), figures.of(best, size, false, 1).0 / limit, seal);
-        report.target(format!("open {size} bytes, times the limit"), figures.of(best, size, true, 1).0 / limit, open);
+        report.target(
+            format!("seal {size} bytes, times the limit of {limit:.1}"),
+            figures.of(best, size, false, 1).0 / limit,
+            seal,
+        );
+        report.target(
+            format!("open {size} bytes, times the limit"),
+            figures.of(best, size, true, 1).0 / limit,
+            open,
+        );
     }
     for (open, name) in [(false, "seal"), (true, "open")] {
         let (one, many) = (figures.of(best, 68, open, 1).1, figures.of(best, 68, open, 10_000).1);
         report.target(format!("{name} 68 bytes, 10000 keys in turn, times one key"), many / one, 1.9);
     }
     for (size, times) in [(68, 3.0), (1404, 1.5)] {
-        let fastest = Library::ALL.iter().map(|library| figures.of(library.name(), size, false, 1).1).fold(f64::INFINITY, f64::min);
+        let fastest = Library::ALL
+            .iter()
+            .map(|library| figures.of(library.name(), size, false, 1).1)
+            .fold(f64::INFINITY, f64::min);
         let ours = figures.of(best, size, false, 1).1;
-        report.target(format!("seal {size} bytes, share of the fastest library's time"), ours / fastest, 1.0 / times);
+        report.target(
+            format!("seal {size} bytes, share of the fastest library's time"),
+            ours / fastest,
+            1.0 / times,
+        );
     }
     // The absolute figures bind on the one core that they were set for: AMD family 25 (Zen 3).
     if tohub_benches::clock::cpu().contains("AMD") && tohub_benches::clock::cpu().contains("family 25 ") {
         for (size, ticks) in [(46, 60.0), (68, 60.0), (256, 110.0), (1404, 368.0)] {
             report.target(format!("seal {size} bytes, ticks"), figures.of(best, size, false, 1).0, ticks);
         }
-        report.target("seal 68 bytes, 10000 keys in turn, ticks", figures.of(best, 68, false, 10_000).1, 110.0);
+        report.target(
+            "seal 68 bytes, 10000 keys in turn, ticks",
+            figures.of(best, 68, false, 10_000).1,
+            110.0,
+        );
     }
 }

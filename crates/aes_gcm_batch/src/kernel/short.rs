@@ -164,7 +164,7 @@ impl<X: Vector> Kernel<X> {
     #[inline(always)]
     fn crypt<'j, 'a, const P: usize, const Z: usize, const OPEN: bool>(
         &self,
-        mut jobs: [&'j mut Job<'a>; P],
+        jobs: [&'j mut Job<'a>; P],
         keystream: [[X::V; Z]; P],
     ) -> Crypted<'j, 'a, X::V, P, Z> {
         let v = self.v;
@@ -213,7 +213,11 @@ impl<X: Vector> Kernel<X> {
 
     /// One quarter of the products with the powers of H.
     #[inline(always)]
-    fn multiply<const P: usize, const Z: usize>(&self, crypted: &mut Crypted<'_, '_, X::V, P, Z>, quarter: usize) {
+    fn multiply<const P: usize, const Z: usize>(
+        &self,
+        crypted: &mut Crypted<'_, '_, X::V, P, Z>,
+        quarter: usize,
+    ) {
         for index in P * Z * quarter / 4..P * Z * (quarter + 1) / 4 {
             let (p, z) = (index / Z, index % Z);
             let job = &crypted.jobs[p];

@@ -38,7 +38,9 @@ impl Vector for X512 {
     #[inline(always)]
     fn run<T: Task<Self>>(self, task: T) -> usize {
         #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,aes,pclmulqdq,bmi1,bmi2")]
+        #[target_feature(
+            enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,aes,pclmulqdq,bmi1,bmi2"
+        )]
         fn compiled<T: Task<X512>>(v: X512, task: T) -> usize {
             task.run(v)
         }

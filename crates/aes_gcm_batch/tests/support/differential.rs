@@ -99,7 +99,12 @@ fn burst(random: &mut Random, width: usize, sweep: &mut usize, plain: &mut Vec<u
     cases
 }
 
-fn jobs<'a>(cases: &'a [Case], schedules: &'a [KeySchedule], arena: &'a mut [u8], corrupt: bool) -> Vec<Job<'a>> {
+fn jobs<'a>(
+    cases: &'a [Case],
+    schedules: &'a [KeySchedule],
+    arena: &'a mut [u8],
+    corrupt: bool,
+) -> Vec<Job<'a>> {
     let mut rest = arena;
     let mut at = 0;
     cases
@@ -132,14 +137,22 @@ fn open(engine: Engine, cases: &[Case], schedules: &[KeySchedule], arena: &mut [
     let mut opened = jobs(cases, schedules, arena, true);
     let rejected = engine.open(&mut opened);
     let verdicts: Vec<bool> = opened.iter().map(Job::is_authentic).collect();
-    assert_eq!(rejected, verdicts.iter().filter(|&&authentic| !authentic).count(), "{engine:?} counts as it judges");
+    assert_eq!(
+        rejected,
+        verdicts.iter().filter(|&&authentic| !authentic).count(),
+        "{engine:?} counts as it judges"
+    );
     for (case, authentic) in cases.iter().zip(verdicts) {
         let text = case.start..case.start + case.length;
         assert_eq!(authentic, case.corrupt.is_none(), "{engine:?} judges a packet of {} bytes", case.length);
         if authentic {
             assert!(arena[text.clone()] == plain[text], "{engine:?} opens a packet of {} bytes", case.length);
         } else {
-            assert!(arena[text].iter().all(|&byte| byte == 0), "{engine:?} leaves nothing of {} bytes", case.length);
+            assert!(
+                arena[text].iter().all(|&byte| byte == 0),
+                "{engine:?} leaves nothing of {} bytes",
+                case.length
+            );
         }
     }
 }

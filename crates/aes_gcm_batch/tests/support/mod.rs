@@ -64,11 +64,18 @@ pub enum Reference {
 
 impl Reference {
     pub fn new(key: &[u8]) -> Self {
-        let ring = |algorithm| ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(algorithm, key).unwrap());
+        let ring =
+            |algorithm| ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(algorithm, key).unwrap());
         match key.len() {
-            16 => Reference::Aes128(Box::new(Aes128Gcm::new_from_slice(key).unwrap()), ring(&ring::aead::AES_128_GCM)),
+            16 => Reference::Aes128(
+                Box::new(Aes128Gcm::new_from_slice(key).unwrap()),
+                ring(&ring::aead::AES_128_GCM),
+            ),
             24 => Reference::Aes192(Box::new(KeyInit::new_from_slice(key).unwrap())),
-            _ => Reference::Aes256(Box::new(Aes256Gcm::new_from_slice(key).unwrap()), ring(&ring::aead::AES_256_GCM)),
+            _ => Reference::Aes256(
+                Box::new(Aes256Gcm::new_from_slice(key).unwrap()),
+                ring(&ring::aead::AES_256_GCM),
+            ),
         }
     }
 
