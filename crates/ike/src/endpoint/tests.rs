@@ -335,6 +335,19 @@ proptest! {
 }
 
 #[test]
+fn even_an_authenticated_peer_gets_a_bounded_number_of_children() {
+    let mut peer = Peer::established();
+    let all = TrafficSelector::prefix("0.0.0.0".parse().unwrap(), 0);
+    for number in 0..300 {
+        let payloads = [esp_sa(0x2000 + number), nonce(1), Payload::TsI(vec![all]), Payload::TsR(vec![all])];
+        let message = peer.message(Exchange::CreateChildSa, false, peer.next_request, &payloads);
+        peer.deliver(&message);
+    }
+    assert_eq!(peer.installed, crate::task::child::MAX_CHILDREN);
+    peer.check();
+}
+
+#[test]
 fn half_open_ike_sas_are_bounded_under_a_million_attempts() {
     let config = EndpointConfig {
         provider: &FAKE,

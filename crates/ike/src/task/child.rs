@@ -17,6 +17,9 @@ use crate::suite::{EspProposal, EspSuite};
 use super::Ctx;
 use super::parts::Parts;
 
+/// Child SAs that a peer may make on one IKE SA: a bound on what even an authenticated peer can cost.
+pub(crate) const MAX_CHILDREN: usize = 256;
+
 /// Our half of a child that we asked for.
 pub(crate) struct Attempt {
     pub(crate) tag: ChildTag,
@@ -178,6 +181,9 @@ pub(crate) fn choose(
     groups: ChildGroups<'_>,
     only: Option<ChildTag>,
 ) -> Result<Choice, Refusal> {
+    if sa.children.len() >= MAX_CHILDREN {
+        return Err(Refusal::new(notify_type::NO_ADDITIONAL_SAS));
+    }
     let syntax = || Refusal::new(notify_type::INVALID_SYNTAX);
     let offered: &[Proposal] = parts.sa.as_deref().ok_or_else(syntax)?;
     let theirs = parts.ts_i.as_deref().ok_or_else(syntax)?;
