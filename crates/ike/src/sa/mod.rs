@@ -1,7 +1,9 @@
 //! One IKE SA: its state is small, and its work is a queue of tasks.
 
 pub(crate) mod child;
+mod children;
 mod dispatch;
+mod ending;
 pub(crate) mod frame;
 mod timers;
 pub(crate) mod window;
@@ -10,10 +12,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::action::{
-    Action, ChildId, FailReason, IkeDownReason, IkeId, IkeInfo, LogLevel, RemoveReason, Transmit,
-};
-use crate::config::{ChildTag, Connection, Retransmission};
+use crate::action::{Action, IkeDownReason, IkeId, IkeInfo, LogLevel, Transmit};
+use crate::config::{Connection, Retransmission};
 use crate::identity::Identity;
 use crate::message::{Exchange, Payload};
 use crate::task::auth::{AuthState, HalfOpen};
@@ -95,9 +95,6 @@ pub(crate) enum Phase {
     /// To be dropped now.
     Dead,
 }
-
-/// How long a closed IKE SA repeats its last answer.
-const LINGER: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl IkeSa {
     /// An IKE SA without keys at its very beginning.
@@ -187,92 +184,6 @@ impl IkeSa {
         }
     }
 
-    // Children.
-
-    pub(crate) fn child(&self, id: ChildId) -> Option<&ChildSa> {
-        self.children.iter().find(|child| child.id == id)
-    }
-
-    pub(crate) fn child_mut(&mut self, id: ChildId) -> Option<&mut ChildSa> {
-        self.children.iter_mut().find(|child| child.id == id)
-    }
-
-    /// The child of this outbound SPI: Delete and REKEY_SA of the peer name the SPI it receives on (RFC 7296 §1.4.1, §2.8).
-    pub(crate) fn child_by_outbound_spi(&mut self, spi: u32) -> Option<&mut ChildSa> {
-        self.children.iter_mut().find(|child| child.outbound_spi == spi)
-    }
-
-    /// Takes a child out, reports it unless that was done, and frees its SPI. A successor that waited for the peer to
-    /// give up this one may carry traffic from now on.
-    pub(crate) fn remove_child(&mut self, ctx: &mut Ctx<'_>, id: ChildId, reason: RemoveReason) {
-        let Some(position) = self.children.iter().position(|child| child.id == id) else { return };
-        let child = self.children.remove(position);
-        if let Some(successor) = child.replaced_by {
-            self.outbound_ready(ctx, successor);
-        }
-        if !child.reported {
-            self.report_removal(ctx, &child, child.fate.unwrap_or(reason));
-        }
-        ctx.spis.release(child.inbound_spi);
-        self.queue.retain(|queued| queued.task.rekeys() != Some(id));
-        // A child whose replacement is gone is on its own again.
-        for other in self.children.iter_mut().filter(|other| other.replaced_by == Some(id)) {
-            other.replaced_by = None;
-        }
-    }
-
-    pub(crate) fn report_removal(&self, ctx: &mut Ctx<'_>, child: &ChildSa, reason: RemoveReason) {
-        ctx.act(Action::RemoveChild {
-            ike: self.id,
-            child: child.id,
-            tag: child.tag,
-            inbound_spi: child.inbound_spi,
-            outbound_spi: child.outbound_spi,
-            reason,
-        });
-    }
-
-    pub(crate) fn outbound_ready(&mut self, ctx: &mut Ctx<'_>, id: ChildId) {
-        if let Some(child) = self.child_mut(id).filter(|child| !child.outbound_ready) {
-            child.outbound_ready = true;
-            ctx.act(Action::OutboundReady { child: id });
-        }
-    }
-
-    /// Begins to close a child: the peer will be told. `report` tells the caller at once, otherwise when the peer
-    /// has answered, so that packets on the way still find it.
-    pub(crate) fn close_child(&mut self, ctx: &mut Ctx<'_>, id: ChildId, reason: RemoveReason, report: bool) {
-        let Some(position) = self.children.iter().position(|child| child.id == id && !child.deleting) else {
-            return;
-        };
-        let Some(child) = self.children.get_mut(position) else { return };
-        child.deleting = true;
-        child.fate.get_or_insert(reason);
-        if report && !std::mem::replace(&mut child.reported, true) {
-            let fate = child.fate.unwrap_or(reason);
-            if let Some(child) = self.children.get(position) {
-                self.report_removal(ctx, child, fate);
-            }
-        }
-        self.queue.retain(|queued| queued.task.rekeys() != Some(id));
-        self.enqueue(Task::DeleteChild { children: vec![id] }, ctx.now);
-    }
-
-    /// Reports that a child was not made.
-    pub(crate) fn child_failed(
-        &self,
-        ctx: &mut Ctx<'_>,
-        tag: ChildTag,
-        rekeying: Option<ChildId>,
-        reason: FailReason,
-    ) {
-        let what = if rekeying.is_some() { "rekeying" } else { "creating" };
-        self.log(ctx, LogLevel::Warning, format!("{what} the child SA failed: {reason}"));
-        ctx.act(Action::ChildFailed { ike: self.id, tag, rekeying, reason });
-    }
-
-    // Tasks and messages.
-
     pub(crate) fn enqueue(&mut self, task: Task, not_before: Time) {
         self.queue.push_back(Queued { task, not_before });
     }
@@ -345,71 +256,6 @@ impl IkeSa {
         }
     }
 
-    // The end.
-
-    /// Everything about this IKE SA is over: children, tasks and itself are reported as the caller knows them. With
-    /// `linger` it stays for a while to repeat its last answer.
-    pub(crate) fn down(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason, linger: bool) {
-        while let Some(child) = self.children.first() {
-            let id = child.id;
-            self.remove_child(ctx, id, RemoveReason::IkeDown);
-        }
-        self.cancel_tasks(ctx);
-        match std::mem::replace(&mut self.phase, Phase::Dead) {
-            Phase::Init(state) => {
-                self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true)
-            }
-            Phase::Auth(state) => {
-                state.release(ctx);
-                self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true);
-            }
-            _ => {}
-        }
-        if std::mem::take(&mut self.reported_up) {
-            self.log(ctx, LogLevel::Info, format!("IKE SA down: {reason:?}"));
-            ctx.act(Action::IkeDown { ike: self.id, connection: self.connection.id, reason });
-        }
-        if linger {
-            self.linger(ctx.now);
-        }
-    }
-
-    /// The initiation came to nothing.
-    pub(crate) fn fail_initiation(&mut self, ctx: &mut Ctx<'_>, reason: FailReason, protected: bool) {
-        let tag = match std::mem::replace(&mut self.phase, Phase::Dead) {
-            Phase::Init(state) => state.tag(),
-            Phase::Auth(state) => {
-                state.release(ctx);
-                state.tag()
-            }
-            other => {
-                self.phase = other;
-                return;
-            }
-        };
-        self.sender.in_flight = None;
-        self.queue.clear();
-        self.report_failed_initiation(ctx, tag, reason, protected);
-    }
-
-    fn report_failed_initiation(
-        &self,
-        ctx: &mut Ctx<'_>,
-        tag: Option<ChildTag>,
-        reason: FailReason,
-        protected: bool,
-    ) {
-        self.log(ctx, LogLevel::Warning, format!("initiation failed: {reason}"));
-        let connection = self.connection.id;
-        ctx.act(Action::InitiationFailed { ike: self.id, connection, tag, reason, protected });
-    }
-
-    /// Stays for a while to repeat the last answer.
-    pub(crate) fn linger(&mut self, now: Time) {
-        self.sender.in_flight = None;
-        self.phase = Phase::Closed { until: now + LINGER };
-    }
-
     /// The children and waiting tasks leave for a successor.
     pub(crate) fn hand_over(&mut self) -> (Vec<ChildSa>, VecDeque<Queued>) {
         let keep = |queued: &Queued| !matches!(queued.task, Task::RekeyIke(_) | Task::Liveness { .. });
@@ -431,17 +277,6 @@ impl IkeSa {
         if was_up && !std::mem::replace(&mut self.reported_up, true) {
             ctx.act(Action::IkeRekeyed { old, new: Box::new(self.info()) });
         }
-    }
-
-    fn cancel_tasks(&mut self, ctx: &mut Ctx<'_>) {
-        let active = self.active.take();
-        let queued = std::mem::take(&mut self.queue);
-        for task in active.into_iter().chain(queued.into_iter().map(|queued| queued.task)) {
-            if let Some((tag, rekeying)) = task.cancel(ctx).filter(|_| self.reported_up) {
-                self.child_failed(ctx, tag, rekeying, FailReason::Cancelled);
-            }
-        }
-        self.sender.in_flight = None;
     }
 
     /// Milestone: both ends have proved themselves.

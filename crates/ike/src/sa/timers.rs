@@ -4,7 +4,6 @@ use super::child::{earliest, limits};
 use super::window::Due;
 use super::{IkeSa, Phase, nat_keepalive};
 use crate::action::{Action, ChildId, FailReason, IkeDownReason, LogLevel, RemoveReason};
-use crate::endpoint::Effect;
 use crate::task::create_child::CreateChild;
 use crate::task::rekey_ike::RekeyIke;
 use crate::task::{Ctx, Task};
@@ -158,28 +157,5 @@ impl IkeSa {
                 None => {}
             }
         }
-    }
-
-    /// Closes an established IKE SA: reported at once, while the peer is still being told.
-    pub(crate) fn close(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason) {
-        // RFC 7296 §2.3: the request in flight stays so until it is answered or replaced; the Delete takes the next ID,
-        // which a peer with a window of one accepts only after it has seen the one before. So keep that one going.
-        let in_flight = self.sender.in_flight.take();
-        // A rekeying in flight must still be heard of: what the peer makes of it has to be closed as well.
-        let rekeying = self.active.take_if(|task| matches!(task, Task::RekeyIke(_)));
-        if let Some(Task::RekeyIke(task)) = &rekeying
-            && let Some(peer) = &task.peer_rekey
-        {
-            ctx.effects.push(Effect::CloseOrphan(peer.ike));
-        }
-        self.down(ctx, reason, false);
-        self.active = rekeying;
-        self.phase = Phase::Closing;
-        self.sender.in_flight = in_flight;
-        if let Some(request) = &mut self.sender.in_flight {
-            request.give_up_by(ctx.now + ctx.config.delete_give_up);
-        }
-        (self.rekey_at, self.hard_at, self.keepalive_at, self.orphan_until) = (None, None, None, None);
-        self.enqueue(Task::DeleteIke, ctx.now);
     }
 }

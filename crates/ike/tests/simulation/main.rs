@@ -4,6 +4,8 @@
 
 mod chaos;
 mod collisions;
+mod life;
+mod nat;
 mod network;
 mod rekeying;
 mod restart;

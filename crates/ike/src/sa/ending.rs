@@ -1,0 +1,110 @@
+//! How an IKE SA ends: closed by us, gone down, or never come up.
+
+use super::{IkeSa, Phase};
+use crate::action::{Action, FailReason, IkeDownReason, LogLevel, RemoveReason};
+use crate::config::ChildTag;
+use crate::endpoint::Effect;
+use crate::task::{Ctx, Task};
+use crate::time::Time;
+
+/// How long a closed IKE SA repeats its last answer.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(30);
+
+impl IkeSa {
+    /// Closes an established IKE SA: reported at once, while the peer is still being told.
+    pub(crate) fn close(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason) {
+        // RFC 7296 §2.3: the request in flight stays so until it is answered or replaced; the Delete takes the next ID,
+        // which a peer with a window of one accepts only after it has seen the one before. So keep that one going.
+        let in_flight = self.sender.in_flight.take();
+        // A rekeying in flight must still be heard of: what the peer makes of it has to be closed as well.
+        let rekeying = self.active.take_if(|task| matches!(task, Task::RekeyIke(_)));
+        if let Some(Task::RekeyIke(task)) = &rekeying
+            && let Some(peer) = &task.peer_rekey
+        {
+            ctx.effects.push(Effect::CloseOrphan(peer.ike));
+        }
+        self.down(ctx, reason, false);
+        self.active = rekeying;
+        self.phase = Phase::Closing;
+        self.sender.in_flight = in_flight;
+        if let Some(request) = &mut self.sender.in_flight {
+            request.give_up_by(ctx.now + ctx.config.delete_give_up);
+        }
+        (self.rekey_at, self.hard_at, self.keepalive_at, self.orphan_until) = (None, None, None, None);
+        self.enqueue(Task::DeleteIke, ctx.now);
+    }
+
+    /// Everything about this IKE SA is over: children, tasks and itself are reported as the caller knows them. With
+    /// `linger` it stays for a while to repeat its last answer.
+    pub(crate) fn down(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason, linger: bool) {
+        while let Some(child) = self.children.first() {
+            let id = child.id;
+            self.remove_child(ctx, id, RemoveReason::IkeDown);
+        }
+        self.cancel_tasks(ctx);
+        match std::mem::replace(&mut self.phase, Phase::Dead) {
+            Phase::Init(state) => {
+                self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true)
+            }
+            Phase::Auth(state) => {
+                state.release(ctx);
+                self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true);
+            }
+            _ => {}
+        }
+        if std::mem::take(&mut self.reported_up) {
+            self.log(ctx, LogLevel::Info, format!("IKE SA down: {reason:?}"));
+            ctx.act(Action::IkeDown { ike: self.id, connection: self.connection.id, reason });
+        }
+        if linger {
+            self.linger(ctx.now);
+        }
+    }
+
+    /// The initiation came to nothing.
+    pub(crate) fn fail_initiation(&mut self, ctx: &mut Ctx<'_>, reason: FailReason, protected: bool) {
+        let tag = match std::mem::replace(&mut self.phase, Phase::Dead) {
+            Phase::Init(state) => state.tag(),
+            Phase::Auth(state) => {
+                state.release(ctx);
+                state.tag()
+            }
+            other => {
+                self.phase = other;
+                return;
+            }
+        };
+        self.sender.in_flight = None;
+        self.queue.clear();
+        self.report_failed_initiation(ctx, tag, reason, protected);
+    }
+
+    fn report_failed_initiation(
+        &self,
+        ctx: &mut Ctx<'_>,
+        tag: Option<ChildTag>,
+        reason: FailReason,
+        protected: bool,
+    ) {
+        self.log(ctx, LogLevel::Warning, format!("initiation failed: {reason}"));
+        let connection = self.connection.id;
+        ctx.act(Action::InitiationFailed { ike: self.id, connection, tag, reason, protected });
+    }
+
+    /// Stays for a while to repeat the last answer.
+    pub(crate) fn linger(&mut self, now: Time) {
+        self.sender.in_flight = None;
+        self.phase = Phase::Closed { until: now + LINGER };
+    }
+
+    fn cancel_tasks(&mut self, ctx: &mut Ctx<'_>) {
+        let active = self.active.take();
+        let queued = std::mem::take(&mut self.queue);
+        for task in active.into_iter().chain(queued.into_iter().map(|queued| queued.task)) {
+            if let Some((tag, rekeying)) = task.cancel(ctx).filter(|_| self.reported_up) {
+                self.child_failed(ctx, tag, rekeying, FailReason::Cancelled);
+            }
+        }
+        self.sender.in_flight = None;
+    }
+}
