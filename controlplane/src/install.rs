@@ -5,6 +5,9 @@
 //! replaced is kept for [`DRAIN`], since packets may still be under way. Keys are erased by the table when every
 //! worker has announced that it left them.
 
+mod records;
+mod resume;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,21 +15,17 @@ use std::time::Duration;
 use config::model::DfBit;
 use ike::{ChildId, InstallChild};
 use sa_table::{
-    AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyLengthError,
-    KeyMaterial, Level, Lifetime, Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PortRange, PortRecord,
-    Rule, RuntimeReader, SaErrorKind, SelectorPair, Selectors, SlotWord, TableError, TableWriter,
-    TrafficSelector,
+    DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyLengthError, KeyMaterial, Level, Mode,
+    OutboundSaRecord, PeerEndpoint, PolicyId, PortRecord, Rule, RuntimeReader, SaErrorKind, SlotWord,
+    TableError, TableWriter,
 };
 
-use crate::clock::{Scale, from_ike_time};
+use crate::clock::Scale;
 use crate::compile::{Entry, PolicyKey, PolicyNumbers};
-use crate::memory::{Memory, StoredPair};
+use records::{algorithm, lifetime, selectors};
 
 /// How long a replaced inbound SA goes on receiving, in real milliseconds.
 pub const DRAIN: u64 = 5_000;
-
-/// Packets that are sent before a rekey is asked for when sequence numbers have 32 bits: 7/8 of what there is.
-const SOFT_PACKETS: u64 = (u32::MAX as u64) / 8 * 7;
 
 /// What an entry says about its SAs.
 #[derive(Clone, Copy, Debug)]
@@ -155,77 +154,6 @@ pub struct Installer {
 }
 
 impl Installer {
-    /// Takes over the segments. What a previous control plane left and `memory` explains goes on working: its policies keep
-    /// their numbers and its SAs their slots. Everything else is taken out of use; what is protected by it is held, never
-    /// sent in clear.
-    pub fn new(table: TableWriter, runtime: RuntimeReader, memory: &Memory) -> Self {
-        let mut installer = Installer {
-            table,
-            runtime,
-            pairs: BTreeMap::new(),
-            numbers: BTreeMap::new(),
-            surplus: BTreeSet::new(),
-            draining: Vec::new(),
-            answered: BTreeMap::new(),
-            unpublished: None,
-        };
-        let present: BTreeSet<PolicyId> = installer.table.policies().collect();
-        let known =
-            memory.policies.iter().filter_map(|policy| Some((policy.key()?, PolicyId(policy.number))));
-        installer.numbers = known.filter(|(_, number)| present.contains(number)).collect();
-        let kept: BTreeSet<PolicyId> = installer.numbers.values().copied().collect();
-        let (mut inbound, mut outbound): (BTreeSet<SlotWord>, BTreeSet<SlotWord>) =
-            memory.pairs.iter().filter_map(StoredPair::slot_words).unzip();
-        inbound.retain(|_| !kept.is_empty());
-        outbound.retain(|_| !kept.is_empty());
-        installer.surplus = present.difference(&kept).copied().collect();
-        for policy in &present {
-            let leads_nowhere =
-                installer.table.policy_word(*policy).is_none_or(|slot| !outbound.contains(&slot));
-            if leads_nowhere || !kept.contains(policy) {
-                // The writer has just named it: it cannot be unknown.
-                let _ = installer.table.set_policy_word(*policy, None);
-            }
-        }
-        let surplus: Vec<SlotWord> =
-            installer.table.live_outbound().filter(|slot| !outbound.contains(slot)).collect();
-        for slot in surplus {
-            let _ = installer.table.retire_outbound(slot);
-        }
-        let surplus: Vec<SlotWord> =
-            installer.table.live_inbound().filter(|slot| !inbound.contains(slot)).collect();
-        for slot in surplus {
-            let _ = installer.table.retire_inbound(slot);
-        }
-        installer
-    }
-
-    /// Goes on with a pair of a previous control plane under a new name. `false` if one of its slots is gone.
-    pub fn adopt(&mut self, pair: ChildId, stored: &StoredPair) -> bool {
-        let Some((inbound, outbound)) = stored.slot_words() else { return false };
-        let live = self.table.live_inbound().any(|slot| slot == inbound)
-            && self.table.live_outbound().any(|slot| slot == outbound);
-        if live {
-            self.pairs.insert(pair, Slots { inbound, outbound });
-        }
-        live
-    }
-
-    /// Takes out of use what was kept for [`Installer::adopt`] and not adopted.
-    pub fn retire_strangers(&mut self) {
-        let known = |slot: SlotWord| self.pairs.values().any(|s| s.inbound == slot || s.outbound == slot);
-        let outbound: Vec<SlotWord> = self.table.live_outbound().filter(|slot| !known(*slot)).collect();
-        let drains = |slot: SlotWord| self.draining.iter().any(|(draining, _)| *draining == slot);
-        let inbound: Vec<SlotWord> =
-            self.table.live_inbound().filter(|slot| !known(*slot) && !drains(*slot)).collect();
-        for slot in outbound {
-            let _ = self.table.retire_outbound(slot);
-        }
-        for slot in inbound {
-            let _ = self.table.retire_inbound(slot);
-        }
-    }
-
     /// The policy numbers, for the checkpoint.
     pub fn numbers(&self) -> impl Iterator<Item = (&PolicyKey, PolicyId)> {
         self.numbers.iter().map(|(key, id)| (key, *id))
@@ -478,80 +406,6 @@ impl PolicyNumbers for Installer {
         self.numbers.insert(key.clone(), id);
         Some(id)
     }
-}
-
-/// The limits that the data plane keeps by itself, also while no control plane runs.
-fn lifetime(child: &InstallChild, parameters: &PairParameters, scale: Scale, now: Duration) -> Lifetime {
-    let stamp = |at: Option<ike::Time>| at.map_or(0, |at| scale.stamp(from_ike_time(at).max(now)));
-    let packets = if child.suite.esn { 0 } else { SOFT_PACKETS };
-    Lifetime {
-        soft_packets: packets,
-        hard_packets: 0,
-        // The margin differs from SA to SA, so that the two ends seldom rekey at once.
-        soft_bytes: parameters.bytes / 100 * (85 + u64::from(child.inbound.spi % 10)),
-        hard_bytes: parameters.bytes,
-        // The endpoint watches the soft limit by time and asks whether there was traffic.
-        soft_deadline_ms: 0,
-        hard_deadline_ms: stamp(child.hard_limit),
-    }
-}
-
-fn algorithm(suite: &ike::EspSuite) -> Option<Algorithm> {
-    use ike::{Encryption as E, Integrity as I};
-    Some(match (suite.encryption, suite.integrity) {
-        (E::AesGcm128, None) => Algorithm::AesGcm128,
-        (E::AesGcm192, None) => Algorithm::AesGcm192,
-        (E::AesGcm256, None) => Algorithm::AesGcm256,
-        (E::ChaCha20Poly1305, None) => Algorithm::ChaCha20Poly1305,
-        (E::AesGmac128, None) => Algorithm::AesGmac128,
-        (E::AesGmac192, None) => Algorithm::AesGmac192,
-        (E::AesGmac256, None) => Algorithm::AesGmac256,
-        (E::Null, Some(I::HmacSha1_96)) => Algorithm::NullHmacSha1,
-        (E::Null, Some(I::HmacSha256_128)) => Algorithm::NullHmacSha256,
-        (E::Null, Some(I::HmacSha384_192)) => Algorithm::NullHmacSha384,
-        (E::Null, Some(I::HmacSha512_256)) => Algorithm::NullHmacSha512,
-        (E::AesCbc128, Some(I::HmacSha1_96)) => Algorithm::AesCbc128HmacSha1,
-        (E::AesCbc128, Some(I::HmacSha256_128)) => Algorithm::AesCbc128HmacSha256,
-        (E::AesCbc128, Some(I::HmacSha384_192)) => Algorithm::AesCbc128HmacSha384,
-        (E::AesCbc128, Some(I::HmacSha512_256)) => Algorithm::AesCbc128HmacSha512,
-        (E::AesCbc192, Some(I::HmacSha1_96)) => Algorithm::AesCbc192HmacSha1,
-        (E::AesCbc192, Some(I::HmacSha256_128)) => Algorithm::AesCbc192HmacSha256,
-        (E::AesCbc192, Some(I::HmacSha384_192)) => Algorithm::AesCbc192HmacSha384,
-        (E::AesCbc192, Some(I::HmacSha512_256)) => Algorithm::AesCbc192HmacSha512,
-        (E::AesCbc256, Some(I::HmacSha1_96)) => Algorithm::AesCbc256HmacSha1,
-        (E::AesCbc256, Some(I::HmacSha256_128)) => Algorithm::AesCbc256HmacSha256,
-        (E::AesCbc256, Some(I::HmacSha384_192)) => Algorithm::AesCbc256HmacSha384,
-        (E::AesCbc256, Some(I::HmacSha512_256)) => Algorithm::AesCbc256HmacSha512,
-        _ => return None,
-    })
-}
-
-/// Every combination of a local and a remote selector of one family and compatible protocol.
-fn selectors(local: &[ike::TrafficSelector], remote: &[ike::TrafficSelector]) -> Option<Selectors> {
-    let mut pairs = Vec::new();
-    for ours in local {
-        for theirs in remote.iter().filter(|theirs| theirs.start.is_ipv4() == ours.start.is_ipv4()) {
-            let protocol = match (ours.protocol, theirs.protocol) {
-                (0, protocol) | (protocol, 0) => protocol,
-                (a, b) if a == b => a,
-                _ => continue,
-            };
-            pairs.push(SelectorPair {
-                protocol: (protocol != 0).then_some(protocol),
-                local: selector(ours),
-                remote: selector(theirs),
-            });
-        }
-    }
-    Selectors::new(&pairs)
-}
-
-fn selector(from: &ike::TrafficSelector) -> TrafficSelector {
-    // OPAQUE (start above end) stands for packets whose ports cannot be seen; the table has port 0 for those.
-    let opaque = from.start_port > from.end_port;
-    let ports =
-        if opaque { PortRange::single(0) } else { PortRange { first: from.start_port, last: from.end_port } };
-    TrafficSelector { addresses: AddressRange { first: from.start, last: from.end }, ports }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The shell around the brain: one thread, one loop. It moves bytes and time, and decides nothing.
 
+mod kernel;
+mod sessions;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::shell::{CommandError, Reply, Shell};
+use config::shell::{CommandError, Shell};
 use rtnetlink::MulticastGroup;
 use rustix::time::{ClockId, clock_gettime};
 use sa_table::{Checkpoint, EventReceiver};
@@ -18,7 +21,7 @@ use crate::clock::Scale;
 use crate::control::{self, ControlEvent, SessionId};
 use crate::interfaces::{Kernel, KernelRoute};
 use crate::log::Message;
-use crate::operator::{Errand, Facts, Operator};
+use crate::operator::Facts;
 use crate::routes::RouteChange;
 use crate::sockets::{Datagram, SocketError, Sockets};
 
@@ -310,149 +313,6 @@ impl Running {
                 found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
             let _ = errands.send(Finished::Name(name, addresses)).await;
         });
-    }
-
-    async fn change_route(&mut self, change: RouteChange) {
-        match change {
-            RouteChange::Add(route) => match self.kernel.reverse_route(&route).await {
-                Ok(kernel_route) => {
-                    if let Err(error) = self.kernel.add(&kernel_route).await {
-                        self.trouble(&error);
-                    }
-                    self.routes.insert(route, kernel_route);
-                }
-                Err(error) => self.trouble(&error),
-            },
-            RouteChange::Remove(route) => {
-                if let Some(kernel_route) = self.routes.remove(&route)
-                    && let Err(error) = self.kernel.remove(&kernel_route).await
-                {
-                    self.trouble(&error);
-                }
-            }
-        }
-    }
-
-    async fn control(&mut self, event: ControlEvent) {
-        match event {
-            ControlEvent::Closed(session) => {
-                self.shells.remove(&session);
-                self.waiting.remove(&session);
-            }
-            ControlEvent::Request { session, request, answer } => {
-                let now = self.now();
-                let mut shell = self.shells.remove(&session).unwrap_or_else(|| Shell::new(1));
-                let mut operator = self.operator(now);
-                let reply = shell.handle(&request, &mut operator);
-                let errand = operator.errand.take();
-                self.shells.insert(session, shell);
-                if std::mem::take(&mut self.kernel_is_stale) {
-                    self.refresh_kernel().await;
-                }
-                self.carry_out().await;
-                match reply {
-                    Reply::Now(response) => drop(answer.send(response)),
-                    Reply::Later => drop(self.waiting.insert(session, answer)),
-                }
-                match errand {
-                    Some(Errand::Run { program, arguments }) => self.spawn(session, program, arguments),
-                    Some(Errand::Reload) => self.stop = true,
-                    None => {}
-                }
-            }
-        }
-    }
-
-    fn operator(&mut self, now: Duration) -> Operator<'_> {
-        Operator {
-            brain: &mut self.brain,
-            facts: &mut self.facts,
-            now,
-            kernel_is_stale: &mut self.kernel_is_stale,
-            errand: None,
-        }
-    }
-
-    fn spawn(&self, session: SessionId, program: &'static str, arguments: Vec<String>) {
-        let errands = self.errands.clone();
-        tokio::task::spawn_local(async move {
-            let output = tokio::task::spawn_blocking(move || {
-                std::process::Command::new(program)
-                    .args(arguments)
-                    .stdin(std::process::Stdio::null())
-                    .output()
-            });
-            let failed = |error: &dyn std::fmt::Display| {
-                CommandError::Failed(format!("{program}: {error}; is it installed?"))
-            };
-            let text = match output.await {
-                Ok(Ok(output)) => {
-                    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-                    text.push_str(&String::from_utf8_lossy(&output.stderr));
-                    Ok(text)
-                }
-                Ok(Err(error)) => Err(failed(&error)),
-                Err(error) => Err(failed(&error)),
-            };
-            let _ = errands.send(Finished::Program(session, text)).await;
-        });
-    }
-
-    fn finished(&mut self, finished: Finished) {
-        match finished {
-            Finished::Program(session, result) => {
-                let (Some(mut shell), Some(answer)) =
-                    (self.shells.remove(&session), self.waiting.remove(&session))
-                else {
-                    return;
-                };
-                let now = self.now();
-                let response = shell.finish(result, &self.operator(now));
-                self.shells.insert(session, shell);
-                let _ = answer.send(response);
-            }
-            Finished::Name(name, addresses) => {
-                let now = self.now();
-                self.brain.resolved(now, &name, &addresses);
-            }
-        }
-    }
-
-    /// The configuration changed: the kernel follows, and then the brain knows what the kernel made of it.
-    async fn refresh_kernel(&mut self) {
-        self.reported.clear();
-        let configuration = self.brain.configuration().clone();
-        for trouble in self.kernel.apply_interfaces(&configuration).await {
-            self.trouble(&trouble);
-        }
-        self.refresh_devices().await;
-    }
-
-    /// Devices or addresses may have changed.
-    async fn refresh_devices(&mut self) {
-        let configuration = self.brain.configuration().clone();
-        match self.kernel.devices(&configuration).await {
-            Ok(devices) if devices != *self.brain.devices() => {
-                let now = self.now();
-                self.brain.configure(now, configuration, devices);
-            }
-            Ok(_) => {}
-            Err(error) => self.trouble(&error),
-        }
-        self.reconcile_routes().await;
-        for error in self.sockets.serve(&self.addresses()) {
-            self.trouble(&error);
-        }
-    }
-
-    /// Static and reverse routes as they should be; what a killed control plane left is removed.
-    async fn reconcile_routes(&mut self) {
-        let mut wanted: BTreeSet<KernelRoute> =
-            Kernel::static_routes(self.brain.configuration(), self.brain.devices()).into_iter().collect();
-        wanted.extend(self.routes.values().cloned());
-        for trouble in self.kernel.reconcile(&wanted).await {
-            self.trouble(&trouble);
-        }
     }
 
     /// Ends in order: the peers are told, routes of SAs are removed. The data plane goes on holding what is protected.

@@ -6,6 +6,7 @@ use sa_table::{FiveTuple, RuntimeWriter, Segments, TableReader, WorkerId};
 
 use super::*;
 use crate::compile::EntryKey;
+use crate::memory::{Memory, StoredPair};
 
 struct Setup {
     segments: Segments,

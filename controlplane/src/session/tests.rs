@@ -1,6 +1,7 @@
 //! Sessions by their intents: several flows, several peers, rekeys, edits.
 
 use super::*;
+use crate::select::Reason;
 
 const A: &str = "10.1.1.1";
 const B: &str = "10.2.2.2";

@@ -1,0 +1,82 @@
+//! The start: what a previous control plane left in the table, and what of it goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ike::ChildId;
+use sa_table::{PolicyId, RuntimeReader, SlotWord, TableWriter};
+
+use super::{Installer, Slots};
+use crate::memory::{Memory, StoredPair};
+
+impl Installer {
+    /// Takes over the segments. What a previous control plane left and `memory` explains goes on working: its policies keep
+    /// their numbers and its SAs their slots. Everything else is taken out of use; what is protected by it is held, never
+    /// sent in clear.
+    pub fn new(table: TableWriter, runtime: RuntimeReader, memory: &Memory) -> Self {
+        let mut installer = Installer {
+            table,
+            runtime,
+            pairs: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            surplus: BTreeSet::new(),
+            draining: Vec::new(),
+            answered: BTreeMap::new(),
+            unpublished: None,
+        };
+        let present: BTreeSet<PolicyId> = installer.table.policies().collect();
+        let known =
+            memory.policies.iter().filter_map(|policy| Some((policy.key()?, PolicyId(policy.number))));
+        installer.numbers = known.filter(|(_, number)| present.contains(number)).collect();
+        let kept: BTreeSet<PolicyId> = installer.numbers.values().copied().collect();
+        let (mut inbound, mut outbound): (BTreeSet<SlotWord>, BTreeSet<SlotWord>) =
+            memory.pairs.iter().filter_map(StoredPair::slot_words).unzip();
+        inbound.retain(|_| !kept.is_empty());
+        outbound.retain(|_| !kept.is_empty());
+        installer.surplus = present.difference(&kept).copied().collect();
+        for policy in &present {
+            let leads_nowhere =
+                installer.table.policy_word(*policy).is_none_or(|slot| !outbound.contains(&slot));
+            if leads_nowhere || !kept.contains(policy) {
+                // The writer has just named it: it cannot be unknown.
+                let _ = installer.table.set_policy_word(*policy, None);
+            }
+        }
+        let surplus: Vec<SlotWord> =
+            installer.table.live_outbound().filter(|slot| !outbound.contains(slot)).collect();
+        for slot in surplus {
+            let _ = installer.table.retire_outbound(slot);
+        }
+        let surplus: Vec<SlotWord> =
+            installer.table.live_inbound().filter(|slot| !inbound.contains(slot)).collect();
+        for slot in surplus {
+            let _ = installer.table.retire_inbound(slot);
+        }
+        installer
+    }
+
+    /// Goes on with a pair of a previous control plane under a new name. `false` if one of its slots is gone.
+    pub fn adopt(&mut self, pair: ChildId, stored: &StoredPair) -> bool {
+        let Some((inbound, outbound)) = stored.slot_words() else { return false };
+        let live = self.table.live_inbound().any(|slot| slot == inbound)
+            && self.table.live_outbound().any(|slot| slot == outbound);
+        if live {
+            self.pairs.insert(pair, Slots { inbound, outbound });
+        }
+        live
+    }
+
+    /// Takes out of use what was kept for [`Installer::adopt`] and not adopted.
+    pub fn retire_strangers(&mut self) {
+        let known = |slot: SlotWord| self.pairs.values().any(|s| s.inbound == slot || s.outbound == slot);
+        let outbound: Vec<SlotWord> = self.table.live_outbound().filter(|slot| !known(*slot)).collect();
+        let drains = |slot: SlotWord| self.draining.iter().any(|(draining, _)| *draining == slot);
+        let inbound: Vec<SlotWord> =
+            self.table.live_inbound().filter(|slot| !known(*slot) && !drains(*slot)).collect();
+        for slot in outbound {
+            let _ = self.table.retire_outbound(slot);
+        }
+        for slot in inbound {
+            let _ = self.table.retire_inbound(slot);
+        }
+    }
+}
