@@ -1,5 +1,5 @@
 //! The packet process of tohub: crypto-map match, ESP, forwarding.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod address_bits;
 pub mod classify;
@@ -34,7 +34,6 @@ pub mod sa;
 pub mod settings;
 pub mod shared;
 pub mod status;
-mod system;
 mod tally;
 pub mod wait;
 pub mod worker;

@@ -7,7 +7,7 @@ use sa_table::{PolicySnapshot, PortRecord};
 
 use crate::failure::Failure;
 use crate::kernel::{Device, PortId};
-use crate::system::receive_queues;
+use af_xdp::device::receive_queues;
 
 /// A port whose device exists.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use af_xdp::{FRAME_SIZE, FramePool};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::shared::Shared;
-use crate::system::open_tun;
+use af_xdp::device::open_tun;
 
 /// The device. It exists as long as this value or a clone of its file.
 #[derive(Debug)]

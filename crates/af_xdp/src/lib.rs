@@ -24,6 +24,7 @@
 
 mod bind;
 mod cursor;
+pub mod device;
 mod error;
 mod frame;
 mod mapping;

@@ -1,6 +1,5 @@
-//! The two system calls of this crate that have no safe wrapper: making a TUN device, and asking a driver for its
-//! queues. The only module of the crate that may contain `unsafe`.
-#![allow(unsafe_code, reason = "two ioctls on a local structure, each with its own argument")]
+//! Two questions about network devices that need an ioctl: how many queues a driver has, and a TUN device of our own (the
+//! data plane's punt port). They live here because this crate is where the data plane's system calls are.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -45,7 +44,7 @@ const ETHTOOL_GCHANNELS: u32 = 0x3c;
 ///
 /// # Errors
 /// No TUN driver, no capability, or the name is taken.
-pub(crate) fn open_tun(name: &str) -> io::Result<(File, String)> {
+pub fn open_tun(name: &str) -> io::Result<(File, String)> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -68,7 +67,7 @@ pub(crate) fn open_tun(name: &str) -> io::Result<(File, String)> {
 ///
 /// # Errors
 /// The device does not exist.
-pub(crate) fn receive_queues(device: &str) -> io::Result<u32> {
+pub fn receive_queues(device: &str) -> io::Result<u32> {
     let socket =
         rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
