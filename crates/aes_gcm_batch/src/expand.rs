@@ -38,7 +38,7 @@ fn expand_x128(v: X128, key: &[u8], powers: &mut [[u8; 16]], round_keys: &mut [[
         if index % key_words == 0 {
             word = v.substitute_word(word).rotate_right(8) ^ round_constant;
             // The constants 1, 2, 4 … 0x80, 0x1b, 0x36: doubling in AES's field.
-            round_constant = (round_constant << 1) ^ (round_constant >> 7) * 0x11b;
+            round_constant = (round_constant << 1) ^ ((round_constant >> 7) * 0x11b);
         } else if key_words == 8 && index % 8 == 4 {
             word = v.substitute_word(word);
         }

@@ -140,14 +140,20 @@ impl<'a> Job<'a> {
     /// Additional data of at most 16 bytes as one zero-padded block, its bytes in reverse.
     #[inline(always)]
     pub(crate) fn reversed_aad(&self) -> Option<&[u8; INLINE_AAD_LEN]> {
+        if self.aad_len as usize > INLINE_AAD_LEN {
+            return None;
+        }
         // SAFETY: `new` wrote the `reversed` variant for these lengths.
-        (self.aad_len as usize <= INLINE_AAD_LEN).then(|| unsafe { &self.aad.reversed })
+        Some(unsafe { &self.aad.reversed })
     }
 
     /// The additional data where it lies outside, if it is long.
     pub(crate) fn long_aad(&self) -> Option<&'a [u8]> {
+        if self.aad_len as usize <= INLINE_AAD_LEN {
+            return None;
+        }
         // SAFETY: `new` wrote the `long` variant for these lengths.
-        (self.aad_len as usize > INLINE_AAD_LEN).then(|| unsafe { self.aad.long })
+        Some(unsafe { self.aad.long })
     }
 
     /// Bytes of additional data.

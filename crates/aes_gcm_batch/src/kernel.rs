@@ -4,6 +4,11 @@
 //! n is block n of the text on both. [`short`] holds several whole packets in registers; [`long`] walks one packet in
 //! groups of vectors; [`burst`] sorts a burst into these two.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "arrays of vectors are walked by index, several at a time; iterators would need closures, which are compiled without the vector instructions"
+)]
+
 pub(crate) mod burst;
 pub(crate) mod ghash;
 mod long;

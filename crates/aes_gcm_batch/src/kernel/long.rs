@@ -158,21 +158,21 @@ impl<X: Vector> Kernel<X> {
         let mut folded = self.fold_low(pending);
         v.pin(&mut folded);
         self.round_of(state, walk.schedule, 2);
-        self.add_products(&mut sums, [hashed[5], hashed[6]], &powers[5 * X::WIDTH..]);
+        sums = self.add(sums, self.product(hashed[6], v.load(&powers[6 * X::WIDTH..])));
+        self.pin_sums(&mut sums);
         self.round_of(state, walk.schedule, 3);
         folded = self.fold_middle(folded, pending.high);
         v.pin(&mut folded);
         self.round_of(state, walk.schedule, 4);
-        self.add_products(&mut sums, [hashed[3], hashed[4]], &powers[3 * X::WIDTH..]);
+        self.add_products(&mut sums, [hashed[4], hashed[5]], &powers[4 * X::WIDTH..]);
         self.round_of(state, walk.schedule, 5);
         let mut first = v.xor(hashed[0], v.sum_into_first(folded));
         v.pin(&mut first);
         self.round_of(state, walk.schedule, 6);
-        self.add_products(&mut sums, [hashed[1], hashed[2]], &powers[X::WIDTH..]);
+        self.add_products(&mut sums, [hashed[2], hashed[3]], &powers[2 * X::WIDTH..]);
         self.round_of(state, walk.schedule, 7);
-        sums = self.add(sums, self.product(first, v.load(powers)));
-        self.pin_sums(&mut sums);
         self.round_of(state, walk.schedule, 8);
+        self.add_products(&mut sums, [first, hashed[1]], powers);
         self.round_of(state, walk.schedule, 9);
         self.last_rounds_of(walk, state);
         sums
