@@ -1,6 +1,6 @@
 //! One history: a plan carried out on a network, with the invariants watched from the first to the last millisecond.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 
@@ -188,10 +188,7 @@ impl<'a> History<'a> {
 
     fn edit(&mut self, gateway: usize, site: &Site) {
         let Ok(configuration) = site.configuration(&self.plan.sites) else { return };
-        if let Some(mut monitor) = self.network.monitor.take() {
-            monitor.edited(&self.network, gateway, site.clone());
-            self.network.monitor = Some(monitor);
-        }
+        self.network.with_monitor(|monitor, network| monitor.edited(network, gateway, site.clone()));
         self.network.configure(gateway, configuration);
     }
 
@@ -205,31 +202,26 @@ impl<'a> History<'a> {
         }
     }
 
-    fn disturb(&mut self, gateway: usize, forgets: bool) {
-        if let Some(mut monitor) = self.network.monitor.take() {
-            monitor.disturbed(&self.network, gateway);
-            if forgets {
-                monitor.forgot(gateway);
+    fn disturb(&mut self, gateway: usize, restarts: bool) {
+        self.network.with_monitor(|monitor, network| {
+            monitor.disturbed(network, gateway);
+            if restarts {
+                monitor.restarted(gateway);
             }
-            self.network.monitor = Some(monitor);
-        }
+        });
     }
 
     fn refresh(&mut self) {
-        if let Some(mut monitor) = self.network.monitor.take() {
-            monitor.conditions(&self.network);
-            self.network.monitor = Some(monitor);
-        }
+        self.network.with_monitor(Monitor::conditions);
     }
 
     /// Everything works again, everybody sends: each flow must get through within its bound, which the monitor watches.
     fn calm(&mut self) {
         self.run_until(ORIGIN + self.plan.calm_at);
-        for (_, (at, _)) in std::mem::take(&mut self.wakes).into_iter().collect::<BTreeSet<_>>() {
-            self.run_until(at);
+        if let Some(last) = self.wakes.values().map(|(at, _)| *at).max() {
+            self.run_until(last);
         }
         self.network.wire.heal();
-        self.wake_all();
         self.refresh();
         self.network.note(None, "calm: everything is as it should be, every flow sends");
         for flow in 0..self.network.flows.len() {
@@ -248,13 +240,6 @@ impl<'a> History<'a> {
         self.run_until(self.network.now + 4000);
     }
 
-    fn wake_all(&mut self) {
-        for (gateway, (at, slept)) in std::mem::take(&mut self.wakes) {
-            let rest = at.saturating_sub(self.network.now);
-            self.network.wake(gateway, slept.saturating_sub(rest));
-        }
-    }
-
     fn violated(&self) -> bool {
         self.network.monitor.as_ref().is_some_and(|monitor| !monitor.violations.is_empty())
     }
@@ -269,10 +254,7 @@ impl<'a> History<'a> {
         });
         if let Some(longest) = longest.max().filter(|_| self.plan.idles_out) {
             self.run_until(self.network.now + u64::from(longest + 15) * 1000);
-            if let Some(mut monitor) = self.network.monitor.take() {
-                monitor.check_idled_out(&self.network);
-                self.network.monitor = Some(monitor);
-            }
+            self.network.with_monitor(Monitor::check_idled_out);
         }
     }
 
@@ -284,10 +266,7 @@ impl<'a> History<'a> {
             self.network.clear(gateway, &ClearCommand::Sessions(Filter::default()));
         }
         self.run_until(self.network.now + TO_REST);
-        if let Some(mut monitor) = self.network.monitor.take() {
-            monitor.check_nothing_left(&self.network);
-            self.network.monitor = Some(monitor);
-        }
+        self.network.with_monitor(Monitor::check_nothing_left);
     }
 }
 

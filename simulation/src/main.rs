@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 fn replay(seed: u64) -> ExitCode {
     match run(seed, Options { timeline: true, ..Options::default() }) {
         Ok(outcome) => {
-            print!("{}", report(&Plan::of(seed), &outcome));
+            print(&report(&Plan::of(seed), &outcome));
             let (sent, answered) = outcome.packets;
             let verdict = if outcome.violations.is_empty() { "PASS" } else { "FAIL" };
             println!(
@@ -54,6 +54,11 @@ fn replay(seed: u64) -> ExitCode {
         }
         Err(error) => failed(&error),
     }
+}
+
+/// A reader who has seen enough, such as `head`, is no error.
+fn print(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }
 
 fn failed(error: &SimulationError) -> ExitCode {
@@ -107,7 +112,7 @@ fn many(arguments: &Arguments) -> ExitCode {
     if let Some((seed, _)) = sums.failing.first() {
         let replayed = run(*seed, Options { timeline: true, ..Options::default() });
         if let Ok(outcome) = replayed {
-            print!("{}", report(&Plan::of(*seed), &outcome));
+            print(&report(&Plan::of(*seed), &outcome));
         }
         for (seed, outcome) in &sums.failing {
             for violation in &outcome.violations {

@@ -82,7 +82,6 @@ pub struct Monitor {
     health: Health,
     tracks: Vec<Vec<Track>>,
     words: Vec<Vec<(PolicyId, Option<SlotWord>)>>,
-    surplus_since: Vec<Option<u64>>,
     fingerprint: u64,
     /// Flows that must never be stuck.
     watched: Vec<bool>,
@@ -100,7 +99,6 @@ impl Monitor {
             health: Health::new(sites),
             tracks: vec![Vec::new(); count],
             words: vec![Vec::new(); count],
-            surplus_since: vec![None; count],
             fingerprint: 0,
             watched,
             sabotage,
@@ -130,9 +128,15 @@ impl Monitor {
         self.health.refresh(network);
     }
 
-    /// What the control plane remembered is lost: its cursor begins anew.
-    pub fn forgot(&mut self, gateway: usize) {
+    /// The control plane is started anew: its cursor may stand elsewhere, and its IKE SAs are gone.
+    pub fn restarted(&mut self, gateway: usize) {
         self.tracks[gateway].clear();
+        self.health.lose_ike(gateway);
+    }
+
+    /// An answer to a packet came through an SA with `from`.
+    pub(crate) fn answered(&mut self, network: &Network, gateway: usize, from: std::net::IpAddr) {
+        self.health.works(network.now, gateway, from);
     }
 
     /// A flow sends a packet.
@@ -200,7 +204,11 @@ impl Monitor {
         }
         let Some(peer) = self.health.site_of(old) else { return };
         let Some(patience) = self.health.patience(gateway, reason) else { return };
-        if let Some(since) = self.health.healthy_since(gateway, peer)
+        let healthy = match reason {
+            Reason::Dpd => self.health.working_since(gateway, peer),
+            _ => self.health.good_since(gateway, peer),
+        };
+        if let Some(since) = healthy
             && network.now > since + patience
         {
             let text = format!(

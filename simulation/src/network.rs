@@ -146,7 +146,7 @@ pub struct Network {
     pub monitor: Option<Box<Monitor>>,
     /// The timeline, if it is kept.
     pub timeline: Option<Vec<Line>>,
-    /// IKE messages seen on the wire most recently, for forgers.
+    /// IKE messages that arrived most recently, for forgers.
     pub overheard: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     sabotage: Sabotage,
     queue: BinaryHeap<Reverse<Due>>,
@@ -259,7 +259,7 @@ impl Network {
                 _ => break,
             }
         }
-        self.now = end;
+        self.now = self.now.max(end);
     }
 
     fn timeout(&mut self, index: usize) {
@@ -272,7 +272,18 @@ impl Network {
 
     fn happen(&mut self, what: Happening) {
         match what {
-            Happening::Ike { from, to, bytes } => self.ike_arrives(from, to, &bytes),
+            Happening::Ike { from, to, bytes } if self.sabotage == Sabotage::RealForgery => {
+                self.forge(from, to, &bytes);
+            }
+            Happening::Ike { from, to, bytes } => {
+                self.ike_arrives(from, to, &bytes);
+                if self.at(to.ip()).is_some_and(|index| self.gateways[index].condition == Condition::Running) {
+                    if self.overheard.len() == OVERHEARD {
+                        self.overheard.remove(0);
+                    }
+                    self.overheard.push((from, to, bytes));
+                }
+            }
             Happening::Esp { from, to, sealed } => self.esp_arrives(from, to, sealed),
             Happening::Send { flow, epoch } => {
                 let Some(entry) = self.flows.get_mut(flow).filter(|flow| flow.epoch == epoch) else { return };
@@ -344,7 +355,10 @@ impl Network {
         self.sealed = released;
         self.post_sealed(index);
         match received {
-            Inbound::Accepted(packet) if packet.answer => self.answered(&packet),
+            Inbound::Accepted(packet) if packet.answer => {
+                self.with_monitor(|monitor, network| monitor.answered(network, index, from));
+                self.answered(&packet);
+            }
             Inbound::Accepted(packet) => {
                 let answer = packet.reversed();
                 self.send(index, answer);
@@ -479,10 +493,6 @@ impl Network {
     }
 
     fn transmit(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
-        if self.overheard.len() == OVERHEARD {
-            self.overheard.remove(0);
-        }
-        self.overheard.push((from, to, bytes.clone()));
         if self.sabotage == Sabotage::SilentLoss && self.now > ORIGIN + 20_000 {
             return;
         }
@@ -513,7 +523,7 @@ impl Network {
         }
     }
 
-    fn with_monitor(&mut self, call: impl FnOnce(&mut Monitor, &Network)) {
+    pub(crate) fn with_monitor(&mut self, call: impl FnOnce(&mut Monitor, &Network)) {
         if let Some(mut monitor) = self.monitor.take() {
             call(&mut monitor, self);
             self.monitor = Some(monitor);

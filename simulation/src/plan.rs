@@ -173,7 +173,7 @@ impl Plan {
         let any = draw.below(self.sites.len() as u64) as usize;
         let branch = draw.below(self.branches as u64) as usize;
         let hub = self.branches + draw.below((self.sites.len() - self.branches) as u64) as usize;
-        let later = at + draw.range(1, 60) * 1000;
+        let later = (at + draw.range(1, 60) * 1000).min(self.calm_at);
         let mut put = |at, fault| self.schedule.push((at, fault));
         match draw.below(16) {
             0..=3 => {

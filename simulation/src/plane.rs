@@ -182,6 +182,11 @@ impl DataPlane {
             && let Ok(rules) = self.reader.load_policy()
         {
             self.runtime.announce_policy(WORKER, rules.version);
+            let named = |policy: &PolicyId| {
+                let rules = rules.rule_lists.iter().flat_map(|list| list.rules.iter());
+                rules.clone().any(|rule| rule.action == Action::Protect(*policy))
+            };
+            self.held.retain(|policy, _| named(policy));
             self.rules = Some(rules);
         }
         let (reader, runtime) = (&self.reader, &self.runtime);
@@ -327,7 +332,7 @@ impl DataPlane {
     /// How long it had been silent when an SA was asked for, if it is asked for at this moment; on the gateway's clock.
     pub fn silence_before_last_request(&self, clock: u64) -> Option<u64> {
         let (at, before) = self.last_request.filter(|(at, _)| *at == clock)?;
-        Some(at - before?)
+        Some(at.saturating_sub(before?))
     }
 
     /// SAs that this data plane owns, inbound and outbound.

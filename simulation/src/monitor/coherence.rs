@@ -9,9 +9,8 @@ use super::{Invariant, Monitor};
 use crate::network::{Network, Sabotage};
 use crate::plane::HOLD_LIMIT;
 
-/// Two pairs in service for one flow and one peer may exist for so long on a wire without trouble: crossing
-/// initiations, a lost Delete.
-const SURPLUS: u64 = 60_000;
+/// SA pairs in service for one flow with one peer: the one that carries it, and what crossing negotiations left behind.
+const MOST_PAIRS: u32 = 4;
 
 /// SA pairs and IKE SAs of one gateway: several for each peer would still be far below.
 const MOST: usize = 16;
@@ -48,6 +47,9 @@ impl Monitor {
             }
             if word.is_some() && !known.contains(&(policy, word)) {
                 wrong = wrong.or(self.wrong_record(network, gateway, policy));
+                if let Some(record) = subject.plane.outbound_record(policy) {
+                    self.health.negotiated(gateway, record.destination);
+                }
             }
             words.push((policy, word));
         }
@@ -72,6 +74,7 @@ impl Monitor {
         None
     }
 
+    /// Crossing initiations may leave a second pair that carries nothing until it idles out; more must not come.
     fn check_surplus(&mut self, network: &Network, gateway: usize) {
         let mut counts = BTreeMap::new();
         for (_, session) in network.gateways[gateway].brain.sessions() {
@@ -79,15 +82,8 @@ impl Monitor {
                 *counts.entry((pair.policy, &pair.peer)).or_insert(0u32) += 1;
             }
         }
-        let surplus = counts.iter().find(|(_, count)| **count > 1).map(|((_, peer), _)| peer.to_string());
-        let Some(peer) = surplus else {
-            self.surplus_since[gateway] = None;
-            return;
-        };
-        let since = *self.surplus_since[gateway].get_or_insert(network.now);
-        let healthy = self.health.site_of(&peer).and_then(|site| self.health.healthy_since(gateway, site));
-        if healthy.is_some_and(|healthy| network.now > since.max(healthy) + SURPLUS) {
-            let text = format!("two pairs in service for one flow with {peer}, for more than {} s", SURPLUS / 1000);
+        if let Some(((_, peer), count)) = counts.into_iter().find(|(_, count)| *count > MOST_PAIRS) {
+            let text = format!("{count} pairs in service for one flow with {peer}");
             self.violated(network, gateway, Invariant::OneOutbound, text);
         }
     }

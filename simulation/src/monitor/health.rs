@@ -1,5 +1,7 @@
 //! Who could work with whom, since when, as an outside observer knows it; and the bounds that follow from the configuration.
 
+use std::net::IpAddr;
+
 use controlplane::select::{CYCLE_INTERVAL, Reason};
 
 use crate::gateway::Condition;
@@ -12,11 +14,18 @@ const SLACK: u64 = 10_000;
 /// After an unauthenticated error an attempt is kept open for so long.
 const ERROR_GRACE: u64 = 5_000;
 
-/// Between two sites: whether they can work together now, and since when that is so without interruption.
+/// Between two sites, as one of them sees it.
 #[derive(Clone, Copy)]
 struct Relation {
+    /// They can work together now.
     good: bool,
+    /// Since when that has been so, or not so, without disturbance.
     since: u64,
+    /// Since when they have worked together without disturbance: an answer came through. What went wrong during a
+    /// disturbance may show only at the next packet after it.
+    working: Option<u64>,
+    /// One of them was restarted and they have not negotiated since: the first does not know the other's IKE SA.
+    without_ike: bool,
 }
 
 pub(super) struct Health {
@@ -27,7 +36,7 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn new(sites: Vec<Site>) -> Self {
         let count = sites.len();
-        let mut health = Health { relations: vec![Relation { good: false, since: 0 }; count * count], sites };
+        let mut health = Health { relations: vec![Relation { good: false, since: 0, working: None, without_ike: false }; count * count], sites };
         for a in 0..count {
             for b in 0..count {
                 health.relations[a * count + b].good = compatible(&health.sites, a, b);
@@ -52,9 +61,41 @@ impl Health {
     pub(super) fn disturb(&mut self, now: u64, gateway: usize) {
         let count = self.sites.len();
         for other in 0..count {
-            self.relations[gateway * count + other].since = now;
-            self.relations[other * count + gateway].since = now;
+            for at in [gateway * count + other, other * count + gateway] {
+                self.relations[at].since = now;
+                self.relations[at].working = None;
+            }
         }
+    }
+
+    /// The IKE SAs of a gateway are gone.
+    pub(super) fn lose_ike(&mut self, gateway: usize) {
+        let count = self.sites.len();
+        for other in 0..count {
+            self.relations[gateway * count + other].without_ike = true;
+            self.relations[other * count + gateway].without_ike = true;
+        }
+    }
+
+    /// A new SA pair of `site` goes to `address`.
+    pub(super) fn negotiated(&mut self, site: usize, address: IpAddr) {
+        if let Some(at) = self.index(site, address) {
+            self.relations[at].without_ike = false;
+        }
+    }
+
+    /// An answer came through an SA of `site` with `address`.
+    pub(super) fn works(&mut self, now: u64, site: usize, address: IpAddr) {
+        if let Some(at) = self.index(site, address)
+            && self.relations[at].good
+        {
+            self.relations[at].working.get_or_insert(now);
+        }
+    }
+
+    fn index(&self, site: usize, address: IpAddr) -> Option<usize> {
+        let peer = self.sites.iter().position(|other| other.ip() == address)?;
+        Some(site * self.sites.len() + peer)
     }
 
     pub(super) fn refresh(&mut self, network: &Network) {
@@ -64,7 +105,7 @@ impl Health {
                 let good = self.is_good(network, a, b);
                 let relation = &mut self.relations[a * count + b];
                 if relation.good != good {
-                    *relation = Relation { good, since: network.now };
+                    *relation = Relation { good, since: network.now, working: None, ..*relation };
                 }
             }
         }
@@ -102,9 +143,15 @@ impl Health {
     }
 
     /// Since when the two have been able to work together without interruption; none if they cannot.
-    pub(super) fn healthy_since(&self, site: usize, peer: usize) -> Option<u64> {
+    pub(super) fn good_since(&self, site: usize, peer: usize) -> Option<u64> {
         let relation = self.relations[site * self.sites.len() + peer];
         relation.good.then_some(relation.since)
+    }
+
+    /// Since when the two have worked together, both knowing each other's SAs; none if they have not.
+    pub(super) fn working_since(&self, site: usize, peer: usize) -> Option<u64> {
+        let relation = self.relations[site * self.sites.len() + peer];
+        relation.working.filter(|_| relation.good && !relation.without_ike)
     }
 
     /// How long a flow may take to get through: detection of a dead peer on either side, a pass through the list that has just
@@ -126,7 +173,8 @@ impl Health {
         Some(match reason {
             // The other side may have given us up on its last rung just after the disturbance.
             Reason::Dpd => detection + SLACK,
-            _ => 2 * u64::from(self.sites[site].give_up) * 1000 + ERROR_GRACE + SLACK,
+            // An initiation over an IKE SA that only we still know ends with its detection.
+            _ => detection.max(2 * u64::from(self.sites[site].give_up) * 1000 + ERROR_GRACE) + SLACK,
         })
     }
 }
