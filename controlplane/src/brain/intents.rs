@@ -177,6 +177,11 @@ impl Brain {
             });
         if let Some(ike) = existing {
             self.history.push(now, key.to_string(), format!("asking {peer} for a child SA"));
+            // On-demand detection probes when there is something to send; a request for a child is that, too. Without it a
+            // peer that has forgotten the IKE SA would cost the long patience of established IKE SAs.
+            if let Some(liveness) = self.ike_sas.get_mut(&ike).and_then(|sa| sa.liveness.as_mut()) {
+                liveness.sent(now);
+            }
             return self
                 .endpoint
                 .command(ike_time(now), Command::CreateChild { ike, child })

@@ -131,7 +131,8 @@ impl Brain {
     }
 
     /// An orphan ends when its peer is silent for as long as detection would wait before its first probe, since the other
-    /// side may have given us up; a little before its hard limit a successor is made.
+    /// side may have given us up; a little before its hard limit a successor is made. Silence is that of all orphans with
+    /// the peer: it is not told when one ends, and as long as it hears the others it would go on sending into the void.
     pub(super) fn scan_orphan(&mut self, now: Duration, child: ChildId, activity: &Activity) {
         let Some(record) = self.pairs.get(&child) else { return };
         let (key, policy, remote) = (record.entry.clone(), record.policy, record.facts.remote);
@@ -149,7 +150,12 @@ impl Brain {
             .find(|relation| relation.key.remote == remote)
             .and_then(|relation| relation.ike.dpd)
             .map_or(SILENCE, |dpd| Duration::from_secs(dpd.interval.into()));
-        let silent = now >= heard.unwrap_or(installed).max(installed) + patience;
+        let siblings = self.pairs.iter().filter(|(_, record)| record.ike.is_none() && record.facts.remote == remote);
+        let last_heard = siblings
+            .filter_map(|(sibling, _)| stamp(self.table.activity(*sibling)?.last_heard_ms))
+            .max()
+            .map_or(installed, |heard| heard.max(installed));
+        let silent = now >= last_heard + patience;
         if silent || activity.hard_limit || hard_limit.is_some_and(|limit| now >= limit) {
             self.history.push(
                 now,
