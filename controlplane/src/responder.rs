@@ -21,6 +21,7 @@ use ike::{
 use sa_table::PolicyId;
 
 use crate::compile::{Entry, Plan};
+use crate::liveness::{self, Timing};
 use crate::session::Peer;
 
 /// What makes a connection the same across edits.
@@ -173,12 +174,21 @@ fn connection(
             give_up: Duration::from_secs(parameters.give_up.into()),
             ..Retransmission::default()
         },
-        established: Retransmission::default(),
+        established: Retransmission { give_up: patience(parameters), ..Retransmission::default() },
         lifetime: IkeLifetime { rekey: Some(lifetime - margin), jitter: margin, hard: Some(lifetime) },
         initial_contact: true,
         close_duplicates: true,
         force_udp_encapsulation: false,
     })
+}
+
+/// How long a request over an established IKE SA may stay unanswered: as long as detection would take. Packets that still
+/// arrive keep detection quiet, and after a restart of the peer's control plane they do although it has forgotten the IKE SA.
+fn patience(parameters: &IkeParameters) -> Duration {
+    let longest = Retransmission::default().give_up;
+    let Some(dpd) = parameters.dpd else { return longest };
+    let detection = Timing::keepalive(dpd.interval.into(), dpd.retry.into(), liveness::Mode::Periodic).detection();
+    detection.max(Duration::from_secs(parameters.give_up.into())).min(longest)
 }
 
 fn children<'a>(plan: &'a Plan, entry: &'a Entry) -> impl Iterator<Item = ChildPolicy> + 'a {
