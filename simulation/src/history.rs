@@ -259,13 +259,19 @@ impl<'a> History<'a> {
     }
 
     fn close(&mut self) {
-        self.network.note(None, "every session is cleared");
-        for gateway in 0..self.network.gateways.len() {
-            self.network.gateways[gateway].plane.drop_waiting();
-            self.disturb(gateway, false);
-            self.network.clear(gateway, &ClearCommand::Sessions(Filter::default()));
+        // A packet that still waited may have brought up one more tunnel after the first time.
+        for _ in 0..2 {
+            self.network.note(None, "every session is cleared");
+            for gateway in 0..self.network.gateways.len() {
+                self.network.gateways[gateway].plane.drop_waiting();
+                self.disturb(gateway, false);
+                self.network.clear(gateway, &ClearCommand::Sessions(Filter::default()));
+            }
+            self.run_until(self.network.now + TO_REST);
+            if self.network.gateways.iter().all(|gateway| gateway.brain.load().ike_sas == 0) {
+                break;
+            }
         }
-        self.run_until(self.network.now + TO_REST);
         self.network.with_monitor(Monitor::check_nothing_left);
     }
 }

@@ -136,8 +136,9 @@ pub struct DataPlane {
     numbers: BTreeMap<(u32, IpAddr), (u64, Rc<OutboundSaRecord>)>,
     /// Whether a number was used twice under one key.
     pub reused_nonce: bool,
-    /// The last packet through any SA, either way.
+    /// The last packet through any SA, either way, and through those with each peer.
     last_packet: Option<u64>,
+    last_packets: BTreeMap<IpAddr, u64>,
     /// The last request for an SA: when, and the last packet before it.
     last_request: Option<(u64, Option<u64>)>,
     sabotage: Sabotage,
@@ -157,6 +158,7 @@ impl DataPlane {
             numbers: BTreeMap::new(),
             reused_nonce: false,
             last_packet: None,
+            last_packets: BTreeMap::new(),
             last_request: None,
             sabotage,
         };
@@ -170,6 +172,7 @@ impl DataPlane {
         self.numbers = before.numbers;
         self.reused_nonce = before.reused_nonce;
         self.last_packet = before.last_packet;
+        self.last_packets = before.last_packets;
     }
 
     /// What a worker does between bursts: takes over new rules, lets go of SAs that are gone, says so, and sends what waited.
@@ -239,6 +242,7 @@ impl DataPlane {
         sa.owner.add_sent(1, PACKET_BYTES);
         sa.owner.set_last_sent(now_ms);
         self.last_packet = Some(now_ms);
+        self.last_packets.insert(sa.record.destination, now_ms);
         let key = (sa.record.spi, sa.record.destination);
         let used = self.numbers.entry(key).or_insert_with(|| (0, sa.record.clone()));
         if used.1.keys == sa.record.keys && sequence <= used.0 {
@@ -289,6 +293,7 @@ impl DataPlane {
         sa.owner.add_received(1, PACKET_BYTES);
         sa.owner.set_last_heard(now_ms);
         self.last_packet = Some(now_ms);
+        self.last_packets.insert(from, now_ms);
         let tuple = &sealed.packet.tuple;
         let inside = sa.record.selectors.iter().any(|pair| {
             pair.remote.addresses.contains(tuple.source)
@@ -327,6 +332,11 @@ impl DataPlane {
     /// The last packet through any SA, either way, on the gateway's clock.
     pub fn last_packet(&self) -> Option<u64> {
         self.last_packet
+    }
+
+    /// The last packet through an SA with this peer.
+    pub fn last_packet_with(&self, peer: IpAddr) -> Option<u64> {
+        self.last_packets.get(&peer).copied()
     }
 
     /// How long it had been silent when an SA was asked for, if it is asked for at this moment; on the gateway's clock.

@@ -1,8 +1,10 @@
 //! Session, table and data plane say the same, and nothing piles up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use controlplane::select::Standing;
+use controlplane::session::Session;
 use sa_table::PolicyId;
 
 use super::{Invariant, Monitor};
@@ -14,6 +16,9 @@ const MOST_PAIRS: u32 = 4;
 
 /// SA pairs and IKE SAs of one gateway: several for each peer would still be far below.
 const MOST: usize = 16;
+
+/// From the end of an idle timer to the removal of its SA.
+const IDLE_SLACK: Duration = Duration::from_secs(3);
 
 impl Monitor {
     pub(super) fn check_words(&mut self, network: &Network, gateway: usize) {
@@ -126,15 +131,19 @@ impl Monitor {
         }
     }
 
-    /// After so much silence every entry with an idle timer has closed its SAs.
+    /// In silence, no SA pair outlives its idle timer by more than a few seconds.
     pub fn check_idled_out(&mut self, network: &Network) {
         for gateway in 0..network.gateways.len() {
-            let pairs = |(_, session): (_, &controlplane::session::Session)| {
-                session.idle_rule().after.is_some() && session.pairs().next().is_some()
+            let subject = &network.gateways[gateway];
+            let clock = subject.clock(network.now);
+            let overdue = |session: &Session| {
+                let after = session.idle_rule().after?;
+                let late = session.pairs().find(|(_, pair)| clock > pair.last_activity() + after + IDLE_SLACK);
+                late.map(|(id, _)| id)
             };
-            if network.gateways[gateway].brain.sessions().any(pairs) {
-                let text = "SA pairs are left although their idle timer ran out".to_owned();
-                self.violated(network, gateway, Invariant::NoLeak, text);
+            let found = subject.brain.sessions().find_map(|(_, session)| overdue(session));
+            if let Some(id) = found {
+                self.violated(network, gateway, Invariant::NoLeak, format!("the idle timer of {id:?} ran out long ago"));
             }
         }
     }

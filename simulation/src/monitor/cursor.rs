@@ -105,7 +105,9 @@ impl Monitor {
             Reason::IdleDefault => {
                 let rule = session.idle_rule();
                 let clock = network.gateways[gateway].clock(network.now);
-                let long = match (rule.after, network.gateways[gateway].plane.last_packet()) {
+                let address = self.health.site_of(old).map(|site| self.health.sites()[site].ip());
+                let last = address.and_then(|address| network.gateways[gateway].plane.last_packet_with(address));
+                let long = match (rule.after, last) {
                     (Some(after), Some(last)) => clock.as_millis() as u64 >= last + after.as_millis() as u64,
                     (Some(_), None) => true,
                     (None, _) => false,
