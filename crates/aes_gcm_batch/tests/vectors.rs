@@ -160,7 +160,7 @@ fn nist_cavp() {
             "`cargo metadata` does not tell where the aes-gcm package lies; its tests hold the CAVP vectors"
         );
     };
-    for (file, at_least) in [("aes128gcm.rs", 300), ("aes256gcm.rs", 300)] {
+    for (file, at_least) in [("aes128gcm.rs", 375), ("aes256gcm.rs", 375)] {
         let path = folder.join("tests").join(file);
         let source =
             std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -173,7 +173,11 @@ fn nist_cavp() {
 
 fn cavp_vector(entry: &str) -> Option<Vector> {
     let field = |name: &str| {
-        let (_, rest) = entry.split_once(&format!("{name}: &hex!("))?;
+        let (_, rest) = entry.split_once(&format!("{name}: "))?;
+        // Some empty fields are written as an empty byte string.
+        let Some(rest) = rest.strip_prefix("&hex!(") else {
+            return rest.starts_with("b\"\"").then(String::new);
+        };
         let (value, _) = rest.split_once(')')?;
         Some(value.chars().filter(char::is_ascii_hexdigit).collect::<String>())
     };
