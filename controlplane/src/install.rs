@@ -246,7 +246,13 @@ impl Installer {
     /// If the table refuses; the flow is then held.
     pub fn bind(&mut self, policy: PolicyId, pair: Option<ChildId>) -> Result<(), TableError> {
         let slot = pair.and_then(|pair| self.pairs.get(&pair)).map(|slots| slots.outbound);
-        self.table.set_policy_word(policy, slot).map(drop)
+        self.table.set_policy_word(policy, slot)?;
+        if slot.is_some() {
+            // The data plane withdraws a request when it sends what waited. If nothing waits any more, because it was too old or
+            // its process died, the request would stand, and bring a tunnel back as soon as it has idled out.
+            self.drop_held(policy);
+        }
+        Ok(())
     }
 
     /// The request that stands for this flow has been answered, for better or worse: only a newer packet counts.
