@@ -187,6 +187,7 @@ impl Monitor {
 
     /// A brain came to rest.
     pub(crate) fn after(&mut self, network: &Network, gateway: usize) {
+        self.health.look(network, gateway);
         self.check_cursors(network, gateway);
         self.check_words(network, gateway);
         self.check_amounts(network, gateway);

@@ -1,5 +1,7 @@
 //! Looking into the brain without changing it: for simulations that watch every step, and for counting what is in use.
 
+use std::net::IpAddr;
+
 use ike::ChildId;
 use sa_table::{PolicyId, SlotWord};
 
@@ -43,6 +45,11 @@ impl Brain {
     /// The slots of an SA pair, inbound and outbound.
     pub fn slots(&self, pair: ChildId) -> Option<(SlotWord, SlotWord)> {
         self.table.slots(pair)
+    }
+
+    /// Whether there is an IKE SA with this address, or one under way.
+    pub fn has_ike_with(&self, remote: IpAddr) -> bool {
+        self.ike_sas.values().any(|sa| sa.remote.ip() == remote)
     }
 
     /// How much is in use.

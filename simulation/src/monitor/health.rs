@@ -24,6 +24,8 @@ struct Relation {
     /// Since when they have worked together without disturbance: an answer came through. What went wrong during a
     /// disturbance may show only at the next packet after it.
     working: Option<u64>,
+    /// Since a disturbance this side may have an IKE SA that the other has given up.
+    doubtful: bool,
     /// One of them was restarted and they have not negotiated since: the first does not know the other's IKE SA.
     without_ike: bool,
 }
@@ -36,7 +38,7 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn new(sites: Vec<Site>) -> Self {
         let count = sites.len();
-        let mut health = Health { relations: vec![Relation { good: false, since: 0, working: None, without_ike: false }; count * count], sites };
+        let mut health = Health { relations: vec![Relation { good: false, since: 0, working: None, doubtful: false, without_ike: false }; count * count], sites };
         for a in 0..count {
             for b in 0..count {
                 health.relations[a * count + b].good = compatible(&health.sites, a, b);
@@ -64,6 +66,7 @@ impl Health {
             for at in [gateway * count + other, other * count + gateway] {
                 self.relations[at].since = now;
                 self.relations[at].working = None;
+                self.relations[at].doubtful = true;
             }
         }
     }
@@ -81,6 +84,18 @@ impl Health {
     pub(super) fn negotiated(&mut self, site: usize, address: IpAddr) {
         if let Some(at) = self.index(site, address) {
             self.relations[at].without_ike = false;
+            self.relations[at].doubtful = false;
+        }
+    }
+
+    /// A gateway came to rest: where it has no IKE SA, there is none to doubt.
+    pub(super) fn look(&mut self, network: &Network, site: usize) {
+        let count = self.sites.len();
+        for peer in 0..count {
+            let relation = &mut self.relations[site * count + peer];
+            if relation.doubtful && !network.gateways[site].brain.has_ike_with(self.sites[peer].ip()) {
+                relation.doubtful = false;
+            }
         }
     }
 
@@ -105,7 +120,7 @@ impl Health {
                 let good = self.is_good(network, a, b);
                 let relation = &mut self.relations[a * count + b];
                 if relation.good != good {
-                    *relation = Relation { good, since: network.now, working: None, ..*relation };
+                    *relation = Relation { good, since: network.now, working: None, doubtful: true, ..*relation };
                 }
             }
         }
@@ -142,10 +157,11 @@ impl Health {
         own.max().unwrap_or(0)
     }
 
-    /// Since when the two have been able to work together without interruption; none if they cannot.
+    /// Since when an initiation has had no reason to fail; none if it has.
     pub(super) fn good_since(&self, site: usize, peer: usize) -> Option<u64> {
         let relation = self.relations[site * self.sites.len() + peer];
-        relation.good.then_some(relation.since)
+        let fresh = relation.good && !relation.doubtful;
+        fresh.then_some(relation.since).or(self.working_since(site, peer))
     }
 
     /// Since when the two have worked together, both knowing each other's SAs; none if they have not.
