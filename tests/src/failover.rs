@@ -51,9 +51,9 @@ impl Hub {
         ["10.1.1.254", "10.2.2.254", "10.3.3.254"][self as usize]
     }
 
-    /// The hub that its worse static route names.
-    fn sister(self) -> Self {
-        if self == Self::One { Self::Two } else { Self::One }
+    /// The hub that its worse static route names, so that the hubs without SA pass a packet on to the one that has it.
+    fn sister(self, hubs: usize) -> Self {
+        Self::ALL[(self as usize + 1) % hubs]
     }
 }
 
@@ -249,7 +249,7 @@ access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
 pub fn hub_configuration(hub: Hub, options: &Options) -> String {
     let Options { give_up, hub_entry, keys: (_, key), transforms: (_, transform), .. } = options;
     let (name, outside, inside) = (hub.wire(), hub.address(), hub.inside());
-    let (internet, sister) = (hub.internet(), hub.sister().inside());
+    let (internet, sister) = (hub.internet(), hub.sister(options.hubs).inside());
     format!(
         "hostname {name}
 crypto ike default-version 2
