@@ -1,1 +1,420 @@
-//! Predictions.
+//! What a gateway would do: a configuration, events and traffic in, the timeline out, in milliseconds of real time.
+//!
+//! The gateway runs its own control-plane code under the virtual clock. Behind each configured peer address stands a gateway with the
+//! mirrored configuration ([`mirror`]); between them are 20 to 25 milliseconds each way and nothing else goes wrong than the events
+//! say. So the figures are those of the rules and the timers.
+//!
+//! ```
+//! use simulation::predict::{Scenario, predict};
+//!
+//! let text = std::fs::read_to_string("../examples/branch.cfg").unwrap();
+//! let scenario = Scenario::parse(
+//!     &text,
+//!     &["t=30s down 10.1.1.1", "t=200s up 10.1.1.1"],
+//!     &["icmp every 1s 0s..300s"],
+//! )
+//! .unwrap();
+//! let prediction = predict(&scenario).unwrap();
+//! let detection = prediction.detection_ms("10.1.1.1", 30_000).unwrap();
+//! assert!((20_000..=23_000).contains(&detection));
+//! let outage = prediction.longest_silence_ms(30_000, 200_000).unwrap();
+//! assert!(outage > detection);
+//! ```
+
+mod events;
+mod html;
+mod mirror;
+mod text;
+mod traffic;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use config::Configuration;
+use config::command::{ClearCommand, Filter};
+use controlplane::operator::Unresolved;
+use serde::Serialize;
+
+use crate::crypto::CHEAP;
+use crate::network::{Network, ORIGIN, Sabotage, SimulationError};
+use crate::random::Stream;
+
+pub use events::{Event, What, parse_event};
+pub use mirror::Mirrored;
+pub use traffic::{Traffic, parse_traffic};
+
+/// What is to be predicted.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The gateway's configuration.
+    pub configuration: Configuration,
+    /// What happens to its peers, and to it.
+    pub events: Vec<Event>,
+    /// What the hosts behind it send.
+    pub traffic: Vec<Traffic>,
+}
+
+/// Why there is no prediction.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// The configuration is refused.
+    #[error("{0}")]
+    Configuration(String),
+    /// An event cannot be read.
+    #[error("event \"{text}\": {reason}; write it like \"t=10s down 10.1.1.1\" (down, up, restart PEER, or clear)")]
+    Event {
+        /// As given.
+        text: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Traffic cannot be read.
+    #[error("traffic \"{text}\": {reason}; write it like \"icmp every 1s 0s..400s\" or \"udp every 20ms 5s..1m from A to B\"")]
+    Traffic {
+        /// As given.
+        text: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An event names a peer that the configuration does not.
+    #[error("the configuration has no peer {name}; it has {known}")]
+    UnknownPeer {
+        /// As given.
+        name: String,
+        /// What could be meant.
+        known: String,
+    },
+    /// There is nothing to simulate.
+    #[error("{0}")]
+    Nothing(String),
+    /// No memory.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+}
+
+/// What kind of thing a moment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// What the scenario says.
+    Event,
+    /// Traffic gets through, or stops to.
+    Traffic,
+    /// A tunnel comes up or goes down.
+    Tunnel,
+    /// A peer is found dead.
+    Detection,
+    /// The cursor moves.
+    Cursor,
+    /// An attempt begins or fails.
+    Attempt,
+    /// Anything else that the gateway notes.
+    Note,
+}
+
+/// A line of the predicted timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moment {
+    /// Milliseconds since the beginning.
+    pub at_ms: u64,
+    /// What kind.
+    pub kind: Kind,
+    /// What happens.
+    pub text: String,
+    /// Why, where a rule says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// A peer of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PeerFact {
+    /// As configured.
+    pub name: String,
+    /// Where it was simulated.
+    pub address: IpAddr,
+    /// `default`.
+    pub default: bool,
+}
+
+/// A time without answers although something was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Outage {
+    /// The last answer before, or the first packet.
+    pub from_ms: u64,
+    /// The first answer after, none if there is none.
+    pub to_ms: Option<u64>,
+    /// Packets that were never answered.
+    pub lost: u64,
+}
+
+/// From a peer's death to its detection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Detection {
+    /// The peer.
+    pub peer: String,
+    /// When it was declared dead.
+    pub at_ms: u64,
+    /// Since it went down; none if no event says so.
+    pub after_ms: Option<u64>,
+}
+
+/// A time during which a peer carried the traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Carried {
+    /// The peer.
+    pub peer: String,
+    /// From its tunnel coming up.
+    pub from_ms: u64,
+    /// To its going down, or to the end.
+    pub to_ms: u64,
+}
+
+/// The prediction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Prediction {
+    /// The gateway.
+    pub hostname: String,
+    /// How long was simulated.
+    pub duration_ms: u64,
+    /// The peers, in the order of the entries.
+    pub peers: Vec<PeerFact>,
+    /// Everything in order.
+    pub timeline: Vec<Moment>,
+    /// Every detection.
+    pub detections: Vec<Detection>,
+    /// Every outage.
+    pub outages: Vec<Outage>,
+    /// Who had a tunnel, and when.
+    pub carried: Vec<Carried>,
+    /// Packets sent.
+    pub sent: u64,
+    /// Packets answered.
+    pub answered: u64,
+    /// What was assumed.
+    pub assumptions: Vec<String>,
+    #[serde(skip)]
+    answers: Vec<u64>,
+}
+
+impl Scenario {
+    /// Reads all three parts.
+    ///
+    /// # Errors
+    /// What cannot be read, with a remedy.
+    pub fn parse(configuration: &str, events: &[&str], traffic: &[&str]) -> Result<Self, PredictError> {
+        let loaded = config::file::parse("configuration", configuration, &mut Unresolved)
+            .map_err(|error| PredictError::Configuration(error.to_string()))?;
+        Ok(Scenario {
+            configuration: loaded.configuration,
+            events: events.iter().map(|text| parse_event(text)).collect::<Result<_, _>>()?,
+            traffic: traffic.iter().map(|text| parse_traffic(text)).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn end(&self) -> Duration {
+        let events = self.events.iter().map(|event| event.at + Duration::from_secs(60));
+        let traffic = self.traffic.iter().map(|traffic| traffic.to + Duration::from_secs(5));
+        events.chain(traffic).max().unwrap_or(Duration::from_secs(60))
+    }
+}
+
+impl Prediction {
+    /// From `since_ms` to the moment at which `peer` is declared dead.
+    pub fn detection_ms(&self, peer: &str, since_ms: u64) -> Option<u64> {
+        let found = self.detections.iter().find(|found| found.peer == peer && found.at_ms >= since_ms);
+        found.map(|found| found.at_ms - since_ms)
+    }
+
+    /// The longest time without an answer that begins in this span.
+    pub fn longest_silence_ms(&self, from_ms: u64, to_ms: u64) -> Option<u64> {
+        let before = self.answers.iter().rev().find(|at| **at <= from_ms).copied().unwrap_or(from_ms);
+        let inside = self.answers.iter().copied().filter(|at| (from_ms..=to_ms).contains(at));
+        let times: Vec<u64> = std::iter::once(before).chain(inside).collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max()
+    }
+
+    /// One document for other programs.
+    ///
+    /// # Errors
+    /// Never in practice: the prediction is plain data.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// The timeline for a terminal.
+    pub fn to_text(&self) -> String {
+        text::render(self)
+    }
+
+    /// One self-contained page with the timeline as a picture.
+    pub fn to_html(&self) -> String {
+        html::render(self)
+    }
+}
+
+/// Predicts what the gateway does.
+///
+/// # Errors
+/// If the scenario makes no sense, with a remedy.
+pub fn predict(scenario: &Scenario) -> Result<Prediction, PredictError> {
+    let mirrored = mirror::mirror(&scenario.configuration)?;
+    let peer_index = |name: &str| {
+        let found = mirrored.peers.iter().position(|peer| {
+            peer.name.eq_ignore_ascii_case(name) || name.parse() == Ok(peer.address)
+        });
+        let known = mirrored.peers.iter().map(|peer| peer.name.clone()).collect::<Vec<_>>().join(", ");
+        let index = found.and_then(|at| mirrored.addresses.iter().position(|a| *a == mirrored.peers[at].address));
+        index.map(|index| index + 1).ok_or_else(|| PredictError::UnknownPeer { name: name.to_owned(), known })
+    };
+    let mut schedule: Vec<(u64, Step)> = Vec::new();
+    for event in &scenario.events {
+        let step = match &event.what {
+            What::Down(name) => Step::Cut(peer_index(name)?, true),
+            What::Up(name) => Step::Cut(peer_index(name)?, false),
+            What::Restart(name) => Step::Restart(peer_index(name)?),
+            What::Clear => Step::Clear,
+        };
+        schedule.push((millis(event.at), step));
+    }
+
+    let mut network = Network::new(mirrored.setups.clone(), &CHEAP, &Stream::new(1), Sabotage::None)?;
+    network.zone = mirrored.zone.clone();
+    for traffic in &scenario.traffic {
+        let tuple = traffic.tuple(&scenario.configuration)?;
+        let flow = network.add_flow(0, tuple, true);
+        schedule.push((millis(traffic.from), Step::Traffic(flow, millis(traffic.every))));
+        schedule.push((millis(traffic.to), Step::Traffic(flow, 0)));
+    }
+    schedule.sort_by_key(|(at, _)| *at);
+    network.start();
+
+    let mut notes = Notes::default();
+    let end = millis(scenario.end());
+    for (at, step) in schedule {
+        notes.run(&mut network, ORIGIN + at);
+        match step {
+            Step::Cut(gateway, cut) => network.wire.around(gateway, |link| link.cut = cut),
+            Step::Restart(gateway) => network.reboot(gateway)?,
+            Step::Clear => network.clear(0, &ClearCommand::Sessions(Filter::default())),
+            Step::Traffic(flow, every) => network.set_interval(flow, every),
+        }
+    }
+    notes.run(&mut network, ORIGIN + end);
+    Ok(assemble(scenario, mirrored, &network, notes, end))
+}
+
+enum Step {
+    Cut(usize, bool),
+    Restart(usize),
+    Clear,
+    Traffic(usize, u64),
+}
+
+/// The gateway's own history, taken before it forgets.
+#[derive(Default)]
+struct Notes {
+    taken: Vec<controlplane::log::Transition>,
+}
+
+/// The history keeps a thousand transitions; no gateway makes so many in a minute.
+const STEP: u64 = 60_000;
+
+impl Notes {
+    fn run(&mut self, network: &mut Network, end: u64) {
+        while network.now < end {
+            network.run_until(end.min(network.now + STEP));
+            self.take(network);
+        }
+        self.take(network);
+    }
+
+    fn take(&mut self, network: &Network) {
+        let Some(gateway) = network.gateways.first() else { return };
+        let all: Vec<_> = gateway.brain.history().iter().collect();
+        // Transitions of one millisecond may be equal, so the last one that is known is found from behind.
+        let known = self.taken.last().and_then(|last| all.iter().rposition(|transition| *transition == last));
+        self.taken.extend(all.into_iter().skip(known.map_or(0, |at| at + 1)).cloned());
+    }
+}
+
+fn assemble(
+    scenario: &Scenario,
+    mirrored: Mirrored,
+    network: &Network,
+    notes: Notes,
+    end: u64,
+) -> Prediction {
+    let mut timeline: Vec<Moment> = scenario.events.iter().map(Event::moment).collect();
+    timeline.extend(scenario.traffic.iter().flat_map(Traffic::moments));
+    let mut detections = Vec::new();
+    let mut carried: Vec<Carried> = Vec::new();
+    let mut open: BTreeMap<String, u64> = BTreeMap::new();
+    for transition in notes.taken {
+        let at_ms = transition.at_ms.saturating_sub(ORIGIN);
+        let (kind, why) = events::classify(&transition.event, &mirrored.peers);
+        if let Some(peer) = transition.event.strip_suffix(" is dead") {
+            let down = scenario.events.iter().filter(|event| {
+                millis(event.at) <= at_ms && matches!(&event.what, What::Down(name) | What::Restart(name) if name == peer)
+            });
+            let after_ms = down.map(|event| at_ms - millis(event.at)).next_back();
+            detections.push(Detection { peer: peer.to_owned(), at_ms, after_ms });
+        }
+        if let Some(tunnel) = transition.event.strip_prefix("tunnel to ") {
+            if let Some(peer) = tunnel.strip_suffix(" up") {
+                open.insert(peer.to_owned(), at_ms);
+            } else if let Some(peer) = tunnel.strip_suffix(" down")
+                && let Some(from_ms) = open.remove(peer)
+            {
+                carried.push(Carried { peer: peer.to_owned(), from_ms, to_ms: at_ms });
+            }
+        }
+        timeline.push(Moment { at_ms, kind, text: transition.event, why });
+    }
+    carried.extend(open.into_iter().map(|(peer, from_ms)| Carried { peer, from_ms, to_ms: end }));
+    carried.sort_by_key(|span| span.from_ms);
+
+    let mut outages = Vec::new();
+    for (flow, traffic) in network.flows.iter().zip(&scenario.traffic) {
+        outages.extend(traffic::outages(flow, millis(traffic.every)));
+    }
+    outages.sort_by_key(|outage| outage.from_ms);
+    for outage in &outages {
+        let text = format!("no answers from here on ({} packets are lost)", outage.lost);
+        timeline.push(Moment { at_ms: outage.from_ms, kind: Kind::Traffic, text, why: None });
+        if let Some(to) = outage.to_ms {
+            let text = format!("answers again, after {}", text::duration(to - outage.from_ms));
+            timeline.push(Moment { at_ms: to, kind: Kind::Traffic, text, why: None });
+        }
+    }
+    timeline.sort_by_key(|moment| moment.at_ms);
+
+    let mut answers: Vec<u64> = network
+        .flows
+        .iter()
+        .flat_map(|flow| flow.journal.iter().flatten())
+        .filter_map(|(_, answer)| Some((*answer)?.saturating_sub(ORIGIN)))
+        .collect();
+    answers.sort_unstable();
+    Prediction {
+        hostname: scenario.configuration.system.hostname.clone(),
+        duration_ms: end,
+        peers: mirrored.peers,
+        timeline,
+        detections,
+        outages,
+        carried,
+        sent: network.flows.iter().map(|flow| flow.sent).sum(),
+        answered: network.flows.iter().map(|flow| flow.answered).sum(),
+        assumptions: mirrored.assumptions,
+        answers,
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
