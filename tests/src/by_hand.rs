@@ -13,7 +13,7 @@ use sa_table::record::{
 };
 use sa_table::{Capacities, Locking, Role, Segments, TableWriter};
 
-use crate::command::{LabError, Result, output, wait_for};
+use crate::command::{LabError, Result, clean_up, wait_for};
 use crate::gateway::program;
 use crate::namespace::Namespace;
 
@@ -203,7 +203,7 @@ impl Drop for ByHand {
         }
         if let Ok(tohub) = program("tohub") {
             let mut release = self.namespace.command(&tohub.to_string_lossy());
-            let _ = output(release.arg("--run-dir").arg(&self.run_dir).arg("release"));
+            let _ = clean_up(release.arg("--run-dir").arg(&self.run_dir).arg("release"));
         }
         let _ = std::fs::remove_dir_all(&self.run_dir);
     }

@@ -34,7 +34,7 @@ impl Capture {
     /// The same with a snapshot length of the caller's.
     pub fn start_with(namespace: &Namespace, interface: &str, snapshot_length: u32) -> Result<Self> {
         let folder = tempfile::Builder::new()
-            .prefix("tohub-capture-")
+            .prefix(&format!("tohub-{}-capture-", std::process::id()))
             .tempdir()
             .map_err(LabError::io("making a folder for a capture"))?;
         let (file, messages) = (folder.path().join("wire.pcap"), folder.path().join("messages"));

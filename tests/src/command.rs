@@ -1,5 +1,6 @@
 //! Running programs, with errors that say what was run and what it printed.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -125,6 +126,23 @@ pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Opti
         }
         sleep_ms(50)?;
     }
+}
+
+/// The same as [`output`] for cleaning up: in a process group of its own, so that a second Ctrl-C at the terminal does not end it.
+pub fn clean_up(command: &mut Command) -> Result<Output> {
+    output(command.process_group(0))
+}
+
+/// The same as [`wait_for`] for cleaning up: not cut short by an interrupt, and false when the time is over.
+pub fn settle(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while !condition() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
 }
 
 /// The command line as a person would type it.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use crate::command::{LabError, Result, checked, describe, output, wait_for};
+use crate::command::{LabError, Result, checked, clean_up, describe, settle, wait_for};
 use crate::namespace::Namespace;
 
 /// Where the programs of this build are: beside the running test, or one folder up (cargo puts tests into `deps/`).
@@ -160,12 +160,9 @@ impl Gateway {
         if let Ok(pid) = i32::try_from(child.id()) {
             signal(pid, rustix::process::Signal::TERM);
         }
-        let ended = wait_for("the supervisor to stop", 8, || child.try_wait().ok().flatten());
-        if ended.is_err() {
+        if !settle(8, || !matches!(child.try_wait(), Ok(None))) {
             eprintln!("{}: the supervisor did not stop in 8 s, killed", self.namespace.name());
-            for pid in self.namespace.processes() {
-                signal(pid, rustix::process::Signal::KILL);
-            }
+            self.namespace.end_processes();
             let _ = child.wait();
         }
     }
@@ -217,7 +214,10 @@ impl Drop for Gateway {
         if std::thread::panicking() || std::env::var_os("TOHUB_LAB_LOGS").is_some() {
             eprintln!("──── log of {} ends ────\n{}", self.namespace.name(), self.log_tail());
         }
-        let _ = output(self.tohub_command().arg("release"));
+        match clean_up(self.tohub_command().arg("release")) {
+            Ok(released) if released.status.success() => {}
+            other => eprintln!("{}: not released: {other:?}", self.namespace.name()),
+        }
         let _ = std::fs::remove_dir_all(&self.run_dir);
     }
 }

@@ -19,5 +19,6 @@ pub mod namespace;
 pub mod pcap;
 pub mod peer;
 pub mod probe;
+pub mod stale;
 
 pub use command::{LabError, Result};

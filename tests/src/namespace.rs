@@ -3,7 +3,8 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::command::{Result, checked, run};
+use crate::command::{Result, checked, clean_up, run, settle};
+use crate::stale::remove_stale;
 
 /// A network namespace of this process. Dropping it ends the processes inside and removes it.
 #[derive(Debug)]
@@ -86,20 +87,35 @@ impl Namespace {
 
     /// The processes that live in this namespace.
     pub fn processes(&self) -> Vec<i32> {
-        run("ip", &["netns", "pids", &self.name])
-            .map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+        clean_up(Command::new("ip").args(["netns", "pids", &self.name]))
+            .map(|output| {
+                let text = String::from_utf8_lossy(&output.stdout);
+                text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+            })
             .unwrap_or_default()
+    }
+
+    /// Kills the processes inside, and waits until they have let go of what they hold (locks, ports, programs).
+    pub fn end_processes(&self) {
+        settle(5, || {
+            let processes = self.processes();
+            for pid in processes.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid)) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            processes.is_empty()
+        });
+    }
+
+    /// A namespace that an earlier laboratory made, to be removed.
+    pub(crate) fn adopt(name: &str) -> Self {
+        Self { name: name.to_owned() }
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        for pid in self.processes() {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-        let _ = run("ip", &["netns", "delete", &self.name]);
+        self.end_processes();
+        let _ = clean_up(Command::new("ip").args(["netns", "delete", &self.name]));
     }
 }
 
@@ -133,20 +149,4 @@ pub fn connect(a: &Namespace, a_interface: &str, b: &Namespace, b_interface: &st
         ],
     )
     .map(drop)
-}
-
-/// Removes the namespaces that processes which no longer exist left behind (killed too hard to clean up).
-pub fn remove_stale() {
-    let Ok(list) = run("ip", &["netns", "list"]) else { return };
-    for name in list.lines().filter_map(|line| line.split_whitespace().next()) {
-        let owner = name
-            .strip_prefix("tohub-")
-            .and_then(|rest| rest.split('-').next())
-            .and_then(|pid| pid.parse::<u32>().ok());
-        if let Some(owner) = owner
-            && !std::path::Path::new(&format!("/proc/{owner}")).exists()
-        {
-            drop(Namespace { name: name.to_owned() });
-        }
-    }
 }

@@ -8,12 +8,15 @@ mod report;
 mod story;
 mod timeline;
 
-use std::fs::File;
+use std::env::VarError;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::ExitCode;
 
 use lab::command::{LabError, interrupt_flag};
 
-const LOCK: &str = "/run/tohub-demo.lock";
+/// An abstract socket name: the lock leaves no file behind, whatever ends the demo.
+const LOCK: &[u8] = b"tohub-demo";
 const EXIT_FAILED: u8 = 1;
 const EXIT_USAGE: u8 = 2;
 const EXIT_NEEDS_ROOT: u8 = 4;
@@ -46,7 +49,7 @@ fn run() -> Result<(), (String, u8)> {
         signal_hook::flag::register(signal, interrupt_flag().clone())
             .map_err(|error| (format!("cannot catch signals: {error}"), EXIT_FAILED))?;
     }
-    lab::namespace::remove_stale();
+    lab::stale::remove_stale();
     println!("demo: DEMO_SCALE={scale} (every timer of the gateways divided by {scale})");
     story::run(scale).map_err(|error| match error {
         // A child that the same Ctrl-C ended may be what was noticed first.
@@ -60,7 +63,8 @@ fn run() -> Result<(), (String, u8)> {
 
 fn scale_from_environment() -> Result<u32, String> {
     match std::env::var("DEMO_SCALE") {
-        Err(_) => Ok(1),
+        Err(VarError::NotPresent) => Ok(1),
+        Err(VarError::NotUnicode(_)) => Err("DEMO_SCALE is no number".to_owned()),
         Ok(text) => match text.parse() {
             Ok(scale @ 1..=20) => Ok(scale),
             _ => Err(format!("DEMO_SCALE={text} is no whole number from 1 to 20")),
@@ -69,15 +73,12 @@ fn scale_from_environment() -> Result<u32, String> {
 }
 
 /// One demo at a time: the namespaces could live side by side, the reader's patience and the two cores could not.
-fn lock() -> Result<File, String> {
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(LOCK)
-        .map_err(|error| format!("cannot open {LOCK}: {error}"))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        "another copy of the demo is running on this machine: wait for it or end it".to_owned()
-    })?;
-    Ok(file)
+fn lock() -> Result<UnixListener, String> {
+    let bound = SocketAddr::from_abstract_name(LOCK).and_then(|name| UnixListener::bind_addr(&name));
+    bound.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "another copy of the demo is running on this machine: wait for it or end it".to_owned()
+        }
+        _ => format!("cannot take the lock of the demo: {error}"),
+    })
 }

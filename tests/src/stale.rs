@@ -1,0 +1,60 @@
+//! What laboratories left behind that were killed too hard to clean up: namespaces with the processes in them, pinned
+//! programs, run directories, captures. Every name carries the process id of its maker, `tohub-PID-…`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::command::run;
+use crate::namespace::Namespace;
+
+/// Where laboratories leave files, with what stands before and behind the process id in their names.
+const PLACES: [(&str, &str, char); 3] =
+    [("/run", "tohub-", '-'), ("/sys/fs/bpf/tohub", "tohub_", '_'), ("/tmp", "tohub-", '-')];
+
+/// Removes everything whose maker does not exist any more.
+pub fn remove_stale() {
+    // The namespaces first: with them go the processes, which hold the rest.
+    for name in run("ip", &["netns", "list"]).unwrap_or_default().lines() {
+        let name = name.split_whitespace().next().unwrap_or_default();
+        if is_stale(name, "tohub-", '-') {
+            drop(Namespace::adopt(name));
+        }
+    }
+    for (folder, prefix, separator) in PLACES {
+        for path in stale_in(Path::new(folder), prefix, separator) {
+            // Removing a pinned link detaches its program; the interface went with its namespace anyway.
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+}
+
+fn stale_in(folder: &Path, prefix: &str, separator: char) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| is_stale(&entry.file_name().to_string_lossy(), prefix, separator))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn is_stale(name: &str, prefix: &str, separator: char) -> bool {
+    name.strip_prefix(prefix)
+        .and_then(|rest| rest.split_once(separator))
+        .and_then(|(pid, _)| pid.parse::<u32>().ok())
+        .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_laboratory_made_is_stale() {
+        let own = std::process::id();
+        assert!(is_stale("tohub-4294967295-0-branch", "tohub-", '-'));
+        assert!(is_stale("tohub_4294967295_1_branch-2050c173", "tohub_", '_'));
+        assert!(!is_stale(&format!("tohub-{own}-0-branch"), "tohub-", '-'));
+        for foreign in ["tohub", "tohub-", "tohub-peers", "tohub-4294967295", "default", "xtohub-1-2"] {
+            assert!(!is_stale(foreign, "tohub-", '-'), "{foreign}");
+        }
+    }
+}
