@@ -56,7 +56,9 @@ impl Instance {
     /// # Errors
     /// The name cannot be a file name.
     pub fn of(run_dir: &Path, name: Option<&str>) -> Result<Self, InstanceError> {
+        // An empty file is what a crash or a full file system left of one: no name was written.
         let written = fs::read_to_string(run_dir.join(PINS_FILE)).ok().map(|text| text.trim().to_owned());
+        let written = written.filter(|name| !name.is_empty());
         let name = name.map(str::to_owned).or(written).unwrap_or_else(|| derived_name(run_dir));
         let legal = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
         if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(legal) {
@@ -170,6 +172,15 @@ mod tests {
         drop(held);
         drop(instance.lock().unwrap());
         assert_eq!(Instance::of(&run_dir, None).unwrap(), instance, "the written name is found again");
+        fs::remove_dir_all(&run_dir).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_a_full_disk_did_not_take_is_derived_again() {
+        let run_dir = std::env::temp_dir().join(format!("tohub-full-{}", std::process::id()));
+        fs::create_dir_all(&run_dir).unwrap();
+        fs::write(run_dir.join(PINS_FILE), "").unwrap();
+        assert_eq!(Instance::of(&run_dir, None).unwrap().name(), derived_name(&run_dir));
         fs::remove_dir_all(&run_dir).unwrap();
     }
 

@@ -1,7 +1,7 @@
 //! One process of the gateway: where its program is, its lives and deaths, and when it starts again.
 
 use std::io;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ const SOUND: Duration = Duration::from_secs(10);
 /// A process that died before is one that cannot start.
 const YOUNG: Duration = Duration::from_secs(5);
 
+/// Exit codes with which a process that was just started says that starting it again is of no use.
+const PERMANENT: [i32; 8] = [2, 3, 4, 5, 6, 7, 8, 9];
+
 /// A process that ended.
 pub(super) struct Death {
     /// Its program.
@@ -30,6 +33,13 @@ pub(super) struct Death {
     pub first_life: bool,
     /// It died soon after its start.
     pub young: bool,
+}
+
+impl Death {
+    /// True when it said at its first start that starting it again is of no use.
+    pub fn is_permanent(&self) -> bool {
+        self.first_life && self.young && self.code.is_some_and(|code| PERMANENT.contains(&code))
+    }
 }
 
 /// A program that is kept running.
@@ -69,7 +79,8 @@ impl Child {
         spawn: impl FnOnce(&mut Command) -> io::Result<process::Child>,
     ) -> Result<(), Failure> {
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).env("TOHUB_LOG", &self.log).stdin(Stdio::null());
+        // In a group of its own: a Ctrl-C at the terminal goes to the supervisor, which stops both in order.
+        command.args(&self.arguments).env("TOHUB_LOG", &self.log).stdin(Stdio::null()).process_group(0);
         let child = spawn(&mut command)
             .map_err(|error| Failure::system(&format!("starting {}", self.program.display()), &error))?;
         info!("{} started, process {}", self.name, child.id());
@@ -98,14 +109,15 @@ impl Child {
             (Some(code), _) => format!("ended with exit code {code}"),
             (None, signal) => format!("was killed by signal {}", signal.unwrap_or(0)),
         };
-        warn!(
-            "{} {reason} after {:.1} s; it starts again in {} ms",
-            self.name,
-            age.as_secs_f32(),
-            delay.as_millis()
-        );
         let (first_life, young) = (self.lives == 1, age < YOUNG);
-        Ok(Some(Death { name: self.name, code: status.code(), first_life, young }))
+        let death = Death { name: self.name, code: status.code(), first_life, young };
+        let next = if death.is_permanent() {
+            String::new()
+        } else {
+            format!("; it starts again in {} ms", delay.as_millis())
+        };
+        warn!("{} {reason} after {:.1} s{next}", self.name, age.as_secs_f32());
+        Ok(Some(death))
     }
 
     /// Asks it to end, waits, and kills it when it does not. Afterwards it is reaped and due at once.

@@ -27,9 +27,6 @@ pub(crate) const LOCK_NAME: &str = "supervise.lock";
 /// How long a process may take to stop before it is killed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Exit codes with which a process that was just started says that starting it again is of no use.
-const PERMANENT: [i32; 8] = [2, 3, 4, 5, 6, 7, 8, 9];
-
 /// The arguments of `tohub supervise`. What concerns the data plane is handed on as it is.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -177,7 +174,7 @@ impl Gateway {
         if death.code == Some(i32::from(Failure::SEGMENTS)) {
             return self.renew_segments(death);
         }
-        if death.first_life && death.young && death.code.is_some_and(|code| PERMANENT.contains(&code)) {
+        if death.is_permanent() {
             let code = death.code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Failure::FAILED);
             let text = format!("{} cannot start: its reason is above (exit code {code})", death.name);
             return Err(Failure::new(code, text));

@@ -67,7 +67,6 @@ const USER_COMMANDS: &[Command<Meaning>] = &[
     command("exit", session!(SessionCommand::Exit)),
     command("logout", session!(SessionCommand::Exit)),
     command("quit", session!(SessionCommand::Exit)),
-    command("end", session!(SessionCommand::Nothing)),
     command("terminal length <lines:0-512>", |a| {
         ExecAction::Session(SessionCommand::TerminalLength(a.small("lines").unwrap_or(24)))
     }),

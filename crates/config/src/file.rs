@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::Configuration;
 use crate::commit;
 use crate::edit::{self, Editor, Environment, Mode};
-use crate::render::{Secrets, running_config};
+use crate::render::{MASK, Secrets, running_config};
 use crate::shell::{MAX_LINE, column, parse_error_text};
 use crate::tree::{ParseError, tokens};
 
@@ -85,17 +85,27 @@ pub struct Loaded {
 /// Reads a file. `environment` is asked whether host names resolve.
 pub fn load(path: &Path, environment: &mut dyn Environment) -> Result<Loaded, FileError> {
     let io_error = |source| FileError::Io { path: path.into(), operation: "read", source };
-    let size = fs::metadata(path).map_err(io_error)?.len();
-    if size > MAX_FILE {
-        let reason = format!("{size} bytes are more than a configuration file may have ({MAX_FILE})");
+    let file = fs::File::open(path).map_err(io_error)?;
+    let metadata = file.metadata().map_err(io_error)?;
+    let mut bytes = Vec::new();
+    // A pipe or a device has no size: what counts is what comes out of it.
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io_error)?;
+    if bytes.len() as u64 > MAX_FILE {
+        let reason = format!("it has more bytes than a configuration file may have ({MAX_FILE})");
         return Err(FileError::NotText { path: path.into(), reason });
     }
-    let bytes = fs::read(path).map_err(io_error)?;
     let text = String::from_utf8(bytes).map_err(|error| FileError::NotText {
         path: path.into(),
         reason: format!("not a text: byte {} is not UTF-8", error.utf8_error().valid_up_to()),
     })?;
-    Ok(parse(&path.display().to_string(), &text, environment)?)
+    // Editors of other systems begin a text with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut loaded = parse(&path.display().to_string(), text, environment)?;
+    if metadata.is_file() && metadata.mode() & 0o077 != 0 && running_config(&loaded.configuration, Secrets::Hidden).contains(MASK) {
+        let note = "others than its owner may read this file and the keys in it; type \"chmod 600\" for it";
+        loaded.notes.push(format!("%NOTE: {}: {note}", path.display()));
+    }
+    Ok(loaded)
 }
 
 /// Parses the text of a configuration file named `file` (for messages only).

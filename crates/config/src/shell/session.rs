@@ -125,6 +125,10 @@ impl Shell {
                 let mode = mode.clone();
                 Some(self.configure(mode, &clean, &words, executor))
             }
+            // Pasted configurations end so. It stands in no command tree, where it would make "en" ambiguous.
+            (None, Some(first)) if words.len() == 1 && first.text.eq_ignore_ascii_case("end") => {
+                Some(Response::default())
+            }
             (None, Some(_)) => self.exec(&clean, &words, format, executor),
         }
     }
