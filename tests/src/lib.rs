@@ -14,6 +14,7 @@ pub mod by_hand;
 pub mod capture;
 pub mod command;
 pub mod failover;
+pub mod garbage;
 pub mod gateway;
 pub mod namespace;
 pub mod pcap;

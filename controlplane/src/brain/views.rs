@@ -1,6 +1,7 @@
 //! The brain's state as `show` wants it: plain structs of `config::render_show`, no keys.
 
 mod sas;
+mod stats;
 mod text;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use config::render_show::{
 };
 
 use super::Brain;
+use stats::ikev2_stats;
 use crate::compile::EntryKey;
 use crate::select::Standing;
 use crate::session::{Peer, Session};
@@ -37,6 +39,7 @@ impl Brain {
             ShowCommand::CryptoIkev2Sa { detail, filter } => {
                 ikev2_sa(&self.ikev2_views(now, filter), *detail)
             }
+            ShowCommand::CryptoIkev2Stats => ikev2_stats(self.endpoint.counters()),
             ShowCommand::TohubPeers => peers(&self.peers_view(now)),
             _ => return None,
         })

@@ -101,7 +101,10 @@ pub fn load(path: &Path, environment: &mut dyn Environment) -> Result<Loaded, Fi
     // Editors of other systems begin a text with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut loaded = parse(&path.display().to_string(), text, environment)?;
-    if metadata.is_file() && metadata.mode() & 0o077 != 0 && running_config(&loaded.configuration, Secrets::Hidden).contains(MASK) {
+    if metadata.is_file()
+        && metadata.mode() & 0o077 != 0
+        && running_config(&loaded.configuration, Secrets::Hidden).contains(MASK)
+    {
         let note = "others than its owner may read this file and the keys in it; type \"chmod 600\" for it";
         loaded.notes.push(format!("%NOTE: {}: {note}", path.display()));
     }

@@ -206,6 +206,29 @@ fn the_saved_file_is_for_root_alone_and_complete() {
 }
 
 #[test]
+fn a_file_with_keys_that_others_may_read_gets_a_note() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("tohub-open-{}", std::process::id()));
+    // A byte order mark and other systems' line ends do no harm.
+    std::fs::write(&path, "\u{feff}hostname R1\r\ncrypto isakmp key S3cret address 10.1.1.1\r\n").unwrap();
+    let notes = |mode: u32| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        file::load(&path, &mut NoWorld).unwrap().notes
+    };
+    assert!(notes(0o644).iter().any(|note| note.contains("chmod 600")));
+    assert!(notes(0o600).iter().all(|note| !note.contains("chmod")));
+    std::fs::write(&path, "hostname R1\n").unwrap();
+    assert!(notes(0o644).is_empty(), "nothing secret, nothing to say");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn what_never_ends_is_refused_for_its_length() {
+    let error = file::load(std::path::Path::new("/dev/zero"), &mut NoWorld).unwrap_err();
+    assert!(error.to_string().contains("more bytes"), "{error}");
+}
+
+#[test]
 fn examples_of_the_manual_are_accepted() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
     let mut count = 0;

@@ -22,6 +22,10 @@ enum Program {
     TcpSend { target: String, megabytes: u32, seconds: u64 },
     /// Sends one UDP packet of that many bytes.
     Udp { target: String, bytes: usize },
+    /// Sends datagrams that are almost IKE to UDP 500 and 4500 of a target, in the name of the source addresses in turn.
+    IkeGarbage { target: std::net::Ipv4Addr, count: u32, sources: Vec<std::net::Ipv4Addr> },
+    /// Sends malformed frames of every kind out of an interface, to a MAC address in hexadecimal and an IPv4 address.
+    FrameGarbage { interface: String, mac: String, target: std::net::Ipv4Addr, count: u32 },
     /// Sends whole IPv4 packets, given in hexadecimal, whatever source address they bear.
     Inject { packets: Vec<String> },
 }
@@ -36,6 +40,10 @@ fn main() -> std::io::Result<()> {
         }
         Program::Udp { target, bytes } => {
             UdpSocket::bind("0.0.0.0:0")?.send_to(&vec![b'x'; bytes], target).map(drop)
+        }
+        Program::IkeGarbage { target, count, sources } => lab::garbage::flood_ike(target, count, &sources),
+        Program::FrameGarbage { interface, mac, target, count } => {
+            lab::garbage::flood_frames(&interface, &mac, target, count)
         }
         Program::Inject { packets } => inject(&packets),
     }

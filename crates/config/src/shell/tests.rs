@@ -100,6 +100,15 @@ fn modes_prompts_and_leaving_are_those_of_ios() {
 }
 
 #[test]
+fn en_is_enable_and_the_end_of_a_paste_is_nothing() {
+    let mut s = Session::new();
+    assert!(!s.type_line("en 15").text.contains("Ambiguous"));
+    assert_eq!(s.type_line("en").prompt, "R1#");
+    let end = s.type_line("end");
+    assert_eq!((end.text.as_str(), end.status, end.closed), ("", Status::Ok, false));
+}
+
+#[test]
 fn every_keyword_may_be_abbreviated() {
     let mut s = Session::new();
     let response = s.type_line("sh cry ses det");
