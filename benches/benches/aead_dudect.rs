@@ -36,6 +36,10 @@ fn main() -> ExitCode {
             }
         }
     }
+    if tohub_benches::smoke() {
+        println!("Success");
+        return ExitCode::SUCCESS;
+    }
     println!("aead-dudect: {}", if failed { "FAIL" } else { "PASS" });
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -110,8 +114,9 @@ fn jobs<'a>(
 /// Welch's t over random draws of the class, without the slowest twentieth, which are interrupts.
 fn compare(mut measure: impl FnMut(bool) -> Option<u64>) -> f64 {
     let mut random = Random(0x6475_6465);
-    let mut times: Vec<(bool, u64)> = Vec::with_capacity(MEASUREMENTS);
-    for _ in 0..MEASUREMENTS {
+    let measurements = if tohub_benches::smoke() { 100 } else { MEASUREMENTS };
+    let mut times: Vec<(bool, u64)> = Vec::with_capacity(measurements);
+    for _ in 0..measurements {
         let class = random.next() & 1 == 1;
         if let Some(time) = measure(class) {
             times.push((class, time));

@@ -21,6 +21,7 @@ pub fn measure<State>(
     mut prepare: impl FnMut(&mut State),
     mut work: impl FnMut(&mut State),
 ) -> Sample {
+    let windows = if crate::smoke() { 1 } else { windows };
     let overhead = (0..100)
         .map(|_| {
             let start = ticks();
