@@ -17,13 +17,13 @@ pub enum Library {
 /// One key of a library.
 pub enum Key {
     /// ring.
-    Ring(ring::aead::LessSafeKey),
+    Ring(Box<ring::aead::LessSafeKey>),
     /// RustCrypto, AES-128.
     RustCrypto128(Box<Aes128Gcm>),
     /// RustCrypto, AES-256.
     RustCrypto256(Box<Aes256Gcm>),
     /// aws-lc-rs.
-    AwsLc(aws_lc_rs::aead::LessSafeKey),
+    AwsLc(Box<aws_lc_rs::aead::LessSafeKey>),
 }
 
 impl Library {
@@ -55,16 +55,17 @@ impl Library {
         Some(match self {
             Library::Ring => {
                 let algorithm = if long { &ring::aead::AES_256_GCM } else { &ring::aead::AES_128_GCM };
-                Key::Ring(ring::aead::LessSafeKey::new(ring::aead::UnboundKey::new(algorithm, key).ok()?))
+                Key::Ring(Box::new(ring::aead::LessSafeKey::new(
+                    ring::aead::UnboundKey::new(algorithm, key).ok()?,
+                )))
             }
             Library::RustCrypto if long => Key::RustCrypto256(Box::new(Aes256Gcm::new_from_slice(key).ok()?)),
             Library::RustCrypto => Key::RustCrypto128(Box::new(Aes128Gcm::new_from_slice(key).ok()?)),
             Library::AwsLc => {
                 let algorithm =
                     if long { &aws_lc_rs::aead::AES_256_GCM } else { &aws_lc_rs::aead::AES_128_GCM };
-                Key::AwsLc(aws_lc_rs::aead::LessSafeKey::new(
-                    aws_lc_rs::aead::UnboundKey::new(algorithm, key).ok()?,
-                ))
+                let key = aws_lc_rs::aead::UnboundKey::new(algorithm, key).ok()?;
+                Key::AwsLc(Box::new(aws_lc_rs::aead::LessSafeKey::new(key)))
             }
         })
     }
