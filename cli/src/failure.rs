@@ -12,6 +12,8 @@ pub(crate) struct Failure {
 impl Failure {
     /// Executed and failed.
     pub const FAILED: u8 = 1;
+    /// Operands that make no sense.
+    pub const USAGE: u8 = 2;
     /// Configuration refused.
     pub const REFUSED: u8 = 3;
     /// Needs root.

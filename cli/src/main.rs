@@ -4,6 +4,7 @@
 //! tohub                          interactive: ?, TAB, history, pager
 //! tohub -c "show crypto map"     one command (or several -c); piped input works too
 //! tohub check FILE               a configuration file, without a gateway
+//! tohub simulate --config FILE   what a configuration would do when peers go and come
 //! tohub supervise --config FILE  runs the gateway
 //! tohub release                  removes what a stopped gateway keeps in the kernel
 //! ```
@@ -18,6 +19,7 @@ mod interactive;
 mod one_shot;
 mod pager;
 mod release;
+mod simulate;
 mod supervise;
 
 use std::io::IsTerminal;
@@ -41,8 +43,8 @@ struct Arguments {
     /// Privilege level of the session: 1 begins in user exec.
     #[arg(long, value_name = "LEVEL", default_value_t = 15, value_parser = clap::value_parser!(u8).range(0..=15))]
     privilege: u8,
-    /// Prints the JSON form of show commands.
-    #[arg(long)]
+    /// Prints the JSON form of show commands and predictions.
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     subcommand: Option<Command>,
@@ -55,6 +57,8 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
+    Simulate(simulate::Arguments),
     /// Runs the gateway: both processes and the memory that they share, until SIGTERM or SIGINT.
     Supervise(supervise::Arguments),
     /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the kernel forwards in
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.subcommand {
         Some(Command::Check { file }) => check::check(file),
+        Some(Command::Simulate(simulate)) => simulate::simulate(simulate, arguments.json),
         Some(Command::Supervise(supervise)) => supervise::run(&arguments.run_dir, supervise),
         Some(Command::Release) => release::release(&arguments.run_dir),
         None => session(&arguments),

@@ -113,6 +113,7 @@ impl Monitor {
     /// Something was done to a gateway that breaks what it or its peers have: restart, clear, edit.
     pub fn disturbed(&mut self, network: &Network, gateway: usize) {
         self.health.disturb(network.now, gateway);
+        self.unsettle(gateway);
     }
 
     /// The conditions of wires, gateways or names may have changed.

@@ -52,7 +52,10 @@ impl Monitor {
             }
             if word.is_some() && !known.contains(&(policy, word)) {
                 wrong = wrong.or(self.wrong_record(network, gateway, policy));
-                if let Some(record) = subject.plane.outbound_record(policy) {
+                let fresh = session.pairs().any(|(id, pair)| {
+                    Some(id) == carrier && pair.installed == subject.clock(network.now)
+                });
+                if let Some(record) = subject.plane.outbound_record(policy).filter(|_| fresh) {
                     self.health.negotiated(gateway, record.destination);
                 }
             }

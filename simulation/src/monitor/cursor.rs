@@ -18,6 +18,8 @@ pub(super) struct Track {
     current: usize,
     /// Peers that failed in the pass under way; none without a pass.
     failed: Option<usize>,
+    /// A pass may have been given up and begun anew, unseen: how many peers failed in it is not known.
+    unsure: bool,
     /// Set while an edit is being applied: where the cursor has to be afterwards.
     edit: Option<Edit>,
 }
@@ -37,6 +39,7 @@ impl Track {
             default_first: selection.default_peer().is_some(),
             current: index_of(session),
             failed: session.selection().is_attempting().then_some(0),
+            unsure: true,
             edit: None,
         }
     }
@@ -57,6 +60,13 @@ fn has_pairs(session: &Session, peer: &Peer) -> bool {
 }
 
 impl Monitor {
+    /// A pass through the list may be given up and begun anew.
+    pub(super) fn unsettle(&mut self, gateway: usize) {
+        for track in &mut self.tracks[gateway] {
+            track.unsure = true;
+        }
+    }
+
     /// Notes what an edit finds.
     pub(super) fn before_edit(&mut self, network: &Network, gateway: usize) {
         for (key, session) in network.gateways[gateway].brain.sessions() {
@@ -100,7 +110,11 @@ impl Monitor {
                 let failed = track.failed.unwrap_or(0) + 1;
                 track.failed = Some(failed);
                 let exhausted = failed >= track.peers.len();
-                if exhausted && track.default_first { vec![0] } else { vec![track.next()] }
+                match (track.default_first, track.unsure) {
+                    (true, true) => vec![0, track.next()],
+                    (true, false) if exhausted => vec![0],
+                    _ => vec![track.next()],
+                }
             }
             Reason::IdleDefault => {
                 let rule = session.idle_rule();
@@ -128,6 +142,9 @@ impl Monitor {
         let allowed: Vec<String> = allowed.into_iter().map(name).collect();
         if let Some(target) = target {
             track.current = target;
+        }
+        if reason != Reason::InitFail {
+            track.failed = None;
         }
         if !fits {
             let text = format!(
@@ -168,7 +185,7 @@ impl Monitor {
                 track.current = index;
             }
             if !selection.is_attempting() {
-                track.failed = None;
+                (track.failed, track.unsure) = (None, false);
             } else if track.failed.is_none() {
                 track.failed = Some(0);
                 let rule = session.idle_rule();

@@ -1,0 +1,67 @@
+//! `tohub simulate`: what a configuration would do when peers go and come, without a gateway, in milliseconds.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use simulation::predict::{PredictError, Prediction, Scenario, predict};
+
+use crate::failure::Failure;
+
+/// The operands.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The configuration file of the gateway.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// What happens: "t=10s down 10.1.1.1"; also up PEER, restart PEER and clear. May be repeated.
+    #[arg(long = "event", value_name = "EVENT")]
+    events: Vec<String>,
+    /// What hosts send: "icmp every 1s 0s..400s", or with "from A to B" behind it. May be repeated.
+    #[arg(long = "traffic", value_name = "TRAFFIC")]
+    traffic: Vec<String>,
+    /// Writes the timeline as a page with a picture to this file, too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+/// Predicts and prints, as text or (`json`) as one JSON document.
+pub(crate) fn simulate(arguments: &Arguments, json: bool) -> Result<(), Failure> {
+    let text = read(&arguments.config)?;
+    let events: Vec<&str> = arguments.events.iter().map(String::as_str).collect();
+    let traffic: Vec<&str> = arguments.traffic.iter().map(String::as_str).collect();
+    let name = arguments.config.display();
+    let failed = |error: PredictError| match error {
+        PredictError::Configuration(error) => Failure::new(Failure::REFUSED, format!("{name}: {error}")),
+        PredictError::Nothing(error) => Failure::new(Failure::REFUSED, format!("{name}: {error}")),
+        PredictError::Simulation(error) => Failure::new(Failure::MEMORY, error.to_string()),
+        error @ (PredictError::Event { .. } | PredictError::Traffic { .. } | PredictError::UnknownPeer { .. }) => {
+            Failure::new(Failure::USAGE, error.to_string())
+        }
+    };
+    let scenario = Scenario::parse(&text, &events, &traffic).map_err(failed)?;
+    let prediction = predict(&scenario).map_err(failed)?;
+    if let Some(file) = &arguments.html {
+        std::fs::write(file, prediction.to_html())
+            .map_err(|error| Failure::system(&format!("writing {}", file.display()), &error))?;
+    }
+    print(&prediction, json)
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::system(&format!("reading the configuration {}", file.display()), &error))
+}
+
+fn print(prediction: &Prediction, json: bool) -> Result<(), Failure> {
+    let text = if json {
+        let document = prediction.to_json().map_err(|error| Failure::new(Failure::FAILED, error.to_string()))?;
+        document + "\n"
+    } else {
+        prediction.to_text()
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Failure::system("writing the prediction", &error)),
+    }
+}
