@@ -151,10 +151,9 @@ impl Brain {
             .and_then(|relation| relation.ike.dpd)
             .map_or(SILENCE, |dpd| Duration::from_secs(dpd.interval.into()));
         let siblings = self.pairs.iter().filter(|(_, record)| record.ike.is_none() && record.facts.remote == remote);
-        let last_heard = siblings
-            .filter_map(|(sibling, _)| stamp(self.table.activity(*sibling)?.last_heard_ms))
-            .max()
-            .map_or(installed, |heard| heard.max(installed));
+        let any_heard =
+            siblings.filter_map(|(sibling, _)| stamp(self.table.activity(*sibling)?.last_heard_ms)).max();
+        let last_heard = any_heard.map_or(installed, |heard| heard.max(installed));
         let silent = now >= last_heard + patience;
         if silent || activity.hard_limit || hard_limit.is_some_and(|limit| now >= limit) {
             self.history.push(
@@ -171,6 +170,8 @@ impl Brain {
         {
             self.initiate(now, &key, peer, policy);
         }
+        // Nor does it idle out while a sibling lives: the peer would not be told.
+        let sent = sent.max(any_heard);
         self.with_session(now, &key, |session, intents| session.activity(now, child, heard, sent, intents));
     }
 
