@@ -1,8 +1,10 @@
 .PHONY: bench-aead test-aead
 
-# The AEAD kernel against the CPU's limit and other libraries: a table, target/bench/aead.json, and how many targets were met.
-# Criterion's view of the same lines is `cargo bench -p tohub-benches --bench aead_criterion`, the timing-leak test `--bench aead_dudect`.
+# Criterion's statistics into target/bench/aead-criterion.txt; then the table against the CPU's limit and other libraries,
+# target/bench/aead.json, and how many targets were met. The timing-leak test is `cargo bench -p tohub-benches --bench aead_dudect`.
 bench-aead:
+	@mkdir -p target/bench
+	@$(CARGO) bench --quiet --profile release -p tohub-benches --bench aead_criterion > target/bench/aead-criterion.txt
 	@$(CARGO) bench --quiet --profile release -p tohub-benches --bench aead
 
 # Vectors, forgeries and guard pages in release mode, then ten million random packets through every back end of this CPU.
