@@ -259,7 +259,7 @@ impl Prediction {
 /// # Errors
 /// If the scenario makes no sense, with a remedy.
 pub fn predict(scenario: &Scenario) -> Result<Prediction, PredictError> {
-    let mirrored = mirror::mirror(&scenario.configuration)?;
+    let mut mirrored = mirror::mirror(&scenario.configuration)?;
     let peer_index = |name: &str| {
         let found = mirrored.peers.iter().position(|peer| {
             peer.name.eq_ignore_ascii_case(name) || name.parse() == Ok(peer.address)
@@ -281,6 +281,7 @@ pub fn predict(scenario: &Scenario) -> Result<Prediction, PredictError> {
 
     let mut network = Network::new(mirrored.setups.clone(), &CHEAP, &Stream::new(1), Sabotage::None)?;
     network.zone = mirrored.zone.clone();
+    network.timeline = Some(Vec::new());
     for traffic in &scenario.traffic {
         let tuple = traffic.tuple(&scenario.configuration)?;
         let flow = network.add_flow(0, tuple, true);
@@ -302,6 +303,10 @@ pub fn predict(scenario: &Scenario) -> Result<Prediction, PredictError> {
         }
     }
     notes.run(&mut network, ORIGIN + end);
+    let remarks = network.timeline.take().unwrap_or_default().into_iter().filter_map(|line| {
+        line.text.strip_prefix("%TOHUB-6-NOTE: ").map(|note| format!("{} says: {note}", line.who))
+    });
+    mirrored.assumptions.extend(remarks);
     Ok(assemble(scenario, mirrored, &network, notes, end))
 }
 

@@ -196,7 +196,9 @@ fn peer_setup(
     theirs.crypto_maps.insert(MIRROR.to_owned(), set);
     let mut devices = Devices::new();
     if let Some(name) = InterfaceName::parse("GigabitEthernet0/1") {
-        theirs.interfaces.entry(name.clone()).or_default().crypto_map = Some(MIRROR.to_owned());
+        let interface = theirs.interfaces.entry(name.clone()).or_default();
+        interface.device = Some(MIRROR.to_owned());
+        interface.crypto_map = Some(MIRROR.to_owned());
         devices.insert(name, Device { ifindex: 3, mtu: 1500, addresses: vec![address], up: true });
     }
     Setup { name: theirs.system.hostname.clone(), address, configuration: theirs, devices, capacities: ROOM }
