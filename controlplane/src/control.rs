@@ -28,11 +28,26 @@ pub enum ControlEvent {
         session: SessionId,
         /// What is asked.
         request: Request,
-        /// The answer, exactly one.
-        answer: oneshot::Sender<Response>,
+        /// Where the answer goes, exactly one.
+        answer: Answer,
     },
     /// The connection has ended.
     Closed(SessionId),
+}
+
+/// The place for the answer to a request.
+#[derive(Debug)]
+pub struct Answer(oneshot::Sender<(Response, oneshot::Sender<()>)>);
+
+impl Answer {
+    /// Hands the response to its connection. The receiver is ready when the response has been written out, or cannot be
+    /// because the connection has ended: whoever stops the process waits for it.
+    pub fn send(self, response: Response) -> oneshot::Receiver<()> {
+        let (written, receiver) = oneshot::channel();
+        // A connection that has ended drops both: the receiver is ready at once.
+        let _ = self.0.send((response, written));
+        receiver
+    }
 }
 
 /// Why there is no control socket.
@@ -133,12 +148,13 @@ async fn converse(
             .map_err(io::Error::other)
             .and_then(|text| decode::<Request>(text).map_err(io::Error::other))?;
         let (answer, answered) = oneshot::channel();
-        if events.send(ControlEvent::Request { session, request, answer }).await.is_err() {
+        if events.send(ControlEvent::Request { session, request, answer: Answer(answer) }).await.is_err() {
             return Ok(());
         }
-        let Ok(response) = answered.await else { return Ok(()) };
+        let Ok((response, written)) = answered.await else { return Ok(()) };
         let text = encode(&response).map_err(io::Error::other)?;
         writer.write_all(text.as_bytes()).await?;
+        let _ = written.send(());
         if response.closed {
             return Ok(());
         }
@@ -158,6 +174,30 @@ mod tests {
         assert!(matches!(bind(folder.path()), Err(ControlError::Running(_))));
         drop(first);
         assert!(bind(folder.path()).is_ok());
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_answer_is_known_to_be_written_before_the_process_may_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = bind(folder.path()).unwrap();
+        let (sender, mut events) = mpsc::channel(4);
+        let local = tokio::task::LocalSet::new();
+        local.spawn_local(serve(listener, sender));
+        let mut stream = UnixStream::connect(folder.path().join(SOCKET_NAME)).await.unwrap();
+        local
+            .run_until(async {
+                let request = encode(&Request::Open { width: 0, privilege: 15 }).unwrap();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let Some(ControlEvent::Request { answer, .. }) = events.recv().await else { panic!() };
+                let response = Response { text: "bye".into(), ..Response::default() };
+                answer.send(response).await.unwrap();
+            })
+            .await;
+        // Nobody serves the connection any more; what was written is there.
+        drop(local);
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.contains("bye"), "{text}");
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -1,6 +1,9 @@
 //! What a CLI session can do: the executor behind every shell of the control socket.
 
+mod shows;
+
 use std::io::Read;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +62,8 @@ pub struct Operator<'a> {
     pub now: Duration,
     /// Set when the kernel has to be brought in line with the configuration.
     pub kernel_is_stale: &'a mut bool,
+    /// Open CLI sessions, this one included.
+    pub sessions: usize,
     /// What outlives the request.
     pub errand: Option<Errand>,
 }
@@ -87,13 +92,35 @@ impl Executor for Operator<'_> {
                 render_show::access_lists(configuration, name.as_deref(), &std::collections::BTreeMap::new())
             }
             ShowCommand::Version => self.version(),
-            ShowCommand::Clock => clock(std::time::SystemTime::now()),
+            ShowCommand::Clock => shows::clock(std::time::SystemTime::now()),
             ShowCommand::Logging => {
                 self.facts.log.iter().fold(String::new(), |text, line| text + line + "\n")
             }
-            ShowCommand::IpInterfaceBrief => self.interfaces_brief(),
-            ShowCommand::Hosts => hosts(configuration),
-            _ => return Err(CommandError::Failed("This command has no output here yet".to_owned())),
+            ShowCommand::IpInterfaceBrief => shows::interfaces_brief(configuration, self.brain.devices()),
+            ShowCommand::Hosts => shows::hosts(configuration),
+            ShowCommand::IpRoute => shows::ip_route(configuration, self.brain.reverse_routes_in_use())?,
+            ShowCommand::Users => shows::users(self.sessions),
+            ShowCommand::IpInterface(name) => {
+                shows::interfaces(configuration, self.brain.devices(), name.as_ref(), IpAddr::is_ipv4)
+            }
+            ShowCommand::Ipv6Interface(name) => {
+                shows::interfaces(configuration, self.brain.devices(), name.as_ref(), IpAddr::is_ipv6)
+            }
+            ShowCommand::Interfaces(name) => {
+                shows::interfaces(configuration, self.brain.devices(), name.as_ref(), |_| true)
+            }
+            ShowCommand::CryptoIsakmpPeers => {
+                return Err(unavailable("show crypto isakmp sa", "show tohub peers"));
+            }
+            ShowCommand::CryptoIkev2Stats => {
+                return Err(unavailable("show crypto ikev2 sa detailed", "show tohub history"));
+            }
+            ShowCommand::CryptoEngineConnections => {
+                return Err(unavailable("show crypto ipsec sa", "show tohub dataplane"));
+            }
+            _ => {
+                return Err(CommandError::Failed("This command is not available on this gateway".to_owned()));
+            }
         })
     }
 
@@ -177,7 +204,7 @@ impl Operator<'_> {
     }
 
     /// An address, or the primary address of an interface.
-    fn source(&self, source: Option<&str>) -> Result<Option<std::net::IpAddr>, CommandError> {
+    fn source(&self, source: Option<&str>) -> Result<Option<IpAddr>, CommandError> {
         let Some(text) = source else { return Ok(None) };
         if let Ok(address) = text.parse() {
             return Ok(Some(address));
@@ -244,31 +271,6 @@ impl Operator<'_> {
         }
         text
     }
-
-    fn interfaces_brief(&self) -> String {
-        let mut text = String::from(
-            "Interface              IP-Address      OK? Method Status                Protocol\n",
-        );
-        for (name, interface) in &self.brain.configuration().interfaces {
-            let device = self.brain.devices().get(name);
-            let address = device
-                .and_then(|device| device.addresses.iter().find(|address| address.is_ipv4()))
-                .map_or_else(|| "unassigned".to_owned(), ToString::to_string);
-            let up = device.is_some_and(|device| device.up);
-            let status = match (interface.shutdown, up) {
-                (true, _) => "administratively down",
-                (false, true) => "up",
-                (false, false) => "down",
-            };
-            let method = if interface.dhcp { "DHCP" } else { "NVRAM" };
-            let protocol = if up && !interface.shutdown { "up" } else { "down" };
-            text.push_str(&format!(
-                "{:<22} {address:<15} YES {method:<6} {status:<21} {protocol}\n",
-                name.as_str()
-            ));
-        }
-        text
-    }
 }
 
 /// Reading a file asks nobody whether names resolve.
@@ -280,55 +282,13 @@ impl config::edit::Environment for Unresolved {
     }
 }
 
+/// A command that IOS has and this gateway has not; what says the same here.
+fn unavailable(instead: &str, or: &str) -> CommandError {
+    CommandError::Failed(format!(
+        "This command is not available on this gateway; use \"{instead}\" or \"{or}\""
+    ))
+}
+
 fn file_failed(error: config::file::FileError) -> CommandError {
     CommandError::Failed(error.to_string())
-}
-
-fn hosts(configuration: &Configuration) -> String {
-    let mut text = String::from("Host                      Addresses\n");
-    for (name, addresses) in &configuration.system.hosts {
-        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("{name:<25} {}\n", addresses.join(" ")));
-    }
-    text
-}
-
-/// `*18:04:05.123 UTC Mon Nov 23 2026`; the arithmetic is that of the proleptic Gregorian calendar.
-fn clock(time: std::time::SystemTime) -> String {
-    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let day_of_era = shifted % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    format!(
-        "*{:02}:{:02}:{:02}.{:03} UTC {} {} {day} {year}\n",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis(),
-        DAYS[(days % 7) as usize],
-        MONTHS[(month as usize).saturating_sub(1) % 12],
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_knows_the_calendar() {
-        let at = |seconds| clock(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "*00:00:00.000 UTC Thu Jan 1 1970\n");
-        assert_eq!(at(951_782_400), "*00:00:00.000 UTC Tue Feb 29 2000\n");
-        assert_eq!(at(1_795_462_496), "*19:34:56.000 UTC Mon Nov 23 2026\n");
-    }
 }

@@ -14,7 +14,7 @@ use sa_table::{Checkpoint, EventReceiver};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::brain::{Brain, Output};
 use crate::clock::Scale;
@@ -99,7 +99,7 @@ struct Running {
     sockets: Sockets,
     facts: Facts,
     shells: BTreeMap<SessionId, Shell>,
-    waiting: BTreeMap<SessionId, oneshot::Sender<config::control::Response>>,
+    waiting: BTreeMap<SessionId, control::Answer>,
     errands: mpsc::Sender<Finished>,
     kernel_is_stale: bool,
     /// Reverse routes as they are in the kernel.

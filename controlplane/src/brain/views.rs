@@ -41,6 +41,7 @@ impl Brain {
             }
             ShowCommand::CryptoIkev2Stats => ikev2_stats(self.endpoint.counters()),
             ShowCommand::TohubPeers => peers(&self.peers_view(now)),
+            ShowCommand::TohubHistory => self.render_history(now),
             _ => return None,
         })
     }
@@ -49,6 +50,7 @@ impl Brain {
     pub fn show_json(&self, now: Duration, command: &ShowCommand) -> Option<serde_json::Value> {
         match command {
             ShowCommand::TohubPeers => serde_json::to_value(self.peers_view(now)).ok(),
+            ShowCommand::TohubHistory => serde_json::to_value(self.history.iter().collect::<Vec<_>>()).ok(),
             _ => None,
         }
     }

@@ -8,6 +8,9 @@ use super::{Finished, Running};
 use crate::control::{ControlEvent, SessionId};
 use crate::operator::{Errand, Operator};
 
+/// How long an orderly stop waits for its answer to be read.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Running {
     pub(super) async fn control(&mut self, event: ControlEvent) {
         match event {
@@ -26,13 +29,22 @@ impl Running {
                     self.refresh_kernel().await;
                 }
                 self.carry_out().await;
-                match reply {
-                    Reply::Now(response) => drop(answer.send(response)),
-                    Reply::Later => drop(self.waiting.insert(session, answer)),
-                }
+                let written = match reply {
+                    Reply::Now(response) => Some(answer.send(response)),
+                    Reply::Later => {
+                        self.waiting.insert(session, answer);
+                        None
+                    }
+                };
                 match errand {
                     Some(Errand::Run { program, arguments }) => self.spawn(session, program, arguments),
-                    Some(Errand::Reload) => self.stop = true,
+                    Some(Errand::Reload) => {
+                        // A client that does not read its answer does not keep the process from ending.
+                        if let Some(written) = written {
+                            let _ = tokio::time::timeout(ANSWER_PATIENCE, written).await;
+                        }
+                        self.stop = true;
+                    }
                     None => {}
                 }
             }
@@ -45,6 +57,7 @@ impl Running {
             facts: &mut self.facts,
             now,
             kernel_is_stale: &mut self.kernel_is_stale,
+            sessions: self.shells.len() + 1,
             errand: None,
         }
     }
@@ -85,7 +98,7 @@ impl Running {
                 let now = self.now();
                 let response = shell.finish(result, &self.operator(now));
                 self.shells.insert(session, shell);
-                let _ = answer.send(response);
+                drop(answer.send(response));
             }
             Finished::Name(name, addresses) => {
                 let now = self.now();

@@ -102,6 +102,8 @@ pub enum ShowCommand {
     Interfaces(Option<InterfaceName>),
     /// `show tohub peers [json]`.
     TohubPeers,
+    /// `show tohub history [json]`.
+    TohubHistory,
     /// `show tohub dataplane [json]`.
     TohubDataplane,
     /// `show tohub unsupported`.

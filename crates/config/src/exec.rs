@@ -139,6 +139,7 @@ const USER_COMMANDS: &[Command<Meaning>] = &[
     command("show crypto ikev2 stats", show!(ShowCommand::CryptoIkev2Stats)),
     command("show crypto engine connections active", show!(ShowCommand::CryptoEngineConnections)),
     command("show tohub peers", show!(ShowCommand::TohubPeers)),
+    command("show tohub history", show!(ShowCommand::TohubHistory)),
     command("show tohub dataplane", show!(ShowCommand::TohubDataplane)),
     command("show tohub unsupported", show!(ShowCommand::TohubUnsupported)),
 ];

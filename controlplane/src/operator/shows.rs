@@ -1,0 +1,227 @@
+//! Shows about the machine: interfaces, routes, clock, users, hosts.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use config::Configuration;
+use config::model::{InterfaceName, NextHop, Prefix};
+use config::shell::CommandError;
+
+use crate::compile::Devices;
+use crate::routes::ReverseRoute;
+
+/// The kernel's IPv4 routes of the main table, one a line after a heading (proc(5)).
+const ROUTES: &str = "/proc/net/route";
+
+/// `show users`. Sessions come over a local socket, so all are the console.
+pub(super) fn users(sessions: usize) -> String {
+    let mut text = String::from("    Line       User       Host(s)              Idle       Location\n");
+    for number in 0..sessions {
+        text.push_str(&format!("   {number} con {number}                 idle                 00:00:00\n"));
+    }
+    text
+}
+
+/// `show interfaces`, `show ip interface`, `show ipv6 interface`: those with a name that is `wanted`, or all, with the
+/// addresses of one family or of both.
+pub(super) fn interfaces(
+    configuration: &Configuration,
+    devices: &Devices,
+    wanted: Option<&InterfaceName>,
+    family: impl Fn(&IpAddr) -> bool,
+) -> String {
+    let mut text = String::new();
+    for (name, interface) in &configuration.interfaces {
+        if wanted.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        let device = devices.get(name);
+        let up = device.is_some_and(|device| device.up) && !interface.shutdown;
+        let status = match (interface.shutdown, up) {
+            (true, _) => "administratively down",
+            (false, true) => "up",
+            (false, false) => "down",
+        };
+        let protocol = if up { "up" } else { "down" };
+        text.push_str(&format!("{name} is {status}, line protocol is {protocol}\n"));
+        text.push_str(&format!("  Device is {}\n", interface.device_name(name)));
+        let Some(device) = device else { continue };
+        for address in device.addresses.iter().filter(|address| family(address)) {
+            let configured = interface.addresses.iter().find(|line| line.address == *address);
+            let length = configured.map_or_else(String::new, |line| format!("/{}", line.length));
+            text.push_str(&format!("  Internet address is {address}{length}\n"));
+        }
+        text.push_str(&format!("  MTU is {} bytes\n", device.mtu));
+    }
+    if text.is_empty() { "No such interface is configured\n".to_owned() } else { text }
+}
+
+/// `show ip route`: the kernel's IPv4 routes, with where they come from.
+///
+/// # Errors
+/// If the kernel's list cannot be read.
+pub(super) fn ip_route<'a>(
+    configuration: &Configuration,
+    reverse: impl Iterator<Item = &'a ReverseRoute>,
+) -> Result<String, CommandError> {
+    let listing = std::fs::read_to_string(ROUTES)
+        .map_err(|error| CommandError::Failed(format!("Reading the kernel's routes ({ROUTES}): {error}")))?;
+    let reverse: Vec<Prefix> = reverse.map(|route| route.prefix).collect();
+    Ok(routes(&listing, configuration, &reverse))
+}
+
+fn routes(listing: &str, configuration: &Configuration, reverse: &[Prefix]) -> String {
+    let mut text = String::from(
+        "Codes: C - connected, S - static, R - reverse route of a tunnel, K - other route of the kernel\n\n",
+    );
+    for route in listing.lines().skip(1).filter_map(Route::parse) {
+        let prefix = IpAddr::V4(route.destination);
+        let same = |other: &Prefix| other.address == prefix && other.length == route.length;
+        let is_static = configuration.routes.iter().any(|line| {
+            same(&line.prefix)
+                && match &line.next_hop {
+                    NextHop::Address(gateway) => Some(*gateway) == route.gateway.map(IpAddr::V4),
+                    NextHop::Interface(_) => route.gateway.is_none(),
+                }
+        });
+        let code = match route.gateway {
+            _ if is_static => 'S',
+            _ if reverse.iter().any(same) => 'R',
+            None => 'C',
+            Some(_) => 'K',
+        };
+        let star = if route.length == 0 { '*' } else { ' ' };
+        let way = match route.gateway {
+            Some(gateway) => format!("[{}] via {gateway}, {}", route.metric, route.device),
+            None => format!("is directly connected, {}", route.device),
+        };
+        text.push_str(&format!("{code}{star}    {prefix}/{} {way}\n", route.length));
+    }
+    text
+}
+
+/// One line of [`ROUTES`].
+struct Route<'a> {
+    device: &'a str,
+    destination: Ipv4Addr,
+    length: u8,
+    gateway: Option<Ipv4Addr>,
+    metric: u32,
+}
+
+impl<'a> Route<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        // The kernel prints the four bytes of an address in memory order as one number of the machine.
+        let address = |hex: &str| Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()));
+        let mut fields = line.split_ascii_whitespace();
+        let device = fields.next()?;
+        let destination = address(fields.next()?)?;
+        let gateway = address(fields.next()?)?;
+        let metric = fields.nth(3)?.parse().ok()?;
+        let mask = u32::from(address(fields.next()?)?);
+        let length = u8::try_from(mask.leading_ones()).ok()?;
+        let gateway = (!gateway.is_unspecified()).then_some(gateway);
+        Some(Route { device, destination, length, gateway, metric })
+    }
+}
+
+/// `show ip interface brief`.
+pub(super) fn interfaces_brief(configuration: &Configuration, devices: &Devices) -> String {
+    let mut text =
+        String::from("Interface              IP-Address      OK? Method Status                Protocol\n");
+    for (name, interface) in &configuration.interfaces {
+        let device = devices.get(name);
+        let address = device
+            .and_then(|device| device.addresses.iter().find(|address| address.is_ipv4()))
+            .map_or_else(|| "unassigned".to_owned(), ToString::to_string);
+        let up = device.is_some_and(|device| device.up);
+        let status = match (interface.shutdown, up) {
+            (true, _) => "administratively down",
+            (false, true) => "up",
+            (false, false) => "down",
+        };
+        let method = if interface.dhcp { "DHCP" } else { "NVRAM" };
+        let protocol = if up && !interface.shutdown { "up" } else { "down" };
+        text.push_str(&format!(
+            "{:<22} {address:<15} YES {method:<6} {status:<21} {protocol}\n",
+            name.as_str()
+        ));
+    }
+    text
+}
+
+/// `show hosts`.
+pub(super) fn hosts(configuration: &Configuration) -> String {
+    let mut text = String::from("Host                      Addresses\n");
+    for (name, addresses) in &configuration.system.hosts {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("{name:<25} {}\n", addresses.join(" ")));
+    }
+    text
+}
+
+/// `*18:04:05.123 UTC Mon Nov 23 2026`; the arithmetic is that of the proleptic Gregorian calendar.
+pub(super) fn clock(time: std::time::SystemTime) -> String {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    format!(
+        "*{:02}:{:02}:{:02}.{:03} UTC {} {} {day} {year}\n",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_millis(),
+        DAYS[(days % 7) as usize],
+        MONTHS[(month as usize).saturating_sub(1) % 12],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::operator::Unresolved;
+
+    #[test]
+    fn the_clock_knows_the_calendar() {
+        let at = |seconds| clock(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "*00:00:00.000 UTC Thu Jan 1 1970\n");
+        assert_eq!(at(951_782_400), "*00:00:00.000 UTC Tue Feb 29 2000\n");
+        assert_eq!(at(1_795_462_496), "*19:34:56.000 UTC Mon Nov 23 2026\n");
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn routes_are_shown_with_their_origin() {
+        let listing = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+            outside\t00000000\t0109090A\t0003\t0\t0\t1\t00000000\t0\t0\t0\n\
+            outside\t0009090A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+            outside\t0002A8C0\t0109090A\t0003\t0\t0\t1\t00FFFFFF\t0\t0\t0\n\
+            inside\t0000010A\t0201A8C0\t0003\t0\t0\t20\t0000FFFF\t0\t0\t0\n";
+        let configuration =
+            config::file::parse("test", "ip route 0.0.0.0 0.0.0.0 10.9.9.1\n", &mut Unresolved).unwrap();
+        let reverse = [Prefix { address: "192.168.2.0".parse().unwrap(), length: 24 }];
+        let text = routes(listing, &configuration.configuration, &reverse);
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "S*    0.0.0.0/0 [1] via 10.9.9.1, outside",
+                "C     10.9.9.0/24 is directly connected, outside",
+                "R     192.168.2.0/24 [1] via 10.9.9.1, outside",
+                "K     10.1.0.0/16 [20] via 192.168.1.2, inside",
+            ]
+        );
+    }
+}
