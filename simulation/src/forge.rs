@@ -6,8 +6,8 @@ use ike::Random as _;
 use sa_table::KeyMaterial;
 
 use crate::network::Network;
-use crate::plane::{Packet, Sealed};
 use crate::plan::Forgery;
+use crate::plane::{Packet, Sealed};
 use crate::random::Stream;
 
 const IKE_SA_INIT: u8 = 34;
@@ -44,14 +44,17 @@ pub fn forge(network: &mut Network, forgery: Forgery, draw: &mut Stream) {
         (Forgery::Replay, Some((from, to, bytes))) => network.forge(from, to, &bytes),
         (Forgery::ErrorNotify, Some(_)) => {
             let request = network.overheard.iter().rev().find(|(_, _, bytes)| {
-                bytes.get(EXCHANGE) == Some(&IKE_SA_INIT) && bytes.get(FLAGS).is_some_and(|f| f & RESPONSE == 0)
+                bytes.get(EXCHANGE) == Some(&IKE_SA_INIT)
+                    && bytes.get(FLAGS).is_some_and(|f| f & RESPONSE == 0)
             });
             if let Some((from, to, bytes)) = request.cloned() {
                 network.forge(to, from, &error_notify(&bytes, *draw.pick(&ERRORS)));
             }
         }
         (Forgery::Halves, Some((from, to, bytes))) => {
-            if bytes.get(EXCHANGE) == Some(&IKE_SA_INIT) && bytes.get(FLAGS).is_some_and(|f| f & RESPONSE == 0) {
+            if bytes.get(EXCHANGE) == Some(&IKE_SA_INIT)
+                && bytes.get(FLAGS).is_some_and(|f| f & RESPONSE == 0)
+            {
                 for _ in 0..draw.range(1, 5) {
                     let mut bytes = bytes.clone();
                     draw.fill(&mut bytes[..8]);

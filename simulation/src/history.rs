@@ -70,7 +70,8 @@ pub fn carry_out(plan: &Plan, options: Options) -> Result<Outcome, SimulationErr
     history.calm();
     history.silence();
     history.close();
-    let packets = history.network.flows.iter().fold((0, 0), |(s, a), flow| (s + flow.sent, a + flow.answered));
+    let packets =
+        history.network.flows.iter().fold((0, 0), |(s, a), flow| (s + flow.sent, a + flow.answered));
     let monitor = history.network.monitor.take();
     Ok(Outcome {
         violations: monitor.map(|monitor| monitor.violations).unwrap_or_default(),
@@ -94,7 +95,7 @@ impl<'a> History<'a> {
         let random = Stream::new(plan.seed);
         let setups = plan.sites.iter().map(|site| setup(site, &plan.sites)).collect();
         let provider: &'static Provider =
-            if plan.seed % REAL_CRYPTOGRAPHY == 0 { &ike::provider::DEFAULT } else { &CHEAP };
+            if plan.seed.is_multiple_of(REAL_CRYPTOGRAPHY) { &ike::provider::DEFAULT } else { &CHEAP };
         let mut network = Network::new(setups, provider, &random.fork(4), options.sabotage)?;
         network.timeline = options.timeline.then(Vec::new);
         for flow in &plan.flows {
@@ -103,8 +104,13 @@ impl<'a> History<'a> {
         let watched = plan.flows.iter().map(|flow| flow.watched).collect();
         network.zone = zone(&plan.sites);
         network.monitor = Some(Box::new(Monitor::new(plan.sites.clone(), watched, options.sabotage)));
-        let mut history =
-            History { plan, network, draw: random.fork(5), sabotage: options.sabotage, wakes: BTreeMap::new() };
+        let mut history = History {
+            plan,
+            network,
+            draw: random.fork(5),
+            sabotage: options.sabotage,
+            wakes: BTreeMap::new(),
+        };
         history.refresh();
         history.network.start();
         Ok(history)
@@ -114,7 +120,10 @@ impl<'a> History<'a> {
         let mut sabotaged = false;
         for (at, fault) in &self.plan.schedule {
             self.run_until(ORIGIN + at);
-            if self.sabotage == Sabotage::SecretEdit && *at > 10_000 && !std::mem::replace(&mut sabotaged, true) {
+            if self.sabotage == Sabotage::SecretEdit
+                && *at > 10_000
+                && !std::mem::replace(&mut sabotaged, true)
+            {
                 self.secret_edit();
             }
             self.network.note(None, describe(fault, &self.plan.sites));
@@ -126,8 +135,12 @@ impl<'a> History<'a> {
 
     /// Runs on, waking gateways whose time has come.
     fn run_until(&mut self, end: u64) {
-        while let Some((gateway, (at, slept))) =
-            self.wakes.iter().map(|(g, w)| (*g, *w)).min_by_key(|(_, (at, _))| *at).filter(|(_, (at, _))| *at <= end)
+        while let Some((gateway, (at, slept))) = self
+            .wakes
+            .iter()
+            .map(|(g, w)| (*g, *w))
+            .min_by_key(|(_, (at, _))| *at)
+            .filter(|(_, (at, _))| *at <= end)
         {
             self.network.run_until(at);
             self.wakes.remove(&gateway);
@@ -140,7 +153,8 @@ impl<'a> History<'a> {
 
     fn apply(&mut self, fault: &Fault) -> Result<(), SimulationError> {
         let network = &mut self.network;
-        let runs = |network: &Network, gateway: usize| network.gateways[gateway].condition == Condition::Running;
+        let runs =
+            |network: &Network, gateway: usize| network.gateways[gateway].condition == Condition::Running;
         match *fault {
             Fault::Cut(gateway) => network.wire.around(gateway, |link| link.cut = true),
             Fault::Mend(gateway) => network.wire.around(gateway, |link| link.cut = false),
@@ -321,7 +335,9 @@ fn describe(fault: &Fault, sites: &[Site]) -> String {
         Fault::Good(a, b) => format!("-- the link between {} and {} is good", name(a), name(b)),
         Fault::Reboot(g) => format!("-- {} reboots", name(g)),
         Fault::KillControl(g, true) => format!("-- {}: the control plane is killed and started", name(g)),
-        Fault::KillControl(g, false) => format!("-- {}: the control plane is started without its memory", name(g)),
+        Fault::KillControl(g, false) => {
+            format!("-- {}: the control plane is started without its memory", name(g))
+        }
         Fault::KillData(g) => format!("-- {}: the data plane is killed and started", name(g)),
         Fault::Stall(g, ms) => format!("-- {}: the control plane does not run for {ms} ms", name(g)),
         Fault::Sleep(g, ms) => format!("-- {} sleeps for {ms} ms", name(g)),
@@ -347,7 +363,10 @@ pub fn report(plan: &Plan, outcome: &Outcome) -> String {
     }
     for (index, flow) in plan.flows.iter().enumerate() {
         let site = &plan.sites[flow.site].name;
-        text.push_str(&format!("flow {index}: 192.168.{}.10 -> 192.168.{}.10 at {site}\n", flow.near, flow.far));
+        text.push_str(&format!(
+            "flow {index}: 192.168.{}.10 -> 192.168.{}.10 at {site}\n",
+            flow.near, flow.far
+        ));
     }
     text.push('\n');
     for line in &outcome.timeline {

@@ -168,7 +168,12 @@ impl Monitor {
             self.violated(network, gateway, Invariant::NeverClear, text);
         }
         if network.gateways[gateway].plane.reused_nonce {
-            self.violated(network, gateway, Invariant::NeverClear, "a number was used twice under one key".into());
+            self.violated(
+                network,
+                gateway,
+                Invariant::NeverClear,
+                "a number was used twice under one key".into(),
+            );
         }
     }
 

@@ -30,6 +30,9 @@ pub const ORIGIN: u64 = 1_000_000;
 /// Deadlines in the past are served at most once in a millisecond, as the real process does it.
 const SHORTEST_WAIT: u64 = 1;
 
+/// A name service asks again after so long.
+const RESOLVER_PATIENCE: u64 = 1000;
+
 /// A simulation that cannot go on for a reason outside of what it simulates.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
@@ -277,7 +280,8 @@ impl Network {
             }
             Happening::Ike { from, to, bytes } => {
                 self.ike_arrives(from, to, &bytes);
-                if self.at(to.ip()).is_some_and(|index| self.gateways[index].condition == Condition::Running) {
+                if self.at(to.ip()).is_some_and(|index| self.gateways[index].condition == Condition::Running)
+                {
                     if self.overheard.len() == OVERHEARD {
                         self.overheard.remove(0);
                     }
@@ -300,10 +304,13 @@ impl Network {
             Happening::Resolved { gateway, name } => {
                 let addresses = self.zone.get(&name).cloned().unwrap_or_default();
                 let asked = &mut self.gateways[gateway];
-                if asked.condition != Condition::Asleep {
+                if asked.condition == Condition::Running {
                     let clock = asked.clock(self.now);
                     asked.brain.resolved(clock, &name, &addresses);
                     self.follow_up(gateway);
+                } else {
+                    // Whoever asked is told in the end, if only that there was no answer.
+                    self.put(RESOLVER_PATIENCE, Happening::Resolved { gateway, name });
                 }
             }
         }

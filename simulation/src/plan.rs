@@ -117,15 +117,8 @@ impl Plan {
         let sites = sites(&mut draw, branches, hubs);
         let flows = flows(&mut draw, &sites, branches);
         let calm_at = draw.range(20, 110) * 1000;
-        let mut plan = Plan {
-            seed,
-            sites,
-            branches,
-            flows,
-            schedule: Vec::new(),
-            calm_at,
-            idles_out: draw.percent(25),
-        };
+        let mut plan =
+            Plan { seed, sites, branches, flows, schedule: Vec::new(), calm_at, idles_out: draw.percent(25) };
         plan.traffic(&mut root.fork(2));
         plan.faults(&mut root.fork(3));
         plan.schedule.sort_by_key(|(at, _)| *at);
@@ -161,7 +154,8 @@ impl Plan {
         }
         // An operator's edits are taken back too: the bounds hold for sites that can agree.
         for (site, original) in self.sites.iter().enumerate() {
-            let edited = |(_, fault): &(u64, Fault)| matches!(fault, Fault::Edit(edited, _) if *edited == site);
+            let edited =
+                |(_, fault): &(u64, Fault)| matches!(fault, Fault::Edit(edited, _) if *edited == site);
             if self.schedule.iter().any(edited) {
                 self.schedule.push((self.calm_at, Fault::Edit(site, Box::new(original.clone()))));
             }
@@ -257,7 +251,7 @@ fn sites(draw: &mut Stream, branches: usize, hubs: usize) -> Vec<Site> {
         });
     }
     for hub in 0..hubs {
-        let hub_idle = draw.percent(15).then(|| (60, false));
+        let hub_idle = draw.percent(15).then_some((60, false));
         let entries = (0..branches)
             .map(|branch| Entry {
                 peers: vec![branch],
@@ -287,7 +281,8 @@ fn sites(draw: &mut Stream, branches: usize, hubs: usize) -> Vec<Site> {
 
 fn keepalive(draw: &mut Stream) -> Option<Keepalive> {
     let retry = if draw.percent(80) { 2 } else { 3 };
-    draw.percent(95).then(|| Keepalive { interval: 10, retry, periodic: draw.percent(75) })
+    let periodic = draw.percent(75);
+    draw.percent(95).then_some(Keepalive { interval: 10, retry, periodic })
 }
 
 fn flows(draw: &mut Stream, sites: &[Site], branches: usize) -> Vec<FlowPlan> {

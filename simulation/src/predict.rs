@@ -62,7 +62,9 @@ pub enum PredictError {
     #[error("{0}")]
     Configuration(String),
     /// An event cannot be read.
-    #[error("event \"{text}\": {reason}; write it like \"t=10s down 10.1.1.1\" (down, up, restart PEER, or clear)")]
+    #[error(
+        "event \"{text}\": {reason}; write it like \"t=10s down 10.1.1.1\" (down, up, restart PEER, or clear)"
+    )]
     Event {
         /// As given.
         text: String,
@@ -70,7 +72,9 @@ pub enum PredictError {
         reason: String,
     },
     /// Traffic cannot be read.
-    #[error("traffic \"{text}\": {reason}; write it like \"icmp every 1s 0s..400s\" or \"udp every 20ms 5s..1m from A to B\"")]
+    #[error(
+        "traffic \"{text}\": {reason}; write it like \"icmp every 1s 0s..400s\" or \"udp every 20ms 5s..1m from A to B\""
+    )]
     Traffic {
         /// As given.
         text: String,
@@ -261,11 +265,13 @@ impl Prediction {
 pub fn predict(scenario: &Scenario) -> Result<Prediction, PredictError> {
     let mut mirrored = mirror::mirror(&scenario.configuration)?;
     let peer_index = |name: &str| {
-        let found = mirrored.peers.iter().position(|peer| {
-            peer.name.eq_ignore_ascii_case(name) || name.parse() == Ok(peer.address)
-        });
+        let found = mirrored
+            .peers
+            .iter()
+            .position(|peer| peer.name.eq_ignore_ascii_case(name) || name.parse() == Ok(peer.address));
         let known = mirrored.peers.iter().map(|peer| peer.name.clone()).collect::<Vec<_>>().join(", ");
-        let index = found.and_then(|at| mirrored.addresses.iter().position(|a| *a == mirrored.peers[at].address));
+        let index =
+            found.and_then(|at| mirrored.addresses.iter().position(|a| *a == mirrored.peers[at].address));
         index.map(|index| index + 1).ok_or_else(|| PredictError::UnknownPeer { name: name.to_owned(), known })
     };
     let mut schedule: Vec<(u64, Step)> = Vec::new();
@@ -361,7 +367,8 @@ fn assemble(
         let (kind, why) = events::classify(&transition.event, &mirrored.peers);
         if let Some(peer) = transition.event.strip_suffix(" is dead") {
             let down = scenario.events.iter().filter(|event| {
-                millis(event.at) <= at_ms && matches!(&event.what, What::Down(name) | What::Restart(name) if name == peer)
+                millis(event.at) <= at_ms
+                    && matches!(&event.what, What::Down(name) | What::Restart(name) if name == peer)
             });
             let after_ms = down.map(|event| at_ms - millis(event.at)).next_back();
             detections.push(Detection { peer: peer.to_owned(), at_ms, after_ms });

@@ -92,7 +92,10 @@ impl Site {
         if let Some(seconds) = self.idle {
             let _ = writeln!(out, "crypto ipsec security-association idle-time {seconds}");
         }
-        let _ = writeln!(out, "crypto ipsec transform-set narrow esp-gcm\ncrypto ipsec transform-set wide esp-gcm 256");
+        let _ = writeln!(
+            out,
+            "crypto ipsec transform-set narrow esp-gcm\ncrypto ipsec transform-set wide esp-gcm 256"
+        );
         for (seq, entry) in (1..).zip(&self.entries) {
             entry.write(out, seq, sites);
         }
@@ -142,7 +145,8 @@ impl Entry {
     fn write(&self, out: &mut String, seq: u16, sites: &[Site]) {
         let _ = writeln!(out, "crypto map tohub {seq} ipsec-isakmp");
         for (place, peer) in self.peers.iter().filter_map(|peer| sites.get(*peer)).enumerate() {
-            let name = if self.by_name { format!("{} dynamic", dns_name(peer)) } else { peer.address.to_string() };
+            let name =
+                if self.by_name { format!("{} dynamic", dns_name(peer)) } else { peer.address.to_string() };
             let default = if place == 0 && self.default_first { " default" } else { "" };
             let _ = writeln!(out, " set peer {name}{default}");
         }

@@ -34,9 +34,9 @@ pub(crate) fn simulate(arguments: &Arguments, json: bool) -> Result<(), Failure>
         PredictError::Configuration(error) => Failure::new(Failure::REFUSED, format!("{name}: {error}")),
         PredictError::Nothing(error) => Failure::new(Failure::REFUSED, format!("{name}: {error}")),
         PredictError::Simulation(error) => Failure::new(Failure::MEMORY, error.to_string()),
-        error @ (PredictError::Event { .. } | PredictError::Traffic { .. } | PredictError::UnknownPeer { .. }) => {
-            Failure::new(Failure::USAGE, error.to_string())
-        }
+        error @ (PredictError::Event { .. }
+        | PredictError::Traffic { .. }
+        | PredictError::UnknownPeer { .. }) => Failure::new(Failure::USAGE, error.to_string()),
     };
     let scenario = Scenario::parse(&text, &events, &traffic).map_err(failed)?;
     let prediction = predict(&scenario).map_err(failed)?;
@@ -54,7 +54,8 @@ fn read(file: &Path) -> Result<String, Failure> {
 
 fn print(prediction: &Prediction, json: bool) -> Result<(), Failure> {
     let text = if json {
-        let document = prediction.to_json().map_err(|error| Failure::new(Failure::FAILED, error.to_string()))?;
+        let document =
+            prediction.to_json().map_err(|error| Failure::new(Failure::FAILED, error.to_string()))?;
         document + "\n"
     } else {
         prediction.to_text()

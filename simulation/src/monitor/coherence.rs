@@ -27,15 +27,19 @@ impl Monitor {
         let known = std::mem::take(&mut self.words[gateway]);
         let mut words = Vec::with_capacity(known.len());
         for (policy, key) in subject.brain.policies() {
-            let Some((_, session)) = subject.brain.sessions().find(|(entry, _)| **entry == key.entry) else { continue };
+            let Some((_, session)) = subject.brain.sessions().find(|(entry, _)| **entry == key.entry) else {
+                continue;
+            };
             let mut word = subject.plane.policy_word(policy);
-            if self.sabotage == Sabotage::WrongWord && network.now % 1000 == 0 {
+            if self.sabotage == Sabotage::WrongWord && network.now.is_multiple_of(1000) {
                 word = None;
             }
             let carrier = session.outbound(policy);
             let meant = carrier.and_then(|pair| subject.brain.slots(pair)).map(|(_, outbound)| outbound);
             if word != meant {
-                wrong = Some(format!("policy {policy:?} leads to {word:?}, the session says {carrier:?} in {meant:?}"));
+                wrong = Some(format!(
+                    "policy {policy:?} leads to {word:?}, the session says {carrier:?} in {meant:?}"
+                ));
             }
             let idle_pair = || {
                 session.pairs().find(|(_, pair)| pair.policy == policy && pair.standing == Standing::Active)
@@ -52,9 +56,9 @@ impl Monitor {
             }
             if word.is_some() && !known.contains(&(policy, word)) {
                 wrong = wrong.or(self.wrong_record(network, gateway, policy));
-                let fresh = session.pairs().any(|(id, pair)| {
-                    Some(id) == carrier && pair.installed == subject.clock(network.now)
-                });
+                let fresh = session
+                    .pairs()
+                    .any(|(id, pair)| Some(id) == carrier && pair.installed == subject.clock(network.now));
                 if let Some(record) = subject.plane.outbound_record(policy).filter(|_| fresh) {
                     self.health.negotiated(gateway, record.destination);
                 }
@@ -141,12 +145,18 @@ impl Monitor {
             let clock = subject.clock(network.now);
             let overdue = |session: &Session| {
                 let after = session.idle_rule().after?;
-                let late = session.pairs().find(|(_, pair)| clock > pair.last_activity() + after + IDLE_SLACK);
+                let late =
+                    session.pairs().find(|(_, pair)| clock > pair.last_activity() + after + IDLE_SLACK);
                 late.map(|(id, _)| id)
             };
             let found = subject.brain.sessions().find_map(|(_, session)| overdue(session));
             if let Some(id) = found {
-                self.violated(network, gateway, Invariant::NoLeak, format!("the idle timer of {id:?} ran out long ago"));
+                self.violated(
+                    network,
+                    gateway,
+                    Invariant::NoLeak,
+                    format!("the idle timer of {id:?} ran out long ago"),
+                );
             }
         }
     }

@@ -70,9 +70,12 @@ impl Monitor {
     /// Notes what an edit finds.
     pub(super) fn before_edit(&mut self, network: &Network, gateway: usize) {
         for (key, session) in network.gateways[gateway].brain.sessions() {
-            let Some(track) = self.tracks[gateway].iter_mut().find(|track| track.seq == key.seq) else { continue };
+            let Some(track) = self.tracks[gateway].iter_mut().find(|track| track.seq == key.seq) else {
+                continue;
+            };
             let before = session.selection().current().cloned();
-            track.edit = Some(Edit { peer_with_sas: before.clone().filter(|peer| has_pairs(session, peer)), before });
+            track.edit =
+                Some(Edit { peer_with_sas: before.clone().filter(|peer| has_pairs(session, peer)), before });
         }
     }
 
@@ -96,16 +99,20 @@ impl Monitor {
             let expected = track.edit.is_some();
             track.current = index_of(session);
             if !expected {
-                self.violated(network, gateway, Invariant::CursorRules, format!("{old} -> {new} by an edit that was none"));
+                self.violated(
+                    network,
+                    gateway,
+                    Invariant::CursorRules,
+                    format!("{old} -> {new} by an edit that was none"),
+                );
             }
             return;
         }
         let name = |index: usize| track.peers.get(index).map(ToString::to_string).unwrap_or_default();
         let target = track.peers.iter().position(|peer| peer.to_string() == new);
         let allowed: Vec<usize> = match reason {
-            Reason::Dpd => survivors(session, old).unwrap_or_else(|| {
-                if track.default_first { vec![0] } else { vec![track.next()] }
-            }),
+            Reason::Dpd => survivors(session, old)
+                .unwrap_or_else(|| if track.default_first { vec![0] } else { vec![track.next()] }),
             Reason::InitFail => {
                 let failed = track.failed.unwrap_or(0) + 1;
                 track.failed = Some(failed);
@@ -120,7 +127,8 @@ impl Monitor {
                 let rule = session.idle_rule();
                 let clock = network.gateways[gateway].clock(network.now);
                 let address = self.health.site_of(old).map(|site| self.health.sites()[site].ip());
-                let last = address.and_then(|address| network.gateways[gateway].plane.last_packet_with(address));
+                let last =
+                    address.and_then(|address| network.gateways[gateway].plane.last_packet_with(address));
                 let long = match (rule.after, last) {
                     (Some(after), Some(last)) => clock.as_millis() as u64 >= last + after.as_millis() as u64,
                     (Some(_), None) => true,
@@ -129,11 +137,16 @@ impl Monitor {
                 if long && rule.to_default && track.default_first { vec![0] } else { Vec::new() }
             }
             Reason::PeerHeard => {
-                let heard = |index: &usize| track.peers.get(*index).is_some_and(|peer| has_pairs(session, peer));
+                let heard =
+                    |index: &usize| track.peers.get(*index).is_some_and(|peer| has_pairs(session, peer));
                 (0..track.peers.len()).filter(heard).collect()
             }
             Reason::Clear => {
-                if track.default_first && session.pairs().next().is_none() { vec![0] } else { Vec::new() }
+                if track.default_first && session.pairs().next().is_none() {
+                    vec![0]
+                } else {
+                    Vec::new()
+                }
             }
             Reason::Config => Vec::new(),
         };
@@ -193,7 +206,10 @@ impl Monitor {
                     let subject = &network.gateways[gateway];
                     let clock = subject.clock(network.now).as_millis() as u64;
                     let silence = subject.plane.silence_before_last_request(clock);
-                    if rule.after.is_some_and(|after| silence.is_some_and(|s| s >= after.as_millis() as u64 + 1000)) {
+                    if rule
+                        .after
+                        .is_some_and(|after| silence.is_some_and(|s| s >= after.as_millis() as u64 + 1000))
+                    {
                         wrong = Some(format!("{key} initiates to a backup after {silence:?} ms of silence"));
                     }
                 }
@@ -215,7 +231,9 @@ fn survivors(session: &Session, dead: &str) -> Option<Vec<usize>> {
         .map(|(_, pair)| pair.installed)
         .max()?;
     let with_newest = |peer: &Peer| {
-        session.pairs().any(|(_, pair)| pair.peer == *peer && pair.installed == newest && pair.standing == Standing::Active)
+        session.pairs().any(|(_, pair)| {
+            pair.peer == *peer && pair.installed == newest && pair.standing == Standing::Active
+        })
     };
     Some(peers.iter().enumerate().filter(|(_, peer)| with_newest(peer)).map(|(index, _)| index).collect())
 }
@@ -229,5 +247,6 @@ fn after_edit(track: &Track, edit: &Edit, session: &Session) -> Option<String> {
     let kept = if unchanged { edit.before.as_ref() } else { edit.peer_with_sas.as_ref() };
     let expected = kept.filter(|peer| selection.peers().contains(peer)).or(selection.peers().first());
     let current = selection.current();
-    (current != expected).then(|| format!("after an edit the cursor is on {current:?} instead of {expected:?}"))
+    (current != expected)
+        .then(|| format!("after an edit the cursor is on {current:?} instead of {expected:?}"))
 }

@@ -38,7 +38,19 @@ pub(super) struct Health {
 impl Health {
     pub(super) fn new(sites: Vec<Site>) -> Self {
         let count = sites.len();
-        let mut health = Health { relations: vec![Relation { good: false, since: 0, working: None, doubtful: false, without_ike: false }; count * count], sites };
+        let mut health = Health {
+            relations: vec![
+                Relation {
+                    good: false,
+                    since: 0,
+                    working: None,
+                    doubtful: false,
+                    without_ike: false
+                };
+                count * count
+            ],
+            sites,
+        };
         for a in 0..count {
             for b in 0..count {
                 health.relations[a * count + b].good = compatible(&health.sites, a, b);
@@ -120,7 +132,8 @@ impl Health {
                 let good = self.is_good(network, a, b);
                 let relation = &mut self.relations[a * count + b];
                 if relation.good != good {
-                    *relation = Relation { good, since: network.now, working: None, doubtful: true, ..*relation };
+                    *relation =
+                        Relation { good, since: network.now, working: None, doubtful: true, ..*relation };
                 }
             }
         }
@@ -129,7 +142,8 @@ impl Health {
     fn is_good(&self, network: &Network, a: usize, b: usize) -> bool {
         let runs = |index: usize| network.gateways[index].condition == Condition::Running;
         let resolves = |from: usize, to: usize| {
-            let by_name = self.sites[from].entries.iter().any(|entry| entry.by_name && entry.peers.contains(&to));
+            let by_name =
+                self.sites[from].entries.iter().any(|entry| entry.by_name && entry.peers.contains(&to));
             !by_name || network.zone.contains_key(&dns_name(&self.sites[to]))
         };
         let clean = |from, to| network.wire.link(from, to).is_clean();

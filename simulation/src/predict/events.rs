@@ -40,9 +40,8 @@ pub fn parse_event(text: &str) -> Result<Event, PredictError> {
     let time = time.ok_or_else(|| refuse("it does not begin with a time".to_owned()))?;
     let at = parse_duration(time).map_err(refuse)?;
     let verb = words.next().ok_or_else(|| refuse("it does not say what happens".to_owned()))?;
-    let mut peer = || {
-        words.next().map(str::to_owned).ok_or_else(|| refuse(format!("\"{verb}\" needs a peer")))
-    };
+    let mut peer =
+        || words.next().map(str::to_owned).ok_or_else(|| refuse(format!("\"{verb}\" needs a peer")));
     let what = match verb {
         "down" => What::Down(peer()?),
         "up" => What::Up(peer()?),
@@ -101,7 +100,10 @@ pub(super) fn classify(event: &str, peers: &[PeerFact]) -> (Kind, Option<String>
         return (Kind::Attempt, why("the next peer of the list is tried"));
     }
     if event == "every peer failed" {
-        return (Kind::Attempt, why("each was tried once; a new round begins with the next packet, at most every 10 s"));
+        return (
+            Kind::Attempt,
+            why("each was tried once; a new round begins with the next packet, at most every 10 s"),
+        );
     }
     if event.starts_with("current peer ") {
         let reason = event.rsplit('(').next().unwrap_or_default().trim_end_matches(')');

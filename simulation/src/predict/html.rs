@@ -36,7 +36,13 @@ pub(super) fn render(prediction: &Prediction) -> String {
     );
     let out = &mut page;
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "<p>{} sent, {} answered, over {}.</p>", prediction.sent, prediction.answered, duration(prediction.duration_ms));
+    let _ = writeln!(
+        out,
+        "<p>{} sent, {} answered, over {}.</p>",
+        prediction.sent,
+        prediction.answered,
+        duration(prediction.duration_ms)
+    );
     picture(out, prediction);
     figures(out, prediction);
     out.push_str("<h2>Timeline</h2>\n<table>\n<tr><th class=\"t\">time</th><th>what</th><th>why</th></tr>\n");
@@ -115,9 +121,12 @@ fn picture(out: &mut String, prediction: &Prediction) {
             bar(lane + 1, "tunnel", carried.from_ms, carried.to_ms, &format!("tunnel to {}", carried.peer));
         }
     }
-    let names = std::iter::once("traffic".to_owned()).chain(prediction.peers.iter().map(|peer| {
-        if peer.default { format!("{} (default)", peer.name) } else { peer.name.clone() }
-    }));
+    let names = std::iter::once("traffic".to_owned()).chain(
+        prediction
+            .peers
+            .iter()
+            .map(|peer| if peer.default { format!("{} (default)", peer.name) } else { peer.name.clone() }),
+    );
     for (lane, name) in names.enumerate() {
         let y = TOP + LANE * lane as f64 + 22.0;
         let _ = writeln!(out, "<text x=\"0\" y=\"{y:.1}\">{}</text>", escape(&name));

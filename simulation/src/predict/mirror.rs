@@ -10,8 +10,8 @@ use config::Configuration;
 use config::effective_ike::{IkeEncryption, IkeParameters, effective_ike};
 use config::model::{
     AccessList, AclLine, AclRule, CryptoMap, CryptoMapEntry, EntryBody, Identity, Ikev2Dpd, Ikev2Encryption,
-    Ikev2Key, Ikev2Keyring, Ikev2Policy, Ikev2Profile, Ikev2Proposal, InterfaceName, KeyringPeer, Keying, Peer,
-    PeerName, Prefix, Profile, RemoteIdentity, Secret,
+    Ikev2Key, Ikev2Keyring, Ikev2Policy, Ikev2Profile, Ikev2Proposal, InterfaceName, Keying, KeyringPeer,
+    Peer, PeerName, Prefix, Profile, RemoteIdentity, Secret,
 };
 use controlplane::compile::{Device, Devices};
 use sa_table::Capacities;
@@ -66,25 +66,26 @@ pub fn mirror(configuration: &Configuration) -> Result<Mirrored, PredictError> {
     let mut assumptions =
         vec!["20 to 25 ms each way between the gateways; nothing is lost but what the events say".to_owned()];
     let mut applied = configuration.interfaces.iter().filter(|(_, interface)| interface.crypto_map.is_some());
-    let (name, interface) = applied
-        .next()
-        .ok_or_else(|| nothing("no interface has a crypto map; type \"crypto map M\" under the interface toward the peers"))?;
+    let (name, interface) = applied.next().ok_or_else(|| {
+        nothing("no interface has a crypto map; type \"crypto map M\" under the interface toward the peers")
+    })?;
     if applied.next().is_some() {
         return Err(nothing("crypto maps are on several interfaces; leave the one that is to be simulated"));
     }
     let map = interface.crypto_map.as_deref().unwrap_or_default();
-    let set = configuration
-        .crypto_maps
-        .get(map)
-        .ok_or_else(|| nothing("the crypto map of the interface does not exist; create it with \"crypto map\""))?;
+    let set = configuration.crypto_maps.get(map).ok_or_else(|| {
+        nothing("the crypto map of the interface does not exist; create it with \"crypto map\"")
+    })?;
     let devices = devices(configuration, &mut assumptions);
     let local = set.local_address.as_ref().and_then(|name| devices.get(name)).or(devices.get(name));
-    let local = local
-        .and_then(|device| device.addresses.first().copied())
-        .ok_or_else(|| nothing("the interface with the crypto map has no address; type \"ip address\" there"))?;
+    let local = local.and_then(|device| device.addresses.first().copied()).ok_or_else(|| {
+        nothing("the interface with the crypto map has no address; type \"ip address\" there")
+    })?;
 
     let mut entries = Vec::new();
-    for (seq, entry) in set.entries.iter().filter(|(_, entry)| entry.keying == Keying::Isakmp && entry.is_complete()) {
+    for (seq, entry) in
+        set.entries.iter().filter(|(_, entry)| entry.keying == Keying::Isakmp && entry.is_complete())
+    {
         match effective_ike(configuration, map, *seq, entry) {
             Ok(ike) => entries.push(Named { map, seq: *seq, entry, ike }),
             Err(refusal) => assumptions.push(format!("left out: {refusal}")),
@@ -114,7 +115,8 @@ pub fn mirror(configuration: &Configuration) -> Result<Mirrored, PredictError> {
         devices,
         capacities: ROOM,
     };
-    let mirrors = addresses.iter().map(|address| peer_setup(configuration, &entries, &peers, local, *address));
+    let mirrors =
+        addresses.iter().map(|address| peer_setup(configuration, &entries, &peers, local, *address));
     let setups = std::iter::once(gateway).chain(mirrors).collect();
     Ok(Mirrored { setups, addresses, peers, zone, assumptions })
 }
@@ -149,7 +151,10 @@ fn peers(
             PeerName::Host { name, .. } => {
                 let name = name.to_ascii_lowercase();
                 let system = &configuration.system;
-                let long = system.domain_name.as_ref().map(|domain| format!("{name}.{}", domain.to_ascii_lowercase()));
+                let long = system
+                    .domain_name
+                    .as_ref()
+                    .map(|domain| format!("{name}.{}", domain.to_ascii_lowercase()));
                 let known = system.hosts.get(&name).or_else(|| system.hosts.get(&long?));
                 let number = u8::try_from(zone.len() + 1).unwrap_or(u8::MAX);
                 let address = known.and_then(|known| known.first().copied()).unwrap_or_else(|| {
@@ -221,15 +226,19 @@ fn mirror_entry(
         PeerName::Host { name, .. } => Some(Identity::Fqdn(name.to_ascii_lowercase())),
         PeerName::Address(_) => None,
     };
-    let hex = |bytes: &[u8]| Some(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()));
+    let hex =
+        |bytes: &[u8]| Some(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()));
     let key = named.ike.key_for(address, host.as_ref()).map(|key| Ikev2Key {
         local: hex(key.remote.expose()),
         remote: hex(key.local.expose()),
         hex: true,
     });
     let whole = if local.is_ipv4() { 32 } else { 128 };
-    let keyring_peer =
-        KeyringPeer { address: Some(Prefix { address: local, length: whole }), key: key.unwrap_or_default(), ..KeyringPeer::default() };
+    let keyring_peer = KeyringPeer {
+        address: Some(Prefix { address: local, length: whole }),
+        key: key.unwrap_or_default(),
+        ..KeyringPeer::default()
+    };
     let keyring = Ikev2Keyring { peers: BTreeMap::from([(MIRROR.to_owned(), keyring_peer)]) };
     theirs.ikev2_keyrings.insert(name.clone(), keyring);
     let policy = theirs.ikev2_policies.entry(MIRROR.to_owned()).or_default();
@@ -254,10 +263,8 @@ fn mirror_entry(
         kept: Vec::new(),
         ..body.clone()
     };
-    set.entries.insert(
-        named.seq,
-        CryptoMapEntry { keying: Keying::Isakmp, template_profile: None, body: mirrored },
-    );
+    set.entries
+        .insert(named.seq, CryptoMapEntry { keying: Keying::Isakmp, template_profile: None, body: mirrored });
 }
 
 /// What the peer has to call itself so that we accept it.
@@ -266,7 +273,9 @@ fn identity_for(ike: &IkeParameters, address: IpAddr) -> Option<Identity> {
         RemoteIdentity::Any => Some(Identity::Address(None)),
         RemoteIdentity::Address(prefix) => prefix.contains(address).then_some(Identity::Address(None)),
         RemoteIdentity::Fqdn(name) => Some(Identity::Fqdn(name.clone())),
-        RemoteIdentity::FqdnDomain(domain) => Some(Identity::Fqdn(format!("peer.{}", domain.trim_start_matches('.')))),
+        RemoteIdentity::FqdnDomain(domain) => {
+            Some(Identity::Fqdn(format!("peer.{}", domain.trim_start_matches('.'))))
+        }
         RemoteIdentity::Email(text) => Some(Identity::Email(text.clone())),
         RemoteIdentity::KeyId(text) => Some(Identity::KeyId(text.clone())),
     };

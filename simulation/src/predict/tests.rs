@@ -15,7 +15,10 @@ fn the_main_job_is_predicted_with_its_reasons() {
     let detection = prediction.detection_ms("10.1.1.1", 30_000).unwrap();
     assert!((20_000..=23_000).contains(&detection), "{detection}");
     let outage = prediction.longest_silence_ms(30_000, 200_000).unwrap();
-    assert!((detection + 20_000..detection + 24_000).contains(&outage), "the default is tried for 20 s first: {outage}");
+    assert!(
+        (detection + 20_000..detection + 24_000).contains(&outage),
+        "the default is tried for 20 s first: {outage}"
+    );
     let carriers: Vec<&str> = prediction.carried.iter().map(|carried| carried.peer.as_str()).collect();
     assert_eq!(carriers, ["10.1.1.1", "10.2.2.2", "10.1.1.1"], "{}", prediction.to_text());
     let idle = prediction.timeline.iter().find(|moment| moment.text.contains("(idle-default)")).unwrap();
@@ -26,10 +29,9 @@ fn the_main_job_is_predicted_with_its_reasons() {
 
 #[test]
 fn a_profile_with_a_named_peer_is_mirrored_too() {
-    let prediction = predict(
-        &Scenario::parse(WITH_PROFILE, &["t=20s down hub1"], &["udp every 500ms 1s..120s"]).unwrap(),
-    )
-    .unwrap();
+    let prediction =
+        predict(&Scenario::parse(WITH_PROFILE, &["t=20s down hub1"], &["udp every 500ms 1s..120s"]).unwrap())
+            .unwrap();
     let carriers: Vec<&str> = prediction.carried.iter().map(|carried| carried.peer.as_str()).collect();
     assert_eq!(carriers, ["hub1"], "the stock give-up time is longer: {}", prediction.to_text());
     assert!(prediction.detection_ms("hub1", 20_000).is_some());

@@ -19,7 +19,11 @@ pub(super) fn render(prediction: &Prediction) -> String {
     let _ = writeln!(out, "prediction for {} over {}", prediction.hostname, duration(prediction.duration_ms));
     for peer in &prediction.peers {
         let default = if peer.default { " (default)" } else { "" };
-        let address = if peer.name == peer.address.to_string() { String::new() } else { format!(" at {}", peer.address) };
+        let address = if peer.name == peer.address.to_string() {
+            String::new()
+        } else {
+            format!(" at {}", peer.address)
+        };
         let _ = writeln!(out, "  peer {}{address}{default}", peer.name);
     }
     for assumption in &prediction.assumptions {
@@ -43,7 +47,9 @@ pub(super) fn render(prediction: &Prediction) -> String {
     }
     out.push('\n');
     for detection in &prediction.detections {
-        let since = detection.after_ms.map_or_else(String::new, |ms| format!(", {} after it went down", duration(ms)));
+        let since = detection
+            .after_ms
+            .map_or_else(String::new, |ms| format!(", {} after it went down", duration(ms)));
         let _ = writeln!(out, "detection: {} at {}{since}", detection.peer, duration(detection.at_ms));
     }
     for outage in &prediction.outages {

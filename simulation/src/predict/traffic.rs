@@ -49,7 +49,8 @@ pub fn parse_traffic(text: &str) -> Result<Traffic, PredictError> {
     if every < Duration::from_millis(1) {
         return Err(refuse("at least 1ms must lie between two packets".to_owned()));
     }
-    let (from, to) = span.split_once("..").ok_or_else(|| refuse(format!("\"{span}\" is no span like 0s..400s")))?;
+    let (from, to) =
+        span.split_once("..").ok_or_else(|| refuse(format!("\"{span}\" is no span like 0s..400s")))?;
     let (from, to) = (parse_duration(from).map_err(refuse)?, parse_duration(to).map_err(refuse)?);
     if to <= from {
         return Err(refuse("it ends before it begins".to_owned()));
@@ -57,7 +58,8 @@ pub fn parse_traffic(text: &str) -> Result<Traffic, PredictError> {
     if (to - from).as_millis() / every.as_millis() > 1_000_000 {
         return Err(refuse("these are more than a million packets; send less often".to_owned()));
     }
-    let address = |word: &str| word.parse::<Ipv4Addr>().map_err(|_| refuse(format!("\"{word}\" is no IPv4 address")));
+    let address =
+        |word: &str| word.parse::<Ipv4Addr>().map_err(|_| refuse(format!("\"{word}\" is no IPv4 address")));
     let addresses = match rest {
         [] => None,
         ["from", source, "to", destination] => Some((address(source)?, address(destination)?)),
@@ -88,8 +90,13 @@ impl Traffic {
         if let Some((source, destination)) = self.addresses {
             return Ok(tuple(source, destination, (40_000, 7)));
         }
-        let lists = configuration.crypto_maps.values().flat_map(|set| set.entries.values()).filter(|entry| entry.is_complete());
-        let lists = lists.filter_map(|entry| configuration.access_lists.get(entry.body.match_address.as_ref()?));
+        let lists = configuration
+            .crypto_maps
+            .values()
+            .flat_map(|set| set.entries.values())
+            .filter(|entry| entry.is_complete());
+        let lists =
+            lists.filter_map(|entry| configuration.access_lists.get(entry.body.match_address.as_ref()?));
         let fits = |rule: &&AclRule| {
             rule.action == AclAction::Permit
                 && rule.protocol.is_none_or(|protocol| protocol == self.protocol)
