@@ -6,7 +6,10 @@ use simulation::network::Sabotage;
 use simulation::plan::Plan;
 
 fn outcome(seed: u64, options: Options) -> Outcome {
-    run(seed, options).unwrap()
+    match run(seed, options) {
+        Ok(outcome) => outcome,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 #[test]
