@@ -3,14 +3,15 @@
 //! The same inputs in the same order give the same history, to the last bit: nothing reads a real clock, draws a real random
 //! number or depends on an address in memory.
 
+mod due;
+mod outside;
+mod packets;
 mod wire;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 
-use config::Configuration;
-use config::command::ClearCommand;
 use controlplane::brain::Output;
 use controlplane::log::Message;
 use controlplane::routes::RouteChange;
@@ -19,9 +20,11 @@ use sa_table::FiveTuple;
 
 use crate::gateway::{Condition, Gateway, Setup};
 use crate::monitor::Monitor;
-use crate::plane::{Inbound, Outbound, Packet, Sealed};
+use crate::plane::{Packet, Sealed};
 use crate::random::Stream;
 
+use due::{Due, Happening};
+pub use due::{Flow, Line};
 pub use wire::{Link, Wire};
 
 /// The clock begins here, so that no time stamp is zero, which means never.
@@ -64,71 +67,6 @@ pub enum Sabotage {
     RealForgery,
     /// The observer is shown another SA under the policy word than there is.
     WrongWord,
-}
-
-/// An application that sends packets through a gateway and waits for answers.
-#[derive(Clone, Debug)]
-pub struct Flow {
-    /// The gateway in front of the sender.
-    pub gateway: usize,
-    /// The packets.
-    pub tuple: FiveTuple,
-    /// Milliseconds between two packets; 0 while it is silent.
-    pub interval: u64,
-    /// Since when it sends at this interval.
-    pub since: u64,
-    /// Packets so far.
-    pub sent: u64,
-    /// Answers so far.
-    pub answered: u64,
-    /// The last answer.
-    pub last_answer: u64,
-    /// For each packet: when it was sent and when it was answered; kept on demand.
-    pub journal: Option<Vec<(u64, Option<u64>)>>,
-    epoch: u64,
-}
-
-/// A line of the timeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Milliseconds since the beginning.
-    pub at: u64,
-    /// Who it is about.
-    pub who: String,
-    /// What happened.
-    pub text: String,
-}
-
-#[derive(Debug)]
-enum Happening {
-    Ike { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
-    Esp { from: IpAddr, to: IpAddr, sealed: Sealed },
-    Send { flow: usize, epoch: u64 },
-    Resolved { gateway: usize, name: String },
-}
-
-#[derive(Debug)]
-struct Due {
-    at: u64,
-    number: u64,
-    what: Happening,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-impl Eq for Due {}
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }
 
 /// The gateways and everything around them.
@@ -316,125 +254,6 @@ impl Network {
         }
     }
 
-    fn ike_arrives(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let Some(index) = self.at(to.ip()) else { return };
-        let gateway = &mut self.gateways[index];
-        match gateway.condition {
-            Condition::Asleep => {}
-            Condition::Stalled => gateway.pile_up((from, to, bytes.to_vec())),
-            Condition::Running => {
-                let clock = gateway.clock(self.now);
-                gateway.brain.handle_datagram(clock, from, to, bytes);
-                self.follow_up(index);
-            }
-        }
-    }
-
-    /// A datagram that nobody sent: the forger's way in. Nothing but counters and half-open entries may change by it.
-    pub fn forge(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        let Some(index) = self.at(to.ip()) else { return };
-        if self.gateways[index].condition != Condition::Running {
-            return;
-        }
-        self.with_monitor(|monitor, network| monitor.before_forgery(network, index));
-        self.ike_arrives(from, to, bytes);
-        self.with_monitor(|monitor, network| monitor.after_forgery(network, index));
-    }
-
-    /// ESP that the holder of the keys did not seal.
-    pub fn forge_esp(&mut self, from: IpAddr, to: IpAddr, sealed: Sealed) {
-        let Some(index) = self.at(to) else { return };
-        self.with_monitor(|monitor, network| monitor.before_forgery(network, index));
-        self.esp_arrives(from, to, sealed);
-        self.with_monitor(|monitor, network| monitor.after_forgery(network, index));
-    }
-
-    fn esp_arrives(&mut self, from: IpAddr, to: IpAddr, sealed: Sealed) {
-        let Some(index) = self.at(to).filter(|index| self.gateways[*index].condition != Condition::Asleep)
-        else {
-            return;
-        };
-        let gateway = &mut self.gateways[index];
-        let stamp = self.now - gateway.lag;
-        let mut released = std::mem::take(&mut self.sealed);
-        gateway.plane.tick(stamp, &mut released);
-        let received = gateway.plane.receive(stamp, from, to, sealed);
-        self.sealed = released;
-        self.post_sealed(index);
-        match received {
-            Inbound::Accepted(packet) if packet.answer => {
-                self.with_monitor(|monitor, network| monitor.answered(network, index, from));
-                self.answered(&packet);
-            }
-            Inbound::Accepted(packet) => {
-                let answer = packet.reversed();
-                self.send(index, answer);
-            }
-            Inbound::UnknownSpi | Inbound::NotAuthentic | Inbound::Replayed | Inbound::WrongSelector => {
-                self.events(index);
-            }
-        }
-    }
-
-    fn answered(&mut self, packet: &Packet) {
-        let now = self.now;
-        let Some(flow) = self.flows.get_mut(packet.flow) else { return };
-        flow.answered += 1;
-        flow.last_answer = now;
-        if let Some((_, answer)) = flow.journal.as_mut().and_then(|log| log.get_mut(packet.number as usize)) {
-            answer.get_or_insert(now);
-        }
-    }
-
-    /// A host behind a gateway sends a packet.
-    fn send(&mut self, index: usize, packet: Packet) {
-        let gateway = &mut self.gateways[index];
-        if gateway.condition == Condition::Asleep {
-            return;
-        }
-        let stamp = self.now - gateway.lag;
-        let tuple = packet.tuple;
-        let mut released = std::mem::take(&mut self.sealed);
-        gateway.plane.tick(stamp, &mut released);
-        let outcome = gateway.plane.send(stamp, packet);
-        self.sealed = released;
-        let clear = matches!(outcome, Outbound::Clear);
-        if let Outbound::Sealed(sealed) = outcome {
-            self.sealed.push(sealed);
-        }
-        self.post_sealed(index);
-        self.with_monitor(|monitor, network| monitor.left(network, index, &tuple, clear));
-        self.events(index);
-    }
-
-    /// Hands the data plane's events to a control plane that runs.
-    fn events(&mut self, index: usize) {
-        if self.gateways[index].condition == Condition::Running {
-            self.follow_up(index);
-        }
-    }
-
-    fn tick(&mut self, index: usize) {
-        let gateway = &mut self.gateways[index];
-        let stamp = self.now - gateway.lag;
-        let mut released = std::mem::take(&mut self.sealed);
-        gateway.plane.tick(stamp, &mut released);
-        self.sealed = released;
-        self.post_sealed(index);
-    }
-
-    fn post_sealed(&mut self, index: usize) {
-        let from = self.gateways[index].address;
-        let mut released = std::mem::take(&mut self.sealed);
-        for sealed in released.drain(..) {
-            let to = sealed.sa.destination;
-            if let Some(delay) = self.wire.way(from, to) {
-                self.put(delay, Happening::Esp { from, to, sealed });
-            }
-        }
-        self.sealed = released;
-    }
-
     /// Carries out what a brain wants and takes its events, until both are quiet; then the data plane sees what changed.
     fn follow_up(&mut self, index: usize) {
         let clock = self.gateways[index].clock(self.now);
@@ -535,69 +354,5 @@ impl Network {
             call(&mut monitor, self);
             self.monitor = Some(monitor);
         }
-    }
-}
-
-/// What is done to gateways from outside.
-impl Network {
-    /// Another configuration.
-    pub fn configure(&mut self, index: usize, configuration: Configuration) {
-        self.gateways[index].configure(self.now, Some(configuration));
-        self.events(index);
-    }
-
-    /// `clear crypto …`.
-    pub fn clear(&mut self, index: usize, command: &ClearCommand) {
-        let gateway = &mut self.gateways[index];
-        let clock = gateway.clock(self.now);
-        gateway.brain.clear(clock, command);
-        self.follow_up(index);
-    }
-
-    /// Kills the control plane and starts it again, with its memory or without.
-    ///
-    /// # Errors
-    /// If the segments cannot be attached to.
-    pub fn restart_control_plane(&mut self, index: usize, keep: bool) -> Result<(), SimulationError> {
-        self.gateways[index].restart_control_plane(self.now, keep)?;
-        self.follow_up(index);
-        Ok(())
-    }
-
-    /// Kills the data plane and starts it again.
-    ///
-    /// # Errors
-    /// If the segments cannot be attached to.
-    pub fn restart_data_plane(&mut self, index: usize) -> Result<(), SimulationError> {
-        self.gateways[index].restart_data_plane()?;
-        self.tick(index);
-        Ok(())
-    }
-
-    /// Power off and on.
-    ///
-    /// # Errors
-    /// If new segments cannot be made.
-    pub fn reboot(&mut self, index: usize) -> Result<(), SimulationError> {
-        self.gateways[index].reboot(self.now)?;
-        self.follow_up(index);
-        Ok(())
-    }
-
-    /// Stops a control plane, or its whole machine, until [`Network::wake`].
-    pub fn stop(&mut self, index: usize, condition: Condition) {
-        self.gateways[index].condition = condition;
-    }
-
-    /// Ends what [`Network::stop`] began. A machine that slept for `slept` milliseconds has a clock that stood still so long.
-    pub fn wake(&mut self, index: usize, slept: u64) {
-        let gateway = &mut self.gateways[index];
-        gateway.condition = Condition::Running;
-        gateway.lag += slept;
-        let clock = gateway.clock(self.now);
-        for (from, to, bytes) in std::mem::take(&mut gateway.backlog) {
-            self.gateways[index].brain.handle_datagram(clock, from, to, &bytes);
-        }
-        self.timeout(index);
     }
 }
