@@ -150,7 +150,8 @@ impl Brain {
             .find(|relation| relation.key.remote == remote)
             .and_then(|relation| relation.ike.dpd)
             .map_or(SILENCE, |dpd| Duration::from_secs(dpd.interval.into()));
-        let siblings = self.pairs.iter().filter(|(_, record)| record.ike.is_none() && record.facts.remote == remote);
+        let siblings =
+            self.pairs.iter().filter(|(_, record)| record.ike.is_none() && record.facts.remote == remote);
         let any_heard =
             siblings.filter_map(|(sibling, _)| stamp(self.table.activity(*sibling)?.last_heard_ms)).max();
         let last_heard = any_heard.map_or(installed, |heard| heard.max(installed));
