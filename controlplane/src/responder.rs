@@ -187,7 +187,8 @@ fn connection(
 fn patience(parameters: &IkeParameters) -> Duration {
     let longest = Retransmission::default().give_up;
     let Some(dpd) = parameters.dpd else { return longest };
-    let detection = Timing::keepalive(dpd.interval.into(), dpd.retry.into(), liveness::Mode::Periodic).detection();
+    let detection =
+        Timing::keepalive(dpd.interval.into(), dpd.retry.into(), liveness::Mode::Periodic).detection();
     detection.max(Duration::from_secs(parameters.give_up.into())).min(longest)
 }
 

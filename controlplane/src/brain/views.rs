@@ -15,10 +15,10 @@ use config::render_show::{
 };
 
 use super::Brain;
-use stats::ikev2_stats;
 use crate::compile::EntryKey;
 use crate::select::Standing;
 use crate::session::{Peer, Session};
+use stats::ikev2_stats;
 
 impl Brain {
     /// The text of a show command about sessions and SAs; none for commands that are not about the brain's state.
