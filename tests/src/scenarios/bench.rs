@@ -1,7 +1,7 @@
 //! The bench that a scenario plays on: a fresh network, a probe, a capture of the branch's wire, and the usual steps.
 
 use lab::Result;
-use lab::capture::Capture;
+use lab::capture::{Capture, Recording};
 use lab::command::{LabError, sleep_ms, wait_for};
 use lab::failover::{ECHO_PORT, Failover, HOST_B, Hub};
 use lab::probe::{Helper, Probe, echo_server, now_ms};
@@ -41,13 +41,7 @@ pub fn play(scenario: &Scenario) -> Result<Figures> {
     (bench.figures.sent, bench.figures.lost) = (count.sent, count.lost);
     if let Some(wire) = bench.wire.take() {
         let recording = wire.finish()?;
-        if recording.clear_packets() > 0 || recording.dropped > 0 {
-            return fail(&format!(
-                "{} clear packets, {} missed",
-                recording.clear_packets(),
-                recording.dropped
-            ));
-        }
+        expect_no_clear_text(&recording)?;
     }
     Ok(bench.figures)
 }
@@ -97,8 +91,7 @@ impl Bench {
     /// Stops the traffic and waits until the SAs with the hub have idled out.
     pub fn fall_silent(&mut self, hub: Hub) -> Result<()> {
         self.probe.pause()?;
-        let seconds = 25;
-        wait_for("the idle timer", seconds, || (!self.network.has_sa_with(hub)).then_some(()))
+        wait_for("the idle timer", 25, || (!self.network.has_sa_with(hub)).then_some(()))
     }
 
     /// Sends again and waits for the first answer.
@@ -111,14 +104,16 @@ impl Bench {
     pub fn initiations(&mut self) -> Result<Vec<String>> {
         let Some(wire) = self.wire.take() else { return fail("the wire was read already") };
         let recording = wire.finish()?;
-        if recording.clear_packets() > 0 || recording.dropped > 0 {
-            return fail(&format!(
-                "{} clear packets, {} missed",
-                recording.clear_packets(),
-                recording.dropped
-            ));
-        }
+        expect_no_clear_text(&recording)?;
         Ok(recording.initiations(BRANCH).iter().map(ToString::to_string).collect())
+    }
+}
+
+/// What holds in every scenario, provided that the capture saw everything.
+fn expect_no_clear_text(recording: &Recording) -> Result<()> {
+    match (recording.clear_packets(), recording.dropped) {
+        (0, 0) => Ok(()),
+        (clear, missed) => fail(&format!("{clear} clear packets, {missed} missed")),
     }
 }
 
