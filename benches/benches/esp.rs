@@ -150,6 +150,7 @@ fn outbound(backend: AeadBackend, index: usize) -> OutboundSa {
         salt: [1, 2, 3, 4],
         extended_sequence: true,
         mode: Mode::Tunnel,
+        iv_key: [0x17; 16],
         outer: OuterParameters::new(
             Ipv4Addr::new(192, 0, 2, 1).into(),
             Ipv4Addr::new(198, 51, 100, 2).into(),

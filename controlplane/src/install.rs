@@ -62,8 +62,8 @@ impl PairParameters {
 /// Why a pair cannot be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// The data plane has no such algorithm.
-    #[error("the data plane cannot do the agreed algorithms; choose esp-gcm in the transform set")]
+    /// No algorithm of the table is meant.
+    #[error("the agreed algorithms make no ESP: a cipher without its own integrity needs an HMAC")]
     Algorithm,
     /// The keying material does not fit.
     #[error("keying material: {0}")]

@@ -258,6 +258,7 @@ fn esp_proposals(ipsec: &IpsecParameters) -> Vec<EspProposal> {
                 IpsecTransform::AesGmac(128) => (Encryption::AesGmac128, None),
                 IpsecTransform::AesGmac(192) => (Encryption::AesGmac192, None),
                 IpsecTransform::AesGmac(256) => (Encryption::AesGmac256, None),
+                IpsecTransform::ChaCha20Poly1305 => (Encryption::ChaCha20Poly1305, None),
                 IpsecTransform::AesCbc(128, mac) => (Encryption::AesCbc128, Some(esp_mac(mac)?)),
                 IpsecTransform::AesCbc(192, mac) => (Encryption::AesCbc192, Some(esp_mac(mac)?)),
                 IpsecTransform::AesCbc(256, mac) => (Encryption::AesCbc256, Some(esp_mac(mac)?)),

@@ -384,8 +384,10 @@ fn encapsulation(tunnel: &Tunnel) -> Encapsulation {
 /// Keys that both ends derive from the SPI of the direction.
 fn keys(tunnel: &Tunnel, spi: u32) -> KeyMaterial {
     let lengths = tunnel.algorithm.lengths();
-    let key: Vec<u8> = (0..lengths.encryption_key).map(|index| (spi >> 28) as u8 ^ index as u8).collect();
-    KeyMaterial::new(tunnel.algorithm, &key, &[], &[7; 4]).expect("a key of the right length")
+    let key = |len: usize| -> Vec<u8> { (0..len).map(|index| (spi >> 28) as u8 ^ index as u8).collect() };
+    let (encryption, integrity) = (key(lengths.encryption_key), key(lengths.integrity_key));
+    KeyMaterial::new(tunnel.algorithm, &encryption, &integrity, &[7; 4][..lengths.salt])
+        .expect("keys of the right length")
 }
 
 fn selectors(site: Site, tunnel: &Tunnel) -> Selectors {

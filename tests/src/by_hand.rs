@@ -90,8 +90,10 @@ impl ByHand {
             remote: network(tunnel.inner_remote),
         });
         let keys = || {
-            let (key, salt) = tunnel.key.split_at(tunnel.key.len().saturating_sub(4));
-            KeyMaterial::new(tunnel.algorithm, key, &[], salt)
+            let lengths = tunnel.algorithm.lengths();
+            let (keys, salt) = tunnel.key.split_at(tunnel.key.len().saturating_sub(lengths.salt));
+            let (key, integrity) = keys.split_at(keys.len().min(lengths.encryption_key));
+            KeyMaterial::new(tunnel.algorithm, key, integrity, salt)
                 .map_err(|error| LabError::Unexpected(format!("key of the laboratory: {error}")))
         };
         let inbound = table

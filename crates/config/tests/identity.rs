@@ -236,6 +236,7 @@ fn transform_set() -> impl Strategy<Value = TransformSet> {
         bits().prop_map(EspCipher::Aes),
         bits().prop_map(EspCipher::Gcm),
         bits().prop_map(EspCipher::Gmac),
+        Just(EspCipher::ChaCha20Poly1305),
     ];
     let mode = prop_oneof![Just(Mode::Tunnel), Just(Mode::Transport), Just(Mode::TransportRequire)];
     (option::of(mac()), cipher, option::of(mac()), any::<bool>(), mode, any::<bool>()).prop_map(

@@ -12,7 +12,7 @@
 //! ([`SequenceSource`]) and the replay state ([`ReplayStore`]); this crate holds no state of its own.
 //!
 //! Invariants:
-//! - A nonce is salt ‖ 64-bit sequence number. A [`SequenceNumber`] can neither be copied nor reused: [`SealJob::new`]
+//! - A nonce is salt ‖ 64-bit sequence number; the IV of AES-CBC is that number under a random key. A [`SequenceNumber`] can neither be copied nor reused: [`SealJob::new`]
 //!   consumes it, and a [`SequenceRange`] yields each number once.
 //! - A packet that fails authentication changes no replay state.
 //! - A replay window is committed before the opened packet is reported.
@@ -21,6 +21,7 @@
 
 pub mod aead;
 mod algorithm;
+mod iv;
 mod open;
 mod outer;
 mod pass;
@@ -32,7 +33,7 @@ mod sequence;
 mod testing;
 
 pub use aead::{AeadBackend, AeadKey, BackendError};
-pub use algorithm::{Algorithm, KeyError};
+pub use algorithm::{Algorithm, Hmac, KeyError};
 pub use open::{OpenError, OpenJob, Opened, open};
 pub use outer::{DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, OuterParameters};
 pub use replay::{

@@ -5,6 +5,7 @@ use std::ops::Range;
 use wire::{ParseError, ipv4, ipv6, parse, protocol};
 
 use crate::aead::{Aad, AeadBackend, AeadJob, AeadKey};
+use crate::algorithm::{Other, Shape};
 use crate::pass::{Pass, pass};
 use crate::replay::{ReplayError, ReplayStore};
 use crate::sa::{ESP_HEADER_LEN, InboundSa, TRAILER_LEN, nonce};
@@ -88,6 +89,8 @@ pub struct OpenJob<'a, R> {
     len: usize,
     outer_ecn: u8,
     sequence: u64,
+    /// The text in the frame, IV and ICV excluded.
+    text: (usize, usize),
     outcome: Result<Opened, OpenError>,
 }
 
@@ -103,7 +106,8 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         len: usize,
         outer_ecn: u8,
     ) -> Self {
-        Self { sa, replay, frame, offset, len, outer_ecn, sequence: 0, outcome: Err(OpenError::Truncated) }
+        let outcome = Err(OpenError::Truncated);
+        Self { sa, replay, frame, offset, len, outer_ecn, sequence: 0, text: (0, 0), outcome }
     }
 
     /// What became of the packet; an error before [`open()`] has run.
@@ -112,12 +116,12 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         &self.outcome
     }
 
-    #[inline]
-    fn pre_check(&self) -> Result<u64, OpenError> {
+    #[inline(always)]
+    fn pre_check(&self, shape: impl Shape) -> Result<u64, OpenError> {
         let sa = self.sa;
         let end = self.offset.checked_add(self.len).ok_or(OpenError::Truncated)?;
         let packet = self.frame.get(self.offset..end).ok_or(OpenError::Truncated)?;
-        if packet.len() < ESP_HEADER_LEN + sa.algorithm.iv_len() + TRAILER_LEN + sa.algorithm.icv_len() {
+        if packet.len() < ESP_HEADER_LEN + shape.iv_len() + TRAILER_LEN + shape.icv_len() {
             return Err(OpenError::Truncated);
         }
         let header = wire::esp::Packet::new_checked(packet).map_err(|_| OpenError::Truncated)?;
@@ -129,25 +133,28 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         Ok(sequence)
     }
 
-    #[inline]
-    fn aead_job<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
+    #[inline(always)]
+    fn aead_job<'j>(&'j mut self, shape: impl Shape, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
         let sa = self.sa;
-        let packet = self.frame.get_mut(self.offset..self.offset + self.len)?;
-        let (header, rest) = packet.split_at_mut(ESP_HEADER_LEN);
-        let (iv, rest) = rest.split_first_chunk_mut::<8>()?;
-        let (data, tag) = rest.split_at_mut(rest.len() - sa.algorithm.icv_len());
-        debug_assert_eq!(header[..4], sa.spi.to_be_bytes());
+        let end = self.offset + self.len;
+        self.text = (self.offset + ESP_HEADER_LEN + shape.iv_len(), end - shape.icv_len());
+        let packet = self.frame.get_mut(self.offset..end)?;
+        debug_assert_eq!(packet[..4], sa.spi.to_be_bytes());
+        // Of an IV of 16 bytes the half is as good as none: only CBC has such, which needs no nonce.
+        let iv = *packet.get(ESP_HEADER_LEN..)?.first_chunk::<8>()?;
+        let before_data = ESP_HEADER_LEN + if shape.data_has_iv() { 0 } else { shape.iv_len() };
+        let rest = packet.get_mut(before_data..)?;
+        let (data, tag) = rest.split_at_mut(rest.len() - shape.icv_len());
         *aad = if sa.window.is_extended() {
             Aad::new_extended(sa.spi, self.sequence)
         } else {
             Aad::new(sa.spi, self.sequence as u32)
         };
-        Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, *iv), aad, data, tag })
+        Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, iv), aad, data, tag })
     }
 
     fn decapsulate(&mut self) -> Result<Opened, OpenError> {
-        let start = self.offset + ESP_HEADER_LEN + self.sa.algorithm.iv_len();
-        let end = self.offset + self.len - self.sa.algorithm.icv_len();
+        let (start, end) = self.text;
         let plaintext = self.frame.get_mut(start..end).ok_or(OpenError::Truncated)?;
         let (payload, next_header) = strip_trailer(plaintext)?;
         let inner = match next_header {
@@ -183,14 +190,19 @@ impl<R: ReplayStore> Pass for OpenJob<'_, R> {
         (&self.sa.key, self.len)
     }
 
-    /// Everything before decryption: lengths, SPI, sequence number, replay pre-check.
     #[inline]
-    fn prepare<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
-        match self.pre_check() {
+    fn shape(&self) -> Option<Other> {
+        self.sa.shape
+    }
+
+    /// Everything before decryption: lengths, SPI, sequence number, replay pre-check.
+    #[inline(always)]
+    fn prepare<'j, S: Shape>(&'j mut self, shape: S, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
+        match self.pre_check(shape) {
             Ok(sequence) => {
                 self.sequence = sequence;
                 self.outcome = Err(OpenError::AuthenticationFailed);
-                self.aead_job(aad)
+                self.aead_job(shape, aad)
             }
             Err(error) => {
                 self.outcome = Err(error);

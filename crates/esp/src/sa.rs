@@ -2,6 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::algorithm::Other;
+use crate::iv::RandomIv;
 use crate::outer::{OuterParameters, OuterTemplate};
 use crate::{AeadBackend, AeadKey, Algorithm, Encapsulation, KeyError, ReplayWindow};
 
@@ -44,16 +46,19 @@ pub enum SaError {
 pub struct OutboundParameters<'a> {
     /// SPI that the peer chose.
     pub spi: u32,
-    /// Encryption algorithm.
+    /// Cipher and integrity.
     pub algorithm: Algorithm,
-    /// Cipher key, [`Algorithm::key_len`] bytes.
+    /// Key of the cipher and behind it that of the HMAC, [`Algorithm::key_len`] bytes.
     pub key: &'a [u8],
-    /// Salt, the last bytes of the keying material.
+    /// Salt, the last bytes of the keying material; not used where [`Algorithm::salt_len`] is 0.
     pub salt: [u8; 4],
     /// Extended sequence numbers were negotiated.
     pub extended_sequence: bool,
     /// Mode.
     pub mode: Mode,
+    /// Where [`Algorithm::needs_random_iv`] says so: bytes of a cryptographic random source, drawn for this value alone. Not used
+    /// otherwise.
+    pub iv_key: [u8; 16],
     /// Outer header.
     pub outer: OuterParameters,
 }
@@ -63,8 +68,10 @@ pub struct OutboundSa {
     pub(crate) spi: u32,
     pub(crate) extended: bool,
     pub(crate) algorithm: Algorithm,
+    pub(crate) shape: Option<Other>,
     pub(crate) salt: Zeroizing<[u8; 4]>,
     pub(crate) key: AeadKey,
+    pub(crate) random_iv: Option<RandomIv>,
     pub(crate) outer: OuterTemplate,
 }
 
@@ -76,8 +83,10 @@ impl OutboundSa {
             spi: parameters.spi,
             extended: parameters.extended_sequence,
             algorithm: parameters.algorithm,
+            shape: Other::of(parameters.algorithm),
             salt: Zeroizing::new(parameters.salt),
             key: backend.expand(parameters.algorithm, parameters.key)?,
+            random_iv: parameters.algorithm.needs_random_iv().then(|| RandomIv::new(&parameters.iv_key)),
             outer: outer_template(parameters.outer)?,
         })
     }
@@ -110,7 +119,7 @@ impl OutboundSa {
 
     /// Length of the outer IP packet for an inner packet of `inner_len` bytes.
     pub const fn sealed_len(&self, inner_len: usize) -> usize {
-        self.headroom() + padded_len(self.algorithm, inner_len) + self.algorithm.icv_len()
+        self.headroom() + padded_len(self.algorithm.alignment(), inner_len) + self.algorithm.icv_len()
     }
 
     /// The longest inner packet whose outer packet is at most `mtu` bytes: the MTU that senders behind the tunnel see. 0 when not
@@ -137,11 +146,11 @@ impl std::fmt::Debug for OutboundSa {
 pub struct InboundParameters<'a> {
     /// SPI that we chose.
     pub spi: u32,
-    /// Encryption algorithm.
+    /// Cipher and integrity.
     pub algorithm: Algorithm,
-    /// Cipher key, [`Algorithm::key_len`] bytes.
+    /// Key of the cipher and behind it that of the HMAC, [`Algorithm::key_len`] bytes.
     pub key: &'a [u8],
-    /// Salt, the last bytes of the keying material.
+    /// Salt, the last bytes of the keying material; not used where [`Algorithm::salt_len`] is 0.
     pub salt: [u8; 4],
     /// Extended sequence numbers were negotiated.
     pub extended_sequence: bool,
@@ -154,7 +163,7 @@ pub struct InboundParameters<'a> {
 /// An SA for receiving. Built once when a worker first uses the slot; erased on drop.
 pub struct InboundSa {
     pub(crate) spi: u32,
-    pub(crate) algorithm: Algorithm,
+    pub(crate) shape: Option<Other>,
     pub(crate) salt: Zeroizing<[u8; 4]>,
     pub(crate) key: AeadKey,
     pub(crate) window: ReplayWindow,
@@ -166,7 +175,7 @@ impl InboundSa {
         check_common(parameters.spi, parameters.mode)?;
         Ok(Self {
             spi: parameters.spi,
-            algorithm: parameters.algorithm,
+            shape: Other::of(parameters.algorithm),
             salt: Zeroizing::new(parameters.salt),
             key: backend.expand(parameters.algorithm, parameters.key)?,
             window: ReplayWindow::new(parameters.replay_window, parameters.extended_sequence)
@@ -200,9 +209,10 @@ pub(crate) const ESP_HEADER_LEN: usize = 8;
 /// Pad length and next header.
 pub(crate) const TRAILER_LEN: usize = 2;
 
-/// Bytes of payload, padding and trailer.
-pub(crate) const fn padded_len(algorithm: Algorithm, payload_len: usize) -> usize {
-    (payload_len + TRAILER_LEN).next_multiple_of(algorithm.alignment())
+/// Bytes of payload, padding and trailer. `alignment` is a power of two.
+#[inline(always)]
+pub(crate) const fn padded_len(alignment: usize, payload_len: usize) -> usize {
+    (payload_len + TRAILER_LEN + alignment - 1) & !(alignment - 1)
 }
 
 /// Salt ‖ IV, where the IV is the 64-bit number that the packet carries.

@@ -2,6 +2,7 @@
 
 use crate::SequenceNumber;
 use crate::aead::{Aad, AeadBackend, AeadJob, AeadKey};
+use crate::algorithm::{Other, Shape};
 use crate::outer::InnerFields;
 use crate::pass::{Pass, pass};
 use crate::sa::{ESP_HEADER_LEN, OutboundSa, TRAILER_LEN, nonce, padded_len};
@@ -46,6 +47,8 @@ pub struct SealJob<'a> {
     frame: &'a mut [u8],
     offset: usize,
     len: usize,
+    /// Where the packet will be once it is sealed.
+    place: Sealed,
     outcome: Result<Sealed, SealError>,
 }
 
@@ -60,7 +63,8 @@ impl<'a> SealJob<'a> {
         offset: usize,
         len: usize,
     ) -> Self {
-        Self { sa, sequence, frame, offset, len, outcome: Err(SealError::BadInner) }
+        let place = Sealed { offset, len };
+        Self { sa, sequence, frame, offset, len, place, outcome: Err(SealError::BadInner) }
     }
 
     /// What became of the packet. Before [`seal()`] has run, and for a packet that was not sealed, an error: a frame that was not
@@ -71,13 +75,14 @@ impl<'a> SealJob<'a> {
     }
 
     #[inline]
-    fn layout(&self) -> Result<Layout, SealError> {
+    fn layout(&self, shape: impl Shape) -> Result<Layout, SealError> {
         let inner_end = self.offset.checked_add(self.len).ok_or(SealError::BadInner)?;
         let inner = self.frame.get(self.offset..inner_end).ok_or(SealError::BadInner)?;
         let fields = InnerFields::read(inner).ok_or(SealError::BadInner)?;
-        let start = self.offset.checked_sub(self.sa.headroom()).ok_or(SealError::NoHeadroom)?;
-        let ciphertext_end = self.offset + padded_len(self.sa.algorithm, self.len);
-        let end = ciphertext_end + self.sa.algorithm.icv_len();
+        let headroom = self.sa.outer.len() + ESP_HEADER_LEN + shape.iv_len();
+        let start = self.offset.checked_sub(headroom).ok_or(SealError::NoHeadroom)?;
+        let ciphertext_end = self.offset + padded_len(shape.alignment(), self.len);
+        let end = ciphertext_end + shape.icv_len();
         if end > self.frame.len() {
             return Err(SealError::NoTailroom);
         }
@@ -94,14 +99,20 @@ impl Pass for SealJob<'_> {
         (&self.sa.key, self.len)
     }
 
-    /// Writes everything but ciphertext, ICV and UDP checksum, and hands out what the AEAD needs.
     #[inline]
-    fn prepare<'j>(&'j mut self, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
-        match self.layout() {
+    fn shape(&self) -> Option<Other> {
+        self.sa.shape
+    }
+
+    /// Writes everything but ciphertext, ICV and UDP checksum, and hands out what the AEAD needs.
+    #[inline(always)]
+    fn prepare<'j, S: Shape>(&'j mut self, shape: S, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
+        match self.layout(shape) {
             Ok(layout) => {
                 // Reported as failed until the AEAD has done its part.
                 self.outcome = Err(SealError::Cipher);
-                let job = write_packet(self.sa, &self.sequence, self.frame, &layout, aad);
+                self.place = Sealed { offset: layout.start, len: layout.end - layout.start };
+                let job = write_packet(self.sa, shape, &self.sequence, self.frame, &layout, aad);
                 if job.is_none() {
                     self.outcome = Err(SealError::TooLong);
                 }
@@ -117,7 +128,7 @@ impl Pass for SealJob<'_> {
     /// The outer packet's place, for a job that [`Self::prepare`] has accepted and the AEAD has sealed.
     #[inline]
     fn finish(&mut self) {
-        let place = Sealed { offset: self.offset - self.sa.headroom(), len: self.sa.sealed_len(self.len) };
+        let place = self.place;
         if self.sa.outer.needs_udp_checksum()
             && let Some(packet) = self.frame.get_mut(place.offset..place.offset + place.len)
         {
@@ -142,9 +153,10 @@ pub fn seal(backend: AeadBackend, jobs: &mut [SealJob<'_>]) {
     pass(jobs, |burst| burst.seal(backend));
 }
 
-#[inline]
+#[inline(always)]
 fn write_packet<'f>(
     sa: &'f OutboundSa,
+    shape: impl Shape,
     sequence: &SequenceNumber,
     frame: &'f mut [u8],
     layout: &Layout,
@@ -161,7 +173,7 @@ fn write_packet<'f>(
 
     let esp_start = layout.start + sa.outer.len();
     let packet = frame.get_mut(layout.start..layout.end)?;
-    let (headers, body) = packet.split_at_mut(layout.inner - layout.start);
+    let headers = packet.get_mut(..layout.inner - layout.start)?;
     let (outer, esp) = headers.split_at_mut(sa.outer.len());
     if !sa.outer.write(outer, &layout.fields, layout.end - esp_start, number) {
         return None;
@@ -169,9 +181,15 @@ fn write_packet<'f>(
     let iv = number.to_be_bytes();
     esp[..4].copy_from_slice(&sa.spi.to_be_bytes());
     esp[4..ESP_HEADER_LEN].copy_from_slice(&(number as u32).to_be_bytes());
-    esp[ESP_HEADER_LEN..].copy_from_slice(&iv);
-
-    let (data, tag) = body.split_at_mut(layout.ciphertext_end - layout.inner);
+    match &sa.random_iv {
+        Some(random) if shape.data_has_iv() => esp[ESP_HEADER_LEN..].copy_from_slice(&random.of(number)),
+        _ => esp[ESP_HEADER_LEN..].copy_from_slice(&iv[..shape.iv_len()]),
+    }
+    // The data end with the text; they begin with it, or with the IV.
+    let before_data = layout.inner - layout.start - if shape.data_has_iv() { shape.iv_len() } else { 0 };
+    let (data, tag) = packet
+        .get_mut(before_data..)?
+        .split_at_mut_checked(layout.ciphertext_end - layout.start - before_data)?;
     *aad = if sa.extended { Aad::new_extended(sa.spi, number) } else { Aad::new(sa.spi, number as u32) };
     Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, iv), aad, data, tag })
 }

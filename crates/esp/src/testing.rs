@@ -45,6 +45,7 @@ pub(crate) fn outbound(
             salt: SALT,
             extended_sequence: extended,
             mode: Mode::Tunnel,
+            iv_key: [0x17; 16],
             outer,
         },
     )

@@ -300,6 +300,7 @@ fn golden_sa(
             salt: [0xa0, 0xa1, 0xa2, 0xa3],
             extended_sequence: extended,
             mode: Mode::Tunnel,
+            iv_key: [0x17; 16],
             outer,
         },
     )

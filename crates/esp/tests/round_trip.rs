@@ -39,6 +39,7 @@ impl Tunnel {
                 salt: [1, 2, 3, 4],
                 extended_sequence: extended,
                 mode: Mode::Tunnel,
+                iv_key: [0x17; 16],
                 outer,
             },
         )

@@ -1,6 +1,6 @@
 //! An inbound SA as its owner keeps it.
 
-use super::{Absent, cipher, limit, may_go_on, mode};
+use super::{Absent, algorithm, limit, may_go_on, mode, salt};
 use crate::flow::Flow;
 use crate::shared::Shared;
 use esp::{InboundParameters, InboundSa, ReplayStore};
@@ -27,9 +27,9 @@ impl InboundState {
         let keys = &record.keys;
         let parameters = InboundParameters {
             spi: record.spi,
-            algorithm: cipher(keys.algorithm()).ok_or(Absent::Unusable)?,
-            key: keys.encryption_key(),
-            salt: keys.salt().try_into().map_err(|_| Absent::Unusable)?,
+            algorithm: algorithm(keys.algorithm()),
+            key: keys.both_keys(),
+            salt: salt(keys),
             extended_sequence: record.esn,
             replay_window: window(record.replay_window, record.esn),
             mode: mode(record.mode),

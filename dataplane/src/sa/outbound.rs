@@ -1,6 +1,6 @@
 //! An outbound SA as its owner keeps it.
 
-use super::{Absent, cipher, limit, may_go_on, mode};
+use super::{Absent, algorithm, limit, may_go_on, mode, salt};
 use crate::flow::Flow;
 use crate::shared::Shared;
 use esp::{
@@ -48,13 +48,20 @@ impl OutboundState {
                 DfPolicy::Clear => esp::DfPolicy::Clear,
             },
         };
+        let algorithm = algorithm(keys.algorithm());
+        let mut iv_key = [0; 16];
+        if algorithm.needs_random_iv() {
+            // Once for each SA, never for a packet. Without random bytes nothing is sent.
+            getrandom::fill(&mut iv_key).map_err(|_| Absent::Unusable)?;
+        }
         let parameters = OutboundParameters {
             spi: record.spi,
-            algorithm: cipher(keys.algorithm()).ok_or(Absent::Unusable)?,
-            key: keys.encryption_key(),
-            salt: keys.salt().try_into().map_err(|_| Absent::Unusable)?,
+            algorithm,
+            key: keys.both_keys(),
+            salt: salt(keys),
             extended_sequence: record.esn,
             mode: mode(record.mode),
+            iv_key,
             outer,
         };
         let sa = OutboundSa::new(shared.backend, &parameters).map_err(|_| Absent::Unusable)?;

@@ -22,7 +22,7 @@ pub(super) const COMMANDS: &[ConfigCommand] = &[
     apply(
         "crypto ipsec transform-set <tag:WORD> / {ah-md5-hmac | ah-sha-hmac | ah-sha256-hmac | ah-sha384-hmac \
          | ah-sha512-hmac | esp-des | esp-3des | esp-aes [128 | 192 | 256] | esp-gcm [128 | 192 | 256] \
-         | esp-gmac [128 | 192 | 256] | esp-null | esp-seal | esp-md5-hmac | esp-sha-hmac | esp-sha256-hmac \
+         | esp-gmac [128 | 192 | 256] | esp-chacha20-poly1305 | esp-null | esp-seal | esp-md5-hmac | esp-sha-hmac | esp-sha256-hmac \
          | esp-sha384-hmac | esp-sha512-hmac | comp-lzs}*4",
         transform_set,
     ),
@@ -247,6 +247,7 @@ fn parse_transforms(args: &Args) -> Result<TransformSet, EditError> {
             "esp-aes" => EspCipher::Aes(128),
             "esp-gcm" => EspCipher::Gcm(128),
             "esp-gmac" => EspCipher::Gmac(128),
+            "esp-chacha20-poly1305" => EspCipher::ChaCha20Poly1305,
             "esp-null" => EspCipher::Null,
             "esp-seal" => EspCipher::Seal,
             "comp-lzs" if set.compression => return Err(twice("compression")),
@@ -271,7 +272,9 @@ fn parse_transforms(args: &Args) -> Result<TransformSet, EditError> {
         }
     }
     if set.mac.is_some() && set.cipher.is_some_and(EspCipher::is_combined) {
-        return Err(EditError::rule("esp-gcm and esp-gmac carry their own integrity; leave the ESP MAC out"));
+        return Err(EditError::rule(
+            "esp-gcm, esp-gmac and esp-chacha20-poly1305 carry their own integrity; leave the ESP MAC out",
+        ));
     }
     Ok(set)
 }

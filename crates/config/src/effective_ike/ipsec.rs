@@ -13,6 +13,8 @@ pub enum IpsecTransform {
     AesGcm(u16),
     /// AES-GMAC (RFC 4543).
     AesGmac(u16),
+    /// ChaCha20-Poly1305 (RFC 7634).
+    ChaCha20Poly1305,
     /// AES-CBC with an HMAC.
     AesCbc(u16, EspMac),
     /// No encryption, HMAC only.
@@ -88,6 +90,7 @@ pub fn effective_ipsec(
         let transform = match (set.cipher, set.mac) {
             (Some(EspCipher::Gcm(bits)), _) => IpsecTransform::AesGcm(bits),
             (Some(EspCipher::Gmac(bits)), _) => IpsecTransform::AesGmac(bits),
+            (Some(EspCipher::ChaCha20Poly1305), _) => IpsecTransform::ChaCha20Poly1305,
             (Some(EspCipher::Aes(bits)), Some(mac)) => IpsecTransform::AesCbc(bits, mac),
             (Some(EspCipher::Null), Some(mac)) => IpsecTransform::Null(mac),
             (Some(EspCipher::Aes(_) | EspCipher::Null), None) => {

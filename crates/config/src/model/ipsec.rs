@@ -13,6 +13,8 @@ pub enum EspCipher {
     Gcm(u16),
     /// `esp-gmac [128|192|256]`: integrity without confidentiality.
     Gmac(u16),
+    /// `esp-chacha20-poly1305` (RFC 7634), for which IOS has no name.
+    ChaCha20Poly1305,
     /// `esp-null`.
     Null,
     /// `esp-seal`, kept, refused when used.
@@ -22,7 +24,7 @@ pub enum EspCipher {
 impl EspCipher {
     /// True for the transforms that carry their own integrity and forbid an ESP MAC.
     pub fn is_combined(self) -> bool {
-        matches!(self, Self::Gcm(_) | Self::Gmac(_))
+        matches!(self, Self::Gcm(_) | Self::Gmac(_) | Self::ChaCha20Poly1305)
     }
 }
 

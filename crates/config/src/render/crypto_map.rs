@@ -164,6 +164,7 @@ pub(crate) fn transform_words(set: &TransformSet) -> String {
         Some(EspCipher::Aes(bits)) => words.push(sized("esp-aes", bits)),
         Some(EspCipher::Gcm(bits)) => words.push(sized("esp-gcm", bits)),
         Some(EspCipher::Gmac(bits)) => words.push(sized("esp-gmac", bits)),
+        Some(EspCipher::ChaCha20Poly1305) => words.push("esp-chacha20-poly1305".into()),
         Some(EspCipher::Null) => words.push("esp-null".into()),
         Some(EspCipher::Seal) => words.push("esp-seal".into()),
         None => {}

@@ -286,6 +286,7 @@ const KEYWORDS: &[(&str, &str)] = &[
     ("esp", "Encapsulating Security Payload"),
     ("esp-3des", "ESP transform using 3DES (168 bits)"),
     ("esp-aes", "ESP transform using AES in CBC mode"),
+    ("esp-chacha20-poly1305", "ESP transform using ChaCha20-Poly1305"),
     ("esp-des", "ESP transform using DES (56 bits)"),
     ("esp-gcm", "ESP transform using AES-GCM"),
     ("esp-gmac", "ESP transform using AES-GMAC (no encryption)"),

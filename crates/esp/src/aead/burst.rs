@@ -72,14 +72,7 @@ impl<'a> AeadBurst<'a> {
         if !self.kernel.is_empty() {
             backend.engine().seal(&mut self.kernel);
         }
-        Verdicts {
-            kernel: u32::MAX,
-            single: bits(&mut self.single, |job| match &job.key.schedule {
-                Schedule::RustCrypto(key) => key.seal(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-                Schedule::Ring(key) => key.seal(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-                Schedule::Batch(_) => false,
-            }),
-        }
+        Verdicts { kernel: u32::MAX, single: bits(&mut self.single, |job| job.key.schedule.seal(job)) }
     }
 
     /// Verifies and decrypts every message. The data of one whose verdict is not good is no plaintext and must not be used.
@@ -91,11 +84,7 @@ impl<'a> AeadBurst<'a> {
         }
         Verdicts {
             kernel: bits(&mut self.kernel, |job| job.is_authentic()),
-            single: bits(&mut self.single, |job| match &job.key.schedule {
-                Schedule::RustCrypto(key) => key.open(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-                Schedule::Ring(key) => key.open(&job.nonce, job.aad.as_slice(), job.data, job.tag),
-                Schedule::Batch(_) => false,
-            }),
+            single: bits(&mut self.single, |job| job.key.schedule.open(job)),
         }
     }
 }

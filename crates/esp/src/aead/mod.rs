@@ -5,10 +5,12 @@
 //! kernel is built in the kernel's own form straight away, so nothing is copied. An algorithm that a backend lacks is served by
 //! `aes-gcm` in the same burst.
 //!
-//! Algorithms that are not AEADs (AES-CBC with HMAC) fit the same job: the MAC covers SPI, sequence number and ciphertext, which
-//! [`Aad`] and `data` carry, and an unpredictable IV is the encryption of the nonce under the SA's key (NIST SP 800-38A appendix C).
+//! Algorithms that authenticate the IV with the text (AES-CBC and NULL with HMAC, GMAC) fit the same job: `data` then begins with the
+//! IV. Beside the kernel they are worked one message at a time.
 
 mod burst;
+mod encrypt_then_mac;
+mod gmac;
 mod ring;
 mod rustcrypto;
 
@@ -49,6 +51,19 @@ impl Aad {
     pub fn as_slice(&self) -> &[u8] {
         if self.extended { &self.bytes } else { &self.bytes[..8] }
     }
+
+    /// SPI and the 32 bits of the sequence number that the packet carries: where an HMAC begins.
+    fn spi_and_sequence(&self) -> [u8; 8] {
+        let mut bytes = [0; 8];
+        bytes[..4].copy_from_slice(&self.bytes[..4]);
+        bytes[4..].copy_from_slice(if self.extended { &self.bytes[8..] } else { &self.bytes[4..8] });
+        bytes
+    }
+
+    /// The 32 bits of an extended sequence number that are not sent: where an HMAC ends (RFC 4303 §2.2.1). Empty otherwise.
+    fn upper_half(&self) -> &[u8] {
+        if self.extended { &self.bytes[4..8] } else { &[] }
+    }
 }
 
 /// One message of a burst.
@@ -56,11 +71,11 @@ impl Aad {
 pub struct AeadJob<'a> {
     /// Key schedule, expanded by [`AeadBackend::expand`].
     pub key: &'a AeadKey,
-    /// Salt ‖ IV.
+    /// Salt ‖ IV; not used by AES-CBC and NULL.
     pub nonce: [u8; 12],
     /// Additional authenticated data.
     pub aad: &'a Aad,
-    /// Plaintext to encrypt or ciphertext to decrypt, in place.
+    /// Plaintext to encrypt or ciphertext to decrypt, in place; behind the IV for AES-CBC and GMAC.
     pub data: &'a mut [u8],
     /// Where sealing writes the ICV and opening reads it; [`Algorithm::icv_len`] bytes.
     pub tag: &'a mut [u8],
@@ -82,6 +97,41 @@ enum Schedule {
     RustCrypto(rustcrypto::Key),
     Ring(ring::Key),
     Batch(KeySchedule),
+    EncryptThenMac(encrypt_then_mac::Key),
+    Gmac(gmac::Key),
+}
+
+impl Schedule {
+    /// The schedule of an algorithm that every backend has in one form only. `None` for the others.
+    fn common(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+        encrypt_then_mac::Key::new(algorithm, key)
+            .map(Self::EncryptThenMac)
+            .or_else(|| gmac::Key::new(algorithm, key).map(Self::Gmac))
+    }
+
+    /// `false`: the message must not be sent.
+    fn seal(&self, job: &mut AeadJob<'_>) -> bool {
+        let AeadJob { nonce, aad, data, tag, .. } = job;
+        match self {
+            Self::RustCrypto(key) => key.seal(nonce, aad.as_slice(), data, tag),
+            Self::Ring(key) => key.seal(nonce, aad.as_slice(), data, tag),
+            Self::EncryptThenMac(key) => key.seal(aad, data, tag),
+            Self::Gmac(key) => key.seal(nonce, aad, data, tag),
+            Self::Batch(_) => false,
+        }
+    }
+
+    /// `false`: not authentic.
+    fn open(&self, job: &mut AeadJob<'_>) -> bool {
+        let AeadJob { nonce, aad, data, tag, .. } = job;
+        match self {
+            Self::RustCrypto(key) => key.open(nonce, aad.as_slice(), data, tag),
+            Self::Ring(key) => key.open(nonce, aad.as_slice(), data, tag),
+            Self::EncryptThenMac(key) => key.open(aad, data, tag),
+            Self::Gmac(key) => key.open(nonce, aad, data, tag),
+            Self::Batch(_) => false,
+        }
+    }
 }
 
 impl AeadKey {
@@ -110,7 +160,7 @@ impl std::fmt::Debug for AeadKey {
 pub enum AeadBackend {
     /// RustCrypto `aes-gcm`: all algorithms on every CPU.
     AesGcm,
-    /// `ring`: AES-GCM with 128- and 256-bit keys; the rest by [`AeadBackend::AesGcm`].
+    /// `ring`: AES-GCM with 128- and 256-bit keys and ChaCha20-Poly1305; the rest by [`AeadBackend::AesGcm`].
     Ring,
     /// `aes_gcm_batch` with one of its code paths: AES-GCM, whole bursts at once.
     Batch(Engine),
@@ -171,18 +221,20 @@ impl AeadBackend {
         }
     }
 
-    /// Expands `key` (salt excluded). Not for the packet path.
+    /// Expands `key`, [`Algorithm::key_len`] bytes. Not for the packet path.
     pub fn expand(self, algorithm: Algorithm, key: &[u8]) -> Result<AeadKey, KeyError> {
         let refused = KeyError::Length { algorithm, expected: algorithm.key_len(), actual: key.len() };
         if key.len() != algorithm.key_len() {
             return Err(refused);
         }
-        let own = match self {
-            Self::AesGcm => None,
-            Self::Ring => ring::Key::new(algorithm, key).map(Schedule::Ring),
-            Self::Batch(_) => KeySchedule::new(key).ok().map(Schedule::Batch),
+        let own = match (self, algorithm) {
+            (Self::Ring, _) => ring::Key::new(algorithm, key).map(Schedule::Ring),
+            (Self::Batch(_), Algorithm::AesGcm128 | Algorithm::AesGcm192 | Algorithm::AesGcm256) => {
+                KeySchedule::new(key).ok().map(Schedule::Batch)
+            }
+            _ => None,
         };
-        let schedule = match own {
+        let schedule = match own.or_else(|| Schedule::common(algorithm, key)) {
             Some(schedule) => schedule,
             None => Schedule::RustCrypto(rustcrypto::Key::new(algorithm, key).ok_or(refused)?),
         };

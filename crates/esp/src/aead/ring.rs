@@ -1,6 +1,6 @@
-//! AES-GCM by `ring`, 128- and 256-bit keys.
+//! AES-GCM by `ring`, 128- and 256-bit keys, and ChaCha20-Poly1305.
 
-use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
+use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 
 use crate::Algorithm;
 
@@ -12,6 +12,7 @@ impl Key {
         let algorithm = match algorithm {
             Algorithm::AesGcm128 => &AES_128_GCM,
             Algorithm::AesGcm256 => &AES_256_GCM,
+            Algorithm::ChaCha20Poly1305 => &CHACHA20_POLY1305,
             _ => return None,
         };
         UnboundKey::new(algorithm, key).ok().map(LessSafeKey::new).map(Self)

@@ -1,9 +1,10 @@
-//! AES-GCM by RustCrypto's detached in-place interface.
+//! AES-GCM and ChaCha20-Poly1305 by RustCrypto's detached in-place interface.
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::consts::U12;
 use aes_gcm::aes::Aes192;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, KeyInit, Nonce, Tag};
+use chacha20poly1305::ChaCha20Poly1305;
 
 use crate::Algorithm;
 
@@ -15,6 +16,7 @@ pub(super) enum Key {
     Aes128(Aes128Gcm),
     Aes192(AesGcm<Aes192, U12>),
     Aes256(Aes256Gcm),
+    ChaCha20(ChaCha20Poly1305),
 }
 
 impl Key {
@@ -24,6 +26,8 @@ impl Key {
             Algorithm::AesGcm128 => Aes128Gcm::new_from_slice(key).ok().map(Self::Aes128),
             Algorithm::AesGcm192 => AesGcm::new_from_slice(key).ok().map(Self::Aes192),
             Algorithm::AesGcm256 => Aes256Gcm::new_from_slice(key).ok().map(Self::Aes256),
+            Algorithm::ChaCha20Poly1305 => ChaCha20Poly1305::new_from_slice(key).ok().map(Self::ChaCha20),
+            _ => None,
         }
     }
 
@@ -33,6 +37,7 @@ impl Key {
             Self::Aes128(key) => key.encrypt_inout_detached(&nonce, aad, data.into()),
             Self::Aes192(key) => key.encrypt_inout_detached(&nonce, aad, data.into()),
             Self::Aes256(key) => key.encrypt_inout_detached(&nonce, aad, data.into()),
+            Self::ChaCha20(key) => key.encrypt_inout_detached(&nonce, aad, data.into()),
         };
         match computed {
             Ok(computed) if computed.len() == tag.len() => {
@@ -50,6 +55,7 @@ impl Key {
             Self::Aes128(key) => key.decrypt_inout_detached(&nonce, aad, data.into(), &tag),
             Self::Aes192(key) => key.decrypt_inout_detached(&nonce, aad, data.into(), &tag),
             Self::Aes256(key) => key.decrypt_inout_detached(&nonce, aad, data.into(), &tag),
+            Self::ChaCha20(key) => key.decrypt_inout_detached(&nonce, aad, data.into(), &tag),
         }
         .is_ok()
     }

@@ -22,7 +22,7 @@ fn sealed(sa: &OutboundSa, sequence: u64, inner: &[u8]) -> Vec<u8> {
     let mut jobs = [SealJob::new(sa, number(sequence), &mut frame, ROOM, inner.len())];
     seal(AeadBackend::AesGcm, &mut jobs);
     let place = jobs[0].outcome().unwrap();
-    frame[place.offset..place.offset + place.len][sa.headroom() - 16..].to_vec()
+    frame[place.offset..place.offset + place.len][sa.outer.len()..].to_vec()
 }
 
 #[test]
@@ -87,11 +87,14 @@ fn old_packets_are_refused() {
 
 #[test]
 fn every_single_bit_flip_is_rejected_and_changes_no_replay_state() {
-    for (extended, backend) in
-        [(false, AeadBackend::AesGcm), (true, AeadBackend::Ring), (true, AeadBackend::preferred())]
+    let backends =
+        [(false, AeadBackend::AesGcm), (true, AeadBackend::Ring), (true, AeadBackend::preferred())];
+    for (algorithm, (extended, backend)) in
+        Algorithm::ALL.into_iter().flat_map(|of| backends.map(|with| (of, with)))
     {
-        let sa = inbound(backend, Algorithm::AesGcm128, extended, 64);
-        let packet = forge(9, extended, &with_trailer(&inner_v4(0, 10), 0, 4));
+        let sa = inbound(backend, algorithm, extended, 64);
+        let sender = outbound(backend, algorithm, extended, outer_v4());
+        let packet = sealed(&sender, 9, &inner_v4(0, 10));
         for bit in 0..packet.len() * 8 {
             let replay = LocalReplayStore::new();
             let mut flipped = packet.clone();
@@ -99,7 +102,7 @@ fn every_single_bit_flip_is_rejected_and_changes_no_replay_state() {
             let mut jobs = [OpenJob::new(&sa, &replay, &mut flipped, 0, packet.len(), 0)];
             open(backend, &mut jobs);
             let expected = if bit < 32 { OpenError::WrongSpi } else { OpenError::AuthenticationFailed };
-            assert_eq!(jobs[0].outcome(), &Err(expected), "bit {bit}");
+            assert_eq!(jobs[0].outcome(), &Err(expected), "{algorithm:?} bit {bit}");
             assert!(!expected.is_authenticated());
             assert_eq!((replay.top(), replay.word(0)), (0, 0));
         }

@@ -13,6 +13,7 @@ fn outbound_with(change: impl Fn(&mut OutboundParameters<'_>)) -> Result<Outboun
         salt: [1; 4],
         extended_sequence: true,
         mode: Mode::Tunnel,
+        iv_key: [0x17; 16],
         outer: outer_v4(),
     };
     change(&mut parameters);

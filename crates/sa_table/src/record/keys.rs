@@ -97,6 +97,12 @@ impl KeyMaterial {
         &self.keys[lengths.encryption_key..lengths.encryption_key + lengths.integrity_key]
     }
 
+    /// Encryption key and integrity key, one behind the other.
+    pub fn both_keys(&self) -> &[u8] {
+        let lengths = self.algorithm.lengths();
+        &self.keys[..lengths.encryption_key + lengths.integrity_key]
+    }
+
     /// The salt, first four octets of the nonce; empty where the algorithm has none.
     pub fn salt(&self) -> &[u8] {
         &self.salt[..self.algorithm.lengths().salt]
