@@ -25,6 +25,8 @@ counters! {
         HandedOver = "handed-over",
         /// Packets fragmented before they were sealed.
         PreFragmented = "pre-fragmented",
+        /// ESP packets put together from fragments.
+        Reassembled = "reassembled",
         /// ICMP errors sent.
         IcmpErrors = "icmp-errors",
         /// Requests for an SA.

@@ -73,8 +73,12 @@ counters! {
         SealFailed = "seal-failed",
         /// No SA has this SPI and destination.
         UnknownSpi = "unknown-spi",
-        /// An ESP packet came as a fragment.
-        EspFragment = "esp-fragment",
+        /// Fragments of ESP that contradict each other, overlap, or make more than a frame.
+        FragmentBroken = "esp-fragment-broken",
+        /// Fragments of ESP of which others did not come in time.
+        FragmentExpired = "esp-fragment-expired",
+        /// Fragments of ESP that made room for those of other packets.
+        FragmentOverflow = "esp-fragment-overflow",
         /// The ESP packet is too short.
         EspTruncated = "esp-truncated",
         /// Sequence number 0, or one that cannot exist.

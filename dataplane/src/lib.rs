@@ -27,6 +27,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod ports;
 pub mod punt;
+pub mod reassembly;
 pub mod release;
 pub mod rules;
 pub mod run;

@@ -21,6 +21,7 @@ use crate::mailbox::Handoff;
 use crate::nat_t::{Carried, carried};
 use crate::outbound::Outbound;
 use crate::packet::{Context, Env, Origin, Packet, Views};
+use crate::reassembly::Reassembly;
 use crate::shared::Shared;
 use af_xdp::{Frame, FramePool};
 use sa_table::{EventSender, Generation, WorkerId};
@@ -74,6 +75,7 @@ impl Pipeline {
             inbound: Inbound::new(capacities.inbound_slots),
             forwarder: Forwarder::new(Arc::clone(&shared.kernel), ports),
             hold: Hold::new(options.hold),
+            reassembly: Reassembly::default(),
             opened: Vec::with_capacity(options.hold.packets as usize),
             context: Context {
                 pool,
@@ -161,8 +163,9 @@ impl Pipeline {
                 break;
             }
         }
-        let Stages { forwarder, context, .. } = &mut self.stages;
+        let Stages { forwarder, reassembly, context, .. } = &mut self.stages;
         forwarder.retry_unresolved(&self.views, context);
+        reassembly.expire(context);
     }
 
     /// The transmit lists, in the order of the ports given to [`new`](Self::new).
@@ -192,7 +195,10 @@ impl Pipeline {
 
     /// Whether packets wait for an SA or a neighbour, so that time alone can make work.
     pub fn has_waiting(&self) -> bool {
-        !self.stages.hold.is_empty() || self.stages.forwarder.waiting() > 0 || !self.stages.is_settled()
+        !self.stages.hold.is_empty()
+            || !self.stages.reassembly.is_empty()
+            || self.stages.forwarder.waiting() > 0
+            || !self.stages.is_settled()
     }
 
     /// Publishes counters and a sign of life. `false` when another data plane took over: this process must stop.
@@ -227,6 +233,7 @@ struct Stages {
     inbound: Inbound,
     forwarder: Forwarder,
     hold: Hold,
+    reassembly: Reassembly,
     /// Packets out of tunnels and out of the hold queues, to be steered.
     opened: Vec<Packet>,
     context: Context,
@@ -280,7 +287,13 @@ impl Stages {
                 return None;
             }
             Carried::Other => return Some(packet),
-            Carried::EspFragment => DropReason::EspFragment,
+            Carried::EspFragment => {
+                if let Some(whole) = self.reassembly.push(packet, &mut self.context) {
+                    // It is no fragment any more, so this is its last turn here.
+                    return self.steer_ipsec(whole, env);
+                }
+                return None;
+            }
             Carried::Malformed => DropReason::EspTruncated,
             Carried::Keepalive => DropReason::NatKeepalive,
         };
@@ -347,6 +360,7 @@ impl Stages {
             self.context.pool.put(packet.frame);
         }
         self.hold.clear(&mut self.context);
+        self.reassembly.clear(&mut self.context);
         self.forwarder.clear(&mut self.context);
         self.outbound.give_up();
         self.inbound.give_up();
