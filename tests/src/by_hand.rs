@@ -200,7 +200,7 @@ impl Drop for ByHand {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if crate::command::goes_wrong() {
             eprintln!("{}", std::fs::read_to_string(self.run_dir.join("log")).unwrap_or_default());
         }
         if let Ok(tohub) = program("tohub") {

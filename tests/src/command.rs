@@ -114,6 +114,15 @@ pub fn sleep_ms(milliseconds: u64) -> Result<()> {
     Ok(())
 }
 
+thread_local! {
+    static GAVE_UP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether the story told on this thread goes wrong: it panics, or waited in vain. What is dropped then shows its log.
+pub fn goes_wrong() -> bool {
+    std::thread::panicking() || GAVE_UP.get()
+}
+
 /// Polls `condition` every 50 ms until it gives a value, for at most `seconds`.
 pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -122,6 +131,7 @@ pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Opti
             return Ok(value);
         }
         if Instant::now() > deadline {
+            GAVE_UP.set(true);
             return Err(LabError::Timeout { what: what.to_owned(), seconds });
         }
         sleep_ms(50)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use crate::command::{LabError, Result, checked, clean_up, describe, settle, wait_for};
+use crate::command::{LabError, Result, checked, clean_up, describe, goes_wrong, settle, wait_for};
 use crate::namespace::Namespace;
 
 /// Where the programs of this build are: beside the running test, or one folder up (cargo puts tests into `deps/`).
@@ -211,7 +211,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.stop();
-        if std::thread::panicking() || std::env::var_os("TOHUB_LAB_LOGS").is_some() {
+        if goes_wrong() || std::env::var_os("TOHUB_LAB_LOGS").is_some() {
             eprintln!("──── log of {} ends ────\n{}", self.namespace.name(), self.log_tail());
         }
         match clean_up(self.tohub_command().arg("release")) {

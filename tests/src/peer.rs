@@ -113,7 +113,7 @@ impl Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if crate::command::goes_wrong() {
             let log = self.stranger_log();
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("──── charon.log ends ────\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
