@@ -4,104 +4,9 @@
 
 mod common;
 
-use aya::programs::{TestRun, TestRunOptions};
-use common::{ESP, ICMP, ICMPV6, Instance, Packet, TCP, UDP, is_root};
-use dataplane::xdp::{KernelPolicy, Programs};
-use sa_table::PolicyId;
-use sa_table::policy::{Action, PortRecord, Prefix, Rule};
-use sa_table::record::PortRange;
-
-/// `XDP_DROP`: nobody has a socket here, so what goes to a worker ends as a drop; the counter tells which.
-const DROP: u32 = 1;
-const PASS: u32 = 2;
-const TC_NEXT: u32 = u32::MAX;
-const TC_SHOT: u32 = 2;
-
-struct Bench {
-    programs: Programs,
-    _instance: Instance,
-}
-
-impl Bench {
-    fn new(crypto_map: bool, rules: Vec<Rule>) -> Self {
-        let instance = Instance::new();
-        let mut programs = Programs::load(&instance.0).unwrap();
-        let policy = policy(crypto_map, rules);
-        programs.prepare(&policy).unwrap();
-        programs.commit(&policy).unwrap();
-        Self { programs, _instance: instance }
-    }
-
-    fn ingress(&mut self, frame: &[u8]) -> (u32, &'static str) {
-        let before = self.programs.counters().unwrap();
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = self.programs.ingress_program().unwrap().test_run(options).unwrap();
-        (result.return_value, self.counted(&before))
-    }
-
-    fn egress(&mut self, frame: &[u8]) -> (u32, &'static str) {
-        let before = self.programs.counters().unwrap();
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = self.programs.egress_program().unwrap().test_run(options).unwrap();
-        (result.return_value, self.counted(&before))
-    }
-
-    /// The one counter that moved.
-    fn counted(&self, before: &[(&'static str, u64)]) -> &'static str {
-        let after = self.programs.counters().unwrap();
-        let moved: Vec<_> = before
-            .iter()
-            .zip(after)
-            .filter(|((_, old), (_, new))| new - old == 1)
-            .map(|((name, _), _)| *name)
-            .collect();
-        assert_eq!(moved.len(), 1, "each packet is counted once: {moved:?}");
-        moved[0]
-    }
-}
-
-fn policy(crypto_map: bool, rules: Vec<Rule>) -> KernelPolicy {
-    let address = |text: &str| text.parse().unwrap();
-    let port = |id: u16, ifindex: u32, has_crypto_map: bool| PortRecord {
-        id,
-        ifindex,
-        device: "lo".to_owned(),
-        ios_name: "GigabitEthernet0/0".to_owned(),
-        mtu: 1500,
-        has_crypto_map,
-        crypto_addresses: vec![address("192.0.2.1"), address("2001:db8:ffff::1")],
-        rule_list: has_crypto_map.then_some(0),
-    };
-    // The rules are those of another port when the device under test is an inside port.
-    let ports = [port(0, 1, crypto_map), port(1, 4_000_000, true)];
-    KernelPolicy::compile(&ports, &[rules], |port| Some(u32::from(port.id)))
-}
-
-fn prefix(text: &str) -> Prefix {
-    let (address, length) = text.split_once('/').unwrap();
-    Prefix { address: address.parse().unwrap(), length: length.parse().unwrap() }
-}
-
-fn rule(source: &str, destination: &str, action: Action) -> Rule {
-    Rule {
-        source: prefix(source),
-        destination: prefix(destination),
-        protocol: None,
-        source_ports: PortRange::ANY,
-        destination_ports: PortRange::ANY,
-        action,
-    }
-}
-
-const PROTECT: Action = Action::Protect(PolicyId(0));
-
-fn site_to_site() -> Vec<Rule> {
-    vec![rule("10.1.0.0/16", "10.2.0.0/16", PROTECT), rule("2001:db8:1::/48", "2001:db8:2::/48", PROTECT)]
-}
-
-fn any_to_any() -> Vec<Rule> {
-    vec![rule("0.0.0.0/0", "0.0.0.0/0", PROTECT), rule("::/0", "::/0", PROTECT)]
-}
+use common::bench::{Bench, DROP, PASS, PROTECT, TC_NEXT, TC_SHOT, any_to_any, policy, rule, site_to_site};
+use common::{ESP, ICMPV6, Instance, Packet, TCP, UDP, is_root};
+use dataplane::xdp::Programs;
 
 const NO_SOCKET: (u32, &str) = (DROP, "ingress-drop-no-socket");
 const IKE: (u32, &str) = (PASS, "ingress-ike");
@@ -267,103 +172,6 @@ fn what_cannot_be_read_is_dropped_if_it_claims_to_be_ip() {
 }
 
 #[test]
-fn the_guard_walks_the_rules_in_order() {
-    if !is_root() {
-        return;
-    }
-    let web = Rule {
-        protocol: Some(TCP),
-        destination_ports: PortRange::single(443),
-        ..rule("10.1.0.0/16", "10.2.0.0/16", Action::Jump(2))
-    };
-    let rules = vec![
-        web,
-        rule("10.1.0.0/16", "10.2.0.0/16", PROTECT),
-        rule("10.1.9.0/24", "10.2.0.0/16", Action::Drop),
-    ];
-    let mut bench = Bench::new(true, rules);
-    let drop = (TC_SHOT, "egress-drop-protected");
-    let pass = (TC_NEXT, "egress-pass");
-    let https = |source: &str| Packet {
-        payload: [&40000_u16.to_be_bytes()[..], &443_u16.to_be_bytes(), &[0; 16]].concat(),
-        ..Packet::new(source, "10.2.0.6", TCP)
-    };
-    let cases = [
-        ("protected", Packet::new("10.1.0.5", "10.2.0.6", ICMP), drop),
-        ("exempted by the first rule", https("10.1.0.5"), pass),
-        ("exempted there, protected behind the jump", https("10.1.9.5"), drop),
-        ("another source", Packet::new("10.3.0.5", "10.2.0.6", ICMP), pass),
-        ("another destination", Packet::new("10.1.0.5", "10.4.0.6", ICMP), pass),
-        ("the mirror", Packet::new("10.2.0.6", "10.1.0.5", ICMP), pass),
-        (
-            "a later fragment cannot prove its exemption",
-            Packet { fragment: (true, 5), ..https("10.1.0.5") },
-            drop,
-        ),
-        ("TCP without ports cannot either", Packet { payload: vec![1], ..https("10.1.0.5") }, drop),
-        ("tagged", Packet { tags: vec![5], ..Packet::new("10.1.0.5", "10.2.0.6", ICMP) }, drop),
-    ];
-    for (what, packet, expected) in cases {
-        assert_eq!(bench.egress(&packet.frame()), expected, "{what}");
-    }
-}
-
-#[test]
-fn the_guard_lets_ike_of_this_host_go_and_nothing_that_looks_like_it() {
-    if !is_root() {
-        return;
-    }
-    let mut bench = Bench::new(true, any_to_any());
-    let (own, peer) = ("192.0.2.1", "198.51.100.7");
-    let ike = (TC_NEXT, "egress-ike");
-    let drop = (TC_SHOT, "egress-drop-protected");
-    let first =
-        Packet { fragment: (true, 0), identification: 77, ..Packet::udp(own, peer, (500, 500), &[1; 64]) };
-    let later =
-        |identification| Packet { fragment: (false, 9), identification, ..Packet::new(own, peer, UDP) };
-    let cases = [
-        ("IKE", Packet::udp(own, peer, (500, 500), &[1; 28]), ike),
-        ("IKE or ESP in UDP on 4500", Packet::udp(own, peer, (4500, 61000), &[1; 28]), ike),
-        ("IPv6 IKE", Packet::udp("2001:db8:ffff::1", "2001:db8:eeee::7", (500, 500), &[1; 28]), ike),
-        ("IKE of somebody behind us", Packet::udp("10.1.0.5", peer, (500, 500), &[1; 28]), drop),
-        ("a query to port 500", Packet::udp(own, peer, (40000, 500), &[1; 28]), drop),
-        ("TCP from 500", Packet { protocol: TCP, ..Packet::udp(own, peer, (500, 500), &[1; 28]) }, drop),
-        ("later fragment without a first one", later(77), drop),
-        ("first fragment of IKE", first, ike),
-        ("later fragment of IKE", later(77), ike),
-        ("later fragment of another datagram", later(78), drop),
-    ];
-    for (what, packet, expected) in cases {
-        assert_eq!(bench.egress(&packet.frame()), expected, "{what}");
-    }
-}
-
-#[test]
-fn a_list_too_long_to_walk_is_guarded_by_prefix() {
-    if !is_root() {
-        return;
-    }
-    let mut rules = vec![rule("10.1.0.0/16", "10.2.0.0/16", Action::Jump(1200)); 1100];
-    rules.push(rule("10.1.0.0/16", "10.2.3.0/24", PROTECT));
-    let mut bench = Bench::new(true, rules);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.3.6", TCP).frame()).0, TC_SHOT);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.4.6", TCP).frame()).0, TC_NEXT);
-}
-
-#[test]
-fn the_longest_list_that_is_walked_is_walked_to_its_end() {
-    if !is_root() {
-        return;
-    }
-    let other = Rule { protocol: Some(89), ..rule("10.1.0.0/16", "10.2.0.0/16", PROTECT) };
-    let mut rules = vec![other; 1023];
-    rules.push(Rule { protocol: Some(TCP), ..other });
-    let mut bench = Bench::new(true, rules);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.3.6", TCP).frame()).0, TC_SHOT);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.3.6", ICMP).frame()).0, TC_NEXT);
-}
-
-#[test]
 fn a_change_of_policy_protects_the_old_and_the_new_until_it_is_committed() {
     if !is_root() {
         return;
@@ -390,7 +198,7 @@ fn maps_survive_the_process_and_keep_protecting() {
     first.prepare(&policy).unwrap();
     first.commit(&policy).unwrap();
     drop(first);
-    let mut bench = Bench { programs: Programs::load(&instance.0).unwrap(), _instance: instance };
+    let mut bench = Bench { programs: Programs::load(&instance.0).unwrap(), instance };
     assert_eq!(bench.ingress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()), NO_SOCKET);
     assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);
     // An unchanged policy may be applied again over what is there.

@@ -11,7 +11,7 @@ use ebpf_abi::{
 use crate::count::count;
 use crate::ingress::{PORT_IKE, PORT_NAT_T, class};
 use crate::maps::{IKE_FRAGMENTS, PORTS, RULES};
-use crate::summary::{PROTOCOL_UDP, Parsed, Part, Summary, is_neighbour_discovery, parse};
+use crate::summary::{PROTOCOL_UDP, Parsed, Part, Summary, is_neighbour_discovery, parse, quoted_addresses};
 
 /// How long the later parts of an IKE message may follow the first one. The kernel sends them back to back.
 const FRAGMENT_LIFETIME_NS: u64 = 1_000_000_000;
@@ -30,6 +30,9 @@ pub fn decide(context: &TcContext) -> i32 {
     if is_neighbour_discovery(context, &summary) {
         return pass(Counter::EgressPass);
     }
+    if quotes_protected(context, &summary) {
+        return drop(Counter::EgressQuote);
+    }
     let destination = class(summary.version, &summary.destination);
     if source & CLASS_SOURCE == 0 || destination & CLASS_DESTINATION == 0 {
         return pass(Counter::EgressPass);
@@ -38,6 +41,16 @@ pub fn decide(context: &TcContext) -> i32 {
         return drop(Counter::EgressProtected);
     }
     pass(Counter::EgressPass)
+}
+
+/// An ICMP error of this host about a packet of a protected flow carries a part of it, up to half a kilobyte, from an address that
+/// no permit need match. Judged by the address classes of the quoted packet, in either direction.
+#[inline(always)]
+fn quotes_protected(context: &TcContext, summary: &Summary) -> bool {
+    let Some((source, destination)) = quoted_addresses(context, summary) else { return false };
+    let (source, destination) = (class(summary.version, &source), class(summary.version, &destination));
+    (source & CLASS_DESTINATION != 0 && destination & CLASS_SOURCE != 0)
+        || (source & CLASS_SOURCE != 0 && destination & CLASS_DESTINATION != 0)
 }
 
 /// IKE from an address of ours. A later fragment has no ports: it passes only behind a first one that passed, or a large

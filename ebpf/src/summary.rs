@@ -38,9 +38,10 @@ pub struct Summary {
     pub payload: usize,
 }
 
+const PROTOCOL_ICMP: u8 = 1;
 pub const PROTOCOL_UDP: u8 = 17;
 pub const PROTOCOL_ESP: u8 = 50;
-pub const PROTOCOL_ICMPV6: u8 = 58;
+const PROTOCOL_ICMPV6: u8 = 58;
 const PROTOCOL_TCP: u8 = 6;
 const PROTOCOL_DCCP: u8 = 33;
 const PROTOCOL_SCTP: u8 = 132;
@@ -210,6 +211,29 @@ pub fn is_neighbour_discovery(packet: &impl Packet, summary: &Summary) -> bool {
         Some([133..=137, _]) => summary.hop_limit == 255,
         Some([130..=132 | 143, _]) => summary.hop_limit == 1,
         _ => false,
+    }
+}
+
+/// Source and destination of the packet that an ICMP error quotes behind its eight octets (RFC 792, RFC 4443 §3).
+#[inline(always)]
+pub fn quoted_addresses(packet: &impl Packet, summary: &Summary) -> Option<([u32; 4], [u32; 4])> {
+    if summary.opaque || summary.part == Part::Later {
+        return None;
+    }
+    let quoted = summary.payload + 8;
+    match (summary.version, summary.protocol, packet.load::<[u8; 2]>(summary.payload)?) {
+        (4, PROTOCOL_ICMP, [3..=5 | 11 | 12, _]) => {
+            let header = packet.load::<[u8; 20]>(quoted)?;
+            Some(([word(&header, 12), 0, 0, 0], [word(&header, 16), 0, 0, 0]))
+        }
+        (6, PROTOCOL_ICMPV6, [1..=4, _]) => {
+            let header = packet.load::<[u8; IPV6_LENGTH]>(quoted)?;
+            Some((
+                [word(&header, 8), word(&header, 12), word(&header, 16), word(&header, 20)],
+                [word(&header, 24), word(&header, 28), word(&header, 32), word(&header, 36)],
+            ))
+        }
+        _ => None,
     }
 }
 

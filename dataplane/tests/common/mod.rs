@@ -1,6 +1,8 @@
 //! What the tests of this package share: root or skip, instances of their own, frames.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod bench;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Raised whenever a map changes its layout or meaning.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// Sockets per port that the socket map has room for.
 pub const MAX_QUEUES: u32 = 64;
@@ -136,6 +136,8 @@ counters! {
     IngressMalformed = "ingress-drop-malformed",
     /// Egress: clear packets of the kernel's own path that a crypto map protects: dropped.
     EgressProtected = "egress-drop-protected",
+    /// Egress: ICMP errors of this host that quote a packet of a protected flow: dropped.
+    EgressQuote = "egress-drop-quoted",
     /// Egress: an IP header that cannot be read: dropped.
     EgressMalformed = "egress-drop-malformed",
     /// Egress: IKE of this host, sent.
