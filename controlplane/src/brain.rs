@@ -12,6 +12,7 @@ mod configure;
 mod events;
 mod inspect;
 mod intents;
+mod names;
 mod operator;
 mod orphans;
 mod views;
@@ -32,6 +33,7 @@ use crate::install::Installer;
 use crate::liveness::{Liveness, Verdict};
 use crate::log::{History, Message, RateLimit};
 use crate::memory::Memory;
+use crate::names::{NameError, Names};
 use crate::responder::{ConnectionKey, Relation};
 use crate::routes::{ReverseRoute, RouteChange, RouteTable};
 use crate::session::{Peer, Session};
@@ -127,13 +129,14 @@ pub struct Brain {
     /// Initiations that failed before they began; they are told to their session by the settling loop.
     failed: VecDeque<(EntryKey, Peer)>,
     /// Addresses of peers that are configured by name.
-    names: BTreeMap<String, IpAddr>,
+    names: Names,
     /// Flows that wait for the address of their peer.
     resolving: Vec<(EntryKey, Peer, PolicyId)>,
     routes: RouteTable,
     history: History,
     invalid_spi: RateLimit,
     aborts: RateLimit,
+    remarks: RateLimit,
     next_scan: Duration,
     /// Until the first configuration.
     memory: Option<Memory>,
@@ -161,12 +164,13 @@ impl Brain {
             attempts: Vec::new(),
             orphans: BTreeMap::new(),
             failed: VecDeque::new(),
-            names: BTreeMap::new(),
+            names: Names::default(),
             resolving: Vec::new(),
             routes: RouteTable::default(),
             history: History::default(),
             invalid_spi: RateLimit::new(5),
             aborts: RateLimit::new(20),
+            remarks: RateLimit::new(5),
             next_scan: Duration::ZERO,
             memory: Some(memory),
             checkpoint_due: false,
@@ -191,6 +195,9 @@ impl Brain {
         for key in keys {
             self.with_session(now, &key, |session, intents| session.handle_timeout(now, intents));
         }
+        for name in self.names.overdue(now) {
+            self.resolved(now, &name, Err(NameError::Timeout));
+        }
         self.table.tick(self.scale.stamp(now));
         self.settle(now);
     }
@@ -200,7 +207,11 @@ impl Brain {
         let endpoint = self.endpoint.poll_timeout().map(crate::clock::from_ike_time);
         let detection = self.ike_sas.values().filter_map(|sa| sa.liveness.as_ref()?.deadline());
         let sessions = self.sessions.values().filter_map(Session::deadline);
-        detection.chain(sessions).chain(endpoint).fold(self.next_scan, Duration::min)
+        detection
+            .chain(sessions)
+            .chain(endpoint)
+            .chain(self.names.deadline())
+            .fold(self.next_scan, Duration::min)
     }
 
     /// The next thing to carry out, oldest first.
@@ -267,6 +278,7 @@ impl Brain {
             if let Some(action) = self.endpoint.poll_action() {
                 self.handle_action(now, action);
             } else if let Some((entry, peer)) = self.failed.pop_front() {
+                self.names.distrust(&peer);
                 self.with_session(now, &entry, |session, intents| {
                     session.initiation_failed(now, &peer, intents);
                 });
@@ -277,23 +289,6 @@ impl Brain {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             self.outputs.push_back(Output::Transmit(transmit));
         }
-    }
-
-    /// The address of a peer, as far as it is known without asking anybody.
-    fn address_of(&self, peer: &Peer) -> Option<IpAddr> {
-        match peer {
-            Peer::Address(address) => Some(*address),
-            Peer::Name(name) => self.host(name).or_else(|| self.names.get(name).copied()),
-        }
-    }
-
-    /// An `ip host` line, by the name as it is or with the domain appended.
-    fn host(&self, name: &str) -> Option<IpAddr> {
-        let system = &self.configuration.system;
-        let long =
-            system.domain_name.as_ref().map(|domain| format!("{name}.{}", domain.to_ascii_lowercase()));
-        let known = system.hosts.get(name).or_else(|| system.hosts.get(&long?));
-        known?.first().copied()
     }
 }
 

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use config::Configuration;
 use config::effective_ike::{IkeParameters, IpsecParameters, effective_ike, effective_ipsec};
 use config::model::{
-    AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, PeerName, ReverseRoute,
+    AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, ReverseRoute,
 };
 use sa_table::{
     Action, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PolicyId, PortRange, PortRecord, Prefix,
@@ -258,21 +258,23 @@ impl SetCompiler<'_> {
         let ipsec =
             effective_ipsec(self.configuration, &key.map, key.seq, entry).map_err(|e| e.to_string())?;
         let body = &entry.body;
-        let peers: Vec<Peer> = body
-            .peers
-            .iter()
-            .map(|peer| match &peer.name {
-                PeerName::Address(address) => Peer::Address(*address),
-                PeerName::Host { name, .. } => Peer::Name(name.to_ascii_lowercase()),
-            })
-            .collect();
-        let wants_v6 = matches!(peers.first(), Some(Peer::Address(IpAddr::V6(_))));
+        let peers: Vec<Peer> = body.peers.iter().map(|peer| Peer::of(&peer.name)).collect();
         let candidates = match &self.set.local_address {
             Some(_) => local_addresses(self.set, self.devices),
             None => self.device.addresses.clone(),
         };
-        let local =
-            candidates.into_iter().find(|address| address.is_ipv6() == wants_v6).ok_or_else(|| {
+        let fits = |address: &&IpAddr| match peers.first() {
+            Some(Peer::Address(peer)) => address.is_ipv6() == peer.is_ipv6(),
+            _ => address.is_ipv4(),
+        };
+        let by_name = peers.first().is_some_and(|peer| peer.host_name().is_some());
+        let local = candidates
+            .iter()
+            .find(fits)
+            // A name is looked up in the family that there is.
+            .or_else(|| candidates.first().filter(|_| by_name))
+            .copied()
+            .ok_or_else(|| {
                 format!(
                     "{key}: interface {} has no address for it; type \"ip address\" there",
                     self.interface

@@ -16,6 +16,7 @@ use config::shell::{CommandError, Executor, Outcome};
 
 use crate::brain::Brain;
 use crate::log::Message;
+use crate::names::{Answer, NameError};
 
 /// The longest status document of the data plane that is read.
 const MAX_STATUS: u64 = 4 << 20;
@@ -35,7 +36,12 @@ pub enum Errand {
     },
     /// End this process in order; the supervisor starts it again.
     Reload,
+    /// Ask the name service for this name, and then execute the same request again.
+    Resolve(String),
 }
+
+/// A name, and what the name service says about it.
+pub type LookedUp = (String, Result<Answer, NameError>);
 
 /// What the shows need besides the brain.
 #[derive(Debug)]
@@ -66,6 +72,8 @@ pub struct Operator<'a> {
     pub sessions: usize,
     /// What outlives the request.
     pub errand: Option<Errand>,
+    /// The answer for which the request waited, if it is executed again.
+    pub looked_up: Option<LookedUp>,
 }
 
 impl Executor for Operator<'_> {
@@ -97,7 +105,7 @@ impl Executor for Operator<'_> {
                 self.facts.log.iter().fold(String::new(), |text, line| text + line + "\n")
             }
             ShowCommand::IpInterfaceBrief => shows::interfaces_brief(configuration, self.brain.devices()),
-            ShowCommand::Hosts => shows::hosts(configuration),
+            ShowCommand::Hosts => shows::hosts(configuration, self.brain.known_names(self.now)),
             ShowCommand::IpRoute => shows::ip_route(configuration, self.brain.reverse_routes_in_use())?,
             ShowCommand::Users => shows::users(self.sessions),
             ShowCommand::IpInterface(name) => {
@@ -181,9 +189,18 @@ impl Executor for Operator<'_> {
         }
     }
 
-    fn resolves(&mut self, _host: &str) -> bool {
-        // Asking would block every timer; an initiation resolves the name and says so when that fails.
-        true
+    fn resolves(&mut self, host: &str) -> bool {
+        let name = host.to_ascii_lowercase();
+        let answer = match (self.brain.host_line(&name), &self.looked_up) {
+            (Some(answer), _) => Ok(answer),
+            (None, Some((asked, answer))) if *asked == name => answer.clone(),
+            (None, _) => {
+                // Waiting here would keep every timer waiting.
+                self.errand = Some(Errand::Resolve(name));
+                return false;
+            }
+        };
+        self.brain.specify(self.now, &name, &answer)
     }
 
     fn configured(&mut self) {

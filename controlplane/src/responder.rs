@@ -71,14 +71,15 @@ pub enum NoConnection {
 pub fn relations(
     plan: &Plan,
     hostname: &str,
-    resolve: impl Fn(&Peer) -> Option<IpAddr>,
+    resolve: impl Fn(&Entry, &Peer) -> Option<IpAddr>,
     mut id: impl FnMut(&ConnectionKey) -> ConnectionId,
 ) -> (BTreeMap<ConnectionId, Relation>, Vec<NoConnection>) {
     let mut relations: BTreeMap<ConnectionId, Relation> = BTreeMap::new();
     let mut refused = Vec::new();
     for entry in plan.entries.values() {
         for peer in &entry.peers {
-            let Some(remote) = resolve(peer).filter(|remote| remote.is_ipv4() == entry.local.is_ipv4())
+            let Some(remote) =
+                resolve(entry, peer).filter(|remote| remote.is_ipv4() == entry.local.is_ipv4())
             else {
                 continue;
             };
@@ -136,22 +137,19 @@ fn connection(
     if methods.clone().any(|method| *method != AuthenticationMethod::PreShare) {
         return Err(NoConnection::Method(remote));
     }
-    let name = match peer {
-        Peer::Name(name) => Some(ConfiguredIdentity::Fqdn(name.clone())),
-        Peer::Address(_) => None,
-    };
+    let name = peer.host_name().map(|name| ConfiguredIdentity::Fqdn(name.to_owned()));
     let key = parameters.key_for(remote, name.as_ref()).ok_or(NoConnection::NoKey(remote))?;
     let ike_proposals: Vec<IkeProposal> = parameters.proposals.iter().map(ike_proposal).collect();
     if ike_proposals.iter().all(|proposal| proposal.groups.is_empty() || proposal.encryption.is_empty()) {
         return Err(NoConnection::Proposal(remote));
     }
     let remote_identities = if parameters.remote_identities.is_empty() {
-        match peer {
-            Peer::Name(name) => vec![
-                IdentityMatch::Exact(Identity::Fqdn(name.clone())),
+        match peer.host_name() {
+            Some(name) => vec![
+                IdentityMatch::Exact(Identity::Fqdn(name.to_owned())),
                 IdentityMatch::Exact(Identity::Address(remote)),
             ],
-            Peer::Address(_) => Vec::new(),
+            None => Vec::new(),
         }
     } else {
         parameters.remote_identities.iter().map(remote_identity).collect()

@@ -21,7 +21,9 @@ use crate::clock::Scale;
 use crate::control::{self, ControlEvent, SessionId};
 use crate::interfaces::{Kernel, KernelRoute};
 use crate::log::Message;
+use crate::names::{Answer, NameError};
 use crate::operator::Facts;
+use crate::resolver::NameService;
 use crate::routes::RouteChange;
 use crate::sockets::{Datagram, SocketError, Sockets};
 
@@ -112,7 +114,9 @@ struct Running {
 /// Work of another thread that is done.
 enum Finished {
     Program(SessionId, Result<String, CommandError>),
-    Name(String, Vec<std::net::IpAddr>),
+    Name(String, Result<Answer, NameError>),
+    /// The name in a line that a session typed; the line is executed again, with the answer.
+    Typed(SessionId, config::control::Request, String, Result<Answer, NameError>),
 }
 
 /// Serves until SIGTERM, SIGINT or `reload`.
@@ -186,7 +190,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
                 running.brain.handle_datagram(now, datagram.from, datagram.to, &datagram.bytes);
             }
             Some(event) = control_events.recv() => running.control(event).await,
-            Some(done) = finished.recv() => running.finished(done),
+            Some(done) = finished.recv() => running.finished(done).await,
             Some(_) = futures::StreamExt::next(&mut notices) => {
                 devices_changed.get_or_insert_with(|| tokio::time::Instant::now() + DEVICE_SETTLING);
             }
@@ -305,13 +309,15 @@ impl Running {
         self.brain.local_addresses()
     }
 
+    fn name_service(&self) -> NameService {
+        NameService::from(&self.brain.configuration().system)
+    }
+
     fn resolve(&self, name: String) {
-        let errands = self.errands.clone();
+        let (errands, service) = (self.errands.clone(), self.name_service());
         tokio::task::spawn_local(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 500)).await;
-            let addresses =
-                found.map(|found| found.map(|address| address.ip()).collect()).unwrap_or_default();
-            let _ = errands.send(Finished::Name(name, addresses)).await;
+            let answer = service.resolve(&name).await;
+            let _ = errands.send(Finished::Name(name, answer)).await;
         });
     }
 

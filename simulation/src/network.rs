@@ -11,9 +11,11 @@ mod wire;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use controlplane::brain::Output;
 use controlplane::log::Message;
+use controlplane::names::{Answer, NameError};
 use controlplane::routes::RouteChange;
 use ike::provider::Provider;
 use sa_table::FiveTuple;
@@ -32,6 +34,9 @@ pub const ORIGIN: u64 = 1_000_000;
 
 /// Deadlines in the past are served at most once in a millisecond, as the real process does it.
 const SHORTEST_WAIT: u64 = 1;
+
+/// How long an answer of the name service may be used.
+const NAME_TTL: Duration = Duration::from_secs(60);
 
 /// A name service asks again after so long.
 const RESOLVER_PATIENCE: u64 = 1000;
@@ -240,11 +245,13 @@ impl Network {
                 self.send(gateway, packet);
             }
             Happening::Resolved { gateway, name } => {
-                let addresses = self.zone.get(&name).cloned().unwrap_or_default();
+                let known = self.zone.get(&name).cloned();
+                let answer =
+                    known.map(|addresses| Answer { addresses, ttl: NAME_TTL }).ok_or(NameError::NotFound);
                 let asked = &mut self.gateways[gateway];
                 if asked.condition == Condition::Running {
                     let clock = asked.clock(self.now);
-                    asked.brain.resolved(clock, &name, &addresses);
+                    asked.brain.resolved(clock, &name, answer);
                     self.follow_up(gateway);
                 } else {
                     // Whoever asked is told in the end, if only that there was no answer.

@@ -14,6 +14,8 @@ use crate::namespace::{Namespace, connect};
 
 /// The port of the echo server on host-b.
 pub const ECHO_PORT: u16 = 7000;
+/// host-a's address.
+pub const HOST_A: &str = "192.168.1.10";
 /// host-b's address.
 pub const HOST_B: &str = "192.168.2.10";
 

@@ -3,7 +3,8 @@
 //!
 //! Used by the end-to-end tests (`tests/tests/`), by the demo (`tohub-demo`) and by nothing that ships. Every name on the machine
 //! that a laboratory makes carries its own process id, so that tests run side by side; every object removes itself when it
-//! is dropped, also while a test panics. It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`.
+//! is dropped, also while a test panics. It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`;
+//! tests of names need `dnsmasq`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::missing_errors_doc,
@@ -13,6 +14,7 @@
 pub mod by_hand;
 pub mod capture;
 pub mod command;
+pub mod dns;
 pub mod failover;
 pub mod garbage;
 pub mod gateway;

@@ -10,7 +10,7 @@ use ike::{
 
 use super::{Attempt, Brain, IkeSa, Output, PairFacts, PairRecord};
 use crate::clock::{from_ike_time, ike_time};
-use crate::compile::EntryKey;
+use crate::compile::{Entry, EntryKey};
 use crate::install::PairParameters;
 use crate::liveness::{Liveness, Mode, Timing};
 use crate::log::Message;
@@ -102,7 +102,7 @@ impl Brain {
         let found = policy(child.tag).and_then(|policy| {
             let key = self.plan.policies.get(&policy)?.entry.clone();
             let entry = self.plan.entries.get(&key)?;
-            let peer = entry.peers.iter().find(|peer| self.address_of(peer) == Some(child.remote))?.clone();
+            let peer = self.peer_at(entry, child)?;
             Some((policy, key, peer, PairParameters::of(entry, policy)))
         });
         let Some((policy, key, peer, parameters)) = found else {
@@ -165,6 +165,23 @@ impl Brain {
             }),
         }
         self.replace_orphans(now, policy, child.remote);
+    }
+
+    /// Whom of the entry's peers a child is with. A name may have another address by now than the one its IKE SA was made
+    /// with.
+    fn peer_at(&self, entry: &Entry, child: &InstallChild) -> Option<Peer> {
+        let v6 = child.remote.is_ipv6();
+        let by_address = entry.peers.iter().find(|peer| self.address_of(peer, v6) == Some(child.remote));
+        let before = || {
+            let (_, pair) =
+                self.sessions.get(&entry.key)?.pairs().find(|(id, _)| child.replaces == Some(*id))?;
+            entry.peers.iter().find(|peer| **peer == pair.peer)
+        };
+        let over = || {
+            let relation = self.relations.get(&self.ike_sas.get(&child.ike)?.connection)?;
+            entry.peers.iter().find(|peer| **peer == relation.peer)
+        };
+        by_address.or_else(before).or_else(over).cloned()
     }
 
     fn outbound_ready(&mut self, now: Duration, child: ChildId) {

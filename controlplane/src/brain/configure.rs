@@ -29,6 +29,7 @@ impl Brain {
         }
         self.configuration = configuration;
         self.devices = devices;
+        self.look_up_fixed_names(now);
         let before = std::mem::replace(&mut self.plan, plan);
 
         for (key, entry) in &self.plan.entries {
@@ -125,7 +126,7 @@ impl Brain {
         let (built, refused) = relations(
             &self.plan,
             &self.configuration.system.hostname,
-            |peer| self.address_of(peer),
+            |entry, peer| self.address_of(peer, entry.local.is_ipv6()),
             |key| {
                 *ids.entry(key.clone()).or_insert_with(|| {
                     next += 1;

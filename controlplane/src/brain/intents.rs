@@ -7,7 +7,7 @@ use std::time::Duration;
 use ike::{ChildRequest, Command};
 use sa_table::PolicyId;
 
-use super::{Attempt, Brain, Output};
+use super::{Attempt, Brain};
 use crate::clock::ike_time;
 use crate::compile::EntryKey;
 use crate::log::Message;
@@ -90,52 +90,19 @@ impl Brain {
     }
 
     /// Brings up a child with `peer`: over an IKE SA that is there or on its way, else over a new one. A peer known by
-    /// name is resolved anew at each initiation, unless an `ip host` line says it.
+    /// name whose address is not known, or not any more, is resolved first.
     pub(super) fn initiate(&mut self, now: Duration, key: &EntryKey, peer: Peer, policy: PolicyId) {
-        if let Peer::Name(name) = &peer
-            && self.host(name).is_none()
-        {
-            if !self.resolving.iter().any(|(_, other, _)| *other == peer) {
-                self.outputs.push_back(Output::Resolve(name.clone()));
+        let v6 = self.plan.entries.get(key).is_some_and(|entry| entry.local.is_ipv6());
+        match peer.host_name().filter(|_| self.address_now(&peer, v6, now).is_none()) {
+            Some(name) => {
+                self.ask_for(now, &name.to_owned());
+                self.resolving.push((key.clone(), peer, policy));
             }
-            self.resolving.push((key.clone(), peer, policy));
-            return;
+            None => self.connect(now, key, peer, policy),
         }
-        self.connect(now, key, peer, policy);
     }
 
-    /// The answer to [`Output::Resolve`]: the first address of the family that the entry uses, or none. A name that does
-    /// not resolve is a failed initiation.
-    pub fn resolved(&mut self, now: Duration, name: &str, addresses: &[std::net::IpAddr]) {
-        let waiting = std::mem::take(&mut self.resolving);
-        let (due, rest) = waiting
-            .into_iter()
-            .partition::<Vec<_>, _>(|(_, peer, _)| matches!(peer, Peer::Name(known) if known == name));
-        self.resolving = rest;
-        let v6 = due
-            .first()
-            .and_then(|(key, ..)| self.plan.entries.get(key))
-            .is_some_and(|entry| entry.local.is_ipv6());
-        match addresses.iter().find(|address| address.is_ipv6() == v6) {
-            Some(address) => {
-                if self.names.insert(name.to_owned(), *address) != Some(*address) {
-                    self.refresh_relations(now);
-                }
-                for (key, peer, policy) in due {
-                    self.connect(now, &key, peer, policy);
-                }
-            }
-            None => {
-                for (key, peer, _) in due {
-                    self.aborted(now, &key, &peer, "the name does not resolve");
-                    self.failed.push_back((key, peer));
-                }
-            }
-        }
-        self.settle(now);
-    }
-
-    fn connect(&mut self, now: Duration, key: &EntryKey, peer: Peer, policy: PolicyId) {
+    pub(super) fn connect(&mut self, now: Duration, key: &EntryKey, peer: Peer, policy: PolicyId) {
         match self.try_connect(now, key, &peer, policy) {
             Ok(ike) => self.attempts.push(Attempt { entry: key.clone(), peer, policy, ike }),
             Err(reason) => {
@@ -153,7 +120,7 @@ impl Brain {
         policy: PolicyId,
     ) -> Result<ike::IkeId, String> {
         let entry = self.plan.entries.get(key).ok_or("the entry is gone")?;
-        let remote = self.address_of(peer).ok_or("the peer's address is not known")?;
+        let remote = self.address_of(peer, entry.local.is_ipv6()).ok_or("the peer's address is not known")?;
         let connection_key = connection_key(entry, remote);
         let connection = self
             .connection_ids
@@ -245,7 +212,7 @@ impl Brain {
         if !self.configuration.ipsec.logging_session {
             return;
         }
-        let Some(address) = self.address_of(peer) else { return };
+        let Some(address) = self.address_for(key, peer) else { return };
         let known = self.ike_sas.values().find(|sa| sa.remote.ip() == address && sa.identity.is_some());
         let port = known.map_or(500, |sa| sa.remote.port());
         let id = known.and_then(|sa| sa.identity.clone()).unwrap_or_else(|| address.to_string());

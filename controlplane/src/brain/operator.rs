@@ -16,8 +16,8 @@ impl Brain {
         let (children, ikes): (Vec<ChildId>, Vec<IkeId>) = match command {
             ClearCommand::AllSas => (self.children(|_| true), Vec::new()),
             ClearCommand::SasOfPeer(peer) => {
-                let address = peer.parse().ok().or_else(|| self.host(&peer.to_ascii_lowercase()));
-                (self.children(|record| Some(record.facts.remote) == address), Vec::new())
+                let addresses = self.addresses_of_text(peer);
+                (self.children(|record| addresses.contains(&record.facts.remote)), Vec::new())
             }
             ClearCommand::SasOfMap(map) => (self.children(|record| record.entry.map == *map), Vec::new()),
             ClearCommand::SaBySpi { destination, spi } => {

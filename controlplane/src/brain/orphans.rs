@@ -104,6 +104,7 @@ impl Brain {
             udp: stored.udp,
             hard_limit: stored.hard_limit,
         };
+        self.names.resume(&stored.peer, facts.remote);
         let routes = self.make_routes(&key, &facts.remote_selectors, facts.remote);
         let record = PairRecord {
             ike: None,

@@ -8,6 +8,7 @@ use sa_table::{Event, FiveTuple, Segments};
 
 use super::*;
 use crate::compile::Device;
+use crate::names::Answer;
 use crate::operator::Unresolved;
 
 const NOW: Duration = Duration::from_secs(100);
@@ -80,7 +81,7 @@ fn a9_a_name_is_resolved_at_each_initiation_and_its_failure_leads_to_the_next_pe
     assert_eq!((sent, asked), (vec![], vec!["hub1.example".to_owned()]));
     packet(&mut brain, NOW);
     assert!(outputs(&mut brain).1.is_empty(), "asked once while the answer is under way");
-    brain.resolved(NOW, "hub1.example", &["2001:db8::1".parse().unwrap()]);
+    brain.resolved(NOW, "hub1.example", answer(&["2001:db8::1"], 0));
     let (sent, _, said) = outputs(&mut brain);
     assert_eq!(sent, ["10.2.2.2:500"], "an address of the other family is none");
     assert!(said.iter().any(|text| text.contains("does not resolve")), "{said:?}");
@@ -92,8 +93,137 @@ fn a9_the_answer_itself_starts_ike() {
     let mut brain = brain(&segments, &text(" set peer hub1.example dynamic default\n set peer 10.2.2.2\n"));
     packet(&mut brain, NOW);
     outputs(&mut brain);
-    brain.resolved(NOW, "hub1.example", &["10.7.7.7".parse().unwrap()]);
+    brain.resolved(NOW, "hub1.example", answer(&["10.7.7.7"], 0));
     assert_eq!(outputs(&mut brain).0, ["10.7.7.7:500"]);
+}
+
+fn answer(addresses: &[&str], ttl: u64) -> Result<Answer, NameError> {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    Ok(Answer { addresses, ttl: Duration::from_secs(ttl) })
+}
+
+/// The initiation under way is given up: what stock timers make of a peer that does not answer.
+fn give_up(brain: &mut Brain, mut now: Duration) -> Duration {
+    while !brain.attempts.is_empty() && brain.failed.is_empty() {
+        let before = brain.attempts.clone();
+        now = brain.deadline().max(now);
+        brain.handle_timeout(now);
+        if brain.attempts != before {
+            break;
+        }
+    }
+    now
+}
+
+#[test]
+fn a_dynamic_name_is_asked_anew_when_its_ttl_has_passed_or_its_address_failed() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer hub1.example dynamic\n"));
+    packet(&mut brain, NOW);
+    brain.resolved(NOW, "hub1.example", answer(&["10.7.7.7"], 3600));
+    assert_eq!(outputs(&mut brain).0, ["10.7.7.7:500"]);
+    let now = give_up(&mut brain, NOW) + Duration::from_secs(1);
+    outputs(&mut brain);
+    packet(&mut brain, now);
+    let (sent, asked, _) = outputs(&mut brain);
+    assert_eq!((sent, asked), (vec![], vec!["hub1.example".to_owned()]), "the address failed: asked anew");
+    brain.resolved(now, "hub1.example", answer(&["10.8.8.8"], 3600));
+    assert_eq!(outputs(&mut brain).0, ["10.8.8.8:500"], "it has moved");
+}
+
+#[test]
+fn a_name_service_that_stalls_is_a_failed_initiation_after_ten_seconds() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer hub1.example dynamic default\n set peer 10.2.2.2\n"));
+    packet(&mut brain, NOW);
+    outputs(&mut brain);
+    let limit = NOW + crate::names::PATIENCE;
+    brain.handle_timeout(limit - Duration::from_millis(1));
+    assert!(outputs(&mut brain).0.is_empty());
+    assert!(brain.deadline() <= limit);
+    brain.handle_timeout(limit);
+    let (sent, _, said) = outputs(&mut brain);
+    assert_eq!(sent, ["10.2.2.2:500"]);
+    assert!(
+        said.iter().any(|text| text.contains("does not answer") && text.contains("hub1.example")),
+        "{said:?}"
+    );
+    // The answer that comes after all serves the next time, and disturbs nothing now.
+    brain.resolved(limit, "hub1.example", answer(&["10.7.7.7"], 60));
+    assert!(outputs(&mut brain).0.is_empty());
+}
+
+#[test]
+fn an_answer_full_of_lies_leads_to_the_next_peer_and_each_lie_is_explained() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer hub1.example dynamic default\n set peer 10.2.2.2\n"));
+    packet(&mut brain, NOW);
+    outputs(&mut brain);
+    brain.resolved(NOW, "hub1.example", answer(&["0.0.0.0", "127.0.0.1", "224.0.0.5", "10.9.9.9"], 60));
+    let (sent, _, said) = outputs(&mut brain);
+    assert_eq!(sent, ["10.2.2.2:500"]);
+    for reason in ["0.0.0.0 is not used", "loopback", "multicast", "our own address", "can be used"] {
+        assert!(said.iter().any(|text| text.contains(reason)), "{reason}: {said:?}");
+    }
+}
+
+#[test]
+fn a_name_without_dynamic_is_resolved_at_load_and_keeps_its_address() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer hub1.example\n"));
+    assert_eq!(outputs(&mut brain).1, ["hub1.example"], "asked as soon as the configuration is loaded");
+    brain.resolved(NOW, "hub1.example", answer(&["10.7.7.7"], 1));
+    // The service now says something else to whoever asks; nobody asks.
+    let now = NOW + Duration::from_secs(1000);
+    packet(&mut brain, now);
+    let (sent, asked, _) = outputs(&mut brain);
+    assert_eq!((sent, asked), (vec!["10.7.7.7:500".to_owned()], vec![]));
+    let now = give_up(&mut brain, now) + Duration::from_secs(20);
+    outputs(&mut brain);
+    brain.resolved(now, "hub1.example", answer(&["10.8.8.8"], 60));
+    packet(&mut brain, now);
+    let (sent, asked, _) = outputs(&mut brain);
+    assert_eq!((sent, asked), (vec!["10.7.7.7:500".to_owned()], vec![]), "also after it has failed");
+    // Only typing it again asks again.
+    assert!(brain.specify(now, "hub1.example", &answer(&["10.8.8.8"], 60)));
+    assert_eq!(
+        brain.address_of(&Peer::Fixed("hub1.example".into()), false),
+        Some("10.8.8.8".parse().unwrap())
+    );
+}
+
+#[test]
+fn a_name_that_did_not_resolve_at_load_is_tried_again_when_it_is_needed() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer hub1.example default\n set peer 10.2.2.2\n"));
+    brain.resolved(NOW, "hub1.example", Err(NameError::NotFound));
+    outputs(&mut brain);
+    packet(&mut brain, NOW);
+    assert_eq!(outputs(&mut brain).1, ["hub1.example"]);
+    brain.resolved(NOW, "hub1.example", answer(&["10.7.7.7"], 60));
+    assert_eq!(outputs(&mut brain).0, ["10.7.7.7:500"]);
+}
+
+#[test]
+fn a_typed_name_that_resolves_to_nothing_usable_is_refused() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer 10.2.2.2\n"));
+    outputs(&mut brain);
+    assert!(!brain.specify(NOW, "hub1.example", &answer(&["127.0.0.1"], 60)));
+    assert!(!brain.specify(NOW, "hub1.example", &Err(NameError::Off)));
+    let said = outputs(&mut brain).2;
+    assert!(said.iter().any(|text| text.contains("loopback")), "{said:?}");
+    assert!(said.iter().any(|text| text.contains("ip domain lookup")), "{said:?}");
+}
+
+#[test]
+fn the_domain_name_is_appended_to_a_short_name_of_an_ip_host_line() {
+    let segments = Segments::in_memory().unwrap();
+    let hosts = "ip domain name example.net\nip host user1.example.net 10.1.1.1\n".to_owned()
+        + &text(" set peer user1 dynamic\n");
+    let mut brain = brain(&segments, &hosts);
+    packet(&mut brain, NOW);
+    assert_eq!(outputs(&mut brain).0, ["10.1.1.1:500"]);
 }
 
 #[test]

@@ -127,12 +127,12 @@ impl Brain {
                     let pairs = || session.pairs().filter(|(_, pair)| pair.peer == *peer);
                     PeerStatusView {
                         name: peer.to_string(),
-                        address: self.address_of(peer).map(|address| address.to_string()),
+                        address: self.address_for(key, peer).map(|address| address.to_string()),
                         default: selection.default_peer() == Some(peer),
                         current: selection.displayed() == Some(peer),
                         state: self.peer_state(session, key, peer).to_owned(),
                         sas: u32::try_from(pairs().count()).unwrap_or(u32::MAX),
-                        last_heard_ms: self.last_heard(peer).map(ms),
+                        last_heard_ms: self.last_heard(key, peer).map(ms),
                     }
                 })
                 .collect(),
@@ -142,7 +142,7 @@ impl Brain {
     fn peer_state(&self, session: &Session, key: &EntryKey, peer: &Peer) -> &'static str {
         if session.pairs().any(|(_, pair)| pair.peer == *peer && pair.standing == Standing::Active) {
             let probing =
-                self.ike_of(peer).any(|sa| sa.liveness.as_ref().is_some_and(|l| l.unanswered() > 0));
+                self.ike_of(key, peer).any(|sa| sa.liveness.as_ref().is_some_and(|l| l.unanswered() > 0));
             return if probing { "probing" } else { "up" };
         }
         if self.resolving.iter().any(|(entry, other, _)| entry == key && other == peer) {
@@ -154,19 +154,22 @@ impl Brain {
         }
     }
 
-    fn ike_of(&self, peer: &Peer) -> impl Iterator<Item = &super::IkeSa> {
-        let address = self.address_of(peer);
+    fn ike_of(&self, key: &EntryKey, peer: &Peer) -> impl Iterator<Item = &super::IkeSa> {
+        let address = self.address_for(key, peer);
         self.ike_sas.values().filter(move |sa| Some(sa.remote.ip()) == address)
     }
 
-    fn last_heard(&self, peer: &Peer) -> Option<Duration> {
-        let address = self.address_of(peer)?;
+    fn last_heard(&self, key: &EntryKey, peer: &Peer) -> Option<Duration> {
+        let address = self.address_for(key, peer)?;
         let pairs = self
             .pairs
             .iter()
             .filter(|(_, record)| record.facts.remote == address)
             .filter_map(|(child, _)| self.scale.from_stamp(self.table.activity(*child)?.last_heard_ms));
-        self.ike_of(peer).filter_map(|sa| sa.liveness.as_ref().map(|l| l.last_heard())).chain(pairs).max()
+        self.ike_of(key, peer)
+            .filter_map(|sa| sa.liveness.as_ref().map(|l| l.last_heard()))
+            .chain(pairs)
+            .max()
     }
 
     fn current_peers(&self) -> BTreeMap<(String, u16), String> {
@@ -189,9 +192,9 @@ impl Brain {
             }
             let current = session.selection().displayed().or(session.selection().current());
             for peer in session.selection().peers() {
-                let Some(address) = self.address_of(peer) else { continue };
+                let Some(address) = self.address_for(key, peer) else { continue };
                 let up = session.pairs().any(|(_, pair)| pair.peer == *peer);
-                let has_ike = self.ike_of(peer).next().is_some();
+                let has_ike = self.ike_of(key, peer).next().is_some();
                 let shown = up || has_ike || current == Some(peer);
                 if shown && filter.remote.is_none_or(|remote| remote == address) {
                     views.push(self.session_view(now, key, session, peer, address));

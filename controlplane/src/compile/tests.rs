@@ -3,7 +3,7 @@
 use super::*;
 use config::model::{
     AccessList, AclAddress, EspCipher, IdleTimer, Interface, IsakmpKey, KeyAddress, Peer as ConfiguredPeer,
-    PortMatch, Prefix as ConfiguredPrefix, Secret, TransformSet,
+    PeerName, PortMatch, Prefix as ConfiguredPrefix, Secret, TransformSet,
 };
 
 /// Numbers in the order of asking.

@@ -8,6 +8,7 @@ use config::shell::CommandError;
 
 use crate::compile::Devices;
 use crate::routes::ReverseRoute;
+use crate::session::Peer;
 
 /// The kernel's IPv4 routes of the main table, one a line after a heading (proc(5)).
 const ROUTES: &str = "/proc/net/route";
@@ -150,13 +151,36 @@ pub(super) fn interfaces_brief(configuration: &Configuration, devices: &Devices)
 }
 
 /// `show hosts`.
-pub(super) fn hosts(configuration: &Configuration) -> String {
-    let mut text = String::from("Host                      Addresses\n");
-    for (name, addresses) in &configuration.system.hosts {
-        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("{name:<25} {}\n", addresses.join(" ")));
+pub(super) fn hosts<'a>(
+    configuration: &Configuration,
+    names: impl Iterator<Item = (&'a Peer, Vec<IpAddr>, bool)>,
+) -> String {
+    let system = &configuration.system;
+    let lookup = match (system.domain_lookup, system.name_servers.as_slice()) {
+        (false, _) => "is switched off".to_owned(),
+        (true, []) => "asks the servers of the system".to_owned(),
+        (true, servers) => format!("asks {}", join(servers)),
+    };
+    let mut text = format!(
+        "Default domain is {}\nName service {lookup}\n\nHost                      Flags        Addresses\n",
+        system.domain_name.as_deref().unwrap_or("not set"),
+    );
+    for (name, addresses) in &system.hosts {
+        text.push_str(&format!("{name:<25} perm         {}\n", join(addresses)));
+    }
+    for (peer, addresses, fresh) in names {
+        let flags = match (peer, fresh) {
+            (Peer::Fixed(_), _) => "temp, fixed",
+            (_, true) => "temp",
+            (_, false) => "temp, stale",
+        };
+        text.push_str(&format!("{:<25} {flags:<12} {}\n", peer.to_string(), join(&addresses)));
     }
     text
+}
+
+fn join(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// `*18:04:05.123 UTC Mon Nov 23 2026`; the arithmetic is that of the proleptic Gregorian calendar.

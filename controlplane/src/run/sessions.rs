@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use config::control::Request;
 use config::shell::{CommandError, Reply, Shell};
 
 use super::{Finished, Running};
-use crate::control::{ControlEvent, SessionId};
-use crate::operator::{Errand, Operator};
+use crate::control::{Answer, ControlEvent, SessionId};
+use crate::operator::{Errand, LookedUp, Operator};
 
 /// How long an orderly stop waits for its answer to be read.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
@@ -19,36 +20,63 @@ impl Running {
                 self.waiting.remove(&session);
             }
             ControlEvent::Request { session, request, answer } => {
-                let now = self.now();
-                let mut shell = self.shells.remove(&session).unwrap_or_else(|| Shell::new(1));
-                let mut operator = self.operator(now);
-                let reply = shell.handle(&request, &mut operator);
-                let errand = operator.errand.take();
-                self.shells.insert(session, shell);
-                if std::mem::take(&mut self.kernel_is_stale) {
-                    self.refresh_kernel().await;
-                }
-                self.carry_out().await;
-                let written = match reply {
-                    Reply::Now(response) => Some(answer.send(response)),
-                    Reply::Later => {
-                        self.waiting.insert(session, answer);
-                        None
-                    }
-                };
-                match errand {
-                    Some(Errand::Run { program, arguments }) => self.spawn(session, program, arguments),
-                    Some(Errand::Reload) => {
-                        // A client that does not read its answer does not keep the process from ending.
-                        if let Some(written) = written {
-                            let _ = tokio::time::timeout(ANSWER_PATIENCE, written).await;
-                        }
-                        self.stop = true;
-                    }
-                    None => {}
-                }
+                self.request(session, request, answer, None).await;
             }
         }
+    }
+
+    /// Executes a request. `looked_up` is the answer to the name that it needed when it was executed before.
+    async fn request(
+        &mut self,
+        session: SessionId,
+        request: Request,
+        answer: Answer,
+        looked_up: Option<LookedUp>,
+    ) {
+        let now = self.now();
+        let mut shell = self.shells.remove(&session).unwrap_or_else(|| Shell::new(1));
+        let before = shell.clone();
+        let mut operator = self.operator(now);
+        operator.looked_up = looked_up;
+        let reply = shell.handle(&request, &mut operator);
+        let errand = operator.errand.take();
+        if let Some(Errand::Resolve(name)) = errand {
+            // Nothing has changed: the line waits for the name service and begins anew with its answer.
+            self.shells.insert(session, before);
+            self.waiting.insert(session, answer);
+            return self.look_up(session, request, name);
+        }
+        self.shells.insert(session, shell);
+        if std::mem::take(&mut self.kernel_is_stale) {
+            self.refresh_kernel().await;
+        }
+        self.carry_out().await;
+        let written = match reply {
+            Reply::Now(response) => Some(answer.send(response)),
+            Reply::Later => {
+                self.waiting.insert(session, answer);
+                None
+            }
+        };
+        match errand {
+            Some(Errand::Run { program, arguments }) => self.spawn(session, program, arguments),
+            Some(Errand::Reload) => {
+                // A client that does not read its answer does not keep the process from ending.
+                if let Some(written) = written {
+                    let _ = tokio::time::timeout(ANSWER_PATIENCE, written).await;
+                }
+                self.stop = true;
+            }
+            Some(Errand::Resolve(_)) | None => {}
+        }
+    }
+
+    fn look_up(&self, session: SessionId, request: Request, name: String) {
+        let (errands, service) = (self.errands.clone(), self.name_service());
+        tokio::task::spawn_local(async move {
+            let found = service.resolve(&name).await;
+            let _ = errands.send(Finished::Typed(session, request, name, found)).await;
+        });
     }
 
     fn operator(&mut self, now: Duration) -> Operator<'_> {
@@ -59,6 +87,7 @@ impl Running {
             kernel_is_stale: &mut self.kernel_is_stale,
             sessions: self.shells.len() + 1,
             errand: None,
+            looked_up: None,
         }
     }
 
@@ -87,7 +116,7 @@ impl Running {
         });
     }
 
-    pub(super) fn finished(&mut self, finished: Finished) {
+    pub(super) async fn finished(&mut self, finished: Finished) {
         match finished {
             Finished::Program(session, result) => {
                 let (Some(mut shell), Some(answer)) =
@@ -100,9 +129,14 @@ impl Running {
                 self.shells.insert(session, shell);
                 drop(answer.send(response));
             }
-            Finished::Name(name, addresses) => {
+            Finished::Name(name, answer) => {
                 let now = self.now();
-                self.brain.resolved(now, &name, &addresses);
+                self.brain.resolved(now, &name, answer);
+            }
+            Finished::Typed(session, request, name, found) => {
+                if let Some(answer) = self.waiting.remove(&session) {
+                    self.request(session, request, answer, Some((name, found))).await;
+                }
             }
         }
     }

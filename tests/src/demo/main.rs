@@ -4,6 +4,7 @@
 //! take-over by the other hub; the default returns and traffic stays; silence; the next packet goes home.
 #![forbid(unsafe_code)]
 
+mod prediction;
 mod report;
 mod story;
 mod timeline;

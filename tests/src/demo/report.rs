@@ -2,6 +2,8 @@
 
 use lab::probe::{Count, Probe};
 
+use crate::prediction::Pair;
+
 /// A span of the demo.
 #[derive(Debug)]
 pub struct Phase {
@@ -16,10 +18,8 @@ pub struct Phase {
 pub struct Report {
     /// The spans, in order.
     pub phases: Vec<Phase>,
-    /// From the cut to the branch declaring hub1 dead.
-    pub detection_ms: u64,
-    /// The longest time without an answer around the cut.
-    pub outage_ms: u64,
+    /// Detection and outage, by the dry run and as they were.
+    pub predicted: Vec<Pair>,
     /// Packets on the internet that anybody could read.
     pub clear_packets: usize,
     /// ESP packets there.
@@ -40,16 +40,14 @@ impl Report {
             println!("  {name:<44} {:>8.2} {sent:>7} {lost:>6}", seconds(to - from));
         }
         println!();
-        println!("  {:<44} {:>8.2} s", "detection (cut to peer declared dead)", seconds(self.detection_ms));
-        println!("  {:<44} {:>8.2} s", "outage (longest time without an answer)", seconds(self.outage_ms));
+        for pair in &self.predicted {
+            println!("  {pair}");
+        }
         if scale > 1 {
-            let full = |ms: u64| seconds(ms * u64::from(scale));
-            println!(
-                "  {:<44} {:>8.1} s, {:.1} s",
-                "the same at full-length timers",
-                full(self.detection_ms),
-                full(self.outage_ms)
-            );
+            let full = |pair: &Pair| seconds(pair.measured * u64::from(scale));
+            for pair in &self.predicted {
+                println!("  {:<44} {:>8.1} s at full-length timers", pair.name, full(pair));
+            }
         }
         println!("  {:<44} {:>8}", "ESP packets on the internet", self.esp_packets);
         println!("  {:<44} {:>8}", "clear-text packets on the internet", self.clear_packets);

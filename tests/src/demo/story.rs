@@ -3,9 +3,10 @@
 use lab::Result;
 use lab::capture::Capture;
 use lab::command::{LabError, sleep_ms, wait_for};
-use lab::failover::{ECHO_PORT, Failover, HOST_B, Hub, Options};
+use lab::failover::{ECHO_PORT, Failover, HOST_B, Hub, Options, branch_configuration};
 use lab::probe::{Probe, echo_server, now_ms, tcp_transfer};
 
+use crate::prediction::{Run, compare};
 use crate::report::{Phase, Report};
 use crate::timeline::Timeline;
 
@@ -25,7 +26,8 @@ pub fn run(scale: u32) -> Result<()> {
     let at_most = |seconds: u64| seconds / u64::from(scale) + 5;
 
     timeline.say("building the network: host-a, branch, internet, hub1, hub2, LAN, host-b");
-    let network = Failover::start(&Options { time_scale: scale, ..Options::default() })?;
+    let options = Options { time_scale: scale, ..Options::default() };
+    let network = Failover::start(&options)?;
     timeline.follow(network.branch.run_dir().join("log"));
     let captures = WIRES.map(|wire| Capture::start(&network.internet, wire));
     let _echo = echo_server(&network.host_b, ECHO_PORT)?;
@@ -102,6 +104,9 @@ pub fn run(scale: u32) -> Result<()> {
     let end = now_ms();
     sleep_ms(500)?;
 
+    let (detection_ms, outage_ms) = (dead.at - cut, probe.longest_silence(cut, healed));
+    let run = Run { begin, cut, healed, silence, resumed, end, interval: PROBE_INTERVAL_MS, scale };
+    let predicted = compare(&branch_configuration(&options), &run, detection_ms, outage_ms)?;
     let mut report = Report {
         phases: vec![
             Phase { name: "tunnel to hub1 (first packets wait for IKE)", span: (begin, cut) },
@@ -111,8 +116,7 @@ pub fn run(scale: u32) -> Result<()> {
             Phase { name: "silence", span: (silence, resumed) },
             Phase { name: "home on hub1 (first packets wait for IKE)", span: (resumed, end) },
         ],
-        detection_ms: dead.at - cut,
-        outage_ms: probe.longest_silence(cut, healed),
+        predicted,
         clear_packets: 0,
         esp_packets: 0,
         capture_dropped: 0,
@@ -138,6 +142,9 @@ pub fn run(scale: u32) -> Result<()> {
         lost_home == 0,
         &format!("{lost_home} packets were lost on the way home although none needs to be"),
     )?;
+    if let Some(pair) = report.predicted.iter().find(|pair| !pair.agrees()) {
+        return Err(LabError::Unexpected(format!("not as predicted: {pair}")));
+    }
     timeline.say("cleaning up");
     Ok(())
 }

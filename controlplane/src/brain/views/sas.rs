@@ -206,7 +206,7 @@ impl Brain {
         let peer = pairs
             .first()
             .map(|(_, record)| record.facts.remote)
-            .or_else(|| session.selection().displayed().and_then(|peer| self.address_of(peer)));
+            .or_else(|| session.selection().displayed().and_then(|peer| self.address_for(key, peer)));
         let total = pairs.iter().filter_map(|(id, _)| self.table.activity(*id)).fold(
             Activity::default(),
             |sum, one| Activity {

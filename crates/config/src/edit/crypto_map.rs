@@ -145,10 +145,9 @@ fn check_resolution(editor: &mut Editor<'_>, name: &PeerName) -> Result<(), Edit
     let hosts = &editor.configuration.system.hosts;
     let domain = editor.configuration.system.domain_name.as_deref().unwrap_or("");
     let lower = name.to_ascii_lowercase();
-    if hosts.contains_key(&lower)
-        || hosts.contains_key(&format!("{lower}.{domain}"))
-        || editor.environment.resolves(name)
-    {
+    let listed = hosts.contains_key(&lower) || hosts.contains_key(&format!("{lower}.{domain}"));
+    // Asked in any case: whoever owns the sessions notes the address of this moment.
+    if editor.environment.resolves(name) || listed {
         return Ok(());
     }
     if editor.from_file {

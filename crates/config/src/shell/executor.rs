@@ -55,8 +55,9 @@ pub trait Executor {
     /// Executes an exec command.
     fn execute(&mut self, command: &ExecCommand) -> Result<Outcome, CommandError>;
 
-    /// True when `host` resolves now (`set peer H` without `dynamic`); `ip host` entries were already tried. Answer
-    /// true when it cannot be known without blocking.
+    /// True when `host` resolves now (`set peer H` without `dynamic`), by `ip host` or otherwise; the owner notes the
+    /// address. An owner that would have to wait answers false, throws the answer away, and hands the request in again
+    /// when it knows.
     fn resolves(&mut self, host: &str) -> bool;
 
     /// Called when a session leaves configuration mode, for `%SYS-5-CONFIG_I`.

@@ -18,8 +18,8 @@ pub const MAX_LINE: usize = 4096;
 /// Attempts at the enable secret.
 const ATTEMPTS: u8 = 3;
 
-/// One CLI session.
-#[derive(Debug)]
+/// One CLI session. A copy is the session as it was.
+#[derive(Clone, Debug)]
 pub struct Shell {
     privilege: u8,
     /// Configuration mode, `None` in exec.
