@@ -16,8 +16,9 @@ fn matrix(criterion: &mut Criterion) {
             criterion.benchmark_group(format!("aes{}-{direction}-{}", key_len * 8, engine.backend()));
         group
             .sample_size(10)
-            .warm_up_time(Duration::from_millis(50))
-            .measurement_time(Duration::from_millis(150));
+            .nresamples(1000)
+            .warm_up_time(Duration::from_millis(20))
+            .measurement_time(Duration::from_millis(100));
         for keys in [1, 1000, 10_000] {
             let schedules: Vec<KeySchedule> = (0..keys)
                 .filter_map(|index: u64| {
@@ -69,5 +70,9 @@ fn jobs<'a>(frames: &'a mut [Vec<u8>], schedules: &'a [KeySchedule], first: usiz
         .collect()
 }
 
-criterion_group!(benches, matrix);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().without_plots();
+    targets = matrix
+}
 criterion_main!(benches);

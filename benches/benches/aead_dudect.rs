@@ -32,7 +32,7 @@ fn main() -> ExitCode {
                     "ok"
                 };
                 failed |= t.abs() > 10.0 && backend != Backend::Portable;
-                println!("{backend:14} {length:5} bytes  {what:40} t = {t:7.2}  {verdict}");
+                println!("{backend:22} {length:5} bytes  {what:40} t = {t:7.2}  {verdict}");
             }
         }
     }

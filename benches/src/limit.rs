@@ -54,8 +54,8 @@ impl Width {
 pub fn ticks_per_packet(width: Width, text_len: usize, rounds: usize) -> f64 {
     assert!(width.present(), "this CPU has no {width:?}");
     let units = text_len.div_ceil(16) + 1;
-    // So many that the way in and out of the loop does not count.
-    let packets = 1024;
+    // So many that the way in and out of the loop does not count, and no more: on a busy machine only short windows pass undisturbed.
+    let packets = (65_536 / (text_len + 64)).clamp(32, 512) / 4 * 4;
     let packs = packets / width.lanes();
     let work = |_: &mut ()| match (width, rounds) {
         // SAFETY: `present` was asked above.
@@ -71,7 +71,7 @@ pub fn ticks_per_packet(width: Width, text_len: usize, rounds: usize) -> f64 {
         // SAFETY: as above.
         (Width::Bits128, _) => unsafe { loop_128::<14>(units, packs) },
     };
-    measure(500, packets, &mut (), |()| (), work).best
+    measure(2000, packets, &mut (), |()| (), work).best
 }
 
 /// The loop of one width. Ten AES chains and five of multiplications: enough to hide both latencies, few enough for 16 registers. (The

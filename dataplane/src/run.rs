@@ -39,7 +39,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(Failure::system("catch signals"))?;
     }
     let mut plane = Dataplane::open(settings, descriptors, hygiene)?;
-    tracing::info!(instance = plane.instance.name(), pins = %plane.programs.pins().display(), "data plane ready, waiting for a policy");
+    tracing::info!(instance = plane.instance.name(), aead = plane.backend.name(), pins = %plane.programs.pins().display(), "data plane ready, waiting for a policy");
     while !stop.load(Ordering::Relaxed) {
         plane.look_around()?;
         plane.pause();

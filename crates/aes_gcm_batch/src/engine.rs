@@ -13,7 +13,10 @@ use crate::{Job, portable, self_test};
 /// A code path of the kernel, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backend {
-    /// VAES and VPCLMULQDQ on 512-bit vectors (AVX-512 F, BW, DQ, VL).
+    /// VAES and VPCLMULQDQ on 512-bit vectors (AVX-512 F, BW, DQ, VL), four multiplications a product and few other instructions: for
+    /// CPUs of Intel, whose multiplier takes one instruction a cycle.
+    Vaes512Schoolbook,
+    /// The same with three multiplications a product (Karatsuba): for CPUs whose multiplier is the bottleneck, such as AMD's.
     Vaes512,
     /// VAES and VPCLMULQDQ on 256-bit vectors (AVX2).
     Vaes256,
@@ -25,16 +28,27 @@ pub enum Backend {
 
 impl Backend {
     /// Every back end, best first.
-    pub const ALL: [Backend; 4] = [Backend::Vaes512, Backend::Vaes256, Backend::AesNi, Backend::Portable];
+    pub const ALL: [Backend; 5] =
+        [Backend::Vaes512Schoolbook, Backend::Vaes512, Backend::Vaes256, Backend::AesNi, Backend::Portable];
 
     /// The name by which a back end is forced and logged.
     pub fn name(self) -> &'static str {
         match self {
+            Backend::Vaes512Schoolbook => "vaes-avx512-schoolbook",
             Backend::Vaes512 => "vaes-avx512",
             Backend::Vaes256 => "vaes-avx2",
             Backend::AesNi => "aes-ni",
             Backend::Portable => "portable",
         }
+    }
+
+    /// The one to prefer on this CPU.
+    pub fn best() -> Self {
+        Backend::ALL
+            .into_iter()
+            .filter(|&backend| backend != Backend::Vaes512Schoolbook || is_intel())
+            .find(|backend| backend.is_supported())
+            .unwrap_or(Backend::Portable)
     }
 
     /// Whether this CPU (and its operating system's register saving) has the instructions.
@@ -53,7 +67,9 @@ impl fmt::Display for Backend {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// No back end has that name.
-    #[error("no AEAD back end is named {name:?}; there are vaes-avx512, vaes-avx2, aes-ni and portable")]
+    #[error(
+        "no AEAD back end is named {name:?}; there are vaes-avx512-schoolbook, vaes-avx512, vaes-avx2, aes-ni and portable"
+    )]
     UnknownName {
         /// What was asked for.
         name: String,
@@ -87,7 +103,9 @@ pub struct Engine {
 #[derive(Clone, Copy)]
 enum Path {
     #[cfg(target_arch = "x86_64")]
-    Vaes512(X512),
+    Vaes512Schoolbook(X512<true>),
+    #[cfg(target_arch = "x86_64")]
+    Vaes512(X512<false>),
     #[cfg(target_arch = "x86_64")]
     Vaes256(X256),
     #[cfg(target_arch = "x86_64")]
@@ -101,8 +119,7 @@ impl Engine {
     pub fn detect() -> Self {
         static DETECTED: OnceLock<Engine> = OnceLock::new();
         *DETECTED.get_or_init(|| {
-            let best =
-                Backend::ALL.into_iter().find(|backend| backend.is_supported()).unwrap_or(Backend::Portable);
+            let best = Backend::best();
             Engine::with_backend(best).unwrap_or_else(|error| {
                 tracing::error!(backend = %best, %error, "AEAD falls back to the portable code");
                 Engine { path: Path::Portable }
@@ -123,6 +140,8 @@ impl Engine {
     /// The back end in use.
     pub fn backend(self) -> Backend {
         match self.path {
+            #[cfg(target_arch = "x86_64")]
+            Path::Vaes512Schoolbook(_) => Backend::Vaes512Schoolbook,
             #[cfg(target_arch = "x86_64")]
             Path::Vaes512(_) => Backend::Vaes512,
             #[cfg(target_arch = "x86_64")]
@@ -150,6 +169,8 @@ impl Engine {
     fn run<const OPEN: bool>(self, jobs: &mut [Job<'_>]) -> usize {
         match self.path {
             #[cfg(target_arch = "x86_64")]
+            Path::Vaes512Schoolbook(proof) => proof.run(Burst::<OPEN>(jobs)),
+            #[cfg(target_arch = "x86_64")]
             Path::Vaes512(proof) => proof.run(Burst::<OPEN>(jobs)),
             #[cfg(target_arch = "x86_64")]
             Path::Vaes256(proof) => proof.run(Burst::<OPEN>(jobs)),
@@ -164,16 +185,29 @@ impl Path {
     fn of(backend: Backend) -> Option<Self> {
         match backend {
             #[cfg(target_arch = "x86_64")]
+            Backend::Vaes512Schoolbook => X512::detect().map(Path::Vaes512Schoolbook),
+            #[cfg(target_arch = "x86_64")]
             Backend::Vaes512 => X512::detect().map(Path::Vaes512),
             #[cfg(target_arch = "x86_64")]
             Backend::Vaes256 => X256::detect().map(Path::Vaes256),
             #[cfg(target_arch = "x86_64")]
             Backend::AesNi => X128::detect().map(Path::AesNi),
             #[cfg(not(target_arch = "x86_64"))]
-            Backend::Vaes512 | Backend::Vaes256 | Backend::AesNi => None,
+            Backend::Vaes512Schoolbook | Backend::Vaes512 | Backend::Vaes256 | Backend::AesNi => None,
             Backend::Portable => Some(Path::Portable),
         }
     }
+}
+
+/// Whether the CPU calls itself an Intel.
+fn is_intel() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let leaf = core::arch::x86_64::__cpuid(0);
+        [leaf.ebx, leaf.edx, leaf.ecx].map(u32::to_le_bytes).as_flattened() == b"GenuineIntel"
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
 }
 
 impl fmt::Debug for Engine {

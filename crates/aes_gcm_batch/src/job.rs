@@ -35,7 +35,8 @@ pub struct Job<'a> {
     pub(crate) authentic: bool,
     /// Copied from the schedule, so that sorting a burst touches no key.
     rounds: u8,
-    spare: [u8; 2],
+    /// Blocks of text, at most the largest number; only short packets ask.
+    blocks: u16,
     borrowed: PhantomData<&'a mut [u8]>,
 }
 
@@ -84,7 +85,7 @@ impl<'a> Job<'a> {
         };
         let rounds = schedule.rounds() as u8;
         let text = NonNull::from(text).cast();
-        let spare = [0; 2];
+        let blocks = u16::try_from(text_len.div_ceil(16)).unwrap_or(u16::MAX);
         Job {
             text,
             text_len,
@@ -95,7 +96,7 @@ impl<'a> Job<'a> {
             nonce,
             authentic: false,
             rounds,
-            spare,
+            blocks,
             borrowed: PhantomData,
         }
     }
@@ -110,6 +111,12 @@ impl<'a> Job<'a> {
     #[inline(always)]
     pub fn text_len(&self) -> usize {
         self.text_len as usize
+    }
+
+    /// Blocks of text, the last one perhaps partial; 65535 stands for all larger numbers, too.
+    #[inline(always)]
+    pub(crate) fn blocks(&self) -> usize {
+        usize::from(self.blocks)
     }
 
     /// The text.
@@ -133,7 +140,7 @@ impl<'a> Job<'a> {
         // SAFETY: the offset of a field, inside the struct.
         let nonce = unsafe { start.add(offset_of!(Job<'_>, nonce)) };
         // SAFETY: 16 bytes from `nonce` on lie in this struct by the assertion above; all of them, `nonce`, `authentic`, `rounds`
-        // and `spare`, are initialised, without padding between, and borrowed as long as `self`.
+        // and `blocks`, are initialised, without padding between, and borrowed as long as `self`.
         unsafe { &*nonce.cast() }
     }
 

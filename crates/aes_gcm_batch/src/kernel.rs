@@ -1,8 +1,8 @@
 //! The kernel, written once and instantiated for every vector width.
 //!
 //! A packet is a row of 16-byte lanes: lane 0 is counter block J0 on the AES side and the additional data on the GHASH side, lane
-//! n is block n of the text on both. [`short`] holds several whole packets in registers; [`long`] walks one packet in
-//! groups of vectors; [`burst`] sorts a burst into these two.
+//! n is block n of the text on both. [`short`] holds several whole packets in registers; [`quad`] does so for packets whose lane 0 would
+//! open a vector of its own; [`long`] walks one packet after another in groups of vectors; [`burst`] sorts a burst into these three.
 
 #![allow(
     clippy::needless_range_loop,
@@ -12,6 +12,7 @@
 pub(crate) mod burst;
 pub(crate) mod ghash;
 mod long;
+mod quad;
 mod short;
 
 use core::arch::x86_64::__m128i;

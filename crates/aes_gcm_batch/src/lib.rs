@@ -30,6 +30,8 @@ mod expand;
 mod job;
 #[cfg(target_arch = "x86_64")]
 mod kernel;
+#[cfg(feature = "memcheck")]
+pub mod memcheck;
 mod portable;
 mod schedule;
 mod self_test;

@@ -95,11 +95,12 @@ impl KeySchedule {
     }
 
     /// H^`exponent`, H^(`exponent` - 1), … H^1 and what lies behind, at least to the length of `vectors` vectors of `lanes` blocks. The exponent lies
-    /// in the last of these vectors; the bounds say so to the compiler, which then leaves out its checks.
+    /// in the last of these vectors; the assertion says so to the compiler, which then leaves out its checks.
     #[inline(always)]
     pub(crate) fn powers_from(&self, exponent: usize, vectors: usize, lanes: usize) -> &[u8] {
-        let exponent = exponent.clamp(lanes * (vectors - 1) + 1, POWERS);
-        self.table[POWERS - exponent..].as_flattened()
+        let start = POWERS.wrapping_sub(exponent);
+        assert!(start < POWERS - lanes * (vectors - 1));
+        self.table[start..].as_flattened()
     }
 
     /// H^`blocks` down to H^1 for a group of so many blocks.

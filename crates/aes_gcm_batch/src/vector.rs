@@ -32,6 +32,10 @@ pub(crate) trait Vector: Copy {
     const LANES: usize;
     /// Bytes per register.
     const WIDTH: usize = 16 * Self::LANES;
+    /// Whether four packets can have one lane each.
+    const QUADS: bool = Self::LANES == 4;
+    /// Four multiplications a product instead of three and four operations: better where the multiplier takes one instruction a cycle.
+    const SCHOOLBOOK: bool = false;
 
     /// Runs a task compiled with the instructions of this width.
     fn run<T: Task<Self>>(self, task: T) -> usize;
@@ -80,6 +84,10 @@ pub(crate) trait Vector: Copy {
     fn multiply_low(self, a: Self::V, b: Self::V) -> Self::V;
     /// Carry-less product of the high halves of every lane.
     fn multiply_high(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Carry-less product of the low halves of `a` and the high halves of `b`.
+    fn multiply_low_high(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Carry-less product of the high halves of `a` and the low halves of `b`.
+    fn multiply_high_low(self, a: Self::V, b: Self::V) -> Self::V;
 
     /// Lane p of the result is the sum (xor) of all lanes of `parts[p]`. At most `LANES` parts; lanes without a part are unspecified.
     fn sum_lanes(self, parts: &[Self::V]) -> Self::V;

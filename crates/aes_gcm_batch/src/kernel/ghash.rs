@@ -8,7 +8,7 @@ use crate::vector::x128::X128;
 use crate::vector::{Vector, read_block, write_block};
 
 /// Three 128-bit sums of 64-bit products per lane: together one 256-bit product not yet reduced.
-/// `middle` is Karatsuba's (a0 + a1)(b0 + b1), from which the reduction takes the other two away.
+/// `middle` is the sum of the two crossed products, or Karatsuba's (a0 + a1)(b0 + b1), from which the reduction takes the other two away.
 #[derive(Clone, Copy)]
 pub(crate) struct Sums<V> {
     pub(crate) low: V,
@@ -18,11 +18,53 @@ pub(crate) struct Sums<V> {
 
 impl<X: Vector> Kernel<X> {
     #[inline(always)]
+    pub(crate) fn no_sums(&self) -> Sums<X::V> {
+        let zero = self.v.zero();
+        Sums { low: zero, middle: zero, high: zero }
+    }
+
+    #[inline(always)]
     pub(crate) fn product(&self, x: X::V, h: X::V) -> Sums<X::V> {
         let v = self.v;
-        let x_sum = v.xor(x, v.swap_halves(x));
-        let h_sum = v.xor(h, v.swap_halves(h));
-        Sums { low: v.multiply_low(x, h), middle: v.multiply_low(x_sum, h_sum), high: v.multiply_high(x, h) }
+        let middle = if X::SCHOOLBOOK {
+            v.xor(v.multiply_low_high(x, h), v.multiply_high_low(x, h))
+        } else {
+            self.karatsuba_middle(x, h)
+        };
+        Sums { low: v.multiply_low(x, h), middle, high: v.multiply_high(x, h) }
+    }
+
+    /// `sums` + x · h.
+    #[inline(always)]
+    pub(crate) fn add_product(&self, sums: Sums<X::V>, x: X::V, h: X::V) -> Sums<X::V> {
+        let v = self.v;
+        let middle = if X::SCHOOLBOOK {
+            v.xor3(sums.middle, v.multiply_low_high(x, h), v.multiply_high_low(x, h))
+        } else {
+            v.xor(sums.middle, self.karatsuba_middle(x, h))
+        };
+        Sums {
+            low: v.xor(sums.low, v.multiply_low(x, h)),
+            middle,
+            high: v.xor(sums.high, v.multiply_high(x, h)),
+        }
+    }
+
+    /// `sums` + x0 · h0 + x1 · h1: two additions are one instruction on 512 bits.
+    #[inline(always)]
+    pub(crate) fn add_two_products(&self, sums: Sums<X::V>, x: [X::V; 2], h: [X::V; 2]) -> Sums<X::V> {
+        let v = self.v;
+        let middle = if X::SCHOOLBOOK {
+            let first = v.xor3(sums.middle, v.multiply_low_high(x[0], h[0]), v.multiply_high_low(x[0], h[0]));
+            v.xor3(first, v.multiply_low_high(x[1], h[1]), v.multiply_high_low(x[1], h[1]))
+        } else {
+            v.xor3(sums.middle, self.karatsuba_middle(x[0], h[0]), self.karatsuba_middle(x[1], h[1]))
+        };
+        Sums {
+            low: v.xor3(sums.low, v.multiply_low(x[0], h[0]), v.multiply_low(x[1], h[1])),
+            middle,
+            high: v.xor3(sums.high, v.multiply_high(x[0], h[0]), v.multiply_high(x[1], h[1])),
+        }
     }
 
     #[inline(always)]
@@ -32,13 +74,9 @@ impl<X: Vector> Kernel<X> {
     }
 
     #[inline(always)]
-    pub(crate) fn add3(&self, a: Sums<X::V>, b: Sums<X::V>, c: Sums<X::V>) -> Sums<X::V> {
+    fn karatsuba_middle(&self, x: X::V, h: X::V) -> X::V {
         let v = self.v;
-        Sums {
-            low: v.xor3(a.low, b.low, c.low),
-            middle: v.xor3(a.middle, b.middle, c.middle),
-            high: v.xor3(a.high, b.high, c.high),
-        }
+        v.multiply_low(v.xor(x, v.swap_halves(x)), v.xor(h, v.swap_halves(h)))
     }
 
     /// Every lane's 256-bit sum as a 128-bit field element: two folds of 64 bits by the polynomial.
@@ -54,7 +92,7 @@ impl<X: Vector> Kernel<X> {
     #[inline(always)]
     pub(crate) fn fold_low(&self, sums: Sums<X::V>) -> X::V {
         let v = self.v;
-        let middle = v.xor3(sums.middle, sums.low, sums.high);
+        let middle = if X::SCHOOLBOOK { sums.middle } else { v.xor3(sums.middle, sums.low, sums.high) };
         v.xor3(middle, v.swap_halves(sums.low), v.multiply_low(sums.low, self.polynomial))
     }
 

@@ -1,7 +1,10 @@
-//! One packet of any length, a group of vectors at a time.
+//! Packets of any length, a group of vectors at a time.
 //!
 //! A group of eight vectors is multiplied lane by lane with H^(8 `LANES`) down to H^1, the hash so far going into its first lane; the tail
-//! likewise, with one power more for the length block. A pipeline like that of the short kernel: while a group goes through AES, the one before is hashed.
+//! likewise, with one power more for the length block. A pipeline like that of the short kernel: while a group goes through AES, the one before is
+//! hashed, and the tail of a packet while the first group of the next one does.
+
+use core::arch::x86_64::__m128i;
 
 use super::burst::next;
 use super::ghash::Sums;
@@ -24,68 +27,149 @@ struct Walk<'s, X: Vector> {
     rest: &'s mut [u8],
 }
 
+/// Vectors that are encrypted and not yet hashed: a group, or a packet's tail.
+struct Behind<'s, V> {
+    /// In the multiplier's order; zeros from `vectors` on.
+    hashed: [V; GROUP],
+    vectors: usize,
+    /// From the power of the first lane on.
+    powers: &'s [u8],
+    /// Sums of everything before, to be reduced and added to the first lane.
+    pending: Sums<V>,
+}
+
 /// Reverses the last four bytes of a lane and keeps the others.
 const COUNTER_ORDER: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 14, 13, 12];
 
 impl<X: Vector> Kernel<X> {
     /// Seals or opens packets whose lanes fill more than a group each. Returns how many were rejected.
     ///
-    /// The tags of `LANES` packets are made at a time: the chain from the sums to a tag is long, and one lane wide for each.
+    /// The tags of four packets are made at a time: the chain from the sums to a tag is long, and one lane wide for each.
     #[inline(always)]
     pub(super) fn long<const OPEN: bool>(&self, jobs: &mut [Option<&mut Job<'_>>]) -> usize {
         let v = self.v;
         let mut rejected = 0;
-        let mut rest = jobs;
-        while let Some(mut some) = next::<4>(&mut rest) {
-            let mut sums = [Sums { low: v.zero(), middle: v.zero(), high: v.zero() }; 4];
-            let mut masks = [v.zero(); 4];
-            for p in 0..4 {
-                (sums[p], masks[p]) = self.sums_of::<OPEN>(some[p]);
+        let mut sums = [self.no_sums(); 4];
+        let mut masks = [v.zero(); 4];
+        let [Some(first), ..] = jobs else { return 0 };
+        let mut behind;
+        (masks[0], behind) = self.first_packet::<OPEN>(first);
+        for p in 1..jobs.len() {
+            let Some(job) = &mut jobs[p] else { break };
+            let mask;
+            (sums[(p - 1) % 4], mask, behind) = self.next_packet::<OPEN>(job, behind);
+            if p % 4 == 0 {
+                rejected += self.conclude_long::<OPEN>(&mut jobs[p - 4..p], &sums, &masks);
             }
+            masks[p % 4] = mask;
+        }
+        let last = (jobs.len() - 1) % 4;
+        sums[last] = self.hash_of(&behind);
+        let start = jobs.len() - 1 - last;
+        rejected + self.conclude_long::<OPEN>(&mut jobs[start..], &sums, &masks)
+    }
+
+    /// Tags of at most four packets.
+    #[inline(always)]
+    fn conclude_long<const OPEN: bool>(
+        &self,
+        mut jobs: &mut [Option<&mut Job<'_>>],
+        sums: &[Sums<X::V>; 4],
+        masks: &[X::V; 4],
+    ) -> usize {
+        let v = self.v;
+        let mut rejected = 0;
+        if let Some(mut some) = next::<4>(&mut jobs) {
             let mut start = 0;
             while start < 4 {
                 let end = start + X::LANES;
-                let some = &mut some[start..end];
-                let total = self.total_of(some, &sums[start..end]);
+                let total = self.total_of(&some[start..end], &sums[start..end]);
                 let tags = v.xor(self.reverse(self.reduce(total)), v.first_lanes(&masks[start..end]));
-                rejected += self.deliver::<OPEN>(some, tags);
+                rejected += self.deliver::<OPEN>(&mut some[start..end], tags);
                 start = end;
             }
         }
-        while let Some(mut some) = next::<1>(&mut rest) {
-            let (sums, mask) = self.sums_of::<OPEN>(some[0]);
-            let total = self.total_of(&some, &[sums]);
-            rejected += self.deliver::<OPEN>(&mut some, v.xor(self.reverse(self.reduce(total)), mask));
+        for p in 0..3 {
+            let Some(mut some) = next::<1>(&mut jobs) else { break };
+            let total = self.total_of(&some, &sums[p..p + 1]);
+            rejected += self.deliver::<OPEN>(&mut some, v.xor(self.reverse(self.reduce(total)), masks[p]));
         }
         rejected
     }
 
-    /// Text of one packet; gives its hash but for the length block, not yet reduced, and the encrypted J0.
     #[inline(always)]
-    fn sums_of<const OPEN: bool>(&self, job: &mut Job<'_>) -> (Sums<X::V>, X::V) {
-        let v = self.v;
-        let vectors = (job.text_len().div_ceil(16) + 1).div_ceil(X::LANES);
-        let groups = (vectors - 1) / GROUP;
-        let aad = self.aad_block(job);
+    fn walk<'s>(&self, job: &'s mut Job<'_>) -> Walk<'s, X> {
         let (schedule, rounds, base) = (job.schedule, job.rounds(), self.counter_base(job));
-        let mut walk = Walk { schedule, rounds, base, blocks: v.zero(), rest: job.text() };
+        Walk { schedule, rounds, base, blocks: self.v.zero(), rest: job.text() }
+    }
 
+    /// The first packet: there is nothing to hash yet. Gives the encrypted J0, and what is left to hash.
+    #[inline(always)]
+    fn first_packet<'a, const OPEN: bool>(&self, job: &mut Job<'a>) -> (X::V, Behind<'a, X::V>) {
+        let (schedule, aad) = (job.schedule, self.aad_block(job));
+        let mut walk = self.walk(job);
         let mut state = self.counters::<GROUP>(&mut walk);
         for round in 1..10 {
             self.round_of(&mut state, schedule, round);
         }
         self.last_rounds_of(&walk, &mut state);
-        let mask = state[0];
-        let mut hashed = self.crypt_group::<OPEN, true>(&mut walk, &state);
-        hashed[0] = v.replace_first(hashed[0], aad);
-        let mut pending = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
+        (state[0], self.from_first_group::<OPEN>(schedule, walk, &state, aad))
+    }
+
+    /// A further packet. Gives the hash but for the length block, not yet reduced, of the one before, too.
+    #[inline(always)]
+    fn next_packet<'a, const OPEN: bool>(
+        &self,
+        job: &mut Job<'a>,
+        behind: Behind<'_, X::V>,
+    ) -> (Sums<X::V>, X::V, Behind<'a, X::V>) {
+        let (schedule, aad) = (job.schedule, self.aad_block(job));
+        let mut walk = self.walk(job);
+        let mut state = self.counters::<GROUP>(&mut walk);
+        let sums = match behind.vectors {
+            1 => self.rounds_and_hash::<GROUP, 1>(&walk, &mut state, &behind),
+            2 => self.rounds_and_hash::<GROUP, 2>(&walk, &mut state, &behind),
+            3 => self.rounds_and_hash::<GROUP, 3>(&walk, &mut state, &behind),
+            4 => self.rounds_and_hash::<GROUP, 4>(&walk, &mut state, &behind),
+            5 => self.rounds_and_hash::<GROUP, 5>(&walk, &mut state, &behind),
+            6 => self.rounds_and_hash::<GROUP, 6>(&walk, &mut state, &behind),
+            7 => self.rounds_and_hash::<GROUP, 7>(&walk, &mut state, &behind),
+            8 => self.rounds_and_hash::<GROUP, 8>(&walk, &mut state, &behind),
+            _ => unreachable!("a tail is at most a group of eight vectors"),
+        };
+        (sums, state[0], self.from_first_group::<OPEN>(schedule, walk, &state, aad))
+    }
+
+    /// A packet from its first group's key stream on.
+    #[inline(always)]
+    fn from_first_group<'a, const OPEN: bool>(
+        &self,
+        schedule: &'a KeySchedule,
+        mut walk: Walk<'_, X>,
+        keystream: &[X::V; GROUP],
+        aad: __m128i,
+    ) -> Behind<'a, X::V> {
+        let groups = (walk.rest.len().div_ceil(16) / X::LANES) / GROUP;
+        let mut hashed = self.crypt_group::<OPEN, true>(&mut walk, keystream);
+        hashed[0] = self.v.replace_first(hashed[0], aad);
+        let powers = schedule.powers_of_group(GROUP * X::LANES);
+        let mut behind = Behind { hashed, vectors: GROUP, powers, pending: self.no_sums() };
         for _ in 1..groups {
             let mut state = self.counters::<GROUP>(&mut walk);
-            pending = self.rounds_and_hash(&walk, &mut state, &hashed, pending);
-            hashed = self.crypt_group::<OPEN, false>(&mut walk, &state);
+            behind.pending = self.rounds_and_hash::<GROUP, GROUP>(&walk, &mut state, &behind);
+            behind.hashed = self.crypt_group::<OPEN, false>(&mut walk, &state);
         }
-        let sums = self.any_tail::<OPEN>(walk, &hashed, pending);
-        (sums, mask)
+        match walk.rest.len().div_ceil(X::WIDTH) {
+            1 => self.tail::<1, OPEN>(schedule, walk, &behind),
+            2 => self.tail::<2, OPEN>(schedule, walk, &behind),
+            3 => self.tail::<3, OPEN>(schedule, walk, &behind),
+            4 => self.tail::<4, OPEN>(schedule, walk, &behind),
+            5 => self.tail::<5, OPEN>(schedule, walk, &behind),
+            6 => self.tail::<6, OPEN>(schedule, walk, &behind),
+            7 => self.tail::<7, OPEN>(schedule, walk, &behind),
+            8 => self.tail::<8, OPEN>(schedule, walk, &behind),
+            _ => unreachable!("a tail is at most a group of eight vectors"),
+        }
     }
 
     /// The next `N` vectors, at most a group, of counter blocks with round key 0.
@@ -140,51 +224,77 @@ impl<X: Vector> Kernel<X> {
         }
     }
 
-    /// All rounds of `state`, and the products of the group before. Its first vector comes last, because it waits for the reduction of
-    /// `pending`, the sums of everything before that group.
+    /// All rounds of `state`, and the products of the `M` vectors before. Their first comes last, because it waits for the reduction of
+    /// the sums of everything before.
     #[inline(always)]
-    fn rounds_and_hash<const N: usize>(
+    fn rounds_and_hash<const N: usize, const M: usize>(
         &self,
         walk: &Walk<'_, X>,
         state: &mut [X::V; N],
-        hashed: &[X::V; GROUP],
-        pending: Sums<X::V>,
+        behind: &Behind<'_, X::V>,
     ) -> Sums<X::V> {
         let v = self.v;
-        let powers = walk.schedule.powers_of_group(GROUP * X::LANES);
-        let mut sums = self.product(hashed[7], v.load(&powers[7 * X::WIDTH..]));
+        let Behind { mut hashed, powers, pending, .. } = *behind;
+        let mut sums = self.no_sums();
         // Written out: as a loop over rounds it would keep its vectors in memory.
+        self.add_products::<M, 7, 8>(&mut sums, &hashed, powers);
         self.round_of(state, walk.schedule, 1);
         let mut folded = self.fold_low(pending);
         v.pin(&mut folded);
         self.round_of(state, walk.schedule, 2);
-        sums = self.add(sums, self.product(hashed[6], v.load(&powers[6 * X::WIDTH..])));
-        self.pin_sums(&mut sums);
+        self.add_products::<M, 6, 7>(&mut sums, &hashed, powers);
         self.round_of(state, walk.schedule, 3);
         folded = self.fold_middle(folded, pending.high);
         v.pin(&mut folded);
         self.round_of(state, walk.schedule, 4);
-        self.add_products(&mut sums, [hashed[4], hashed[5]], &powers[4 * X::WIDTH..]);
+        self.add_products::<M, 4, 6>(&mut sums, &hashed, powers);
         self.round_of(state, walk.schedule, 5);
-        let mut first = v.xor(hashed[0], v.sum_into_first(folded));
-        v.pin(&mut first);
+        hashed[0] = v.xor(hashed[0], v.sum_into_first(folded));
+        v.pin(&mut hashed[0]);
         self.round_of(state, walk.schedule, 6);
-        self.add_products(&mut sums, [hashed[2], hashed[3]], &powers[2 * X::WIDTH..]);
+        self.add_products::<M, 2, 4>(&mut sums, &hashed, powers);
         self.round_of(state, walk.schedule, 7);
         self.round_of(state, walk.schedule, 8);
-        self.add_products(&mut sums, [first, hashed[1]], powers);
+        self.add_products::<M, 0, 2>(&mut sums, &hashed, powers);
         self.round_of(state, walk.schedule, 9);
         self.last_rounds_of(walk, state);
         sums
     }
 
-    /// Two neighbouring vectors times their powers.
+    /// Adds the products of the vectors `FROM..TO`, at most two, of `M`.
     #[inline(always)]
-    fn add_products(&self, sums: &mut Sums<X::V>, x: [X::V; 2], powers: &[u8]) {
-        let first = self.product(x[0], self.v.load(powers));
-        let second = self.product(x[1], self.v.load(&powers[X::WIDTH..]));
-        *sums = self.add3(*sums, first, second);
+    fn add_products<const M: usize, const FROM: usize, const TO: usize>(
+        &self,
+        sums: &mut Sums<X::V>,
+        hashed: &[X::V; GROUP],
+        powers: &[u8],
+    ) {
+        if FROM >= M {
+            return;
+        }
+        let first = self.v.load(&powers[FROM * X::WIDTH..]);
+        *sums = if FROM + 1 < TO && FROM + 1 < M {
+            let second = self.v.load(&powers[(FROM + 1) * X::WIDTH..]);
+            self.add_two_products(*sums, [hashed[FROM], hashed[FROM + 1]], [first, second])
+        } else {
+            self.add_product(*sums, hashed[FROM], first)
+        };
         self.pin_sums(sums);
+    }
+
+    /// The products of a packet's tail, when no packet follows.
+    #[inline(always)]
+    fn hash_of(&self, behind: &Behind<'_, X::V>) -> Sums<X::V> {
+        let v = self.v;
+        let mut hashed = behind.hashed;
+        let mut sums = self.no_sums();
+        hashed[0] = v.xor(hashed[0], v.sum_into_first(self.reduce(behind.pending)));
+        for z in (0..GROUP).rev() {
+            if z < behind.vectors {
+                sums = self.add_product(sums, hashed[z], v.load(&behind.powers[z * X::WIDTH..]));
+            }
+        }
+        sums
     }
 
     /// A group of full vectors of text; in the first one of a packet lane 0 has none. Gives the ciphertext in the multiplier's order.
@@ -215,41 +325,20 @@ impl<X: Vector> Kernel<X> {
         hashed
     }
 
-    /// The last vectors, one to a whole group.
-    #[inline(always)]
-    fn any_tail<const OPEN: bool>(
-        &self,
-        walk: Walk<'_, X>,
-        hashed: &[X::V; GROUP],
-        pending: Sums<X::V>,
-    ) -> Sums<X::V> {
-        match walk.rest.len().div_ceil(X::WIDTH) {
-            1 => self.tail::<1, OPEN>(walk, hashed, pending),
-            2 => self.tail::<2, OPEN>(walk, hashed, pending),
-            3 => self.tail::<3, OPEN>(walk, hashed, pending),
-            4 => self.tail::<4, OPEN>(walk, hashed, pending),
-            5 => self.tail::<5, OPEN>(walk, hashed, pending),
-            6 => self.tail::<6, OPEN>(walk, hashed, pending),
-            7 => self.tail::<7, OPEN>(walk, hashed, pending),
-            8 => self.tail::<8, OPEN>(walk, hashed, pending),
-            _ => unreachable!("a tail is at most a group of eight vectors"),
-        }
-    }
-
     /// The last `R` vectors, of which only the last may be partial.
     #[inline(always)]
-    fn tail<const R: usize, const OPEN: bool>(
+    fn tail<'a, const R: usize, const OPEN: bool>(
         &self,
+        schedule: &'a KeySchedule,
         mut walk: Walk<'_, X>,
-        hashed: &[X::V; GROUP],
-        pending: Sums<X::V>,
-    ) -> Sums<X::V> {
+        behind: &Behind<'_, X::V>,
+    ) -> Behind<'a, X::V> {
         let v = self.v;
         let mut state = self.counters::<R>(&mut walk);
-        let before = self.rounds_and_hash::<R>(&walk, &mut state, hashed, pending);
+        let pending = self.rounds_and_hash::<R, GROUP>(&walk, &mut state, behind);
         // As in the short kernel the last block has exponent 2.
-        let powers = walk.schedule.powers_from(walk.rest.len().div_ceil(16) + 1, R, X::LANES);
-        let mut own = [v.zero(); R];
+        let powers = schedule.powers_from(walk.rest.len().div_ceil(16) + 1, R, X::LANES);
+        let mut hashed = [v.zero(); GROUP];
         let mut rest = walk.rest;
         for z in 0..R {
             let last = z == R - 1;
@@ -261,7 +350,7 @@ impl<X: Vector> Kernel<X> {
             } else {
                 v.store(piece, output);
             }
-            own[z] = if OPEN {
+            hashed[z] = if OPEN {
                 self.reverse(input)
             } else if last {
                 v.keep_reversed(output, piece.len(), self.reverse)
@@ -270,13 +359,6 @@ impl<X: Vector> Kernel<X> {
             };
             rest = more;
         }
-        let mut sums = Sums { low: v.zero(), middle: v.zero(), high: v.zero() };
-        for z in (0..R).rev() {
-            if z == 0 {
-                own[0] = v.xor(own[0], v.sum_into_first(self.reduce(before)));
-            }
-            sums = self.add(sums, self.product(own[z], v.load(&powers[z * X::WIDTH..])));
-        }
-        sums
+        Behind { hashed, vectors: R, powers, pending }
     }
 }

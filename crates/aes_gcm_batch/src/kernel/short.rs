@@ -61,22 +61,23 @@ impl<X: Vector> Kernel<X> {
     ) -> Crypted<'j, 'a, X::V, P, Z> {
         let keys = schedules(&jobs);
         let rounds = jobs[0].rounds();
+        let powers = powers_of::<X, P, Z>(&before.jobs, 1);
         let mut state = self.first_round(&jobs);
         self.round::<P, Z, SAME>(&mut state, &keys, 1);
-        self.multiply(&mut before, 0);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 0);
         self.round::<P, Z, SAME>(&mut state, &keys, 2);
-        self.multiply(&mut before, 1);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 1);
         self.round::<P, Z, SAME>(&mut state, &keys, 3);
-        self.multiply(&mut before, 2);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 2);
         self.round::<P, Z, SAME>(&mut state, &keys, 4);
-        self.multiply(&mut before, 3);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 3);
         self.round::<P, Z, SAME>(&mut state, &keys, 5);
-        self.multiply(&mut before, 4);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 4);
         self.round::<P, Z, SAME>(&mut state, &keys, 6);
-        self.multiply(&mut before, 5);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 5);
         self.round::<P, Z, SAME>(&mut state, &keys, 7);
-        self.multiply(&mut before, 6);
-        self.multiply(&mut before, 7);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 6);
+        self.multiply(&before.hashed, &mut before.sums, &powers, 7);
         self.round::<P, Z, SAME>(&mut state, &keys, 8);
         self.total(&mut before);
         self.round::<P, Z, SAME>(&mut state, &keys, 9);
@@ -93,15 +94,16 @@ impl<X: Vector> Kernel<X> {
         &self,
         mut last: Crypted<'_, '_, X::V, P, Z>,
     ) -> usize {
+        let powers = powers_of::<X, P, Z>(&last.jobs, 1);
         // Written out: an index that the compiler does not know would keep all vectors in memory.
-        self.multiply(&mut last, 0);
-        self.multiply(&mut last, 1);
-        self.multiply(&mut last, 2);
-        self.multiply(&mut last, 3);
-        self.multiply(&mut last, 4);
-        self.multiply(&mut last, 5);
-        self.multiply(&mut last, 6);
-        self.multiply(&mut last, 7);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 0);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 1);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 2);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 3);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 4);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 5);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 6);
+        self.multiply(&last.hashed, &mut last.sums, &powers, 7);
         self.total(&mut last);
         self.fold_first(&mut last);
         self.fold_second(&mut last);
@@ -184,6 +186,8 @@ impl<X: Vector> Kernel<X> {
             masks[p] = keystream[p][0];
             let aad = self.aad_block(jobs[p]);
             let mut rest = jobs[p].text();
+            // Once instead of at every vector.
+            assert!(rest.len() + 16 > (Z - 1) * X::WIDTH && rest.len() + 16 <= Z * X::WIDTH);
             for z in 0..Z {
                 let (first, last) = (z == 0, z == Z - 1);
                 let room = if first { X::WIDTH - 16 } else { X::WIDTH };
@@ -217,27 +221,26 @@ impl<X: Vector> Kernel<X> {
         }
         let mut tags = [v.zero(); P];
         for_groups!(P, group, start, end, { tags[group] = v.first_lanes(&masks[start..end]) });
-        let sums = [Sums { low: v.zero(), middle: v.zero(), high: v.zero() }; P];
+        let sums = [self.no_sums(); P];
         Crypted { jobs, hashed, sums, tags, totals: sums }
     }
 
     /// One eighth of the products with the powers of H.
     #[inline(always)]
-    fn multiply<const P: usize, const Z: usize>(
+    pub(super) fn multiply<const P: usize, const Z: usize>(
         &self,
-        crypted: &mut Crypted<'_, '_, X::V, P, Z>,
+        hashed: &[[X::V; Z]; P],
+        sums: &mut [Sums<X::V>],
+        powers: &[&[u8]; P],
         eighth: usize,
     ) {
         for index in P * Z * eighth / 8..P * Z * (eighth + 1) / 8 {
             let (p, z) = (index / Z, index % Z);
-            let job = &crypted.jobs[p];
-            // The length block has exponent 1, so the last block of text has 2, and lane 0 this:
-            let powers = job.schedule.powers_from(job.text_len().div_ceil(16) + 2, Z, X::LANES);
-            let product = self.product(crypted.hashed[p][z], self.v.load(&powers[z * X::WIDTH..]));
-            crypted.sums[p] = if z == 0 { product } else { self.add(crypted.sums[p], product) };
+            let (x, power) = (hashed[p][z], self.v.load(&powers[p][z * X::WIDTH..]));
+            sums[p] = if z == 0 { self.product(x, power) } else { self.add_product(sums[p], x, power) };
             // Not after each product, so that two additions can become one instruction.
             if index + 1 == P * Z * (eighth + 1) / 8 || z == Z - 1 {
-                self.pin_sums(&mut crypted.sums[p]);
+                self.pin_sums(&mut sums[p]);
             }
         }
     }
@@ -324,6 +327,8 @@ impl<X: Vector> Kernel<X> {
             expected[p] = read_block(jobs[p].tag);
         }
         let equal = v.equal_lanes(tags, v.gather(&expected[..jobs.len()]));
+        #[cfg(feature = "memcheck")]
+        let equal = crate::memcheck::publish(equal);
         let mut rejected = 0;
         for p in 0..jobs.len() {
             jobs[p].authentic = equal >> p & 1 == 1;
@@ -336,8 +341,22 @@ impl<X: Vector> Kernel<X> {
     }
 }
 
+/// For each packet the powers of H from that of its first lane on; `heads` lanes are in front of its text. The length block has exponent 1, so the
+/// last block of text has 2.
 #[inline(always)]
-fn schedules<'a, const P: usize>(jobs: &[&mut Job<'a>; P]) -> [&'a KeySchedule; P] {
+pub(super) fn powers_of<'a, X: Vector, const P: usize, const Z: usize>(
+    jobs: &[&mut Job<'a>],
+    heads: usize,
+) -> [&'a [u8]; P] {
+    let mut powers: [&[u8]; P] = [&[]; P];
+    for p in 0..P {
+        powers[p] = jobs[p].schedule.powers_from(jobs[p].blocks() + 1 + heads, Z, X::LANES);
+    }
+    powers
+}
+
+#[inline(always)]
+pub(super) fn schedules<'a, const P: usize>(jobs: &[&mut Job<'a>; P]) -> [&'a KeySchedule; P] {
     let mut schedules = [jobs[0].schedule; P];
     for p in 1..P {
         schedules[p] = jobs[p].schedule;

@@ -163,6 +163,16 @@ impl Vector for X128 {
     }
 
     #[inline(always)]
+    fn multiply_low_high(self, a: __m128i, b: __m128i) -> __m128i {
+        pure!(_mm_clmulepi64_si128::<0x10>, a, b)
+    }
+
+    #[inline(always)]
+    fn multiply_high_low(self, a: __m128i, b: __m128i) -> __m128i {
+        pure!(_mm_clmulepi64_si128::<0x01>, a, b)
+    }
+
+    #[inline(always)]
     fn sum_lanes(self, parts: &[__m128i]) -> __m128i {
         parts[0]
     }

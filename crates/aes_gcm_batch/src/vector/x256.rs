@@ -171,6 +171,16 @@ impl Vector for X256 {
     }
 
     #[inline(always)]
+    fn multiply_low_high(self, a: __m256i, b: __m256i) -> __m256i {
+        pure!(_mm256_clmulepi64_epi128::<0x10>, a, b)
+    }
+
+    #[inline(always)]
+    fn multiply_high_low(self, a: __m256i, b: __m256i) -> __m256i {
+        pure!(_mm256_clmulepi64_epi128::<0x01>, a, b)
+    }
+
+    #[inline(always)]
     fn sum_lanes(self, parts: &[__m256i]) -> __m256i {
         let (a, b) = match *parts {
             [a, b] => (a, b),

@@ -5,11 +5,11 @@ use core::arch::x86_64::*;
 
 use super::{Block, Task, Vector, pure};
 
-/// Proof of AVX-512 F, BW, DQ, VL, VAES, VPCLMULQDQ and BMI2.
+/// Proof of AVX-512 F, BW, DQ, VL, VAES, VPCLMULQDQ and BMI2. `SCHOOLBOOK`: how products are made.
 #[derive(Clone, Copy)]
-pub(crate) struct X512(());
+pub(crate) struct X512<const SCHOOLBOOK: bool>(());
 
-impl X512 {
+impl<const SCHOOLBOOK: bool> X512<SCHOOLBOOK> {
     /// The proof, when the CPU and the operating system have all of it.
     pub(crate) fn detect() -> Option<Self> {
         let present = is_x86_feature_detected!("avx512f")
@@ -31,9 +31,10 @@ fn byte_mask(length: usize) -> u64 {
     unsafe { _bzhi_u64(!0, length as u32) }
 }
 
-impl Vector for X512 {
+impl<const SCHOOLBOOK: bool> Vector for X512<SCHOOLBOOK> {
     type V = __m512i;
     const LANES: usize = 4;
+    const SCHOOLBOOK: bool = SCHOOLBOOK;
 
     #[inline(always)]
     fn run<T: Task<Self>>(self, task: T) -> usize {
@@ -41,7 +42,10 @@ impl Vector for X512 {
         #[target_feature(
             enable = "avx512f,avx512bw,avx512dq,avx512vl,vaes,vpclmulqdq,avx2,aes,pclmulqdq,bmi1,bmi2"
         )]
-        fn compiled<T: Task<X512>>(v: X512, task: T) -> usize {
+        fn compiled<const SCHOOLBOOK: bool, T: Task<X512<SCHOOLBOOK>>>(
+            v: X512<SCHOOLBOOK>,
+            task: T,
+        ) -> usize {
             task.run(v)
         }
         // SAFETY: the proof says that the CPU has these features.
@@ -109,11 +113,8 @@ impl Vector for X512 {
 
     #[inline(always)]
     fn keep_reversed(self, value: __m512i, length: usize, order: __m512i) -> __m512i {
-        // A partial lane keeps its first bytes, which are its last ones when reversed. Without a partial lane the shift may leave the
-        // word, but then it shifts nothing.
-        let (whole, part) = (length & !15, length & 15);
-        let mask = byte_mask(whole) | byte_mask(part).wrapping_shl((whole + 16 - part) as u32);
-        pure!(_mm512_maskz_shuffle_epi8, mask, value, order)
+        // The mask is the one that stored the bytes.
+        self.shuffle(pure!(_mm512_maskz_mov_epi8, byte_mask(length), value), order)
     }
 
     #[inline(always)]
@@ -169,6 +170,16 @@ impl Vector for X512 {
     #[inline(always)]
     fn multiply_high(self, a: __m512i, b: __m512i) -> __m512i {
         pure!(_mm512_clmulepi64_epi128::<0x11>, a, b)
+    }
+
+    #[inline(always)]
+    fn multiply_low_high(self, a: __m512i, b: __m512i) -> __m512i {
+        pure!(_mm512_clmulepi64_epi128::<0x10>, a, b)
+    }
+
+    #[inline(always)]
+    fn multiply_high_low(self, a: __m512i, b: __m512i) -> __m512i {
+        pure!(_mm512_clmulepi64_epi128::<0x01>, a, b)
     }
 
     #[inline(always)]
@@ -285,7 +296,7 @@ impl Vector for X512 {
 
 /// Lanes (a0 + a2, a1 + a3, b0 + b2, b1 + b3).
 #[inline(always)]
-fn pair_sums(v: X512, a: __m512i, b: __m512i) -> __m512i {
+fn pair_sums<X: Vector<V = __m512i>>(v: X, a: __m512i, b: __m512i) -> __m512i {
     let low = pure!(_mm512_shuffle_i64x2::<0b01_00_01_00>, a, b);
     let high = pure!(_mm512_shuffle_i64x2::<0b11_10_11_10>, a, b);
     v.xor(low, high)

@@ -29,13 +29,14 @@ pub fn run(engines: &[Engine], seed: u64, packets: usize, mut progress: impl FnM
     let keys: Vec<Vec<u8>> = (0..45).map(|index| random.bytes([16, 24, 32][index % 3])).collect();
     let schedules: Vec<KeySchedule> = keys.iter().map(|key| KeySchedule::new(key).unwrap()).collect();
     let references: Vec<Reference> = keys.iter().map(|key| Reference::new(key)).collect();
-    let (mut done, mut sweep) = (0, 0);
+    let (mut done, mut bursts, mut sweep) = (0, 0, 0);
     let mut plain = Vec::new();
     let mut sealed = Vec::new();
     let mut by_ring = Vec::new();
     let mut arena = Vec::new();
     while done < packets {
-        let width = 1 + done % WIDEST;
+        let width = 1 + bursts % WIDEST;
+        bursts += 1;
         let cases = burst(&mut random, width, &mut sweep, &mut plain);
         sealed.clone_from(&plain);
         for case in &cases {
