@@ -113,7 +113,7 @@ impl<X: Vector> Kernel<X> {
             self.round_of(&mut state, schedule, round);
         }
         self.last_rounds_of(&walk, &mut state);
-        (state[0], self.from_first_group::<OPEN>(schedule, walk, &state, aad))
+        (state[0], self.rest_of_packet::<OPEN>(schedule, walk, &state, aad))
     }
 
     /// A further packet. Gives the hash but for the length block, not yet reduced, of the one before, too.
@@ -137,12 +137,12 @@ impl<X: Vector> Kernel<X> {
             8 => self.rounds_and_hash::<GROUP, 8>(&walk, &mut state, &behind),
             _ => unreachable!("a tail is at most a group of eight vectors"),
         };
-        (sums, state[0], self.from_first_group::<OPEN>(schedule, walk, &state, aad))
+        (sums, state[0], self.rest_of_packet::<OPEN>(schedule, walk, &state, aad))
     }
 
     /// A packet from its first group's key stream on.
     #[inline(always)]
-    fn from_first_group<'a, const OPEN: bool>(
+    fn rest_of_packet<'a, const OPEN: bool>(
         &self,
         schedule: &'a KeySchedule,
         mut walk: Walk<'_, X>,

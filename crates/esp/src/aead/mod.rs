@@ -183,8 +183,16 @@ pub enum BackendError {
 impl AeadBackend {
     /// What [`AeadBackend::by_name`] takes, in the order that help texts list it: two libraries, the batch kernel with its best code
     /// path, and its code paths by name.
-    pub const NAMES: [&'static str; 8] =
-        ["aes-gcm", "ring", "batch", "vaes-avx512-schoolbook", "vaes-avx512", "vaes-avx2", "aes-ni", "portable"];
+    pub const NAMES: [&'static str; 8] = [
+        "aes-gcm",
+        "ring",
+        "batch",
+        "vaes-avx512-schoolbook",
+        "vaes-avx512",
+        "vaes-avx2",
+        "aes-ni",
+        "portable",
+    ];
 
     /// The backend used when nobody chose one.
     pub fn preferred() -> Self {
