@@ -112,6 +112,8 @@ struct Attempt {
 /// See the module's description.
 pub struct Brain {
     endpoint: Endpoint,
+    /// The endpoint's settings before any configuration.
+    built_in: ike::EndpointConfig,
     table: Installer,
     scale: Scale,
     configuration: Configuration,
@@ -149,6 +151,7 @@ impl Brain {
     /// control plane remembered; it must be the memory that `table` was made with.
     pub fn new(endpoint: Endpoint, table: Installer, scale: Scale, memory: Memory) -> Self {
         Brain {
+            built_in: endpoint.config().clone(),
             endpoint,
             table,
             scale,

@@ -280,6 +280,12 @@ impl SetCompiler<'_> {
                     self.interface
                 )
             })?;
+        if !ike.local_addresses.is_empty() && !ike.local_addresses.contains(&local) {
+            let profile = ike.profile.as_deref().unwrap_or_default();
+            return Err(format!(
+                "{key}: ikev2 profile {profile} is not for local address {local}; type \"match address local {local}\" in it"
+            ));
+        }
         let idle = IdleRule::resolve(
             body.idle.map(|timer| (timer.seconds.into(), timer.to_default)),
             self.configuration.ipsec.idle_seconds.map(u64::from),

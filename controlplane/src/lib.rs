@@ -23,4 +23,5 @@ pub mod routes;
 pub mod run;
 pub mod select;
 pub mod session;
+pub mod settings;
 pub mod sockets;

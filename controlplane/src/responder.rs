@@ -14,9 +14,9 @@ use config::model::{
     AuthenticationMethod, DhGroup, EspMac, Identity as ConfiguredIdentity, Ikev2Hash, Mode, RemoteIdentity,
 };
 use ike::{
-    AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection, ConnectionId, Encryption,
-    EspProposal, Group, Identity, IdentityMatch, IkeLifetime, IkeProposal, Integrity, Prf, Retransmission,
-    Secret,
+    AdditionalExchange, AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection,
+    ConnectionId, Encryption, EspProposal, Group, Identity, IdentityMatch, IkeLifetime, IkeProposal,
+    Integrity, Prf, Retransmission, Secret,
 };
 use sa_table::PolicyId;
 
@@ -139,7 +139,8 @@ fn connection(
     }
     let name = peer.host_name().map(|name| ConfiguredIdentity::Fqdn(name.to_owned()));
     let key = parameters.key_for(remote, name.as_ref()).ok_or(NoConnection::NoKey(remote))?;
-    let ike_proposals: Vec<IkeProposal> = parameters.proposals.iter().map(ike_proposal).collect();
+    let ike_proposals: Vec<IkeProposal> =
+        parameters.proposals_at(entry.local).iter().map(ike_proposal).collect();
     if ike_proposals.iter().all(|proposal| proposal.groups.is_empty() || proposal.encryption.is_empty()) {
         return Err(NoConnection::Proposal(remote));
     }
@@ -175,6 +176,8 @@ fn connection(
         established: Retransmission { give_up: patience(parameters), ..Retransmission::default() },
         lifetime: IkeLifetime { rekey: Some(lifetime - margin), jitter: margin, hard: Some(lifetime) },
         initial_contact: true,
+        initial_contact_force: parameters.initial_contact_force,
+        nat_keepalive: parameters.nat_keepalive.map(|seconds| Duration::from_secs(seconds.into())),
         close_duplicates: true,
         force_udp_encapsulation: false,
     })
@@ -234,7 +237,15 @@ fn ike_proposal(proposal: &config::effective_ike::IkeProposal) -> IkeProposal {
         integrity: proposal.integrity.iter().filter_map(|hash| integrity(*hash)).collect(),
         prf: proposal.prf.iter().filter_map(|hash| prf(*hash)).collect(),
         groups: proposal.groups.iter().filter_map(group).collect(),
+        additional: proposal.additional.iter().map(additional).collect(),
     }
+}
+
+fn additional(exchange: &config::model::AdditionalExchange) -> AdditionalExchange {
+    let groups = exchange.methods.iter().map(|method| match method {
+        config::model::AdditionalMethod::MlKem768 => Group::MlKem768,
+    });
+    AdditionalExchange { number: exchange.number, groups: groups.collect(), optional: exchange.optional }
 }
 
 fn esp_proposals(ipsec: &IpsecParameters) -> Vec<EspProposal> {

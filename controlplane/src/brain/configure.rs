@@ -14,6 +14,7 @@ use crate::log::Message;
 use crate::responder::{Relation, relations};
 use crate::routes::{ReverseRoute, prefixes};
 use crate::session::Session;
+use crate::settings::endpoint_config;
 
 impl Brain {
     /// Makes `configuration`, on these devices, the running one. Called at the start, after every accepted edit and
@@ -27,6 +28,7 @@ impl Brain {
                 self.outputs.push_back(Output::Log(Message::Note(note.clone())));
             }
         }
+        self.endpoint.set_config(endpoint_config(&configuration, &self.built_in));
         self.configuration = configuration;
         self.devices = devices;
         self.look_up_fixed_names(now);

@@ -13,6 +13,7 @@ use crate::compile::EntryKey;
 use crate::log::Message;
 use crate::responder::{connection_key, tag};
 use crate::session::{Close, Intent, Peer, Session};
+use crate::settings::outgoing_limit;
 
 impl Brain {
     /// Hands an event to a session and carries out what it answers. Peers with which the first pair came or the last
@@ -154,6 +155,12 @@ impl Brain {
                 .command(ike_time(now), Command::CreateChild { ike, child })
                 .map(|_| ike)
                 .map_err(|error| error.to_string());
+        }
+        let initiating = self.ike_sas.values().filter(|sa| !sa.established).count();
+        if let Some(limit) = outgoing_limit(&self.configuration).filter(|limit| initiating >= *limit) {
+            return Err(format!(
+                "{limit} IKE SAs are being initiated already (crypto ikev2 limit max-in-negotation-sa)"
+            ));
         }
         self.history.push(now, key.to_string(), format!("initiating to {peer}"));
         let command = Command::Initiate {

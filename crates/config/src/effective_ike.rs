@@ -57,6 +57,19 @@ pub struct IkeKey {
     pub local: KeyBytes,
     /// The key of the peer's AUTH payload, as bytes.
     pub remote: KeyBytes,
+    /// A post-quantum pre-shared key beside it.
+    pub ppk: Option<IkePpk>,
+}
+
+/// A post-quantum pre-shared key (RFC 8784).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IkePpk {
+    /// Its name.
+    pub id: String,
+    /// The key.
+    pub key: KeyBytes,
+    /// No IKE SA without it.
+    pub required: bool,
 }
 
 /// A key as bytes: the characters of a text key, or the decoded digits of a hexadecimal one. Erased on drop.
@@ -94,8 +107,12 @@ impl std::fmt::Debug for KeyBytes {
 pub struct IkeParameters {
     /// IKE version; 2.
     pub version: u8,
-    /// Proposals in order of preference.
+    /// Proposals in order of preference, of the policies for any local address.
     pub proposals: Vec<IkeProposal>,
+    /// Those of policies for certain local addresses, which come before the others there.
+    pub proposals_of_addresses: Vec<(Vec<IpAddr>, Vec<IkeProposal>)>,
+    /// Local addresses that the profile is for; empty: any.
+    pub local_addresses: Vec<IpAddr>,
     /// IKE SA lifetime, seconds.
     pub lifetime: u32,
     /// Liveness, `None` when no keepalive is configured.
@@ -125,6 +142,17 @@ pub struct IkeParameters {
 }
 
 impl IkeParameters {
+    /// The proposals at a local address: of the policies that name it, else of those for any address, else the built-in ones.
+    pub fn proposals_at(&self, local: IpAddr) -> Vec<IkeProposal> {
+        let named = self.proposals_of_addresses.iter().filter(|(addresses, _)| addresses.contains(&local));
+        let named: Vec<IkeProposal> = named.flat_map(|(_, proposals)| proposals.clone()).collect();
+        match (named.is_empty(), self.proposals.is_empty()) {
+            (false, _) => named,
+            (true, false) => self.proposals.clone(),
+            (true, true) => built_in_proposals(),
+        }
+    }
+
     /// The key for a peer: by its identity when known, else by the longest prefix that covers its address.
     pub fn key_for(&self, address: IpAddr, identity: Option<&Identity>) -> Option<&IkeKey> {
         let by_identity = |key: &&IkeKey| match (&key.peer, identity) {
@@ -259,7 +287,7 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
             crate::model::KeyAddress::Address(prefix) => KeyPeer::Address(*prefix),
             crate::model::KeyAddress::Hostname(name) => KeyPeer::Identity(Identity::Fqdn(name.clone())),
         };
-        keys.push(IkeKey { peer, local: bytes.clone(), remote: bytes });
+        keys.push(IkeKey { peer, local: bytes.clone(), remote: bytes, ppk: None });
     }
     sort_keys(&mut keys);
     let local_identity = match &globals.identity {
@@ -269,6 +297,8 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
     Ok(IkeParameters {
         version: globals.default_version,
         proposals,
+        proposals_of_addresses: Vec::new(),
+        local_addresses: Vec::new(),
         lifetime,
         dpd: globals.keepalive.map(|k| Dpd { interval: k.interval, retry: k.retry, mode: k.mode }),
         local_authentication: authentication,

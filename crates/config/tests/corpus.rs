@@ -242,3 +242,33 @@ fn examples_of_the_manual_are_accepted() {
     }
     assert!(count >= 3, "the examples are there");
 }
+
+#[test]
+fn post_quantum_lines_of_ikev2() {
+    let text = "crypto ikev2 proposal pq\n encryption aes-gcm-256\n prf sha384\n group 31\n \
+                additional-key-exchange 1 mlkem768 optional\n!\ncrypto ikev2 keyring k\n peer hub\n  address 10.1.1.1\n  \
+                pre-shared-key hush\n  ppk manual id ppk1 key hex 00ff required\n !\n";
+    let c = accept(text);
+    let exchange = &c.ikev2_proposals["pq"].additional[0];
+    assert_eq!((exchange.number, exchange.optional), (1, true));
+    assert_eq!(exchange.methods, [AdditionalMethod::MlKem768]);
+    let ppk = c.ikev2_keyrings["k"].peers["hub"].ppk.clone().unwrap();
+    assert_eq!((ppk.id.as_str(), ppk.hex, ppk.required), ("ppk1", true, true));
+    let shown = running_config(&c, Secrets::Shown);
+    assert_eq!(accept(&shown), c, "{shown}");
+    let hidden = running_config(&c, Secrets::Hidden);
+    assert!(
+        hidden.contains("ppk manual id ppk1 key hex ****** required") && !hidden.contains("00ff"),
+        "{hidden}"
+    );
+    let gone = accept(&format!(
+        "{text}crypto ikev2 proposal pq\n no additional-key-exchange 1\ncrypto ikev2 keyring k\n peer hub\n no ppk manual\n"
+    ));
+    assert!(gone.ikev2_proposals["pq"].additional.is_empty());
+    assert_eq!(gone.ikev2_keyrings["k"].peers["hub"].ppk, None);
+    refuse("crypto ikev2 proposal pq\n additional-key-exchange 8 mlkem768\n");
+    let twice = "crypto ikev2 proposal pq\n additional-key-exchange 1 mlkem768\n additional-key-exchange 2 mlkem768\n";
+    assert!(refuse(twice).to_string().contains("used once"));
+    let odd = "crypto ikev2 keyring k\n peer hub\n  ppk manual id ppk1 key hex 0ff\n";
+    assert!(refuse(odd).to_string().contains("even number"));
+}

@@ -222,11 +222,13 @@ pub enum Group {
     Ecp521,
     /// Curve25519 (RFC 8031), number 31.
     Curve25519,
+    /// ML-KEM-768 (FIPS 203, draft-ietf-ipsecme-ikev2-mlkem), number 36; as an additional exchange only (RFC 9370).
+    MlKem768,
 }
 
 impl Group {
     /// Every value.
-    pub const ALL: [Group; 7] = [
+    pub const ALL: [Group; 8] = [
         Group::Modp2048,
         Group::Modp3072,
         Group::Modp4096,
@@ -234,6 +236,7 @@ impl Group {
         Group::Ecp384,
         Group::Ecp521,
         Group::Curve25519,
+        Group::MlKem768,
     ];
 
     /// IANA number, as in the configuration (`group 19`).
@@ -246,7 +249,14 @@ impl Group {
             Group::Ecp384 => 20,
             Group::Ecp521 => 21,
             Group::Curve25519 => 31,
+            Group::MlKem768 => 36,
         }
+    }
+
+    /// A key encapsulation method: the two ends send different things, and it is not used in IKE_SA_INIT, whose messages
+    /// cannot be fragmented (RFC 9370 §1.2).
+    pub fn is_kem(self) -> bool {
+        self == Group::MlKem768
     }
 
     /// The group of this number, if implemented.

@@ -169,6 +169,10 @@ pub struct Connection {
     pub lifetime: IkeLifetime,
     /// Say INITIAL_CONTACT when initiating without another IKE SA to this peer (RFC 7296 §2.4).
     pub initial_contact: bool,
+    /// Treat each new IKE SA that the peer begins as if it had said INITIAL_CONTACT.
+    pub initial_contact_force: bool,
+    /// Interval of NAT keepalives, where it is another than [`EndpointConfig::nat_keepalive`].
+    pub nat_keepalive: Option<Duration>,
     /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest nonce (the rule of
     /// RFC 7296 §2.8.1 applied to crossing initiations).
     pub close_duplicates: bool,
@@ -192,6 +196,8 @@ impl Connection {
             established: Retransmission::default(),
             lifetime: IkeLifetime::default(),
             initial_contact: true,
+            initial_contact_force: false,
+            nat_keepalive: None,
             close_duplicates: true,
             force_udp_encapsulation: false,
         }

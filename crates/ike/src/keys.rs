@@ -36,6 +36,9 @@ pub(crate) struct KeyInputs<'a> {
     pub(crate) spi_i: u64,
     pub(crate) spi_r: u64,
     pub(crate) shared: &'a Secret,
+    /// The secrets of additional key exchanges of a rekeying (RFC 9370 §2.2.4). Those of IKE_SA_INIT come one after another, by
+    /// [`IkeKeys::rekeyed`] each.
+    pub(crate) additional: &'a [Secret],
 }
 
 impl IkeKeys {
@@ -50,8 +53,11 @@ impl IkeKeys {
         Self::expand(provider, suite, &seed, inputs)
     }
 
-    /// The keys of an IKE SA that replaces another: SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr), by the PRF of the old
-    /// one (RFC 7296 §2.18).
+    /// The keys of an IKE SA that replaces another: SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | … SK(n)), by the PRF of
+    /// the old one (RFC 7296 §2.18, RFC 9370 §2.2.4).
+    ///
+    /// Also those after an IKE_INTERMEDIATE: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), with the nonces and SPIs of
+    /// IKE_SA_INIT (RFC 9370 §2.2.2).
     pub(crate) fn rekeyed(
         provider: &Provider,
         suite: &IkeSuite,
@@ -59,7 +65,8 @@ impl IkeKeys {
         old_d: &Secret,
         inputs: &KeyInputs<'_>,
     ) -> Result<Self, CryptoError> {
-        let parts = [inputs.shared.expose(), inputs.nonce_i, inputs.nonce_r];
+        let mut parts = vec![inputs.shared.expose(), inputs.nonce_i, inputs.nonce_r];
+        parts.extend(inputs.additional.iter().map(Secret::expose));
         let seed = prf(provider, old_prf, old_d, &parts)?;
         Self::expand(provider, suite, &seed, inputs)
     }
@@ -98,21 +105,23 @@ impl IkeKeys {
 
 /// The keys of a Child SA: (initiator to responder, responder to initiator), SPIs left at 0.
 ///
-/// KEYMAT = prf+(SK_d, [g^ir (new)] | Ni | Nr); the initiator's direction comes first, and in each direction the encryption
+/// KEYMAT = prf+(SK_d, [SK(0)] | Ni | Nr | [SK(1) | … SK(n)]) (RFC 9370 §2.2.4); the initiator's direction comes first, and in each direction the encryption
 /// key (with its salt) before the integrity key (RFC 7296 §2.17).
 pub(crate) fn child_keys(
     provider: &Provider,
     ike_prf: Prf,
     d: &Secret,
     suite: &EspSuite,
-    shared: Option<&Secret>,
+    (shared, additional): (Option<&Secret>, &[Secret]),
     nonces: (&[u8], &[u8]),
 ) -> Result<(ChildHalf, ChildHalf), CryptoError> {
     let (key_len, salt_len) = (suite.encryption.key_len(), suite.encryption.salt_len());
     let integrity_len = suite.integrity.map_or(0, Integrity::key_len);
     let shared = shared.map_or(&[][..], Secret::expose);
     let length = 2 * (key_len + salt_len + integrity_len);
-    let stream = prf_plus(provider, ike_prf, d, &[shared, nonces.0, nonces.1], length)?;
+    let mut seed = vec![shared, nonces.0, nonces.1];
+    seed.extend(additional.iter().map(Secret::expose));
+    let stream = prf_plus(provider, ike_prf, d, &seed, length)?;
     let mut cut = Cutter(stream.expose());
     let mut half = || -> Result<ChildHalf, CryptoError> {
         Ok(ChildHalf {
@@ -197,7 +206,7 @@ mod tests {
             esn: false,
             group: None,
         };
-        let (i, r) = child_keys(&DEFAULT, Prf::HmacSha256, &d, &suite, None, (b"ni", b"nr")).unwrap();
+        let (i, r) = child_keys(&DEFAULT, Prf::HmacSha256, &d, &suite, (None, &[]), (b"ni", b"nr")).unwrap();
         let stream = prf_plus(&DEFAULT, Prf::HmacSha256, &d, &[b"ninr"], 96).unwrap();
         let cut = [&i.encryption_key, &i.integrity_key, &r.encryption_key, &r.integrity_key];
         let cut: Vec<u8> = cut.iter().flat_map(|part| part.expose().to_vec()).collect();
@@ -212,9 +221,17 @@ mod tests {
             integrity: None,
             prf: Prf::HmacSha384,
             group: Group::Ecp256,
+            additional: crate::suite::Additional::default(),
         };
         let shared = Secret::from("shared");
-        let inputs = KeyInputs { nonce_i: b"ni", nonce_r: b"nr", spi_i: 1, spi_r: 2, shared: &shared };
+        let inputs = KeyInputs {
+            nonce_i: b"ni",
+            nonce_r: b"nr",
+            spi_i: 1,
+            spi_r: 2,
+            shared: &shared,
+            additional: &[],
+        };
         let keys = IkeKeys::initial(&DEFAULT, &suite, &inputs).unwrap();
         assert_eq!(keys.initiator.encryption.len(), 36);
         assert!(keys.initiator.integrity.is_empty());

@@ -55,5 +55,5 @@ pub use identity::{Identity, IdentityMatch, prefix_contains};
 pub use random::{Random, SystemRandom};
 pub use secret::Secret;
 pub use selector::{TrafficSelector, is_subset, narrow};
-pub use suite::{EspProposal, EspSuite, IkeProposal, IkeSuite};
+pub use suite::{Additional, AdditionalExchange, EspProposal, EspSuite, IkeProposal, IkeSuite};
 pub use time::Time;

@@ -1,9 +1,13 @@
 //! Proposals of the configuration as SA payloads, and the choice among offered ones (RFC 7296 §2.7, §3.3).
 
+mod additional;
+
 use crate::algorithm::{Encryption, Group, Integrity, Prf};
 use crate::message::{Proposal, Transform, protocol, transform_type as kind};
 use crate::provider::Provider;
-use crate::suite::{EspProposal, EspSuite, IkeProposal, IkeSuite};
+use crate::suite::{Additional, AdditionalExchange, EspProposal, EspSuite, IkeProposal, IkeSuite};
+
+pub(crate) use additional::of_children as additional_of_children;
 
 /// The offer for an IKE SA. `spi` is empty in IKE_SA_INIT and ours when rekeying.
 pub(crate) fn ike_offer(proposals: &[IkeProposal], provider: &Provider, spi: &[u8]) -> Vec<Proposal> {
@@ -13,7 +17,13 @@ pub(crate) fn ike_offer(proposals: &[IkeProposal], provider: &Provider, spi: &[u
         transforms.extend(lists.prf.iter().map(|prf| Transform::new(kind::PRF, prf.transform())));
         transforms.extend(lists.integrity.iter().map(|i| Transform::new(kind::INTEGRITY, i.transform())));
         transforms.extend(group_transforms(&lists.groups));
+        let plain = transforms.clone();
+        transforms.extend(additional::offer(&lists.additional, provider));
         push(&mut offer, protocol::IKE, spi, transforms);
+        // A peer that does not know the transform types must pass the first proposal over (RFC 7296 §3.3.6).
+        if !lists.additional.is_empty() && lists.additional.iter().all(|exchange| exchange.optional) {
+            push(&mut offer, protocol::IKE, spi, plain);
+        }
     }
     offer
 }
@@ -37,22 +47,27 @@ pub(crate) fn offers_group(proposals: &[IkeProposal], provider: &Provider, group
 /// Chooses as a responder: (suite, number of the offered proposal, its SPI).
 ///
 /// Our order decides, except that the group of the KE payload that came along is taken where we accept it: another choice
-/// would cost an INVALID_KE_PAYLOAD round.
+/// would cost an INVALID_KE_PAYLOAD round. `additional`: the peer can do additional key exchanges (RFC 9370 §2.2.1: not without
+/// IKE_INTERMEDIATE in IKE_SA_INIT).
 pub(crate) fn choose_ike(
     own: &[IkeProposal],
     provider: &Provider,
     offered: &[Proposal],
     ke_group: Option<Group>,
+    additional: bool,
 ) -> Option<(IkeSuite, u8, Vec<u8>)> {
     for lists in own.iter().flat_map(|proposal| ike_lists(proposal, provider)) {
         for offer in offered.iter().filter(|offer| offer.protocol == protocol::IKE) {
-            let Some(theirs) =
-                Offered::read(offer, &[kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE])
-            else {
-                continue;
+            let known = [kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE];
+            let Some(theirs) = Offered::read(offer, &known) else { continue };
+            let Some(suite) = theirs.ike_suite(&lists, ke_group) else { continue };
+            let own = if additional {
+                lists.additional.clone()
+            } else {
+                additional::without_methods(&lists.additional)
             };
-            if let Some(suite) = theirs.ike_suite(&lists, ke_group) {
-                return Some((suite, offer.number, offer.spi.clone()));
+            if let Some(additional) = additional::choose(&own, provider, offer, Some(suite.group)) {
+                return Some((IkeSuite { additional, ..suite }, offer.number, offer.spi.clone()));
             }
         }
     }
@@ -65,6 +80,7 @@ pub(crate) fn ike_answer(suite: &IkeSuite, number: u8, spi: &[u8]) -> Proposal {
     transforms.push(Transform::new(kind::PRF, suite.prf.transform()));
     transforms.extend(suite.integrity.map(|i| Transform::new(kind::INTEGRITY, i.transform())));
     transforms.push(Transform::new(kind::KEY_EXCHANGE, suite.group.number()));
+    transforms.extend(additional::answer(&suite.additional));
     Proposal { number, protocol: protocol::IKE, spi: spi.to_vec(), transforms }
 }
 
@@ -76,28 +92,33 @@ pub(crate) fn accept_ike(
     answer: &[Proposal],
 ) -> Option<(IkeSuite, Vec<u8>)> {
     let [answer] = answer else { return None };
-    let single = |wanted| answer.transforms.iter().filter(|transform| transform.kind == wanted).count() <= 1;
-    if ![kind::ENCRYPTION, kind::PRF, kind::INTEGRITY, kind::KEY_EXCHANGE].into_iter().all(single) {
+    if !chosen(answer) {
         return None;
     }
-    choose_ike(own, provider, std::slice::from_ref(answer), None).map(|(suite, _, spi)| (suite, spi))
+    choose_ike(own, provider, std::slice::from_ref(answer), None, true).map(|(suite, _, spi)| (suite, spi))
 }
 
-/// The offer for a Child SA with our inbound SPI. `with_groups` is false in IKE_AUTH (RFC 7296 §1.2).
+/// The offer for a Child SA with our inbound SPI. `groups` is `None` in IKE_AUTH (RFC 7296 §1.2), else the
+/// additional exchanges of a child with a key exchange of its own.
 pub(crate) fn esp_offer(
     proposals: &[EspProposal],
     provider: &Provider,
     spi: u32,
-    with_groups: bool,
+    groups: Option<&[AdditionalExchange]>,
 ) -> Vec<Proposal> {
     let mut offer = Vec::new();
     for lists in proposals.iter().flat_map(esp_lists) {
         let mut transforms = encryption_transforms(&lists.encryption);
         transforms.extend(lists.integrity.iter().map(|i| Transform::new(kind::INTEGRITY, i.transform())));
-        if with_groups {
+        if groups.is_some() {
             transforms.extend(group_transforms(&supported_groups(&lists.groups, provider)));
         }
         transforms.extend(lists.esn.iter().map(|&esn| Transform::new(kind::SEQUENCE_NUMBERS, esn.into())));
+        let more = groups.filter(|_| !lists.groups.is_empty()).unwrap_or_default();
+        let more = additional::offer(more, provider);
+        if !more.is_empty() {
+            push(&mut offer, protocol::ESP, &spi.to_be_bytes(), [transforms.clone(), more].concat());
+        }
         push(&mut offer, protocol::ESP, &spi.to_be_bytes(), transforms);
     }
     offer
@@ -115,16 +136,28 @@ pub(crate) enum ChildGroups<'a> {
     None,
     /// CREATE_CHILD_SA: the peer's KE payload, if any, and the groups accepted where the configuration names none (a peer that
     /// wants forward secrecy gets it).
-    Wanted { ke_group: Option<Group>, fallback: &'a [Group] },
+    /// Additional exchanges (RFC 9370) are done as far as `additional` allows.
+    Wanted { ke_group: Option<Group>, fallback: &'a [Group], additional: &'a [AdditionalExchange] },
 }
 
-/// Chooses as a responder: (suite, number of the offered proposal, the peer's SPI).
+/// What was chosen for a Child SA.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EspChoice {
+    pub(crate) suite: EspSuite,
+    pub(crate) additional: Additional,
+    /// Number of the offered proposal.
+    pub(crate) number: u8,
+    /// The peer's SPI.
+    pub(crate) spi: u32,
+}
+
+/// Chooses as a responder.
 pub(crate) fn choose_esp(
     own: &[EspProposal],
     provider: &Provider,
     offered: &[Proposal],
     groups: ChildGroups<'_>,
-) -> Option<(EspSuite, u8, u32)> {
+) -> Option<EspChoice> {
     for lists in own.iter().flat_map(esp_lists) {
         for offer in offered.iter().filter(|offer| offer.protocol == protocol::ESP) {
             let known = [kind::ENCRYPTION, kind::INTEGRITY, kind::KEY_EXCHANGE, kind::SEQUENCE_NUMBERS];
@@ -134,8 +167,16 @@ pub(crate) fn choose_esp(
             else {
                 continue;
             };
-            if let Some(suite) = theirs.esp_suite(&lists, provider, groups) {
-                return Some((suite, offer.number, spi));
+            let Some(suite) = theirs.esp_suite(&lists, provider, groups) else { continue };
+            let additional = match (groups, suite.group) {
+                (ChildGroups::None, _) => Some(Additional::default()),
+                (ChildGroups::Wanted { additional: own, .. }, Some(group)) => {
+                    additional::choose(own, provider, offer, Some(group))
+                }
+                (ChildGroups::Wanted { .. }, None) => additional::choose(&[], provider, offer, None),
+            };
+            if let Some(additional) = additional {
+                return Some(EspChoice { suite, additional, number: offer.number, spi });
             }
         }
     }
@@ -143,37 +184,44 @@ pub(crate) fn choose_esp(
 }
 
 /// The answer to an offer, with our inbound SPI.
-pub(crate) fn esp_answer(suite: &EspSuite, number: u8, spi: u32) -> Proposal {
+pub(crate) fn esp_answer(suite: &EspSuite, additional: &Additional, number: u8, spi: u32) -> Proposal {
     let mut transforms = encryption_transforms(&[suite.encryption]);
     transforms.extend(suite.integrity.map(|i| Transform::new(kind::INTEGRITY, i.transform())));
     transforms.extend(suite.group.map(|group| Transform::new(kind::KEY_EXCHANGE, group.number())));
     transforms.push(Transform::new(kind::SEQUENCE_NUMBERS, suite.esn.into()));
+    transforms.extend(additional::answer(additional));
     Proposal { number, protocol: protocol::ESP, spi: spi.to_be_bytes().to_vec(), transforms }
 }
 
-/// Checks an answer as an initiator: (suite, the peer's SPI). `group`: the one of the KE payloads exchanged, if any.
+/// Checks an answer as an initiator. `exchange`: the group of the KE payloads exchanged, if any, and the additional exchanges offered.
 pub(crate) fn accept_esp(
     own: &[EspProposal],
     provider: &Provider,
     answer: &[Proposal],
-    group: Option<Group>,
-) -> Option<(EspSuite, u32)> {
+    exchange: Option<(Group, &[AdditionalExchange])>,
+) -> Option<EspChoice> {
     let [answer] = answer else { return None };
-    let single = |wanted| answer.transforms.iter().filter(|transform| transform.kind == wanted).count() <= 1;
-    let kinds = [kind::ENCRYPTION, kind::INTEGRITY, kind::KEY_EXCHANGE, kind::SEQUENCE_NUMBERS];
-    if !kinds.into_iter().all(single) {
+    if !chosen(answer) {
         return None;
     }
+    let group = exchange.map(|(group, _)| group);
     // Without KE payloads an answer that names a group was not made for our offer.
     if group.is_none() && answer.transforms.iter().any(|t| t.kind == kind::KEY_EXCHANGE && t.id != 0) {
         return None;
     }
-    let groups = match group {
+    let groups = match exchange {
         None => ChildGroups::None,
-        Some(_) => ChildGroups::Wanted { ke_group: group, fallback: &[] },
+        Some((_, additional)) => ChildGroups::Wanted { ke_group: group, fallback: &[], additional },
     };
-    let (suite, _, spi) = choose_esp(own, provider, std::slice::from_ref(answer), groups)?;
-    (suite.group == group).then_some((suite, spi))
+    let choice = choose_esp(own, provider, std::slice::from_ref(answer), groups)?;
+    (choice.suite.group == group).then_some(choice)
+}
+
+/// RFC 7296 §2.7: an answer has one transform of each type.
+fn chosen(answer: &Proposal) -> bool {
+    answer.transforms.iter().enumerate().all(|(position, transform)| {
+        answer.transforms.iter().take(position).all(|other| other.kind != transform.kind)
+    })
 }
 
 fn push(offer: &mut Vec<Proposal>, protocol: u8, spi: &[u8], transforms: Vec<Transform>) {
@@ -196,7 +244,7 @@ fn group_transforms(groups: &[Group]) -> Vec<Transform> {
 }
 
 fn supported_groups(groups: &[Group], provider: &Provider) -> Vec<Group> {
-    groups.iter().copied().filter(|&group| provider.group(group).is_some()).collect()
+    groups.iter().copied().filter(|&group| provider.group(group).is_some() && !group.is_kem()).collect()
 }
 
 /// One kind of mode of a configured proposal, without what the backend lacks.
@@ -205,6 +253,7 @@ struct IkeLists {
     integrity: Vec<Integrity>,
     prf: Vec<Prf>,
     groups: Vec<Group>,
+    additional: Vec<AdditionalExchange>,
 }
 
 /// A configured proposal as up to two wire proposals: combined modes come without integrity transforms and so in one of
@@ -219,10 +268,16 @@ fn ike_lists(proposal: &IkeProposal, provider: &Provider) -> Vec<IkeLists> {
     let prf: Vec<Prf> =
         proposal.effective_prf().into_iter().filter(|&prf| provider.prf(prf).is_some()).collect();
     let groups = supported_groups(&proposal.groups, provider);
-    let combined =
-        IkeLists { encryption: usable(true), integrity: vec![], prf: prf.clone(), groups: groups.clone() };
+    let combined = IkeLists {
+        encryption: usable(true),
+        integrity: vec![],
+        prf: prf.clone(),
+        groups: groups.clone(),
+        additional: proposal.additional.clone(),
+    };
     let integrity = proposal.integrity.clone();
-    let other = IkeLists { encryption: usable(false), integrity, prf, groups };
+    let additional = proposal.additional.clone();
+    let other = IkeLists { encryption: usable(false), integrity, prf, groups, additional };
     let complete = |lists: &IkeLists, combined: bool| {
         !lists.encryption.is_empty()
             && !lists.prf.is_empty()
@@ -270,7 +325,8 @@ struct Offered {
 impl Offered {
     /// `None` if a transform type is not known here: the proposal must then not be chosen (RFC 7296 §3.3.6).
     fn read(proposal: &Proposal, known: &[u8]) -> Option<Self> {
-        if proposal.transforms.iter().any(|transform| !known.contains(&transform.kind)) {
+        let foreign = |number| !known.contains(&number) && !kind::ADDITIONAL.contains(&number);
+        if proposal.transforms.iter().any(|transform| foreign(transform.kind)) {
             return None;
         }
         let of =
@@ -300,6 +356,7 @@ impl Offered {
             integrity,
             prf: first_common(&own.prf, &self.prf)?,
             group: preferred.or_else(|| first_common(&own.groups, &self.groups))?,
+            additional: Additional::default(),
         })
     }
 
@@ -307,7 +364,7 @@ impl Offered {
         let (encryption, integrity) = self.cipher(&own.encryption, &own.integrity)?;
         let group = match groups {
             ChildGroups::None => None,
-            ChildGroups::Wanted { ke_group, fallback } => {
+            ChildGroups::Wanted { ke_group, fallback, .. } => {
                 let accepted =
                     supported_groups(if own.groups.is_empty() { fallback } else { &own.groups }, provider);
                 let preferred =

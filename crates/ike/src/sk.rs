@@ -197,8 +197,13 @@ mod tests {
     }
 
     fn suites() -> Vec<IkeSuite> {
-        let aead =
-            |encryption| IkeSuite { encryption, integrity: None, prf: Prf::HmacSha256, group: Group::Ecp256 };
+        let aead = |encryption| IkeSuite {
+            encryption,
+            integrity: None,
+            prf: Prf::HmacSha256,
+            group: Group::Ecp256,
+            additional: Default::default(),
+        };
         let cbc = |encryption, integrity| IkeSuite { integrity: Some(integrity), ..aead(encryption) };
         vec![
             aead(Encryption::AesGcm128),

@@ -16,6 +16,19 @@ pub struct IkeProposal {
     pub prf: Vec<Prf>,
     /// Key exchange methods; the first one is tried first.
     pub groups: Vec<Group>,
+    /// Additional key exchanges (RFC 9370). A Child SA with a key exchange of its own has the same, if the peer wants.
+    pub additional: Vec<AdditionalExchange>,
+}
+
+/// One of the additional key exchanges of a proposal (RFC 9370 §2.2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdditionalExchange {
+    /// 1 to 7, each once in a proposal: the exchanges follow one another in this order.
+    pub number: u8,
+    /// Acceptable methods in order of preference.
+    pub groups: Vec<Group>,
+    /// A peer that does not have it is accepted, too.
+    pub optional: bool,
 }
 
 impl IkeProposal {
@@ -28,12 +41,14 @@ impl IkeProposal {
                 integrity: vec![],
                 prf: vec![Prf::HmacSha384, Prf::HmacSha256],
                 groups: groups.clone(),
+                additional: vec![],
             },
             IkeProposal {
                 encryption: vec![Encryption::AesCbc256],
                 integrity: vec![Integrity::HmacSha256_128],
                 prf: vec![Prf::HmacSha256],
                 groups,
+                additional: vec![],
             },
         ]
     }
@@ -89,6 +104,38 @@ pub struct IkeSuite {
     pub prf: Prf,
     /// Key exchange method.
     pub group: Group,
+    /// Additional key exchanges.
+    pub additional: Additional,
+}
+
+/// The additional key exchanges that were agreed on (RFC 9370).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Additional(pub(crate) [Agreed; 7]);
+
+/// What became of one additional key exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Agreed {
+    /// Not spoken of.
+    #[default]
+    Nothing,
+    /// NONE was offered and is answered.
+    Declined,
+    Method(Group),
+}
+
+impl Additional {
+    /// The methods in the order of their exchanges.
+    pub fn methods(&self) -> impl Iterator<Item = Group> + '_ {
+        self.0.iter().filter_map(|agreed| match agreed {
+            Agreed::Method(group) => Some(*group),
+            _ => None,
+        })
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.methods().next().is_none()
+    }
 }
 
 /// The algorithms of a Child SA.

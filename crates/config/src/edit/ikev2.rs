@@ -3,8 +3,9 @@
 use super::{ConfigCommand, EditError, Editor, Mode, apply, keep};
 use crate::Configuration;
 use crate::model::{
-    AuthenticationMethod, DhGroup, DpdMode, Identity, Ikev2Dpd, Ikev2Encryption, Ikev2Hash, Ikev2Policy,
-    Ikev2Profile, Ikev2Proposal, KeyringPeer, Prefix, RemoteIdentity, Secret,
+    AdditionalExchange, AdditionalMethod, AuthenticationMethod, DhGroup, DpdMode, Identity, Ikev2Dpd,
+    Ikev2Encryption, Ikev2Hash, Ikev2Policy, Ikev2Profile, Ikev2Proposal, KeyringPeer, KeyringPpk,
+    Negotiations, Prefix, RemoteIdentity, Secret,
 };
 use crate::render::MASK;
 use crate::tree::Args;
@@ -36,6 +37,7 @@ pub(super) const PROPOSAL: &[ConfigCommand] = &[
     apply("integrity / {md5 | sha1 | sha256 | sha384 | sha512}*5", integrity),
     apply("prf / {md5 | sha1 | sha256 | sha384 | sha512}*5", prf),
     apply("group / {1 | 2 | 5 | 14 | 15 | 16 | 19 | 20 | 21 | 24 | 31}*11", group),
+    apply("additional-key-exchange <number:1-7> / mlkem768 [optional]", additional),
 ];
 
 pub(super) const POLICY: &[ConfigCommand] = &[
@@ -57,6 +59,10 @@ pub(super) const KEYRING_PEER: &[ConfigCommand] = &[
     apply(
         "pre-shared-key / [local | remote] {0 <key:WORD> | 6 <key6:WORD> | hex <hex:HEX> | <key:WORD>}",
         peer_key,
+    ),
+    apply(
+        "ppk manual / id <ppk-id:WORD> key {0 <key:WORD> | 6 <key6:WORD> | hex <hex:HEX> | <key:WORD>} [required]",
+        peer_ppk,
     ),
 ];
 
@@ -157,7 +163,13 @@ fn max_sa(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 }
 
 fn max_in_negotiation(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
-    editor.configuration.ikev2.limits.max_in_negotiation = args.small("count").filter(|_| !args.negated());
+    let which = match args.one_of(&["incoming", "outgoing"]) {
+        Some("incoming") => Negotiations::Incoming,
+        Some(_) => Negotiations::Outgoing,
+        None => Negotiations::All,
+    };
+    let limit = args.small("count").filter(|_| !args.negated()).map(|count| (count, which));
+    editor.configuration.ikev2.limits.max_in_negotiation = limit;
     Ok(())
 }
 
@@ -232,6 +244,28 @@ fn group(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
         push_once(&mut list, DhGroup(number));
     }
     edit_proposal(editor, |proposal| proposal.groups = list)
+}
+
+fn additional(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let Some(number) = args.small("number") else { return Ok(()) };
+    let methods = vec![AdditionalMethod::MlKem768];
+    let exchange = AdditionalExchange { number, methods, optional: args.has("optional") };
+    edit_proposal(editor, |proposal| {
+        proposal.additional.retain(|known| known.number != number);
+        if !args.negated() {
+            proposal.additional.push(exchange);
+        }
+        proposal.additional.sort_by_key(|exchange| exchange.number);
+    })?;
+    let Mode::Ikev2Proposal(name) = &editor.mode else { return Ok(()) };
+    let count =
+        editor.configuration.ikev2_proposals.get(name).map_or(0, |proposal| proposal.additional.len());
+    if count > 1 {
+        return Err(EditError::rule(
+            "a key exchange method is used once (RFC 9370); type \"no additional-key-exchange N\" for the other one first",
+        ));
+    }
+    Ok(())
 }
 
 fn edit_policy(editor: &mut Editor<'_>, change: impl FnOnce(&mut Ikev2Policy)) -> Result<(), EditError> {
@@ -347,7 +381,8 @@ fn peer_identity(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     edit_peer(editor, |peer| peer.identity = parse_identity(args))
 }
 
-fn peer_key(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+/// The text of a key and whether it is hexadecimal; nothing for the `no` form.
+fn key_text<'a>(args: &'a Args) -> Result<(Option<&'a str>, bool), EditError> {
     if args.text("key6").is_some() && !args.negated() {
         return Err(EditError::rule(
             "a type 6 key can be read only by the device that made it; type the key itself",
@@ -361,6 +396,22 @@ fn peer_key(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     if hex && text.is_some_and(|text| text.len() % 2 == 1) {
         return Err(EditError::rule("a hexadecimal key has an even number of digits"));
     }
+    Ok((text, hex))
+}
+
+fn peer_ppk(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let (text, hex) = key_text(args)?;
+    let ppk = args.text("ppk-id").zip(text).map(|(id, text)| KeyringPpk {
+        id: id.into(),
+        key: Secret::new(text),
+        hex,
+        required: args.has("required"),
+    });
+    edit_peer(editor, |peer| peer.ppk = ppk)
+}
+
+fn peer_key(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let (text, hex) = key_text(args)?;
     edit_peer(editor, |peer| {
         let key = &mut peer.key;
         let (local, remote) = (args.has("local"), args.has("remote"));

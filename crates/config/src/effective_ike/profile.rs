@@ -1,7 +1,10 @@
 //! IKE parameters of `set ikev2-profile`.
 
+use std::net::IpAddr;
+
 use super::{
-    Dpd, IkeKey, IkeParameters, KeyBytes, KeyPeer, Refusal, built_in_proposals, own_fqdn, proposal, sort_keys,
+    Dpd, IkeKey, IkeParameters, IkePpk, KeyBytes, KeyPeer, Refusal, built_in_proposals, own_fqdn, proposal,
+    sort_keys,
 };
 use crate::model::{AuthenticationMethod, Configuration, Identity, Ikev2Keyring};
 
@@ -38,6 +41,7 @@ pub(super) fn from_profile(configuration: &Configuration, name: &str) -> Result<
         None => Vec::new(),
     };
     let globals = &configuration.ikev2;
+    let (proposals, proposals_of_addresses) = proposals(configuration)?;
     let local_identity = match &profile.local_identity {
         Some(Identity::Fqdn(text)) if text.is_empty() => Identity::Fqdn(own_fqdn(configuration)),
         Some(identity) => identity.clone(),
@@ -45,7 +49,9 @@ pub(super) fn from_profile(configuration: &Configuration, name: &str) -> Result<
     };
     Ok(IkeParameters {
         version: 2,
-        proposals: proposals(configuration)?,
+        proposals,
+        proposals_of_addresses,
+        local_addresses: profile.local_addresses.clone(),
         lifetime: profile.lifetime.unwrap_or(86_400),
         dpd: profile.dpd.or(globals.dpd).map(|d| Dpd { interval: d.interval, retry: d.retry, mode: d.mode }),
         local_authentication,
@@ -62,10 +68,14 @@ pub(super) fn from_profile(configuration: &Configuration, name: &str) -> Result<
     })
 }
 
+/// Proposals for any local address, and for certain ones.
+type Proposals = (Vec<proposal::IkeProposal>, Vec<(Vec<IpAddr>, Vec<proposal::IkeProposal>)>);
+
 /// The proposals of the configured policies, in the order of their names; the built-in ones when there is no policy.
-fn proposals(configuration: &Configuration) -> Result<Vec<proposal::IkeProposal>, Refusal> {
-    let mut list = Vec::new();
+fn proposals(configuration: &Configuration) -> Result<Proposals, Refusal> {
+    let (mut general, mut of_addresses) = (Vec::new(), Vec::new());
     for (policy_name, policy) in &configuration.ikev2_policies {
+        let mut list = Vec::new();
         for name in &policy.proposals {
             if name == "default" && !configuration.ikev2_proposals.contains_key(name) {
                 list.extend(built_in_proposals());
@@ -79,8 +89,15 @@ fn proposals(configuration: &Configuration) -> Result<Vec<proposal::IkeProposal>
             };
             list.extend(proposal::from_ikev2(name, found)?);
         }
+        match policy.local_addresses.is_empty() {
+            true => general.extend(list),
+            false => of_addresses.push((policy.local_addresses.clone(), list)),
+        }
     }
-    Ok(if list.is_empty() { built_in_proposals() } else { list })
+    if general.is_empty() && of_addresses.is_empty() {
+        general = built_in_proposals();
+    }
+    Ok((general, of_addresses))
 }
 
 fn keys_of(name: &str, keyring: &Ikev2Keyring) -> Result<Vec<IkeKey>, Refusal> {
@@ -98,10 +115,28 @@ fn keys_of(name: &str, keyring: &Ikev2Keyring) -> Result<Vec<IkeKey>, Refusal> {
                 .ok_or_else(|| (place("has a key that is not hexadecimal"), "type an even number of digits"))
         };
         let (local, remote) = (bytes(local)?, bytes(remote)?);
+        if peer.ppk.is_some() {
+            return Err((place("has a ppk, which is not implemented yet"), "type \"no ppk manual\" there"));
+        }
+        let ppk = match &peer.ppk {
+            None => None,
+            Some(ppk) => {
+                let key = KeyBytes::from_secret(&ppk.key, ppk.hex);
+                let key = key.ok_or_else(|| {
+                    (place("has a ppk that is not hexadecimal"), "type an even number of digits")
+                })?;
+                Some(IkePpk { id: ppk.id.clone(), key, required: ppk.required })
+            }
+        };
         let identity = peer.identity.clone().or(peer.hostname.clone().map(Identity::Fqdn));
         let peers = peer.address.map(KeyPeer::Address).into_iter().chain(identity.map(KeyPeer::Identity));
         let before = keys.len();
-        keys.extend(peers.map(|peer| IkeKey { peer, local: local.clone(), remote: remote.clone() }));
+        keys.extend(peers.map(|peer| IkeKey {
+            peer,
+            local: local.clone(),
+            remote: remote.clone(),
+            ppk: ppk.clone(),
+        }));
         if keys.len() == before {
             return Err((place("has no address"), "type \"address A\" or \"identity …\" there"));
         }

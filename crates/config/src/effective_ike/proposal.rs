@@ -1,6 +1,6 @@
 //! IKE proposals: from ISAKMP policies, from IKEv2 proposals, and the built-in ones.
 
-use crate::model::{DhGroup, Ikev2Encryption, Ikev2Hash, Ikev2Proposal, IsakmpHash};
+use crate::model::{AdditionalExchange, DhGroup, Ikev2Encryption, Ikev2Hash, Ikev2Proposal, IsakmpHash};
 
 /// Cipher of an IKE proposal, key length in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct IkeProposal {
     pub prf: Vec<Ikev2Hash>,
     /// Diffie-Hellman groups.
     pub groups: Vec<DhGroup>,
+    /// Additional key exchanges.
+    pub additional: Vec<AdditionalExchange>,
 }
 
 /// What is proposed when no policy is configured.
@@ -33,12 +35,14 @@ pub fn built_in_proposals() -> Vec<IkeProposal> {
             integrity: Vec::new(),
             prf: vec![Ikev2Hash::Sha384, Ikev2Hash::Sha256],
             groups: groups.clone(),
+            additional: Vec::new(),
         },
         IkeProposal {
             encryption: vec![IkeEncryption::AesCbc(256)],
             integrity: vec![Ikev2Hash::Sha256],
             prf: vec![Ikev2Hash::Sha256],
             groups,
+            additional: Vec::new(),
         },
     ]
 }
@@ -66,6 +70,7 @@ pub(super) fn from_isakmp(
         integrity: vec![hash],
         prf: vec![hash],
         groups: vec![group],
+        additional: Vec::new(),
     })
 }
 
@@ -102,14 +107,16 @@ pub(super) fn from_ikev2(name: &str, proposal: &Ikev2Proposal) -> Result<Vec<Ike
             return Err((place("has aes-gcm without a prf"), "type \"prf sha256\" there"));
         }
         let (prf, groups) = (prf.clone(), proposal.groups.clone());
-        proposals.push(IkeProposal { encryption: combined, integrity: Vec::new(), prf, groups });
+        let additional = proposal.additional.clone();
+        proposals.push(IkeProposal { encryption: combined, integrity: Vec::new(), prf, groups, additional });
     }
     if !plain.is_empty() {
         if proposal.integrity.is_empty() {
             return Err((place("has aes-cbc without integrity"), "type \"integrity sha256\" there"));
         }
         let (integrity, prf) = (proposal.integrity.clone(), prf.clone());
-        proposals.push(IkeProposal { encryption: plain, integrity, prf, groups: proposal.groups.clone() });
+        let (groups, additional) = (proposal.groups.clone(), proposal.additional.clone());
+        proposals.push(IkeProposal { encryption: plain, integrity, prf, groups, additional });
     }
     Ok(proposals)
 }

@@ -44,6 +44,26 @@ pub struct Ikev2Proposal {
     pub prf: Vec<Ikev2Hash>,
     /// `group`.
     pub groups: Vec<DhGroup>,
+    /// `additional-key-exchange N …`, in the order of their numbers, each number once.
+    pub additional: Vec<AdditionalExchange>,
+}
+
+/// `additional-key-exchange N METHOD [optional]` of a proposal (RFC 9370).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdditionalExchange {
+    /// 1 to 7.
+    pub number: u8,
+    /// Methods in order of preference.
+    pub methods: Vec<AdditionalMethod>,
+    /// Peers that do not have it are accepted.
+    pub optional: bool,
+}
+
+/// A method of an additional key exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdditionalMethod {
+    /// `mlkem768`: ML-KEM-768 (FIPS 203).
+    MlKem768,
 }
 
 /// `crypto ikev2 policy N`.
@@ -68,6 +88,19 @@ pub struct Ikev2Key {
     pub hex: bool,
 }
 
+/// `ppk manual …` of a keyring peer: a post-quantum pre-shared key (RFC 8784).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyringPpk {
+    /// `id`: the name under which both ends know it.
+    pub id: String,
+    /// `key`.
+    pub key: Secret,
+    /// True when the text is `hex` digits rather than characters.
+    pub hex: bool,
+    /// `required`: no IKE SA without it.
+    pub required: bool,
+}
+
 /// `peer X` of a keyring.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyringPeer {
@@ -81,6 +114,8 @@ pub struct KeyringPeer {
     pub identity: Option<Identity>,
     /// `pre-shared-key …`.
     pub key: Ikev2Key,
+    /// `ppk manual …`.
+    pub ppk: Option<KeyringPpk>,
 }
 
 /// `crypto ikev2 keyring N`.
@@ -157,8 +192,19 @@ pub type CookieChallenge = u16;
 pub struct Ikev2Limits {
     /// `max-sa N`.
     pub max_sa: Option<u32>,
-    /// `max-in-negotation-sa N` (the spelling is IOS's own).
-    pub max_in_negotiation: Option<u32>,
+    /// `max-in-negotation-sa N [incoming | outgoing]` (the spelling is IOS's own).
+    pub max_in_negotiation: Option<(u32, Negotiations)>,
+}
+
+/// Which negotiations a limit is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Negotiations {
+    /// Of each kind so many.
+    All,
+    /// Begun by peers.
+    Incoming,
+    /// Begun here.
+    Outgoing,
 }
 
 /// `crypto ikev2 …` lines that stand alone.

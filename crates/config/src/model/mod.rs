@@ -18,8 +18,9 @@ pub use crypto_map::{
     ReverseRoute, SessionKey, SessionKeys,
 };
 pub use ikev2::{
-    CookieChallenge, Ikev2Dpd, Ikev2Encryption, Ikev2Globals, Ikev2Hash, Ikev2Key, Ikev2Keyring, Ikev2Limits,
-    Ikev2Policy, Ikev2Profile, Ikev2Proposal, KeyringPeer, RemoteIdentity,
+    AdditionalExchange, AdditionalMethod, CookieChallenge, Ikev2Dpd, Ikev2Encryption, Ikev2Globals,
+    Ikev2Hash, Ikev2Key, Ikev2Keyring, Ikev2Limits, Ikev2Policy, Ikev2Profile, Ikev2Proposal, KeyringPeer,
+    KeyringPpk, Negotiations, RemoteIdentity,
 };
 pub use interface::{Interface, InterfaceAddress, InterfaceName, NextHop, Prefix, Route};
 pub use ipsec::{

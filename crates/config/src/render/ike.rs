@@ -3,9 +3,9 @@
 use super::Writer;
 use crate::Configuration;
 use crate::model::{
-    AuthenticationMethod, DhGroup, DpdMode, Identity, Ikev2Dpd, Ikev2Encryption, Ikev2Hash, Ikev2Profile,
-    IsakmpEncryption, IsakmpGlobals, IsakmpHash, IsakmpPolicy, KeyAddress, KeyringPeer, Prefix,
-    RemoteIdentity,
+    AdditionalMethod, AuthenticationMethod, DhGroup, DpdMode, Identity, Ikev2Dpd, Ikev2Encryption, Ikev2Hash,
+    Ikev2Profile, IsakmpEncryption, IsakmpGlobals, IsakmpHash, IsakmpPolicy, KeyAddress, KeyringPeer,
+    Negotiations, Prefix, RemoteIdentity,
 };
 
 pub(super) fn isakmp(out: &mut Writer, configuration: &Configuration) {
@@ -80,6 +80,15 @@ pub(super) fn ikev2(out: &mut Writer, configuration: &Configuration) {
         list(out, " integrity", proposal.integrity.iter().copied().map(hash_word));
         list(out, " prf", proposal.prf.iter().copied().map(hash_word));
         list(out, " group", proposal.groups.iter().map(|DhGroup(number)| number.to_string()));
+        for exchange in &proposal.additional {
+            let methods = exchange.methods.iter().map(|method| match method {
+                AdditionalMethod::MlKem768 => "mlkem768".to_owned(),
+            });
+            let methods: Vec<String> = methods.collect();
+            let optional = if exchange.optional { " optional" } else { "" };
+            let (number, methods) = (exchange.number, methods.join(" "));
+            out.line(format_args!(" additional-key-exchange {number} {methods}{optional}"));
+        }
     }
     out.section();
     for (name, policy) in &configuration.ikev2_policies {
@@ -114,7 +123,14 @@ pub(super) fn ikev2(out: &mut Writer, configuration: &Configuration) {
     }
     out.optional("crypto ikev2 window ", globals.window);
     out.optional("crypto ikev2 limit max-sa ", globals.limits.max_sa);
-    out.optional("crypto ikev2 limit max-in-negotation-sa ", globals.limits.max_in_negotiation);
+    if let Some((count, which)) = globals.limits.max_in_negotiation {
+        let which = match which {
+            Negotiations::All => "",
+            Negotiations::Incoming => " incoming",
+            Negotiations::Outgoing => " outgoing",
+        };
+        out.line(format_args!("crypto ikev2 limit max-in-negotation-sa {count}{which}"));
+    }
     out.lines("", &globals.kept);
     out.section();
 }
@@ -147,6 +163,12 @@ fn keyring_peer(out: &mut Writer, peer: &KeyringPeer) {
                 }
             }
         }
+    }
+    if let Some(ppk) = &peer.ppk {
+        let hex = if ppk.hex { "hex " } else { "" };
+        let required = if ppk.required { " required" } else { "" };
+        let (id, text) = (&ppk.id, out.key(&ppk.key));
+        out.line(format_args!("  ppk manual id {id} key {hex}{text}{required}"));
     }
 }
 

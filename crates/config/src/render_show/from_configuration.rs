@@ -248,11 +248,24 @@ fn unsupported(configuration: &Configuration) -> String {
     kept("global", &configuration.isakmp.kept);
     kept("global", &configuration.ikev2.kept);
     kept("global", &configuration.ipsec.kept);
+    if let Some(window) = configuration.ikev2.window.filter(|window| *window > 1) {
+        kept("global (one request is in flight at a time)", &[format!("crypto ikev2 window {window}")]);
+    }
     for (name, interface) in &configuration.interfaces {
         kept(&format!("interface {name}"), &interface.kept);
     }
     for (name, profile) in &configuration.ikev2_profiles {
         kept(&format!("ikev2 profile {name}"), &profile.kept);
+    }
+    let vrf = |vrf: &Option<String>| {
+        let named = vrf.as_deref().filter(|vrf| *vrf != "any");
+        named.map(|vrf| format!("match fvrf {vrf}")).into_iter().collect::<Vec<_>>()
+    };
+    for (name, profile) in &configuration.ikev2_profiles {
+        kept(&format!("ikev2 profile {name}"), &vrf(&profile.fvrf));
+    }
+    for (name, policy) in &configuration.ikev2_policies {
+        kept(&format!("ikev2 policy {name}"), &vrf(&policy.fvrf));
     }
     for (name, map) in &configuration.crypto_maps {
         kept(&format!("crypto map {name}"), &map.kept);

@@ -21,7 +21,7 @@ use crate::sa::window::InFlight;
 use crate::sa::{IkeSa, Nat, Phase};
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
-use crate::suite::{EspSuite, IkeSuite};
+use crate::suite::{Additional, Agreed, EspSuite, IkeSuite};
 use crate::task::Task;
 use crate::time::Time;
 use bytes::{Reader, Writer};
@@ -29,7 +29,7 @@ use bytes::{Reader, Writer};
 /// IVs that a record reserves: so many messages may be sent before the next record must be written.
 pub const RESERVED_IVS: u64 = 1 << 20;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why a record cannot be restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -243,6 +243,12 @@ fn write_suite(w: &mut Writer, suite: &IkeSuite) {
     w.u16(suite.integrity.map_or(0, Integrity::transform));
     w.u16(suite.prf.transform());
     w.u16(suite.group.number());
+    for agreed in suite.additional.0 {
+        w.u16(match agreed {
+            Agreed::Method(group) => group.number(),
+            Agreed::Nothing | Agreed::Declined => 0,
+        });
+    }
 }
 
 fn read_suite(r: &mut Reader<'_>) -> Result<IkeSuite, RestoreError> {
@@ -253,7 +259,19 @@ fn read_suite(r: &mut Reader<'_>) -> Result<IkeSuite, RestoreError> {
         integrity,
         prf: Prf::from_transform(r.u16()?).ok_or(RestoreError::Damaged)?,
         group: Group::from_number(r.u16()?).ok_or(RestoreError::Damaged)?,
+        additional: read_additional(r)?,
     })
+}
+
+fn read_additional(r: &mut Reader<'_>) -> Result<Additional, RestoreError> {
+    let mut additional = Additional::default();
+    for agreed in &mut additional.0 {
+        *agreed = match r.u16()? {
+            0 => Agreed::Nothing,
+            number => Agreed::Method(Group::from_number(number).ok_or(RestoreError::Damaged)?),
+        };
+    }
+    Ok(additional)
 }
 
 fn read_encryption(r: &mut Reader<'_>) -> Result<Encryption, RestoreError> {

@@ -56,7 +56,7 @@ impl Endpoint {
             Command::DeleteIke { ike, notify_peer } => {
                 self.with_sa(now, ike, |sa, ctx| match (&sa.phase, notify_peer) {
                     (Phase::Established, true) => sa.close(ctx, IkeDownReason::Local),
-                    (Phase::Established | Phase::Init(_) | Phase::Auth(_), _) => {
+                    (Phase::Established | Phase::Init(_) | Phase::Intermediate(_) | Phase::Auth(_), _) => {
                         sa.down(ctx, IkeDownReason::Local, false);
                     }
                     _ => {}
@@ -132,5 +132,5 @@ fn known_child(connection: &Connection, child: &ChildRequest) -> Result<(), Comm
 
 /// Established, or on its way there by our own initiation: orders wait in the queue meanwhile.
 fn takes_orders(sa: &IkeSa) -> bool {
-    matches!(sa.phase, Phase::Established | Phase::Init(_) | Phase::Auth(_))
+    matches!(sa.phase, Phase::Established | Phase::Init(_) | Phase::Intermediate(_) | Phase::Auth(_))
 }

@@ -40,7 +40,14 @@ impl Endpoint {
             Effect::ClaimEstate(id) => self.claim_estate(now, id),
             Effect::CloseOrphan(id) => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
             Effect::InitialContact(id) => self.initial_contact(now, id),
-            Effect::Established(id) => self.close_surplus(now, id),
+            Effect::Established(id) => {
+                let forced =
+                    |sa: &IkeSa| sa.connection.initial_contact_force && !sa.initiator && sa.is_established();
+                if self.sas.get(&id).is_some_and(|sa| forced(sa)) {
+                    self.initial_contact(now, id);
+                }
+                self.close_surplus(now, id);
+            }
         }
     }
 

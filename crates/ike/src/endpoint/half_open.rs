@@ -193,8 +193,10 @@ impl Endpoint {
         };
         let provider = self.config.provider;
         let group = Group::from_number(*number);
+        let intermediate = parts.has(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED);
         let choice = connections.iter().find_map(|connection| {
-            let (suite, proposal, _) = choose_ike(&connection.ike_proposals, provider, offered, group)?;
+            let (suite, proposal, _) =
+                choose_ike(&connection.ike_proposals, provider, offered, group, intermediate)?;
             Some((connection.clone(), suite, proposal))
         });
         let Some((connection, suite, proposal)) = choice else {
@@ -227,6 +229,9 @@ impl Endpoint {
             let pretend = connection.force_udp_encapsulation;
             payloads.extend(nat::payloads(provider, ctx.random, spis, (to, from), pretend));
         }
+        if !suite.additional.is_empty() {
+            payloads.push(Payload::notify(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED, vec![]));
+        }
         if fragment_size.is_some() {
             payloads.push(Payload::notify(notify_type::IKEV2_FRAGMENTATION_SUPPORTED, vec![]));
         }
@@ -240,6 +245,7 @@ impl Endpoint {
             nonce_i: nonce_i.clone(),
             nonce_r,
             childless_supported: true,
+            int_auth: vec![],
         };
         let state = HalfOpen {
             init,
@@ -248,6 +254,8 @@ impl Endpoint {
             suite,
             private,
             peer_public: public.clone(),
+            progress: Default::default(),
+            next_keys: None,
             fragment_size,
             expires_at: now + ctx.config.half_open_lifetime,
         };

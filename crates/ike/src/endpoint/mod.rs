@@ -4,6 +4,7 @@ mod commands;
 mod counters;
 mod effects;
 mod half_open;
+mod settings;
 mod spis;
 #[cfg(test)]
 mod tests;

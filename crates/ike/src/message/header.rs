@@ -15,6 +15,10 @@ pub(crate) enum Exchange {
     IkeAuth,
     CreateChildSa,
     Informational,
+    /// RFC 9242.
+    IkeIntermediate,
+    /// RFC 9370 §2.2.4.
+    IkeFollowupKe,
     Other(u8),
 }
 
@@ -25,6 +29,8 @@ impl Exchange {
             Exchange::IkeAuth => 35,
             Exchange::CreateChildSa => 36,
             Exchange::Informational => 37,
+            Exchange::IkeIntermediate => 43,
+            Exchange::IkeFollowupKe => 44,
             Exchange::Other(number) => number,
         }
     }
@@ -35,6 +41,8 @@ impl Exchange {
             35 => Exchange::IkeAuth,
             36 => Exchange::CreateChildSa,
             37 => Exchange::Informational,
+            43 => Exchange::IkeIntermediate,
+            44 => Exchange::IkeFollowupKe,
             other => Exchange::Other(other),
         }
     }
@@ -47,6 +55,8 @@ impl fmt::Display for Exchange {
             Exchange::IkeAuth => f.write_str("IKE_AUTH"),
             Exchange::CreateChildSa => f.write_str("CREATE_CHILD_SA"),
             Exchange::Informational => f.write_str("INFORMATIONAL"),
+            Exchange::IkeIntermediate => f.write_str("IKE_INTERMEDIATE"),
+            Exchange::IkeFollowupKe => f.write_str("IKE_FOLLOWUP_KE"),
             Exchange::Other(number) => write!(f, "exchange {number}"),
         }
     }

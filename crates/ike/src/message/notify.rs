@@ -19,6 +19,7 @@ pub(crate) mod notify_type {
     pub(crate) const TS_UNACCEPTABLE: u16 = 38;
     pub(crate) const TEMPORARY_FAILURE: u16 = 43;
     pub(crate) const CHILD_SA_NOT_FOUND: u16 = 44;
+    pub(crate) const STATE_NOT_FOUND: u16 = 47;
     pub(crate) const INITIAL_CONTACT: u16 = 16384;
     pub(crate) const NAT_DETECTION_SOURCE_IP: u16 = 16388;
     pub(crate) const NAT_DETECTION_DESTINATION_IP: u16 = 16389;
@@ -28,6 +29,8 @@ pub(crate) mod notify_type {
     pub(crate) const ESP_TFC_PADDING_NOT_SUPPORTED: u16 = 16394;
     pub(crate) const CHILDLESS_IKEV2_SUPPORTED: u16 = 16418;
     pub(crate) const IKEV2_FRAGMENTATION_SUPPORTED: u16 = 16430;
+    pub(crate) const INTERMEDIATE_EXCHANGE_SUPPORTED: u16 = 16438;
+    pub(crate) const ADDITIONAL_KEY_EXCHANGE: u16 = 16441;
     /// First number of the status types.
     pub(crate) const FIRST_STATUS: u16 = 16384;
 }

@@ -10,6 +10,8 @@ pub(crate) mod transform_type {
     pub(crate) const INTEGRITY: u8 = 3;
     pub(crate) const KEY_EXCHANGE: u8 = 4;
     pub(crate) const SEQUENCE_NUMBERS: u8 = 5;
+    /// Additional Key Exchange 1 to 7 (RFC 9370 §2.2.1).
+    pub(crate) const ADDITIONAL: [u8; 7] = [6, 7, 8, 9, 10, 11, 12];
 }
 
 const KEY_LENGTH_ATTRIBUTE: u16 = 14;

@@ -3,7 +3,7 @@
 use aws_lc_rs::{aead, agreement, digest, hmac};
 use zeroize::Zeroizing;
 
-use super::{Aead, CryptoError, KeyExchange, Mac, PrivateKey, Provider, cbc, modp};
+use super::{Aead, CryptoError, KeyExchange, Mac, PrivateKey, Provider, cbc, mlkem, modp};
 use crate::algorithm::{Encryption, Group, Prf};
 use crate::random::Random;
 use crate::secret::Secret;
@@ -35,6 +35,7 @@ pub static DEFAULT: Provider = Provider {
         (Group::Modp2048, &modp::MODP_2048),
         (Group::Modp3072, &modp::MODP_3072),
         (Group::Modp4096, &modp::MODP_4096),
+        (Group::MlKem768, &mlkem::MlKem768),
     ],
     sha1,
 };

@@ -12,7 +12,7 @@ pub static FAKE: Provider = Provider {
     prfs: &[(Prf::HmacSha256, &Zero), (Prf::HmacSha384, &Zero)],
     aeads: &[(Encryption::AesGcm128, &Zero), (Encryption::AesGcm256, &Zero)],
     cbcs: &[(Encryption::AesCbc256, &Zero)],
-    groups: &[(Group::Ecp256, &Zero), (Group::Curve25519, &Zero)],
+    groups: &[(Group::Ecp256, &Zero), (Group::Curve25519, &Zero), (Group::MlKem768, &Zero)],
     sha1: mixed,
 };
 

@@ -5,6 +5,7 @@ mod aws_lc;
 mod cbc;
 #[cfg(any(test, feature = "fake-crypto"))]
 pub mod fake;
+mod mlkem;
 mod modp;
 #[cfg(test)]
 mod vectors;
@@ -102,7 +103,8 @@ pub trait Cbc: Sync {
     fn decrypt(&self, key: &[u8], iv: &[u8; 16], text: &mut [u8]) -> Result<(), CryptoError>;
 }
 
-/// A Diffie-Hellman group, with public values in the form of the KE payload (RFC 7296 §3.4, RFC 5903 §7, RFC 8031 §3.1).
+/// A key exchange method: a Diffie-Hellman group or a key encapsulation, with public values in the form of the KE payload
+/// (RFC 7296 §3.4, RFC 5903 §7, RFC 8031 §3.1, draft-ietf-ipsecme-ikev2-mlkem §2.3).
 pub trait KeyExchange: Sync {
     /// A new ephemeral key: (private, public value).
     ///
@@ -112,6 +114,19 @@ pub trait KeyExchange: Sync {
         &'static self,
         random: &mut dyn Random,
     ) -> Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError>;
+
+    /// The responder's part in one go: (our public value, shared secret).
+    ///
+    /// # Errors
+    /// As [`PrivateKey::agree`].
+    fn respond(
+        &'static self,
+        random: &mut dyn Random,
+        peer_public: &[u8],
+    ) -> Result<(Vec<u8>, Secret), CryptoError> {
+        let (private, public) = self.generate(random)?;
+        Ok((public, private.agree(peer_public)?))
+    }
 }
 
 /// An ephemeral private key.

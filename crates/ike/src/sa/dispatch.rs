@@ -9,7 +9,9 @@ use super::{IkeSa, Phase};
 use crate::action::{Action, IkeDownReason, LogLevel};
 use crate::endpoint::Effect;
 use crate::message::{DeletePayload, Exchange, Header, ParseError, Payload, notify_type, parse};
-use crate::task::{Ctx, Queued, Task, auth, create_child, informational, init, rekey_ike};
+use crate::task::{
+    Ctx, Queued, Task, auth, create_child, followup, informational, init, intermediate, rekey_ike,
+};
 
 impl IkeSa {
     /// Takes in a datagram whose header names our SPI. Nothing of the IKE SA changes before it is found authentic, but
@@ -55,8 +57,10 @@ impl IkeSa {
         let Some(payloads) = self.open(ctx, header, datagram) else { return };
         self.heard(ctx, path);
         self.sender.in_flight = None;
-        if matches!(self.phase, Phase::Auth(_)) {
-            return auth::on_response(self, ctx, payloads);
+        match self.phase {
+            Phase::Intermediate(_) => return intermediate::on_response(self, ctx, payloads),
+            Phase::Auth(_) => return auth::on_response(self, ctx, payloads),
+            _ => {}
         }
         if payloads.as_deref().is_ok_and(has_invalid_syntax) && self.is_established() {
             // RFC 7296 §2.21.3: the peer has closed its end.
@@ -77,14 +81,20 @@ impl IkeSa {
     ) {
         let place = self.receiver.place(header.message_id);
         // While our IKE_AUTH is open the peer has proved nothing yet; it will send its request again.
-        let too_early = matches!(self.phase, Phase::Auth(_));
-        let begins_auth = matches!(self.phase, Phase::HalfOpen(_)) && place == Place::New;
-        if place == Place::Outside || too_early || (begins_auth && header.exchange != Exchange::IkeAuth) {
+        let too_early = matches!(self.phase, Phase::Auth(_) | Phase::Intermediate(_));
+        let unproved = matches!(self.phase, Phase::HalfOpen(_)) && place == Place::New;
+        let initial = matches!(header.exchange, Exchange::IkeAuth | Exchange::IkeIntermediate);
+        if place == Place::Outside || too_early || (unproved && !initial) {
             ctx.counters.out_of_window += 1;
             return;
         }
-        if begins_auth && !auth::derive_keys(self, ctx) {
+        if unproved && !auth::derive_keys(self, ctx) {
             ctx.counters.not_authentic += 1;
+            return;
+        }
+        // RFC 9370 §2.2.2: first all additional key exchanges, then IKE_AUTH.
+        if unproved && self.expected_exchange() != Some(header.exchange) {
+            ctx.counters.out_of_window += 1;
             return;
         }
         let replay = place == Place::Replay;
@@ -113,7 +123,7 @@ impl IkeSa {
             Err(ParseError::UnsupportedCritical(kind)) => {
                 // RFC 7296 §2.5: the request is refused, the IKE SA stays, unless it is IKE_AUTH (§2.21.2).
                 self.log(ctx, LogLevel::Warning, format!("refused critical payload of type {kind}"));
-                if begins_auth {
+                if unproved {
                     self.linger(ctx.now);
                 }
                 vec![Payload::notify(notify_type::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind])]
@@ -126,16 +136,27 @@ impl IkeSa {
             }
         };
         self.reply(ctx, header, &reply, path.0);
+        intermediate::answered(self, ctx, &reply);
+    }
+
+    /// What a peer that has not proved itself yet must send next.
+    fn expected_exchange(&self) -> Option<Exchange> {
+        match (&self.phase, &self.framer) {
+            (Phase::HalfOpen(state), Some(framer)) => Some(state.progress.expected(framer)),
+            _ => None,
+        }
     }
 
     fn answer(&mut self, ctx: &mut Ctx<'_>, exchange: Exchange, payloads: Vec<Payload>) -> Vec<Payload> {
         match (exchange, &self.phase) {
             (Exchange::IkeAuth, Phase::HalfOpen(_)) => auth::answer(self, ctx, payloads),
+            (Exchange::IkeIntermediate, Phase::HalfOpen(_)) => intermediate::answer(self, ctx, payloads),
             (Exchange::Informational, _) => informational::answer(self, ctx, payloads),
             (Exchange::CreateChildSa, _) if rekey_ike::is_rekey_request(&payloads) => {
                 rekey_ike::answer(self, ctx, payloads)
             }
             (Exchange::CreateChildSa, _) => create_child::answer(self, ctx, payloads),
+            (Exchange::IkeFollowupKe, _) => followup::answer(self, ctx, payloads),
             _ => {
                 self.log(ctx, LogLevel::Warning, format!("unexpected {exchange} request"));
                 vec![Payload::notify(notify_type::INVALID_SYNTAX, vec![])]
@@ -157,6 +178,13 @@ impl IkeSa {
     /// A request that was answered already gets the same answer, once it has proved to be authentic.
     fn replay(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, header: &Header, datagram: &[u8]) {
         let Some(framer) = &mut self.framer else { return };
+        // The request before the keys changed comes again under the old ones.
+        if framer.opens_under_previous(ctx.config.provider, header, datagram) {
+            ctx.counters.replayed_requests += 1;
+            let packets = &self.receiver.reply;
+            packets.iter().for_each(|packet| ctx.transmit(self.local, from, packet));
+            return;
+        }
         match framer.open(ctx.config.provider, header, datagram) {
             // RFC 7383 §2.6.1: of a fragmented request the first fragment calls for the answer.
             Ok(Received::Message(_) | Received::Fragment(true)) => {
@@ -178,9 +206,14 @@ impl IkeSa {
         datagram: &[u8],
     ) -> Option<Result<Vec<Payload>, ParseError>> {
         match self.framer.as_mut()?.open(ctx.config.provider, header, datagram) {
-            Ok(Received::Message(opened)) => Some(parse(opened.first, &opened.bytes)),
+            Ok(Received::Message(opened)) => {
+                if header.exchange == Exchange::IkeIntermediate {
+                    intermediate::received(self, ctx, datagram, &opened);
+                }
+                Some(parse(opened.first, &opened.bytes))
+            }
             Ok(Received::Fragment(_)) => None,
-            Err(OpenError::NotEncrypted) if matches!(self.phase, Phase::Auth(_)) => {
+            Err(OpenError::NotEncrypted) if matches!(self.phase, Phase::Auth(_) | Phase::Intermediate(_)) => {
                 auth::on_unprotected(self, ctx, header, datagram);
                 None
             }

@@ -4,7 +4,7 @@ use super::{IkeSa, Phase};
 use crate::action::{Action, FailReason, IkeDownReason, LogLevel, RemoveReason};
 use crate::config::ChildTag;
 use crate::endpoint::Effect;
-use crate::task::{Ctx, Task};
+use crate::task::{Ctx, Task, followup};
 use crate::time::Time;
 
 /// How long a closed IKE SA repeats its last answer.
@@ -19,9 +19,9 @@ impl IkeSa {
         // A rekeying in flight must still be heard of: what the peer makes of it has to be closed as well.
         let rekeying = self.active.take_if(|task| matches!(task, Task::RekeyIke(_)));
         if let Some(Task::RekeyIke(task)) = &rekeying
-            && let Some(peer) = &task.peer_rekey
+            && let Some(successor) = task.peer_rekey.as_ref().and_then(|peer| peer.ike)
         {
-            ctx.effects.push(Effect::CloseOrphan(peer.ike));
+            ctx.effects.push(Effect::CloseOrphan(successor));
         }
         self.down(ctx, reason, false);
         self.active = rekeying;
@@ -42,8 +42,12 @@ impl IkeSa {
             self.remove_child(ctx, id, RemoveReason::IkeDown);
         }
         self.cancel_tasks(ctx);
+        followup::drop_promise(self, ctx);
         match std::mem::replace(&mut self.phase, Phase::Dead) {
             Phase::Init(state) => {
+                self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true)
+            }
+            Phase::Intermediate(state) => {
                 self.report_failed_initiation(ctx, state.tag(), FailReason::Cancelled, true)
             }
             Phase::Auth(state) => {
@@ -65,6 +69,7 @@ impl IkeSa {
     pub(crate) fn fail_initiation(&mut self, ctx: &mut Ctx<'_>, reason: FailReason, protected: bool) {
         let tag = match std::mem::replace(&mut self.phase, Phase::Dead) {
             Phase::Init(state) => state.tag(),
+            Phase::Intermediate(state) => state.tag(),
             Phase::Auth(state) => {
                 state.release(ctx);
                 state.tag()

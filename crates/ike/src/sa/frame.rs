@@ -1,6 +1,6 @@
 //! Payloads to datagrams and back, under the keys of an IKE SA; whole or in fragments (RFC 7383).
 
-use crate::keys::IkeKeys;
+use crate::keys::{IkeKeys, MessageKeys};
 use crate::message::{Exchange, Flags, HEADER_LEN, Header, Payload, encode, payload_type, split};
 use crate::provider::{CryptoError, Provider};
 use crate::random::Random;
@@ -21,6 +21,8 @@ pub(crate) struct Framer {
     pub(crate) spi_r: u64,
     pub(crate) suite: IkeSuite,
     pub(crate) keys: IkeKeys,
+    /// The keys before the last IKE_INTERMEDIATE: a repetition of its request comes under them.
+    pub(crate) previous: Option<IkeKeys>,
     /// Next IV of combined modes for our direction. Counts over requests, responses and fragments alike.
     pub(crate) next_iv: u64,
     /// Largest datagram, if both ends speak fragmentation.
@@ -66,7 +68,17 @@ pub(crate) enum OpenError {
 
 impl Framer {
     pub(crate) fn new(initiator: bool, spi_i: u64, spi_r: u64, suite: IkeSuite, keys: IkeKeys) -> Self {
-        Framer { initiator, spi_i, spi_r, suite, keys, next_iv: 0, fragment_size: None, reassembly: None }
+        Framer {
+            initiator,
+            spi_i,
+            spi_r,
+            suite,
+            keys,
+            previous: None,
+            next_iv: 0,
+            fragment_size: None,
+            reassembly: None,
+        }
     }
 
     /// The datagrams of one message. `reserved`: octets that the transport adds to each (the non-ESP marker).
@@ -109,6 +121,12 @@ impl Framer {
         Ok(packets)
     }
 
+    /// New keys after an IKE_INTERMEDIATE. IVs go on counting.
+    pub(crate) fn change_keys(&mut self, keys: IkeKeys) {
+        self.previous = Some(std::mem::replace(&mut self.keys, keys));
+        self.reassembly = None;
+    }
+
     /// Checks and decrypts one datagram. Only authentic fragments are kept, so forged ones cannot fill the buffer.
     pub(crate) fn open(
         &mut self,
@@ -119,8 +137,7 @@ impl Framer {
         let body = datagram.get(HEADER_LEN..).ok_or(OpenError::Malformed)?;
         let payloads = split(header.next_payload, body).map_err(|_| OpenError::Malformed)?;
         let last = payloads.last().ok_or(OpenError::NotEncrypted)?;
-        let keys = if self.initiator { &self.keys.responder } else { &self.keys.initiator };
-        let protection = Protection { provider, suite: &self.suite, keys };
+        let protection = Protection { provider, suite: &self.suite, keys: self.peer_keys(&self.keys) };
         let offset = HEADER_LEN + last.offset;
         match last.kind {
             payload_type::SK => {
@@ -137,6 +154,24 @@ impl Framer {
             }
             _ => Err(OpenError::NotEncrypted),
         }
+    }
+
+    /// Is it an authentic message, or first fragment, under the keys of before the last change?
+    pub(crate) fn opens_under_previous(&self, provider: &Provider, header: &Header, datagram: &[u8]) -> bool {
+        let Some(keys) = &self.previous else { return false };
+        let protection = Protection { provider, suite: &self.suite, keys: self.peer_keys(keys) };
+        let body = datagram.get(HEADER_LEN..).unwrap_or_default();
+        let Some(last) = split(header.next_payload, body).ok().and_then(|payloads| payloads.last().copied())
+        else {
+            return false;
+        };
+        let fragment = last.kind == payload_type::SKF;
+        let first = !fragment || last.body.first_chunk::<2>() == Some(&[0, 1]);
+        first && protection.open(datagram, HEADER_LEN + last.offset, fragment).is_ok()
+    }
+
+    fn peer_keys<'k>(&self, keys: &'k IkeKeys) -> &'k MessageKeys {
+        if self.initiator { &keys.responder } else { &keys.initiator }
     }
 
     /// Takes one authentic fragment in (RFC 7383 §2.6).
@@ -204,9 +239,17 @@ mod tests {
             integrity: None,
             prf: Prf::HmacSha256,
             group: Group::Ecp256,
+            additional: Default::default(),
         };
         let shared = Secret::from("shared");
-        let inputs = KeyInputs { nonce_i: &[1; 32], nonce_r: &[2; 32], spi_i: 1, spi_r: 2, shared: &shared };
+        let inputs = KeyInputs {
+            nonce_i: &[1; 32],
+            nonce_r: &[2; 32],
+            spi_i: 1,
+            spi_r: 2,
+            shared: &shared,
+            additional: &[],
+        };
         let keys = IkeKeys::initial(&DEFAULT, &suite, &inputs).unwrap();
         (Framer::new(true, 1, 2, suite, keys.clone()), Framer::new(false, 1, 2, suite, keys))
     }

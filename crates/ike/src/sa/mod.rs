@@ -17,7 +17,9 @@ use crate::config::{Connection, Retransmission};
 use crate::identity::Identity;
 use crate::message::{Exchange, Payload};
 use crate::task::auth::{AuthState, HalfOpen};
+use crate::task::followup::{self, Promise, Promised};
 use crate::task::init::InitState;
+use crate::task::intermediate::IntermediateState;
 use crate::task::{Ctx, Queued, Task};
 use crate::time::Time;
 use child::ChildSa;
@@ -44,6 +46,8 @@ pub(crate) struct IkeSa {
     /// The task whose request is in flight.
     pub(crate) active: Option<Task>,
     pub(crate) children: Vec<ChildSa>,
+    /// What the peer may still have by IKE_FOLLOWUP_KE.
+    pub(crate) promise: Option<Box<Promise>>,
     pub(crate) local_identity: Option<Identity>,
     pub(crate) remote_identity: Option<Identity>,
     /// When it was begun.
@@ -81,6 +85,8 @@ pub(crate) enum Phase {
     Init(Box<InitState>),
     /// The peer sent IKE_SA_INIT and has our answer.
     HalfOpen(Box<HalfOpen>),
+    /// We sent IKE_INTERMEDIATE.
+    Intermediate(Box<IntermediateState>),
     /// We sent IKE_AUTH.
     Auth(Box<AuthState>),
     Established,
@@ -123,6 +129,7 @@ impl IkeSa {
             queue: VecDeque::new(),
             active: None,
             children: Vec::new(),
+            promise: None,
             local_identity: None,
             remote_identity: None,
             born: now,
@@ -165,7 +172,14 @@ impl IkeSa {
 
     /// Shown to the caller in lists: not one that only lingers.
     pub(crate) fn is_listed(&self) -> bool {
-        matches!(self.phase, Phase::Init(_) | Phase::HalfOpen(_) | Phase::Auth(_) | Phase::Established)
+        matches!(
+            self.phase,
+            Phase::Init(_)
+                | Phase::HalfOpen(_)
+                | Phase::Intermediate(_)
+                | Phase::Auth(_)
+                | Phase::Established
+        )
     }
 
     /// (SPIi, SPIr) as the header has them.
@@ -196,14 +210,29 @@ impl IkeSa {
                 Phase::Replaced | Phase::Closing => true,
                 _ => return,
             };
-            let ready =
-                |queued: &Queued| queued.not_before <= ctx.now && (!closing || queued.task.is_last_word());
+            let ready = |queued: &Queued| {
+                queued.not_before <= ctx.now
+                    && (!closing || queued.task.is_last_word())
+                    && !self.is_held_back(&queued.task)
+            };
             let Some(position) = self.queue.iter().position(ready) else { return };
             let Some(Queued { mut task, .. }) = self.queue.remove(position) else { return };
             if let Some(request) = task.start(self, ctx) {
                 self.active = Some(task);
                 self.send_request(ctx, request.exchange, &request.payloads, request.schedule);
             }
+        }
+    }
+
+    /// It waits for what the peer is about to finish by IKE_FOLLOWUP_KE: a new IKE SA, or the replacement of the same child.
+    pub(crate) fn is_held_back(&self, task: &Task) -> bool {
+        if task.is_under_way() {
+            return false;
+        }
+        match self.promise.as_ref().map(|promise| &promise.what) {
+            Some(Promised::Ike(_)) => !task.is_last_word(),
+            Some(Promised::Child(child)) => child.replaces().is_some() && task.rekeys() == child.replaces(),
+            None => false,
         }
     }
 
@@ -257,7 +286,8 @@ impl IkeSa {
     }
 
     /// The children and waiting tasks leave for a successor.
-    pub(crate) fn hand_over(&mut self) -> (Vec<ChildSa>, VecDeque<Queued>) {
+    pub(crate) fn hand_over(&mut self, ctx: &mut Ctx<'_>) -> (Vec<ChildSa>, VecDeque<Queued>) {
+        followup::drop_promise(self, ctx);
         let keep = |queued: &Queued| !matches!(queued.task, Task::RekeyIke(_) | Task::Liveness { .. });
         let queue = self.queue.drain(..).filter(keep).collect();
         (std::mem::take(&mut self.children), queue)
@@ -282,6 +312,9 @@ impl IkeSa {
     /// Milestone: both ends have proved themselves.
     pub(crate) fn established(&mut self, ctx: &mut Ctx<'_>) {
         self.phase = Phase::Established;
+        if let Some(framer) = &mut self.framer {
+            framer.previous = None;
+        }
         self.established_at = Some(ctx.now);
         self.start_timers(ctx);
         self.reported_up = true;

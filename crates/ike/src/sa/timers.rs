@@ -5,6 +5,7 @@ use super::window::Due;
 use super::{IkeSa, Phase, nat_keepalive};
 use crate::action::{Action, ChildId, FailReason, IkeDownReason, LogLevel, RemoveReason};
 use crate::task::create_child::CreateChild;
+use crate::task::followup;
 use crate::task::rekey_ike::RekeyIke;
 use crate::task::{Ctx, Task};
 use crate::time::Time;
@@ -20,13 +21,18 @@ impl IkeSa {
                 let in_flight = self.sender.in_flight.as_ref().map(|request| request.next_at);
                 let waiting = match in_flight {
                     Some(_) => None,
-                    None => self.queue.iter().map(|queued| queued.not_before).min(),
+                    None => {
+                        let free = self.queue.iter().filter(|queued| !self.is_held_back(&queued.task));
+                        free.map(|queued| queued.not_before).min()
+                    }
                 };
                 let requests = earliest([in_flight, waiting]);
                 match self.phase {
                     Phase::Established | Phase::Replaced => {
                         let children = earliest(self.children.iter().map(|child| child.next_deadline()));
-                        let own = [self.rekey_at, self.hard_at, self.keepalive_at, self.orphan_until];
+                        let promise = self.promise.as_ref().map(|promise| promise.until);
+                        let own =
+                            [self.rekey_at, self.hard_at, self.keepalive_at, self.orphan_until, promise];
                         earliest([requests, children].into_iter().chain(own))
                     }
                     _ => requests,
@@ -45,6 +51,9 @@ impl IkeSa {
             }
             Phase::Closed { .. } | Phase::HalfOpen(_) | Phase::Dead => {}
             _ => {
+                if self.promise.as_ref().is_some_and(|promise| promise.until <= ctx.now) {
+                    followup::drop_promise(self, ctx);
+                }
                 self.retransmit(ctx);
                 self.keep_nat_alive(ctx);
                 self.end_lives(ctx);
@@ -56,8 +65,13 @@ impl IkeSa {
     pub(crate) fn start_timers(&mut self, ctx: &mut Ctx<'_>) {
         let lifetime = self.connection.lifetime;
         (self.rekey_at, self.hard_at) = limits(ctx, lifetime.rekey, lifetime.jitter, lifetime.hard);
-        self.keepalive_at =
-            ctx.config.nat_keepalive.filter(|_| self.nat.local).map(|interval| ctx.now + interval);
+        self.keepalive_at = self.keepalive_interval(ctx).map(|interval| ctx.now + interval);
+    }
+
+    /// RFC 3948 §4: who is behind a NAT keeps its mapping alive. The configuration of now counts.
+    fn keepalive_interval(&self, ctx: &Ctx<'_>) -> Option<std::time::Duration> {
+        let connection = ctx.connections.get(&self.connection.id).unwrap_or(&self.connection);
+        connection.nat_keepalive.or(ctx.config.nat_keepalive).filter(|_| self.nat.local)
     }
 
     /// Queues the rekeying of this IKE SA unless that is under way.
@@ -98,6 +112,10 @@ impl IkeSa {
                 let reason = state.hint().unwrap_or(FailReason::Timeout);
                 self.fail_initiation(ctx, reason, false);
             }
+            Phase::Intermediate(state) => {
+                let reason = state.hint.unwrap_or(FailReason::Timeout);
+                self.fail_initiation(ctx, reason, false);
+            }
             Phase::Auth(state) => {
                 let reason = state.hint.unwrap_or(FailReason::Timeout);
                 self.fail_initiation(ctx, reason, false);
@@ -107,11 +125,12 @@ impl IkeSa {
     }
 
     fn keep_nat_alive(&mut self, ctx: &mut Ctx<'_>) {
-        if let (Some(at), Some(interval)) = (self.keepalive_at, ctx.config.nat_keepalive)
-            && at <= ctx.now
-        {
-            ctx.transmits.push_back(nat_keepalive(self.local, self.remote));
-            self.keepalive_at = Some(ctx.now + interval);
+        if self.keepalive_at.is_some_and(|at| at <= ctx.now) {
+            let interval = self.keepalive_interval(ctx);
+            self.keepalive_at = interval.map(|interval| ctx.now + interval);
+            if interval.is_some() {
+                ctx.transmits.push_back(nat_keepalive(self.local, self.remote));
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use crate::suite::IkeSuite;
 use crate::time::Time;
 
 use super::child::{self, Attempt, Material, Refusal};
+use super::intermediate::Progress;
 use super::parts::{Parts, fail_reason};
 use super::{Ctx, Task, init};
 
@@ -37,6 +38,8 @@ pub(crate) struct Init {
     pub(crate) nonce_r: Vec<u8>,
     /// The responder takes an IKE_AUTH without a child (RFC 6023).
     pub(crate) childless_supported: bool,
+    /// IntAuth (RFC 9242 §3.3.2), the last part of the signed octets; empty without IKE_INTERMEDIATE.
+    pub(crate) int_auth: Vec<u8>,
 }
 
 /// What an initiator holds until the answer to IKE_AUTH.
@@ -68,6 +71,9 @@ pub(crate) struct HalfOpen {
     pub(crate) suite: IkeSuite,
     pub(crate) private: Box<dyn PrivateKey>,
     pub(crate) peer_public: Vec<u8>,
+    /// Additional key exchanges, and the keys that hold once the present one is answered.
+    pub(crate) progress: Progress,
+    pub(crate) next_keys: Option<IkeKeys>,
     pub(crate) fragment_size: Option<usize>,
     pub(crate) expires_at: Time,
 }
@@ -160,7 +166,7 @@ fn first_child_answered(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: &Init, attempt:
         attempt.release(ctx);
         return sa.child_failed(ctx, attempt.tag, None, fail_reason(error.kind));
     }
-    let material = Material { nonce_i: &init.nonce_i, nonce_r: &init.nonce_r, shared: None };
+    let material = Material { nonce_i: &init.nonce_i, nonce_r: &init.nonce_r, shared: None, additional: &[] };
     match attempt.accept(sa, ctx, parts, None, &material, None) {
         Ok(made) => child::install(sa, ctx, made),
         Err(reason) => {
@@ -194,6 +200,7 @@ pub(crate) fn derive_keys(sa: &mut IkeSa, ctx: &Ctx<'_>) -> bool {
         spi_i: sa.remote_spi,
         spi_r: sa.local_spi,
         shared: &shared,
+        additional: &[],
     };
     let Ok(keys) = IkeKeys::initial(ctx.provider(), &state.suite, &inputs) else { return false };
     let mut framer = Framer::new(false, sa.remote_spi, sa.local_spi, state.suite, keys);
@@ -254,8 +261,9 @@ fn first_child(
     parts: &Parts,
 ) -> Result<Vec<Payload>, Refusal> {
     let choice = child::choose(sa, ctx, parts, ChildGroups::None, None)?;
-    let material = Material { nonce_i: &init.nonce_i, nonce_r: &init.nonce_r, shared: None };
-    let (made, answer) = child::answer(sa, ctx, choice, &material, None)?;
+    let material = Material { nonce_i: &init.nonce_i, nonce_r: &init.nonce_r, shared: None, additional: &[] };
+    let (chosen, answer) = child::answer(ctx, choice)?;
+    let made = chosen.make(sa, ctx, &material, None)?;
     child::install(sa, ctx, made);
     Ok(answer.before.into_iter().chain(answer.behind).collect())
 }
@@ -330,7 +338,8 @@ fn verify(
         .is_some_and(|expected| bool::from(expected.expose().ct_eq(proof)))
 }
 
-/// AUTH = prf(prf(Shared Secret, "Key Pad for IKEv2"), RealMessage | Nonce of the other | prf(SK_p, RestOfIDPayload)).
+/// AUTH = prf(prf(Shared Secret, "Key Pad for IKEv2"), RealMessage | Nonce of the other | prf(SK_p, RestOfIDPayload)
+/// | IntAuth) (§2.15, RFC 9242 §3.3.2).
 fn psk_auth(
     sa: &IkeSa,
     provider: &Provider,
@@ -348,5 +357,5 @@ fn psk_auth(
     let id_body = Payload::IdI(identity.clone()).body();
     let maced_id = prf(provider, framer.suite.prf, p, &[&id_body]).ok()?;
     let key = prf(provider, framer.suite.prf, psk, &[b"Key Pad for IKEv2"]).ok()?;
-    prf(provider, framer.suite.prf, &key, &[message, nonce, maced_id.expose()]).ok()
+    prf(provider, framer.suite.prf, &key, &[message, nonce, maced_id.expose(), &init.int_auth]).ok()
 }

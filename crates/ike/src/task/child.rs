@@ -7,12 +7,12 @@ use crate::algorithm::Group;
 use crate::config::{ChildTag, Connection, Mode};
 use crate::keys::child_keys;
 use crate::message::{Notify, Payload, Proposal, notify_type};
-use crate::negotiate::{ChildGroups, accept_esp, choose_esp, esp_answer, esp_offer};
+use crate::negotiate::{ChildGroups, accept_esp, additional_of_children, choose_esp, esp_answer, esp_offer};
 use crate::sa::IkeSa;
 use crate::sa::child::{ChildSa, limits};
 use crate::secret::Secret;
 use crate::selector::{TrafficSelector, is_subset, narrow};
-use crate::suite::{EspProposal, EspSuite};
+use crate::suite::{Additional, AdditionalExchange, EspProposal, EspSuite};
 
 use super::Ctx;
 use super::parts::Parts;
@@ -25,6 +25,8 @@ pub(crate) struct Attempt {
     pub(crate) tag: ChildTag,
     pub(crate) spi: u32,
     pub(crate) proposals: Vec<EspProposal>,
+    /// Additional exchanges of a child with a key exchange of its own.
+    pub(crate) additional: Vec<AdditionalExchange>,
     mode: Mode,
     offered_local: Vec<TrafficSelector>,
     offered_remote: Vec<TrafficSelector>,
@@ -35,6 +37,7 @@ struct Terms {
     tag: ChildTag,
     outbound_spi: u32,
     suite: EspSuite,
+    additional: Additional,
     mode: Mode,
     local_selectors: Vec<TrafficSelector>,
     remote_selectors: Vec<TrafficSelector>,
@@ -52,6 +55,8 @@ pub(crate) struct Material<'a> {
     pub(crate) nonce_i: &'a [u8],
     pub(crate) nonce_r: &'a [u8],
     pub(crate) shared: Option<&'a Secret>,
+    /// The secrets of additional key exchanges.
+    pub(crate) additional: &'a [Secret],
 }
 
 /// An error notify that refuses a request.
@@ -92,7 +97,8 @@ impl Attempt {
         }
         let spi = ctx.spis.allocate(ctx.random).ok_or(FailReason::LocalResources)?;
         let (proposals, mode) = (policy.proposals.clone(), policy.mode);
-        Ok(Attempt { tag, spi, proposals, mode, offered_local: local, offered_remote: remote })
+        let additional = additional_of_children(&connection.ike_proposals);
+        Ok(Attempt { tag, spi, proposals, additional, mode, offered_local: local, offered_remote: remote })
     }
 
     /// Offers a key exchange where the configuration names none: for a peer that insists on forward secrecy.
@@ -110,7 +116,8 @@ impl Attempt {
     /// The notifies and the SA payload, which go before nonce and KE.
     pub(crate) fn offer(&self, ctx: &Ctx<'_>, with_groups: bool) -> Vec<Payload> {
         let mut payloads = mode_notifies(self.mode);
-        payloads.push(Payload::Sa(esp_offer(&self.proposals, ctx.provider(), self.spi, with_groups)));
+        let groups = with_groups.then_some(&self.additional[..]);
+        payloads.push(Payload::Sa(esp_offer(&self.proposals, ctx.provider(), self.spi, groups)));
         payloads
     }
 
@@ -122,8 +129,9 @@ impl Attempt {
     /// Checks the peer's answer against the offer.
     fn check(&self, ctx: &Ctx<'_>, parts: &Parts, group: Option<Group>) -> Result<Terms, FailReason> {
         let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
-        let (suite, outbound_spi) =
-            accept_esp(&self.proposals, ctx.provider(), answer, group).ok_or(FailReason::NoProposal)?;
+        let exchange = group.map(|group| (group, &self.additional[..]));
+        let choice =
+            accept_esp(&self.proposals, ctx.provider(), answer, exchange).ok_or(FailReason::NoProposal)?;
         let (local, remote) = (parts.ts_i.clone(), parts.ts_r.clone());
         let (local_selectors, remote_selectors) = local.zip(remote).ok_or(FailReason::Syntax)?;
         // RFC 7296 §2.9: the responder may only narrow.
@@ -134,13 +142,24 @@ impl Attempt {
         }
         Ok(Terms {
             tag: self.tag,
-            outbound_spi,
-            suite,
+            outbound_spi: choice.spi,
+            suite: choice.suite,
+            additional: choice.additional,
             mode: agreed_mode(self.mode, parts),
             local_selectors,
             remote_selectors,
             tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
         })
+    }
+
+    /// The additional exchanges that the peer's answer asks for.
+    pub(crate) fn agreed_additional(
+        &self,
+        ctx: &Ctx<'_>,
+        parts: &Parts,
+        group: Option<Group>,
+    ) -> Result<Additional, FailReason> {
+        self.check(ctx, parts, group).map(|terms| terms.additional)
     }
 
     /// Makes the child of the peer's answer. The SPI goes over to the child; on an error it is still to be released.
@@ -169,6 +188,10 @@ impl Choice {
     /// The group of the child's own key exchange, if it has one.
     pub(crate) fn group(&self) -> Option<Group> {
         self.terms.suite.group
+    }
+
+    pub(crate) fn additional(&self) -> Additional {
+        self.terms.additional
     }
 }
 
@@ -213,21 +236,18 @@ pub(crate) fn choose(
         (!whole, !trigger)
     });
     for (policy, local_selectors, remote_selectors) in candidates {
-        let Some((suite, number, outbound_spi)) =
-            choose_esp(&policy.proposals, ctx.provider(), offered, groups)
-        else {
-            continue;
-        };
+        let Some(choice) = choose_esp(&policy.proposals, ctx.provider(), offered, groups) else { continue };
         let terms = Terms {
             tag: policy.tag,
-            outbound_spi,
-            suite,
+            outbound_spi: choice.spi,
+            suite: choice.suite,
+            additional: choice.additional,
             mode: agreed_mode(policy.mode, parts),
             local_selectors,
             remote_selectors,
             tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
         };
-        return Ok(Choice { terms, number });
+        return Ok(Choice { terms, number: choice.number });
     }
     Err(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))
 }
@@ -238,27 +258,42 @@ pub(crate) struct Answer {
     pub(crate) behind: [Payload; 2],
 }
 
-/// Makes the chosen child and the answer that tells the peer.
-pub(crate) fn answer(
-    sa: &IkeSa,
-    ctx: &mut Ctx<'_>,
-    choice: Choice,
-    material: &Material<'_>,
-    replaces: Option<ChildId>,
-) -> Result<(Made, Answer), Refusal> {
+/// A chosen child with our SPI, whose keys are still to come.
+pub(crate) struct Chosen {
+    terms: Terms,
+    spi: u32,
+}
+
+impl Chosen {
+    pub(crate) fn release(&self, ctx: &mut Ctx<'_>) {
+        ctx.spis.release(self.spi);
+    }
+
+    /// Makes the child; without success the SPI is released.
+    pub(crate) fn make(
+        self,
+        sa: &IkeSa,
+        ctx: &mut Ctx<'_>,
+        material: &Material<'_>,
+        replaces: Option<ChildId>,
+    ) -> Result<Made, Refusal> {
+        let Chosen { terms, spi } = self;
+        make(sa, ctx, terms, (false, spi), material, replaces).map_err(|_| {
+            ctx.spis.release(spi);
+            Refusal::new(notify_type::NO_PROPOSAL_CHOSEN)
+        })
+    }
+}
+
+/// The answer that tells the peer of the chosen child.
+pub(crate) fn answer(ctx: &mut Ctx<'_>, choice: Choice) -> Result<(Chosen, Answer), Refusal> {
     let no_room = || Refusal::new(notify_type::NO_ADDITIONAL_SAS);
     let spi = ctx.spis.allocate(ctx.random).ok_or_else(no_room)?;
     let Choice { terms, number } = choice;
     let mut before = mode_notifies(terms.mode);
-    before.push(Payload::Sa(vec![esp_answer(&terms.suite, number, spi)]));
+    before.push(Payload::Sa(vec![esp_answer(&terms.suite, &terms.additional, number, spi)]));
     let behind = [Payload::TsI(terms.remote_selectors.clone()), Payload::TsR(terms.local_selectors.clone())];
-    match make(sa, ctx, terms, (false, spi), material, replaces) {
-        Ok(made) => Ok((made, Answer { before, behind })),
-        Err(_) => {
-            ctx.spis.release(spi);
-            Err(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))
-        }
-    }
+    Ok((Chosen { terms, spi }, Answer { before, behind }))
 }
 
 /// Orders the installation and keeps the child.
@@ -284,9 +319,15 @@ fn make(
 ) -> Result<Made, FailReason> {
     let framer = sa.framer.as_ref().ok_or(FailReason::Syntax)?;
     let nonces = (material.nonce_i, material.nonce_r);
-    let (by_initiator, by_responder) =
-        child_keys(ctx.provider(), framer.suite.prf, &framer.keys.d, &terms.suite, material.shared, nonces)
-            .map_err(|_| FailReason::NoProposal)?;
+    let (by_initiator, by_responder) = child_keys(
+        ctx.provider(),
+        framer.suite.prf,
+        &framer.keys.d,
+        &terms.suite,
+        (material.shared, material.additional),
+        nonces,
+    )
+    .map_err(|_| FailReason::NoProposal)?;
     let (outbound, inbound) =
         if initiator { (by_initiator, by_responder) } else { (by_responder, by_initiator) };
     let lifetime = sa.connection.child(terms.tag).map(|policy| policy.lifetime).unwrap_or_default();

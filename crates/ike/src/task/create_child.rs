@@ -7,17 +7,18 @@ use crate::algorithm::Group;
 use crate::collision::{self, Verdict};
 use crate::command::ChildRequest;
 use crate::config::ChildTag;
-use crate::message::{Notify, ParseError, Payload, notify_type, protocol};
-use crate::negotiate::{ChildGroups, first_esp_group};
+use crate::message::{Exchange, Notify, ParseError, Payload, notify_type, protocol};
+use crate::negotiate::{ChildGroups, additional_of_children, first_esp_group};
 use crate::provider::PrivateKey;
 use crate::sa::IkeSa;
 use crate::sa::child::ChildSa;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 
-use super::child::{self, Attempt, Choice, Material, Refusal};
+use super::child::{self, Attempt, Choice, Chosen, Material, Refusal};
+use super::followup::{self, Followup};
 use super::parts::{Parts, fail_reason};
-use super::{Ctx, Task};
+use super::{Ctx, Queued, Task};
 
 /// Pause after TEMPORARY_FAILURE, times the number of tries (RFC 7296 §2.25 asks for a wait, with growth).
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,6 +38,8 @@ pub(crate) struct CreateChild {
     /// The last request had a key exchange of its own.
     had_exchange: bool,
     open: Option<Open>,
+    /// Additional key exchanges (RFC 9370) that follow CREATE_CHILD_SA.
+    followup: Option<Box<Followup>>,
     /// The peer rekeyed the same child while our request was in flight.
     pub(crate) peer_rekey: Option<PeerRekey>,
     /// SPIs that the peer deleted meanwhile and that we do not know: perhaps the child we are waiting for.
@@ -52,7 +55,8 @@ struct Open {
 
 /// The peer's half of crossing rekeyings.
 pub(crate) struct PeerRekey {
-    pub(crate) child: ChildId,
+    /// The child that came of it; `None` while additional key exchanges are still to follow.
+    pub(crate) child: Option<ChildId>,
     pub(crate) nonces: (Vec<u8>, Vec<u8>),
 }
 
@@ -67,6 +71,7 @@ impl CreateChild {
             tries: 0,
             had_exchange: false,
             open: None,
+            followup: None,
             peer_rekey: None,
             deleted_early: vec![],
         }
@@ -96,7 +101,21 @@ impl CreateChild {
         (self.tag, self.rekeying)
     }
 
+    pub(super) fn exchange(&self) -> Exchange {
+        if self.followup.is_some() { Exchange::IkeFollowupKe } else { Exchange::CreateChildSa }
+    }
+
     pub(super) fn request(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Vec<Payload>> {
+        if let Some(followup) = &mut self.followup {
+            let request = followup.request(ctx);
+            if request.is_none() {
+                if let Some(open) = self.open.take() {
+                    open.attempt.release(ctx);
+                }
+                self.give_up(sa, ctx, FailReason::NoGroup);
+            }
+            return request;
+        }
         sa.refresh_connection(ctx);
         match self.build(sa, ctx) {
             Ok(payloads) => payloads,
@@ -158,10 +177,25 @@ impl CreateChild {
         if let Some(error) = parts.error() {
             open.attempt.release(ctx);
             let (kind, data) = (error.kind, error.data.clone());
+            self.followup = None;
             return self.refused(sa, ctx, kind, &data);
         }
-        match self.accept(sa, ctx, &open, &parts) {
-            Ok(()) => {}
+        let next = match &mut self.followup {
+            Some(followup) => followup.answered(&parts).map(|last| !last),
+            None => self.begin_followup(ctx, &open, parts),
+        };
+        match next.and_then(|more| if more { Ok(true) } else { self.accept(sa, ctx, &open).map(|()| false) })
+        {
+            Ok(true) if self.is_surplus(&open) => {
+                // RFC 9370 §2.2.4: the initiator of the exchange with the lowest nonce does not go on; there is nothing to delete.
+                open.attempt.release(ctx);
+                sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's child SA stays");
+            }
+            Ok(true) => {
+                self.open = Some(open);
+                sa.queue.push_front(Queued { task: Task::CreateChild(self), not_before: ctx.now });
+            }
+            Ok(false) => {}
             Err(reason) => {
                 // The peer has made the child; it must close it again.
                 sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
@@ -170,13 +204,29 @@ impl CreateChild {
         }
     }
 
-    fn accept(
-        &self,
-        sa: &mut IkeSa,
-        ctx: &mut Ctx<'_>,
-        open: &Open,
-        parts: &Parts,
-    ) -> Result<(), FailReason> {
+    /// Takes the answer to CREATE_CHILD_SA in; true if additional key exchanges follow.
+    fn begin_followup(&mut self, ctx: &Ctx<'_>, open: &Open, parts: Parts) -> Result<bool, FailReason> {
+        let group = open.exchange.as_ref().map(|(group, _)| *group);
+        let additional = open.attempt.agreed_additional(ctx, &parts, group)?;
+        self.followup = Some(Box::new(Followup::new(parts, &additional)?));
+        Ok(!additional.is_empty())
+    }
+
+    /// The peer rekeys the same child, and ours has the lowest nonce.
+    fn is_surplus(&self, open: &Open) -> bool {
+        let nonce_r = self.followup.as_ref().and_then(|followup| followup.first.nonce.as_deref());
+        match (&self.peer_rekey, nonce_r) {
+            (Some(peer), Some(nonce_r)) => {
+                collision::ours_is_surplus((&open.nonce, nonce_r), (&peer.nonces.0, &peer.nonces.1))
+            }
+            _ => false,
+        }
+    }
+
+    /// All exchanges are done.
+    fn accept(&self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, open: &Open) -> Result<(), FailReason> {
+        let followup = self.followup.as_ref().ok_or(FailReason::Syntax)?;
+        let parts = &followup.first;
         let nonce_r = parts.nonce.as_deref().ok_or(FailReason::Syntax)?;
         let group = open.exchange.as_ref().map(|(group, _)| *group);
         let shared = match (&open.exchange, &parts.ke) {
@@ -186,7 +236,12 @@ impl CreateChild {
             }
             _ => return Err(FailReason::Syntax),
         };
-        let material = Material { nonce_i: &open.nonce, nonce_r, shared: shared.as_ref() };
+        let material = Material {
+            nonce_i: &open.nonce,
+            nonce_r,
+            shared: shared.as_ref(),
+            additional: &followup.secrets,
+        };
         let replaces = self.rekeying.filter(|&id| sa.child(id).is_some());
         let made = open.attempt.accept(sa, ctx, parts, group, &material, replaces)?;
         if self.deleted_early.contains(&made.child.outbound_spi) {
@@ -197,15 +252,20 @@ impl CreateChild {
         }
 
         if let Some(peer) = &self.peer_rekey {
-            let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());
-            if collision::ours_is_surplus((&open.nonce, nonce_r), theirs) {
+            if self.is_surplus(open) {
                 // Never shown to the caller: the peer's stays, ours is closed, and the peer deletes the old one.
                 sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's child SA stays");
                 sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
                 return Ok(());
             }
-            if let Some(surplus) = sa.child_mut(peer.child) {
-                surplus.fate = Some(RemoveReason::Redundant);
+            match peer.child {
+                Some(id) => {
+                    if let Some(surplus) = sa.child_mut(id) {
+                        surplus.fate = Some(RemoveReason::Redundant);
+                    }
+                }
+                // The peer has seen that its own is surplus, or will hear STATE_NOT_FOUND.
+                None => followup::drop_promise(sa, ctx),
             }
             if let Some(old) = replaces.and_then(|id| sa.child_mut(id)) {
                 old.replaced_by = Some(made.child.id);
@@ -248,7 +308,7 @@ impl CreateChild {
                 }
                 sa.enqueue(Task::CreateChild(self), ctx.now);
             }
-            notify_type::TEMPORARY_FAILURE if self.tries < MAX_TRIES => {
+            notify_type::TEMPORARY_FAILURE | notify_type::STATE_NOT_FOUND if self.tries < MAX_TRIES => {
                 let again = ctx.now + PAUSE * self.tries;
                 sa.enqueue(Task::CreateChild(self), again);
             }
@@ -328,21 +388,28 @@ fn respond(
     let offered_group = parts.ke.as_ref().and_then(|(number, _)| Group::from_number(*number));
     let fallback =
         sa.connection.ike_proposals.iter().flat_map(|proposal| proposal.groups.clone()).collect::<Vec<_>>();
-    let groups = ChildGroups::Wanted { ke_group: offered_group, fallback: &fallback };
+    let additional = additional_of_children(&sa.connection.ike_proposals);
+    let groups =
+        ChildGroups::Wanted { ke_group: offered_group, fallback: &fallback, additional: &additional };
     let tag = old.and_then(|id| sa.child(id)).map(|child| child.tag);
     let choice = child::choose(sa, ctx, parts, groups, tag).map_err(Refusal::payload)?;
     let (shared, public) = exchange_keys(ctx, parts, &choice).map_err(Refusal::payload)?;
 
     let nonce_r = ctx.nonce();
-    let material = Material { nonce_i, nonce_r: &nonce_r, shared: shared.as_ref() };
-    let group = choice.group();
-    let (made, answer) = child::answer(sa, ctx, choice, &material, old).map_err(Refusal::payload)?;
-    let new = made.child.id;
-    child::install(sa, ctx, made);
-    if let Some(old) = old {
-        replaced_by_peer(sa, old, PeerRekey { child: new, nonces: (nonce_i.to_vec(), nonce_r.clone()) });
-    }
+    let (group, additional) = (choice.group(), choice.additional());
+    let (chosen, answer) = child::answer(ctx, choice).map_err(Refusal::payload)?;
+    let nonces = (nonce_i.to_vec(), nonce_r.clone());
+    let child = PromisedChild { chosen, nonces, shared, old };
     let mut payloads = answer.before;
+    if additional.is_empty() {
+        child.make(sa, ctx, &[]).map_err(Refusal::payload)?;
+    } else {
+        if let Some(task) = crossing(sa, old) {
+            task.peer_rekey = Some(PeerRekey { child: None, nonces: child.nonces.clone() });
+        }
+        let child = followup::Promised::Child(Box::new(child));
+        payloads.push(followup::promise(sa, ctx, &additional, child));
+    }
     payloads.push(Payload::Nonce(nonce_r));
     payloads.extend(group.zip(public).map(|(group, public)| Payload::KeyExchange(group.number(), public)));
     payloads.extend(answer.behind);
@@ -367,18 +434,65 @@ fn exchange_keys(
     Ok((Some(private.agree(public).map_err(failed)?), Some(own)))
 }
 
+/// A child of the peer's CREATE_CHILD_SA request whose additional key exchanges are still to come.
+pub(crate) struct PromisedChild {
+    chosen: Chosen,
+    nonces: (Vec<u8>, Vec<u8>),
+    shared: Option<Secret>,
+    old: Option<ChildId>,
+}
+
+impl PromisedChild {
+    pub(crate) fn replaces(&self) -> Option<ChildId> {
+        self.old
+    }
+
+    pub(crate) fn release(&self, ctx: &mut Ctx<'_>) {
+        self.chosen.release(ctx);
+    }
+
+    /// The last exchange is done.
+    pub(crate) fn keep(self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &[Secret]) -> Result<(), u16> {
+        // Meanwhile we may have closed or replaced the child; our Delete is on its way then.
+        if self.old.is_some_and(|old| !sa.child(old).is_some_and(ChildSa::is_current)) {
+            self.release(ctx);
+            return Err(notify_type::STATE_NOT_FOUND);
+        }
+        self.make(sa, ctx, additional).map_err(|refusal| refusal.0)
+    }
+
+    fn make(self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &[Secret]) -> Result<(), Refusal> {
+        let PromisedChild { chosen, nonces, shared, old } = self;
+        let material =
+            Material { nonce_i: &nonces.0, nonce_r: &nonces.1, shared: shared.as_ref(), additional };
+        let made = chosen.make(sa, ctx, &material, old)?;
+        let new = made.child.id;
+        child::install(sa, ctx, made);
+        if let Some(old) = old {
+            replaced_by_peer(sa, old, new, nonces);
+        }
+        Ok(())
+    }
+}
+
+/// Our own rekeying of the same child, while its request is in flight.
+fn crossing(sa: &mut IkeSa, old: Option<ChildId>) -> Option<&mut CreateChild> {
+    match &mut sa.active {
+        Some(Task::CreateChild(task)) if old.is_some() && task.rekeying == old => Some(task),
+        _ => None,
+    }
+}
+
 /// The peer has replaced `old`. If we were about to do the same, the request in flight remembers the collision, and one that
 /// only waits is dropped.
-fn replaced_by_peer(sa: &mut IkeSa, old: ChildId, peer: PeerRekey) {
+fn replaced_by_peer(sa: &mut IkeSa, old: ChildId, new: ChildId, nonces: (Vec<u8>, Vec<u8>)) {
     if let Some(child) = sa.child_mut(old) {
-        child.replaced_by = Some(peer.child);
+        child.replaced_by = Some(new);
         child.rekeying = false;
         child.soft_at = None;
     }
     sa.queue.retain(|queued| queued.task.rekeys() != Some(old));
-    if let Some(Task::CreateChild(task)) = &mut sa.active
-        && task.rekeying == Some(old)
-    {
-        task.peer_rekey = Some(peer);
+    if let Some(task) = crossing(sa, Some(old)) {
+        task.peer_rekey = Some(PeerRekey { child: Some(new), nonces });
     }
 }

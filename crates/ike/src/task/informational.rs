@@ -46,12 +46,12 @@ fn deleted(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     // A rekeying that the peer began and we answered while ours was in flight: by deleting the old IKE SA the peer says
     // that its own is the one that stays (RFC 7296 §2.25.2: our rekeying is forgotten).
     if let Some(Task::RekeyIke(task)) = &sa.active
-        && let Some(successor) = task.peer_rekey.as_ref().map(|peer| peer.ike)
+        && let Some(successor) = task.peer_rekey.as_ref().and_then(|peer| peer.ike)
         && matches!(sa.phase, Phase::Established)
     {
         sa.active = None;
         sa.sender.in_flight = None;
-        let estate = sa.hand_over();
+        let estate = sa.hand_over(ctx);
         ctx.effects.push(Effect::Inherit { old: sa.id, new: successor, estate, was_up: sa.reported_up });
         sa.reported_up = false;
     }

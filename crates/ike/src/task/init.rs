@@ -17,7 +17,7 @@ use crate::sa::window::InFlight;
 use crate::sa::{IkeSa, Nat, Phase};
 
 use super::parts::{Parts, fail_reason};
-use super::{Ctx, auth, nat};
+use super::{Ctx, auth, intermediate, nat};
 
 /// How often a COOKIE or INVALID_KE_PAYLOAD makes us send IKE_SA_INIT anew; anybody could send us these for ever.
 const MAX_RESTARTS: u32 = 8;
@@ -92,6 +92,10 @@ fn send(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     payloads.push(Payload::KeyExchange(state.group.number(), state.public.clone()));
     payloads.push(Payload::Nonce(state.nonce.clone()));
     payloads.extend(detection);
+    // RFC 9370 §2.2.1: additional exchanges are proposed together with the exchange that carries them.
+    if sa.connection.ike_proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
+        payloads.push(Payload::notify(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED, vec![]));
+    }
     if ctx.config.fragment_size.is_some() {
         payloads.push(Payload::notify(notify_type::IKEV2_FRAGMENTATION_SUPPORTED, vec![]));
     }
@@ -158,6 +162,7 @@ pub(crate) fn on_response(
 pub(crate) fn hint(sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason) {
     let seen = match &mut sa.phase {
         Phase::Init(state) => &mut state.hint,
+        Phase::Intermediate(state) => &mut state.hint,
         Phase::Auth(state) => &mut state.hint,
         _ => return,
     };
@@ -211,6 +216,10 @@ fn accept(
     if header.spi_r == 0 || *number != state.group.number() || suite.group != state.group {
         return hint(sa, ctx, FailReason::Syntax);
     }
+    // RFC 9370 §2.2.1: whoever chooses additional exchanges also says IKE_INTERMEDIATE.
+    if !suite.additional.is_empty() && !parts.has(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED) {
+        return hint(sa, ctx, FailReason::Syntax);
+    }
     let Ok(shared) = state.private.agree(public) else { return hint(sa, ctx, FailReason::Syntax) };
     let inputs = KeyInputs {
         nonce_i: &state.nonce,
@@ -218,6 +227,7 @@ fn accept(
         spi_i: sa.local_spi,
         spi_r: header.spi_r,
         shared: &shared,
+        additional: &[],
     };
     let Ok(keys) = IkeKeys::initial(ctx.provider(), &suite, &inputs) else { return };
 
@@ -240,7 +250,7 @@ fn accept(
     }
     sa.sender.in_flight = None;
     sa.sender.next_id = 1;
-    auth::begin(
+    intermediate::begin(
         sa,
         ctx,
         auth::Init {
@@ -249,6 +259,7 @@ fn accept(
             nonce_i: state.nonce,
             nonce_r: nonce_r.clone(),
             childless_supported: parts.has(notify_type::CHILDLESS_IKEV2_SUPPORTED),
+            int_auth: vec![],
         },
         state.child,
     );

@@ -7,8 +7,10 @@ pub(crate) mod auth;
 pub(crate) mod child;
 pub(crate) mod create_child;
 pub(crate) mod delete;
+pub(crate) mod followup;
 pub(crate) mod informational;
 pub(crate) mod init;
+pub(crate) mod intermediate;
 pub(crate) mod nat;
 pub(crate) mod parts;
 pub(crate) mod rekey_ike;
@@ -154,8 +156,8 @@ impl Task {
         let backoff = RequestSchedule::Backoff(sa.connection.established);
         let request = |exchange, payloads| Some(Request { exchange, payloads, schedule: backoff });
         match self {
-            Task::CreateChild(task) => request(Exchange::CreateChildSa, task.request(sa, ctx)?),
-            Task::RekeyIke(task) => request(Exchange::CreateChildSa, task.request(sa, ctx)?),
+            Task::CreateChild(task) => request(task.exchange(), task.request(sa, ctx)?),
+            Task::RekeyIke(task) => request(task.exchange(), task.request(sa, ctx)?),
             Task::DeleteChild { children } => {
                 request(Exchange::Informational, delete::children_request(sa, children)?)
             }
@@ -192,6 +194,15 @@ impl Task {
                 None
             }
             _ => None,
+        }
+    }
+
+    /// Its CREATE_CHILD_SA is done, and further exchanges follow.
+    pub(crate) fn is_under_way(&self) -> bool {
+        match self {
+            Task::CreateChild(task) => task.exchange() == Exchange::IkeFollowupKe,
+            Task::RekeyIke(task) => task.exchange() == Exchange::IkeFollowupKe,
+            _ => false,
         }
     }
 

@@ -65,7 +65,7 @@ pub(crate) fn fail_reason(notify: u16) -> FailReason {
         notify_type::INVALID_KE_PAYLOAD => FailReason::NoGroup,
         notify_type::NO_ADDITIONAL_SAS => FailReason::NoAdditionalSas,
         notify_type::CHILD_SA_NOT_FOUND => FailReason::ChildNotFound,
-        notify_type::TEMPORARY_FAILURE => FailReason::TemporaryFailure,
+        notify_type::TEMPORARY_FAILURE | notify_type::STATE_NOT_FOUND => FailReason::TemporaryFailure,
         notify_type::INVALID_MAJOR_VERSION => FailReason::Version,
         notify_type::INVALID_SYNTAX | notify_type::UNSUPPORTED_CRITICAL_PAYLOAD => FailReason::Syntax,
         other => FailReason::PeerError(other),

@@ -7,7 +7,7 @@ use crate::algorithm::Group;
 use crate::collision::{self, Verdict};
 use crate::endpoint::Effect;
 use crate::keys::{IkeKeys, KeyInputs};
-use crate::message::{ParseError, Payload, notify_type, protocol};
+use crate::message::{Exchange, ParseError, Payload, notify_type, protocol};
 use crate::negotiate::{accept_ike, choose_ike, first_group, ike_answer, ike_offer, offers_group};
 use crate::provider::PrivateKey;
 use crate::sa::frame::Framer;
@@ -15,8 +15,9 @@ use crate::sa::{IkeSa, Phase};
 use crate::secret::Secret;
 use crate::suite::IkeSuite;
 
+use super::followup::{self, Followup};
 use super::parts::{Parts, fail_reason};
-use super::{Ctx, Task};
+use super::{Ctx, Queued, Task};
 
 /// Pause after a refusal, times the number of tries.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -30,6 +31,8 @@ pub(crate) struct RekeyIke {
     group: Option<Group>,
     tries: u32,
     open: Option<Open>,
+    /// Additional key exchanges (RFC 9370) that follow CREATE_CHILD_SA.
+    followup: Option<Box<Followup>>,
     /// The peer rekeyed the IKE SA while our request was in flight.
     pub(crate) peer_rekey: Option<PeerRekey>,
 }
@@ -44,17 +47,24 @@ struct Open {
 
 /// The peer's half of crossing rekeyings.
 pub(crate) struct PeerRekey {
-    /// The IKE SA that it made.
-    pub(crate) ike: IkeId,
+    /// The IKE SA that it made; `None` while additional key exchanges are still to follow.
+    pub(crate) ike: Option<IkeId>,
     nonces: (Vec<u8>, Vec<u8>),
 }
 
 impl RekeyIke {
     pub(crate) fn new() -> Self {
-        RekeyIke { group: None, tries: 0, open: None, peer_rekey: None }
+        RekeyIke { group: None, tries: 0, open: None, followup: None, peer_rekey: None }
+    }
+
+    pub(super) fn exchange(&self) -> Exchange {
+        if self.followup.is_some() { Exchange::IkeFollowupKe } else { Exchange::CreateChildSa }
     }
 
     pub(super) fn request(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Vec<Payload>> {
+        if let Some(followup) = &mut self.followup {
+            return followup.request(ctx);
+        }
         sa.refresh_connection(ctx);
         let proposals = &sa.connection.ike_proposals;
         let agreed = sa.framer.as_ref().map(|framer| framer.suite.group);
@@ -79,20 +89,52 @@ impl RekeyIke {
         answer: Result<Vec<Payload>, ParseError>,
     ) {
         let Some(open) = self.open.take() else { return };
-        if !sa.is_established() {
-            return close_unwanted(sa, ctx, &open, answer);
-        }
         let Some(parts) = answer.ok().and_then(Parts::of) else {
             return self.again(sa, ctx, FailReason::Syntax);
         };
         if let Some(error) = parts.error() {
             let (kind, data) = (error.kind, error.data.clone());
+            self.followup = None;
             return self.refused(sa, ctx, kind, &data);
         }
-        match accept(sa, ctx, &open, &parts) {
+        let more = match &mut self.followup {
+            Some(followup) => followup.answered(&parts).map(|last| !last),
+            None => self.begin_followup(sa, ctx, parts),
+        };
+        let made = match more {
+            // The IKE SA is being closed, and the peer has made nothing yet.
+            Ok(true) if !sa.is_established() => return,
+            Ok(true) => return self.go_on(sa, ctx, open),
+            Ok(false) => self.accept(sa, ctx, &open),
+            Err(reason) => Err(reason),
+        };
+        match made {
+            Ok((new, _)) if !sa.is_established() => close_unwanted(ctx, new),
             Ok((new, nonce_r)) => self.decide(sa, ctx, new, (&open.nonce, &nonce_r)),
             Err(reason) => self.again(sa, ctx, reason),
         }
+    }
+
+    /// Takes the answer to CREATE_CHILD_SA in; true if additional key exchanges follow.
+    fn begin_followup(&mut self, sa: &IkeSa, ctx: &Ctx<'_>, parts: Parts) -> Result<bool, FailReason> {
+        let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
+        let (suite, _) =
+            accept_ike(&sa.connection.ike_proposals, ctx.provider(), answer).ok_or(FailReason::NoProposal)?;
+        self.followup = Some(Box::new(Followup::new(parts, &suite.additional)?));
+        Ok(!suite.additional.is_empty())
+    }
+
+    /// On to the next additional key exchange, unless the peer's rekeying is the one that stays: the initiator of the exchange with
+    /// the lowest nonce stops, as there is nothing to delete yet (RFC 9370 §2.2.4).
+    fn go_on(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, open: Open) {
+        let nonce_r = self.followup.as_ref().and_then(|followup| followup.first.nonce.as_deref());
+        if let (Some(peer), Some(nonce_r)) = (&self.peer_rekey, nonce_r)
+            && collision::ours_is_surplus((&open.nonce, nonce_r), (&peer.nonces.0, &peer.nonces.1))
+        {
+            return give_way(sa, ctx, peer.ike);
+        }
+        self.open = Some(open);
+        sa.queue.push_front(Queued { task: Task::RekeyIke(self), not_before: ctx.now });
     }
 
     /// Our new IKE SA is there. If the peer made one too, the nonces decide (§2.8.1).
@@ -101,16 +143,15 @@ impl RekeyIke {
             let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());
             if collision::ours_is_surplus(nonces, theirs) {
                 // The peer's stays. We close what we made; the peer deletes the old one.
-                sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's IKE SA stays");
                 new.phase = Phase::Closing;
                 new.enqueue(Task::DeleteIke, ctx.now);
                 ctx.effects.push(Effect::Adopt(new));
-                return leave_to(sa, ctx, peer.ike);
+                return give_way(sa, ctx, peer.ike);
             }
         }
         let old = sa.id;
         let was_up = std::mem::take(&mut sa.reported_up);
-        let estate = sa.hand_over();
+        let estate = sa.hand_over(ctx);
         new.inherit(ctx, old, estate, was_up);
         sa.log(ctx, LogLevel::Info, "IKE SA rekeyed");
         ctx.effects.push(Effect::Adopt(new));
@@ -120,10 +161,42 @@ impl RekeyIke {
         sa.enqueue(Task::DeleteIke, ctx.now);
     }
 
+    /// All exchanges are done: the new IKE SA, and the peer's nonce.
+    fn accept(
+        &self,
+        sa: &IkeSa,
+        ctx: &mut Ctx<'_>,
+        open: &Open,
+    ) -> Result<(Box<IkeSa>, Vec<u8>), FailReason> {
+        let followup = self.followup.as_ref().ok_or(FailReason::Syntax)?;
+        let parts = &followup.first;
+        let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
+        let (suite, spi) =
+            accept_ike(&sa.connection.ike_proposals, ctx.provider(), answer).ok_or(FailReason::NoProposal)?;
+        let spi_r = spi.as_slice().try_into().ok().map(u64::from_be_bytes).filter(|&spi| spi != 0);
+        let spi_r = spi_r.ok_or(FailReason::Syntax)?;
+        let nonce_r = parts.nonce.clone().ok_or(FailReason::Syntax)?;
+        let (number, public) = parts.ke.as_ref().ok_or(FailReason::Syntax)?;
+        if *number != open.group.number() || suite.group != open.group {
+            return Err(FailReason::NoGroup);
+        }
+        let shared = open.private.agree(public).map_err(|_| FailReason::Syntax)?;
+        let inputs = KeyInputs {
+            nonce_i: &open.nonce,
+            nonce_r: &nonce_r,
+            spi_i: open.spi,
+            spi_r,
+            shared: &shared,
+            additional: &followup.secrets,
+        };
+        let new = successor(sa, ctx, suite, &inputs, true).ok_or(FailReason::NoProposal)?;
+        Ok((new, nonce_r))
+    }
+
     fn refused(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16, data: &[u8]) {
         if let Some(peer) = &self.peer_rekey {
             // The peer saw no collision, as its own rekeying was done when ours came: its IKE SA is the successor.
-            return leave_to(sa, ctx, peer.ike);
+            return give_way(sa, ctx, peer.ike);
         }
         if notify == notify_type::INVALID_KE_PAYLOAD {
             let number = data.first_chunk::<2>().map(|number| u16::from_be_bytes(*number));
@@ -139,9 +212,13 @@ impl RekeyIke {
 
     /// Tries again later; in the end the hard limit of the IKE SA decides.
     fn again(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason) {
-        if let Some(peer) = &self.peer_rekey {
-            return leave_to(sa, ctx, peer.ike);
+        if !sa.is_established() {
+            return;
         }
+        if let Some(peer) = &self.peer_rekey {
+            return give_way(sa, ctx, peer.ike);
+        }
+        self.followup = None;
         self.tries += 1;
         sa.log(ctx, LogLevel::Warning, format!("rekeying the IKE SA failed: {reason}"));
         if self.tries < MAX_TRIES {
@@ -151,13 +228,18 @@ impl RekeyIke {
     }
 }
 
-/// The IKE SA is being closed. If the peer has made the new one, that must be closed, too.
-fn close_unwanted(sa: &IkeSa, ctx: &mut Ctx<'_>, open: &Open, answer: Result<Vec<Payload>, ParseError>) {
-    let made = answer.ok().and_then(Parts::of).and_then(|parts| accept(sa, ctx, open, &parts).ok());
-    if let Some((mut new, _)) = made {
-        new.phase = Phase::Closing;
-        new.enqueue(Task::DeleteIke, ctx.now);
-        ctx.effects.push(Effect::Adopt(new));
+/// The IKE SA is being closed. The peer has made the new one, so that must be closed, too.
+fn close_unwanted(ctx: &mut Ctx<'_>, mut new: Box<IkeSa>) {
+    new.phase = Phase::Closing;
+    new.enqueue(Task::DeleteIke, ctx.now);
+    ctx.effects.push(Effect::Adopt(new));
+}
+
+/// Our rekeying is forgotten: the peer's IKE SA is the successor, or becomes it when the additional key exchanges are done.
+fn give_way(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: Option<IkeId>) {
+    sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's IKE SA stays");
+    if let Some(successor) = successor {
+        leave_to(sa, ctx, successor);
     }
 }
 
@@ -166,7 +248,7 @@ fn close_unwanted(sa: &IkeSa, ctx: &mut Ctx<'_>, open: &Open, answer: Result<Vec
 /// Our own request may still be in flight on this one: what comes of it is closed then.
 pub(crate) fn leave_to(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: IkeId) {
     let was_up = std::mem::take(&mut sa.reported_up);
-    let estate = sa.hand_over();
+    let estate = sa.hand_over(ctx);
     ctx.effects.push(Effect::Inherit { old: sa.id, new: successor, estate, was_up });
     await_delete(sa, ctx);
 }
@@ -174,7 +256,9 @@ pub(crate) fn leave_to(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: IkeId) {
 /// The IKE SA that the peer made while our own rekeying of `sa` is in flight.
 pub(crate) fn crossing_successor(sa: &IkeSa) -> Option<IkeId> {
     match &sa.active {
-        Some(Task::RekeyIke(task)) if sa.is_established() => task.peer_rekey.as_ref().map(|peer| peer.ike),
+        Some(Task::RekeyIke(task)) if sa.is_established() => {
+            task.peer_rekey.as_ref().and_then(|peer| peer.ike)
+        }
         _ => None,
     }
 }
@@ -186,42 +270,17 @@ fn await_delete(sa: &mut IkeSa, ctx: &Ctx<'_>) {
     sa.hard_at = Some(ctx.now + ORPHAN_LIFE);
 }
 
-fn accept(
-    sa: &IkeSa,
-    ctx: &mut Ctx<'_>,
-    open: &Open,
-    parts: &Parts,
-) -> Result<(Box<IkeSa>, Vec<u8>), FailReason> {
-    let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
-    let (suite, spi) =
-        accept_ike(&sa.connection.ike_proposals, ctx.provider(), answer).ok_or(FailReason::NoProposal)?;
-    let spi_r = spi.as_slice().try_into().ok().map(u64::from_be_bytes).filter(|&spi| spi != 0);
-    let spi_r = spi_r.ok_or(FailReason::Syntax)?;
-    let nonce_r = parts.nonce.clone().ok_or(FailReason::Syntax)?;
-    let (number, public) = parts.ke.as_ref().ok_or(FailReason::Syntax)?;
-    if *number != open.group.number() || suite.group != open.group {
-        return Err(FailReason::NoGroup);
-    }
-    let shared = open.private.agree(public).map_err(|_| FailReason::Syntax)?;
-    let nonces = (open.nonce.as_slice(), nonce_r.as_slice());
-    let new =
-        successor(sa, ctx, suite, (open.spi, spi_r), nonces, &shared, true).ok_or(FailReason::NoProposal)?;
-    Ok((new, nonce_r))
-}
-
 /// The new IKE SA: same connection, peers and path; fresh keys, SPIs and message IDs (§2.18).
 fn successor(
     sa: &IkeSa,
     ctx: &mut Ctx<'_>,
     suite: IkeSuite,
-    (spi_i, spi_r): (u64, u64),
-    (nonce_i, nonce_r): (&[u8], &[u8]),
-    shared: &Secret,
+    inputs: &KeyInputs<'_>,
     initiator: bool,
 ) -> Option<Box<IkeSa>> {
     let old = sa.framer.as_ref()?;
-    let inputs = KeyInputs { nonce_i, nonce_r, spi_i, spi_r, shared };
-    let keys = IkeKeys::rekeyed(ctx.provider(), &suite, old.suite.prf, &old.keys.d, &inputs).ok()?;
+    let keys = IkeKeys::rekeyed(ctx.provider(), &suite, old.suite.prf, &old.keys.d, inputs).ok()?;
+    let (spi_i, spi_r) = (inputs.spi_i, inputs.spi_r);
     let (local_spi, remote_spi) = if initiator { (spi_i, spi_r) } else { (spi_r, spi_i) };
     let connection = sa.connection.clone();
     let (id, path) = (ctx.names.ike(), (sa.local, sa.remote));
@@ -235,7 +294,7 @@ fn successor(
     new.local_identity.clone_from(&sa.local_identity);
     new.remote_identity.clone_from(&sa.remote_identity);
     new.established_at = Some(ctx.now);
-    new.low_nonce = nonce_i.min(nonce_r).to_vec();
+    new.low_nonce = inputs.nonce_i.min(inputs.nonce_r).to_vec();
     new.start_timers(ctx);
     Some(new)
 }
@@ -260,7 +319,7 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     };
     sa.refresh_connection(ctx);
     let choice =
-        choose_ike(&sa.connection.ike_proposals, ctx.provider(), offered, Group::from_number(*number));
+        choose_ike(&sa.connection.ike_proposals, ctx.provider(), offered, Group::from_number(*number), true);
     let Some((suite, proposal, spi)) = choice else { return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]) };
     let Some(spi_i) = spi.as_slice().try_into().ok().map(u64::from_be_bytes).filter(|&spi| spi != 0) else {
         return refuse(notify_type::INVALID_SYNTAX, vec![]);
@@ -274,25 +333,57 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     };
     let Ok(shared) = private.agree(public) else { return refuse(notify_type::INVALID_SYNTAX, vec![]) };
     let (spi_r, nonce_r) = (ctx.ike_spi(), ctx.nonce());
-    let Some(mut new) = successor(sa, ctx, suite, (spi_i, spi_r), (nonce_i, &nonce_r), &shared, false) else {
-        return refuse(notify_type::NO_PROPOSAL_CHOSEN, vec![]);
-    };
-
-    if let Some(Task::RekeyIke(task)) = &mut sa.active {
-        // Crossing rekeyings: who gets the children is decided when our own answer comes.
-        new.orphan_until = Some(ctx.now + ORPHAN_LIFE);
-        task.peer_rekey = Some(PeerRekey { ike: new.id, nonces: (nonce_i.clone(), nonce_r.clone()) });
-    } else {
-        let was_up = std::mem::take(&mut sa.reported_up);
-        let estate = sa.hand_over();
-        new.inherit(ctx, sa.id, estate, was_up);
-        await_delete(sa, ctx);
-        sa.log(ctx, LogLevel::Info, "IKE SA rekeyed by the peer");
-    }
-    ctx.effects.push(Effect::Adopt(new));
-    vec![
+    let mut answer = vec![
         Payload::Sa(vec![ike_answer(&suite, proposal, &spi_r.to_be_bytes())]),
-        Payload::Nonce(nonce_r),
+        Payload::Nonce(nonce_r.clone()),
         Payload::KeyExchange(suite.group.number(), own_public),
-    ]
+    ];
+    let ike = PromisedIke { suite, spis: (spi_i, spi_r), nonces: (nonce_i.clone(), nonce_r), shared };
+    if suite.additional.is_empty() {
+        if let Err(notify) = ike.keep(sa, ctx, &[]) {
+            return refuse(notify, vec![]);
+        }
+    } else {
+        if let Some(Task::RekeyIke(task)) = &mut sa.active {
+            task.peer_rekey = Some(PeerRekey { ike: None, nonces: ike.nonces.clone() });
+        }
+        answer.push(followup::promise(sa, ctx, &suite.additional, followup::Promised::Ike(Box::new(ike))));
+    }
+    answer
+}
+
+/// An IKE SA of the peer's CREATE_CHILD_SA request whose additional key exchanges are still to come.
+pub(crate) struct PromisedIke {
+    suite: IkeSuite,
+    /// (initiator's, responder's).
+    spis: (u64, u64),
+    nonces: (Vec<u8>, Vec<u8>),
+    shared: Secret,
+}
+
+impl PromisedIke {
+    /// The last exchange is done: the new IKE SA takes over, or waits for the decision between crossing rekeyings.
+    pub(crate) fn keep(self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &[Secret]) -> Result<(), u16> {
+        let PromisedIke { suite, spis: (spi_i, spi_r), nonces, shared } = self;
+        if ctx.taken.contains_key(&spi_r) {
+            return Err(notify_type::STATE_NOT_FOUND);
+        }
+        let (nonce_i, nonce_r) = (&nonces.0, &nonces.1);
+        let inputs = KeyInputs { nonce_i, nonce_r, spi_i, spi_r, shared: &shared, additional };
+        let new = successor(sa, ctx, suite, &inputs, false).ok_or(notify_type::NO_PROPOSAL_CHOSEN);
+        let mut new = new?;
+        if let Some(Task::RekeyIke(task)) = &mut sa.active {
+            // Who gets the children is decided when our own answer comes.
+            new.orphan_until = Some(ctx.now + ORPHAN_LIFE);
+            task.peer_rekey = Some(PeerRekey { ike: Some(new.id), nonces });
+        } else {
+            let was_up = std::mem::take(&mut sa.reported_up);
+            let estate = sa.hand_over(ctx);
+            new.inherit(ctx, sa.id, estate, was_up);
+            await_delete(sa, ctx);
+            sa.log(ctx, LogLevel::Info, "IKE SA rekeyed by the peer");
+        }
+        ctx.effects.push(Effect::Adopt(new));
+        Ok(())
+    }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end where its story does not hold")]
 
+mod additional;
 mod chaos;
 mod collisions;
 mod life;

@@ -320,8 +320,15 @@ impl Network {
         let message = message.unwrap_or(&transmit.bytes).to_vec();
         let mut dropped = self.partition;
         if message.len() >= 28 {
-            let exchange = ["IKE_SA_INIT", "IKE_AUTH", "CREATE_CHILD_SA", "INFORMATIONAL"]
-                [usize::from(message[18]) - 34];
+            let exchange = match message[18] {
+                34 => "IKE_SA_INIT",
+                35 => "IKE_AUTH",
+                36 => "CREATE_CHILD_SA",
+                37 => "INFORMATIONAL",
+                43 => "IKE_INTERMEDIATE",
+                44 => "IKE_FOLLOWUP_KE",
+                other => panic!("exchange {other}"),
+            };
             let response = message[19] & 0x20 != 0;
             let id = u32::from_be_bytes(message[20..24].try_into().unwrap());
             let names = if which == A { "a > b" } else { "b > a" };

@@ -15,7 +15,7 @@ fn with_checkpoints() -> Network {
     network
 }
 
-fn records(network: &mut Network, which: usize) -> BTreeMap<IkeId, Secret> {
+pub fn records(network: &mut Network, which: usize) -> BTreeMap<IkeId, Secret> {
     let mut records = BTreeMap::new();
     while let Some((ike, record)) = network.gateways[which].endpoint.poll_checkpoint() {
         match record {
@@ -27,13 +27,18 @@ fn records(network: &mut Network, which: usize) -> BTreeMap<IkeId, Secret> {
 }
 
 /// Replaces the endpoint of a gateway by one that knows only the records.
-fn revive(network: &mut Network, which: usize, records: &BTreeMap<IkeId, Secret>) {
+pub fn revive(
+    network: &mut Network,
+    which: usize,
+    connection: Connection,
+    records: &BTreeMap<IkeId, Secret>,
+) {
     let spis = network.gateways[which].spis.clone();
     spis.0.lock().unwrap().clear();
     let config = EndpointConfig { checkpoint: true, ..EndpointConfig::default() };
     let random = Box::new(Seeded(network.rng.next()));
     let mut endpoint = Endpoint::new(config, random, Box::new(spis));
-    endpoint.set_connection(connection(which));
+    endpoint.set_connection(connection);
     for record in records.values() {
         let restored = endpoint.restore(network.now, record.expose()).unwrap();
         assert!(restored.info.established);
@@ -49,7 +54,7 @@ fn a_restored_endpoint_goes_on_where_the_old_one_ended() {
         let mut network = with_checkpoints();
         let records = records(&mut network, which);
         assert_eq!(records.len(), 1);
-        revive(&mut network, which, &records);
+        revive(&mut network, which, connection(which), &records);
         for side in [A, B] {
             let child = network.child(side);
             network.command(side, Command::RekeyChild { child });
@@ -72,7 +77,7 @@ fn a_request_in_flight_is_repeated_and_its_unfinished_child_closed() {
     let records = records(&mut network, A);
     network.run_for(Duration::from_millis(12));
     assert_eq!(network.gateways[B].children.len(), 2);
-    revive(&mut network, A, &records);
+    revive(&mut network, A, connection(A), &records);
     network.run_for(SECOND);
     network.assert_converged();
     let child = network.child(B);
@@ -95,7 +100,7 @@ fn a_request_that_was_answered_before_the_end_is_answered_the_same_after_it() {
     network.run_for(Duration::from_millis(15));
     assert_eq!(network.gateways[A].children.len(), 2);
     let records = records(&mut network, A);
-    revive(&mut network, A, &records);
+    revive(&mut network, A, connection(A), &records);
     network.run_for(5 * SECOND);
     network.assert_converged();
 }
