@@ -16,7 +16,7 @@ use config::model::{
 use ike::{
     AdditionalExchange, AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection,
     ConnectionId, Encryption, EspProposal, Group, Identity, IdentityMatch, IkeLifetime, IkeProposal,
-    Integrity, Prf, Retransmission, Secret,
+    Integrity, Ppk, Prf, Retransmission, Secret,
 };
 use sa_table::PolicyId;
 
@@ -167,6 +167,11 @@ fn connection(
             local: Secret::from(key.local.expose()),
             remote: Secret::from(key.remote.expose()),
         },
+        ppk: key.ppk.as_ref().map(|ppk| Ppk {
+            id: ppk.id.clone().into_bytes(),
+            key: Secret::from(ppk.key.expose()),
+            required: ppk.required,
+        }),
         ike_proposals,
         children: Vec::new(),
         initiation: Retransmission {
@@ -179,6 +184,7 @@ fn connection(
         initial_contact_force: parameters.initial_contact_force,
         nat_keepalive: parameters.nat_keepalive.map(|seconds| Duration::from_secs(seconds.into())),
         close_duplicates: true,
+        mobike: true,
         force_udp_encapsulation: false,
     })
 }

@@ -25,6 +25,7 @@ pub fn endpoint_config(configuration: &Configuration, built_in: &EndpointConfig)
     if let Some(count) = ikev2.limits.max_sa {
         config.max_ike_sas = count.try_into().unwrap_or(usize::MAX);
     }
+    config.max_redirects = ikev2.max_redirects.map(u32::from);
     if let Some((count, Negotiations::All | Negotiations::Incoming)) = ikev2.limits.max_in_negotiation {
         config.half_open_limit = count.try_into().unwrap_or(usize::MAX);
         config.half_open_per_source = config.half_open_per_source.min(config.half_open_limit);
@@ -63,11 +64,13 @@ mod tests {
         let config = endpoint_config(
             &configuration(
                 "crypto ikev2 nat keepalive 7\ncrypto ikev2 cookie-challenge 0\ncrypto ikev2 fragmentation mtu 600\n\
+                 crypto ikev2 redirect client max-redirects 3\n\
                  crypto ikev2 limit max-sa 50\ncrypto ikev2 limit max-in-negotation-sa 9\n",
             ),
             &built_in,
         );
         assert_eq!(config.nat_keepalive, Some(Duration::from_secs(7)));
+        assert_eq!(config.max_redirects, Some(3));
         assert_eq!((config.cookie_threshold, config.fragment_size), (Some(0), Some(572)));
         assert_eq!((config.max_ike_sas, config.half_open_limit, config.half_open_per_source), (50, 9, 9));
     }

@@ -41,7 +41,12 @@ impl Brain {
                     }
                 }
             }
-            Action::PeerEndpointChanged { ike, remote, .. } => self.peer_endpoint(now, ike, remote),
+            Action::PeerEndpointChanged { ike, local, remote, udp_encapsulation } => {
+                self.peer_endpoint(now, ike, (local, remote), udp_encapsulation);
+            }
+            Action::Redirected { old, new, connection, remote } => {
+                self.redirected(now, (old, new), connection, remote);
+            }
             Action::Log(record) => self.outputs.push_back(Output::IkeLog(record)),
         }
     }
@@ -334,17 +339,60 @@ impl Brain {
         }
     }
 
-    fn peer_endpoint(&mut self, now: Duration, ike: IkeId, remote: SocketAddr) {
+    /// The peer is somewhere else. ESP goes there at once; where our own address or the encapsulation is another one, too, the pairs are
+    /// replaced, since their records cannot change that.
+    fn peer_endpoint(
+        &mut self,
+        now: Duration,
+        ike: IkeId,
+        (local, remote): (SocketAddr, SocketAddr),
+        udp: Option<(u16, u16)>,
+    ) {
         if let Some(sa) = self.ike_sas.get_mut(&ike) {
             sa.remote = remote;
         }
+        let mut outdated = Vec::new();
         for (child, record) in &mut self.pairs {
             if record.ike == Some(ike) {
-                record.facts.remote = remote.ip();
                 self.table.endpoint_changed(*child, remote);
+                let facts = &mut record.facts;
+                facts.remote = remote.ip();
+                if facts.local != local.ip() || facts.udp.is_some() != udp.is_some() {
+                    outdated.push(*child);
+                }
             }
         }
+        for child in outdated {
+            if let Some(record) = self.pairs.get_mut(&child) {
+                record.rekeying = true;
+            }
+            self.order(now, Command::RekeyChild { child });
+        }
+        self.checkpoint_due = true;
         self.history.push(now, remote.ip().to_string(), format!("peer endpoint is now {remote}"));
+    }
+
+    /// A gateway sent us to another one (RFC 5685), which stands in for the peer that the entry names: the cursor stays where it is.
+    fn redirected(
+        &mut self,
+        now: Duration,
+        (old, new): (IkeId, IkeId),
+        connection: ConnectionId,
+        remote: SocketAddr,
+    ) {
+        let before = self.ike_sas.get(&old).map(|sa| (sa.remote, sa.established));
+        if old != new && before.is_some_and(|(_, established)| !established) {
+            self.ike_sas.remove(&old);
+        }
+        self.remember_ike(new, connection, remote);
+        if let Some(sa) = self.ike_sas.get_mut(&new) {
+            sa.remote = remote;
+        }
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.ike == old) {
+            attempt.ike = new;
+        }
+        let from = before.map_or_else(|| "a gateway".to_owned(), |(remote, _)| remote.ip().to_string());
+        self.history.push(now, from, format!("redirected to {}", remote.ip()));
     }
 
     fn take_attempts(&mut self, which: impl Fn(&Attempt) -> bool) -> usize {

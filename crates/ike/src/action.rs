@@ -121,14 +121,27 @@ pub enum Action {
         /// The IKE SA.
         ike: IkeId,
     },
-    /// The peer's address or port changed, shown by an authenticated message (RFC 7296 §2.23): send the children's
-    /// ESP-in-UDP there.
+    /// The peer's address or port changed, shown by an authenticated message (RFC 7296 §2.23) or said and checked by MOBIKE
+    /// (RFC 4555): send the children's ESP there.
     PeerEndpointChanged {
         /// The IKE SA.
         ike: IkeId,
         /// Our address and port.
         local: SocketAddr,
         /// The peer's new address and port.
+        remote: SocketAddr,
+        /// (our port, peer's port) if ESP travels in UDP now; it may not have before.
+        udp_encapsulation: Option<(u16, u16)>,
+    },
+    /// The peer sent us to another gateway (RFC 5685), with which an initiation has begun in place of `old`.
+    Redirected {
+        /// The initiation that was redirected, or the IKE SA that the new one will replace.
+        old: IkeId,
+        /// The new initiation; the same name where `old` itself goes on.
+        new: IkeId,
+        /// Its connection.
+        connection: ConnectionId,
+        /// The new gateway.
         remote: SocketAddr,
     },
     /// Something an operator may want to read.
@@ -267,6 +280,8 @@ pub enum IkeDownReason {
     InitialContact,
     /// Both ends initiated at once and this one is surplus.
     Redundant,
+    /// Its gateway sent us to another one, which has taken over (RFC 5685).
+    Redirected,
     /// Its hard limit was reached.
     Expired,
     /// The peer reported a fatal error on it (AUTHENTICATION_FAILED, INVALID_SYNTAX), or committed one.
@@ -310,6 +325,10 @@ pub enum FailReason {
     Version,
     /// An unauthenticated hint said that the peer cannot be reached.
     Unreachable,
+    /// The peer sends us to another gateway to which we do not go: by host name, or too often in a row.
+    Redirected,
+    /// The two ends do not agree on a post-quantum pre-shared key (RFC 8784).
+    Ppk,
 }
 
 impl fmt::Display for FailReason {
@@ -330,6 +349,8 @@ impl fmt::Display for FailReason {
             FailReason::Cancelled => "cancelled",
             FailReason::Version => "the peer does not speak IKEv2",
             FailReason::Unreachable => "the peer is unreachable",
+            FailReason::Redirected => "the peer redirects to where we do not go",
+            FailReason::Ppk => "no common post-quantum pre-shared key",
         })
     }
 }

@@ -28,6 +28,9 @@ pub struct EndpointConfig {
     pub half_open_limit: usize,
     /// The same from one address (IPv6: one /64).
     pub half_open_per_source: usize,
+    /// IKE_SA_INIT requests from one source (as above) in a second; beyond, a cookie is asked for whatever `cookie_threshold` is, unless
+    /// that is `None`.
+    pub init_rate_per_source: u32,
     /// From so many half-open IKE SAs on, initiators must return a cookie (RFC 7296 §2.6). 0: always; `None`: never.
     pub cookie_threshold: Option<usize>,
     /// How long a peer may take from its first message to the end of IKE_AUTH.
@@ -44,6 +47,8 @@ pub struct EndpointConfig {
     pub unauthenticated_error_grace: Duration,
     /// How long the Delete of an IKE SA is retransmitted before it is dropped unanswered.
     pub delete_give_up: Duration,
+    /// How many redirections to other gateways are followed in a row (RFC 5685); `None`: none, and we do not say that we would.
+    pub max_redirects: Option<u32>,
     /// Keep track of changes for [`Endpoint::poll_checkpoint`](crate::Endpoint::poll_checkpoint), which must then be polled.
     pub checkpoint: bool,
     /// Cryptographic backend.
@@ -57,6 +62,7 @@ impl Default for EndpointConfig {
             natt_port: 4500,
             half_open_limit: 4096,
             half_open_per_source: 256,
+            init_rate_per_source: 64,
             cookie_threshold: Some(256),
             half_open_lifetime: Duration::from_secs(30),
             max_ike_sas: 65_536,
@@ -64,6 +70,7 @@ impl Default for EndpointConfig {
             fragment_size: Some(1280 - 48),
             unauthenticated_error_grace: Duration::from_secs(5),
             delete_give_up: Duration::from_secs(10),
+            max_redirects: None,
             checkpoint: false,
             provider: &crate::provider::DEFAULT,
         }
@@ -138,6 +145,17 @@ impl Authentication {
     }
 }
 
+/// A post-quantum pre-shared key (RFC 8784).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ppk {
+    /// Its name, the same at both ends.
+    pub id: Vec<u8>,
+    /// The key: at least 32 octets of entropy, to be worth anything (RFC 8784 §6).
+    pub key: Secret,
+    /// No IKE SA without it.
+    pub required: bool,
+}
+
 /// One relation to a peer (or, as a responder, to a group of peers): addresses, identities, keys, proposals, children.
 ///
 /// As a responder the endpoint first finds connections by the two addresses (lowest [`ConnectionId`] first), answers
@@ -156,6 +174,8 @@ pub struct Connection {
     pub remote_identities: Vec<IdentityMatch>,
     /// Proof of identity, both ways.
     pub authentication: Authentication,
+    /// A post-quantum pre-shared key beside it.
+    pub ppk: Option<Ppk>,
     /// IKE proposals in order of preference.
     pub ike_proposals: Vec<IkeProposal>,
     /// What Child SAs are allowed, in order of preference as a responder.
@@ -176,6 +196,8 @@ pub struct Connection {
     /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest nonce (the rule of
     /// RFC 7296 §2.8.1 applied to crossing initiations).
     pub close_duplicates: bool,
+    /// As a responder, let the peer move (RFC 4555).
+    pub mobike: bool,
     /// Encapsulate ESP in UDP even without a NAT in between.
     pub force_udp_encapsulation: bool,
 }
@@ -190,6 +212,7 @@ impl Connection {
             local_identity: None,
             remote_identities: vec![],
             authentication: Authentication::psk(key),
+            ppk: None,
             ike_proposals: IkeProposal::defaults(),
             children: vec![],
             initiation: Retransmission::default(),
@@ -199,6 +222,7 @@ impl Connection {
             initial_contact_force: false,
             nat_keepalive: None,
             close_duplicates: true,
+            mobike: true,
             force_udp_encapsulation: false,
         }
     }

@@ -48,7 +48,7 @@ pub use checkpoint::{RESERVED_IVS, RestoreError, Restored, RestoredChild};
 pub use command::{ChildRequest, Command};
 pub use config::{
     AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection, ConnectionId,
-    EndpointConfig, IkeLifetime, Mode, Retransmission, SpiSource,
+    EndpointConfig, IkeLifetime, Mode, Ppk, Retransmission, SpiSource,
 };
 pub use endpoint::{CommandError, Counters, Endpoint, RandomSpis};
 pub use identity::{Identity, IdentityMatch, prefix_contains};

@@ -19,6 +19,7 @@ pub(super) const GLOBAL: &[ConfigCommand] = &[
     apply("crypto ikev2 nat keepalive / <interval:5-3600>", nat_keepalive),
     apply("crypto ikev2 cookie-challenge / <count:0-1000>", cookie_challenge),
     apply("crypto ikev2 fragmentation / [mtu <mtu:68-1500>]", fragmentation),
+    apply("crypto ikev2 redirect client / [max-redirects <redirects:1-255>]", redirect),
     apply("crypto ikev2 window / <size:1-200>", window),
     apply("crypto ikev2 limit max-sa / <count:1-120000>", max_sa),
     apply(
@@ -149,6 +150,12 @@ fn cookie_challenge(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditErro
 
 fn fragmentation(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     editor.configuration.ikev2.fragmentation = (!args.negated()).then_some(args.small("mtu").unwrap_or(576));
+    Ok(())
+}
+
+fn redirect(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let count = args.small("redirects").unwrap_or(5);
+    editor.configuration.ikev2.max_redirects = (!args.negated()).then_some(count);
     Ok(())
 }
 

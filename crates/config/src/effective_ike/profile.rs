@@ -115,9 +115,6 @@ fn keys_of(name: &str, keyring: &Ikev2Keyring) -> Result<Vec<IkeKey>, Refusal> {
                 .ok_or_else(|| (place("has a key that is not hexadecimal"), "type an even number of digits"))
         };
         let (local, remote) = (bytes(local)?, bytes(remote)?);
-        if peer.ppk.is_some() {
-            return Err((place("has a ppk, which is not implemented yet"), "type \"no ppk manual\" there"));
-        }
         let ppk = match &peer.ppk {
             None => None,
             Some(ppk) => {

@@ -121,6 +121,11 @@ pub(super) fn ikev2(out: &mut Writer, configuration: &Configuration) {
         Some(mtu) => out.line(format_args!("crypto ikev2 fragmentation mtu {mtu}")),
         None => {}
     }
+    match globals.max_redirects {
+        Some(5) => out.line("crypto ikev2 redirect client"),
+        Some(count) => out.line(format_args!("crypto ikev2 redirect client max-redirects {count}")),
+        None => {}
+    }
     out.optional("crypto ikev2 window ", globals.window);
     out.optional("crypto ikev2 limit max-sa ", globals.limits.max_sa);
     if let Some((count, which)) = globals.limits.max_in_negotiation {

@@ -90,6 +90,8 @@ pub(crate) fn write(sa: &IkeSa) -> Option<Secret> {
     w.endpoint(sa.remote);
     w.bool(sa.nat.local);
     w.bool(sa.nat.remote);
+    w.bool(sa.mobike);
+    w.bool(sa.redirects.announced);
     w.identity(sa.local_identity.as_ref());
     w.identity(sa.remote_identity.as_ref());
     w.u64(sa.born.as_millis());
@@ -147,6 +149,7 @@ pub(crate) fn read(
     let (local_spi, remote_spi) = (r.u64()?, r.u64()?);
     let path: (SocketAddr, SocketAddr) = (r.endpoint()?, r.endpoint()?);
     let nat = Nat { local: r.bool()?, remote: r.bool()? };
+    let (mobike, announced) = (r.bool()?, r.bool()?);
     let identities: [Option<Identity>; 2] = [r.identity()?, r.identity()?];
     let born = Time::from_millis(r.u64()?);
     let times: [Option<Time>; 4] = [r.time()?, r.time()?, r.time()?, r.time()?];
@@ -159,7 +162,7 @@ pub(crate) fn read(
 
     let mut sa = Box::new(IkeSa::new(id, connection, initiator, local_spi, path, Phase::Established, born));
     sa.remote_spi = remote_spi;
-    sa.nat = nat;
+    (sa.nat, sa.mobike, sa.redirects.announced) = (nat, mobike, announced);
     [sa.local_identity, sa.remote_identity] = identities;
     [sa.established_at, sa.rekey_at, sa.hard_at, sa.keepalive_at] = times;
     sa.low_nonce = low_nonce;

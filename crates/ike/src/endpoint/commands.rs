@@ -5,6 +5,7 @@ use crate::command::{ChildRequest, Command};
 use crate::config::{ChildTag, Connection, ConnectionId};
 use crate::sa::{IkeSa, Phase};
 use crate::task::create_child::CreateChild;
+use crate::task::redirect::Redirects;
 use crate::task::{Task, init};
 use crate::time::Time;
 
@@ -98,7 +99,8 @@ impl Endpoint {
         }
         let mut effects = Vec::new();
         let mut ctx = self.ctx(now, &mut effects);
-        let sa = init::begin(&mut ctx, connection, child, path).ok_or(CommandError::NoProposal(id))?;
+        let sa = init::begin(&mut ctx, connection, child, path, Redirects::default())
+            .ok_or(CommandError::NoProposal(id))?;
         let ike = sa.id;
         self.put_back(Box::new(sa));
         Ok(ike)

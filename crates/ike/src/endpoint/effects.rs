@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
-use crate::action::{IkeDownReason, IkeId, LogLevel};
+use crate::action::{Action, IkeDownReason, IkeId, LogLevel};
 use crate::sa::IkeSa;
 use crate::sa::child::ChildSa;
-use crate::task::{Queued, rekey_ike};
+use crate::task::create_child::CreateChild;
+use crate::task::redirect::Onward;
+use crate::task::{Queued, Task, init, rekey_ike};
 use crate::time::Time;
 
 use super::Endpoint;
@@ -22,6 +24,8 @@ pub(crate) enum Effect {
     CloseOrphan(IkeId),
     /// The peer said INITIAL_CONTACT on this one.
     InitialContact(IkeId),
+    /// The gateway of an IKE SA sent us to another one.
+    Redirect(Box<Onward>),
     /// This one was just established by IKE_AUTH; there may be another by a crossing initiation.
     Established(IkeId),
 }
@@ -40,6 +44,7 @@ impl Endpoint {
             Effect::ClaimEstate(id) => self.claim_estate(now, id),
             Effect::CloseOrphan(id) => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
             Effect::InitialContact(id) => self.initial_contact(now, id),
+            Effect::Redirect(onward) => self.go_to_other_gateway(now, *onward),
             Effect::Established(id) => {
                 let forced =
                     |sa: &IkeSa| sa.connection.initial_contact_force && !sa.initiator && sa.is_established();
@@ -47,7 +52,36 @@ impl Endpoint {
                     self.initial_contact(now, id);
                 }
                 self.close_surplus(now, id);
+                self.close_superseded(now, id);
             }
+        }
+    }
+
+    /// RFC 5685: a new IKE SA with the other gateway, for the same children.
+    fn go_to_other_gateway(&mut self, now: Time, onward: Onward) {
+        let Onward { old, connection, children, waiting, path, redirects, replaces } = onward;
+        let mut children = children.into_iter();
+        let (first, id) = (children.next(), connection.id);
+        let mut effects = Vec::new();
+        let mut ctx = self.ctx(now, &mut effects);
+        let Some(mut sa) = init::begin(&mut ctx, connection, first, path, redirects) else { return };
+        for child in children {
+            sa.enqueue(Task::CreateChild(Box::new(CreateChild::new(child))), now);
+        }
+        sa.queue.extend(waiting);
+        sa.supersedes = Some(old).filter(|_| replaces);
+        ctx.act(Action::Redirected { old, new: sa.id, connection: id, remote: sa.remote });
+        self.put_back(Box::new(sa));
+    }
+
+    /// The new gateway has taken over: the old one hears a Delete.
+    fn close_superseded(&mut self, now: Time, id: IkeId) {
+        if let Some(old) = self.sas.get(&id).and_then(|sa| sa.supersedes) {
+            self.with_sa(now, old, |sa, ctx| {
+                if sa.is_established() {
+                    sa.close(ctx, IkeDownReason::Redirected);
+                }
+            });
         }
     }
 

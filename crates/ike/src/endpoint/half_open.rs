@@ -21,6 +21,7 @@ use crate::task::{init, nat};
 use crate::time::Time;
 
 use super::Endpoint;
+use super::rate::Rates;
 
 /// How long a cookie secret makes new cookies; for as long again its cookies are still taken (RFC 7296 §2.6).
 const COOKIE_SECRET_LIFE: Duration = Duration::from_secs(120);
@@ -31,6 +32,7 @@ pub(super) struct HalfOpens {
     /// By the peer's endpoint and SPI and the request itself: the same request again gets the same answer.
     requests: HashMap<(SocketAddr, u64, [u8; 20]), IkeId>,
     per_source: HashMap<IpAddr, usize>,
+    rates: Rates,
     secrets: [Secret; 2],
     generation: u8,
     renewed: Time,
@@ -41,6 +43,7 @@ impl HalfOpens {
         HalfOpens {
             requests: HashMap::new(),
             per_source: HashMap::new(),
+            rates: Rates::new(random),
             secrets: [fresh_secret(random), fresh_secret(random)],
             generation: 0,
             renewed: Time::ZERO,
@@ -113,7 +116,7 @@ impl Endpoint {
             return;
         }
         self.half_open.renew(now, &mut *self.random);
-        if !self.admitted(path, header, &parts) {
+        if !self.admitted(now, path, header, &parts) {
             return;
         }
         self.begin_half_open(now, path, header, message, &parts, &connections);
@@ -129,14 +132,22 @@ impl Endpoint {
     }
 
     /// Limits and cookie.
-    fn admitted(&mut self, path: (SocketAddr, SocketAddr), header: &Header, parts: &Parts) -> bool {
+    fn admitted(
+        &mut self,
+        now: Time,
+        path: (SocketAddr, SocketAddr),
+        header: &Header,
+        parts: &Parts,
+    ) -> bool {
         let (from, _) = path;
-        let Some(nonce) = &parts.nonce else {
+        // A request without these is shorter than the cookie that would answer it.
+        let (Some(nonce), Some(_), Some(_)) = (&parts.nonce, &parts.sa, &parts.ke) else {
             self.counters.malformed += 1;
             return false;
         };
         let half_open = self.half_open.requests.len();
-        if self.config.cookie_threshold.is_some_and(|threshold| half_open >= threshold) {
+        let often = self.half_open.rates.exceeds(now, source(from.ip()), self.config.init_rate_per_source);
+        if self.config.cookie_threshold.is_some_and(|threshold| half_open >= threshold || often) {
             let presented = parts.notify(notify_type::COOKIE).map(|notify| notify.data.as_slice());
             let valid = presented.is_some_and(|presented| {
                 let age =
@@ -194,7 +205,13 @@ impl Endpoint {
         let provider = self.config.provider;
         let group = Group::from_number(*number);
         let intermediate = parts.has(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED);
-        let choice = connections.iter().find_map(|connection| {
+        // RFC 8784 §3: a connection that insists on a PPK is not for an initiator without.
+        let has_ppk = parts.has(notify_type::USE_PPK);
+        let fits = |connection: &&Arc<Connection>| {
+            has_ppk || connection.ppk.as_ref().is_none_or(|ppk| !ppk.required)
+        };
+        let ppk = has_ppk && connections.iter().any(|connection| connection.ppk.is_some());
+        let choice = connections.iter().filter(fits).find_map(|connection| {
             let (suite, proposal, _) =
                 choose_ike(&connection.ike_proposals, provider, offered, group, intermediate)?;
             Some((connection.clone(), suite, proposal))
@@ -229,6 +246,9 @@ impl Endpoint {
             let pretend = connection.force_udp_encapsulation;
             payloads.extend(nat::payloads(provider, ctx.random, spis, (to, from), pretend));
         }
+        if ppk {
+            payloads.push(Payload::notify(notify_type::USE_PPK, vec![]));
+        }
         if !suite.additional.is_empty() {
             payloads.push(Payload::notify(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED, vec![]));
         }
@@ -246,6 +266,7 @@ impl Endpoint {
             nonce_r,
             childless_supported: true,
             int_auth: vec![],
+            ppk,
         };
         let state = HalfOpen {
             init,
@@ -273,9 +294,11 @@ impl Endpoint {
     }
 
     /// RFC 7296 §2.5: a request of a later major version is answered by the one that is spoken here.
-    pub(super) fn answer_version(&mut self, header: &Header, path: (SocketAddr, SocketAddr)) {
+    pub(super) fn answer_version(&mut self, now: Time, header: &Header, path: (SocketAddr, SocketAddr)) {
         self.counters.malformed += 1;
-        if header.major > 2 && !header.flags.response {
+        let (from, _) = path;
+        let often = self.half_open.rates.exceeds(now, source(from.ip()), self.config.init_rate_per_source);
+        if header.major > 2 && !header.flags.response && !often {
             let payload = Payload::notify(notify_type::INVALID_MAJOR_VERSION, vec![]);
             self.send_notify(path, header, header.message_id, payload);
         }

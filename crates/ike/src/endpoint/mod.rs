@@ -4,6 +4,9 @@ mod commands;
 mod counters;
 mod effects;
 mod half_open;
+mod rate;
+#[cfg(test)]
+mod scripted;
 mod settings;
 mod spis;
 #[cfg(test)]
@@ -110,7 +113,7 @@ impl Endpoint {
             return;
         };
         if header.major != 2 {
-            return self.answer_version(&header, (from, to));
+            return self.answer_version(now, &header, (from, to));
         }
         // The SPI that we gave out is the initiator's if the flag says that the sender is the responder.
         let our_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };

@@ -22,7 +22,7 @@ use crate::selector::TrafficSelector;
 use crate::suite::EspProposal;
 
 /// Counts up: SPIs and nonces differ, runs repeat.
-struct Counting(u64);
+pub(super) struct Counting(pub(super) u64);
 
 impl Random for Counting {
     fn fill(&mut self, bytes: &mut [u8]) {
@@ -34,17 +34,23 @@ impl Random for Counting {
     }
 }
 
-fn ours() -> SocketAddr {
+pub(super) fn ours() -> SocketAddr {
     "192.0.2.1:500".parse().unwrap()
 }
 
-fn theirs() -> SocketAddr {
+pub(super) fn theirs() -> SocketAddr {
     "192.0.2.2:500".parse().unwrap()
 }
 
 fn endpoint() -> Endpoint {
-    let config = EndpointConfig { provider: &FAKE, ..EndpointConfig::default() };
-    let mut endpoint = Endpoint::new(config, Box::new(Counting(0)), Box::<RandomSpis>::default());
+    endpoint_with(Box::new(Counting(0)), |_, _| {})
+}
+
+pub(super) fn endpoint_with(
+    random: Box<dyn Random>,
+    change: impl FnOnce(&mut EndpointConfig, &mut Connection),
+) -> Endpoint {
+    let mut config = EndpointConfig { provider: &FAKE, ..EndpointConfig::default() };
     let mut connection = Connection::psk(
         ConnectionId(1),
         ours().ip(),
@@ -60,6 +66,8 @@ fn endpoint() -> Endpoint {
         mode: Mode::Transport,
         lifetime: ChildLifetime::default(),
     }];
+    change(&mut config, &mut connection);
+    let mut endpoint = Endpoint::new(config, random, Box::<RandomSpis>::default());
     endpoint.set_connection(connection);
     endpoint
 }
@@ -165,7 +173,7 @@ impl Peer {
     }
 }
 
-fn ike_sa(spi: &[u8]) -> Payload {
+pub(super) fn ike_sa(spi: &[u8]) -> Payload {
     let transforms = vec![
         Transform::with_key_bits(transform_type::ENCRYPTION, 20, Some(256)),
         Transform::new(transform_type::PRF, 5),
@@ -174,7 +182,7 @@ fn ike_sa(spi: &[u8]) -> Payload {
     Payload::Sa(vec![Proposal { number: 1, protocol: protocol::IKE, spi: spi.to_vec(), transforms }])
 }
 
-fn esp_sa(spi: u32) -> Payload {
+pub(super) fn esp_sa(spi: u32) -> Payload {
     let (id, bits) = Encryption::AesGcm256.transform();
     let transforms = vec![
         Transform::with_key_bits(transform_type::ENCRYPTION, id, bits),
@@ -184,11 +192,11 @@ fn esp_sa(spi: u32) -> Payload {
     Payload::Sa(vec![Proposal { number: 1, protocol: protocol::ESP, spi, transforms }])
 }
 
-fn ke() -> Payload {
+pub(super) fn ke() -> Payload {
     Payload::KeyExchange(Group::Ecp256.number(), vec![4; 64])
 }
 
-fn nonce(seed: u8) -> Payload {
+pub(super) fn nonce(seed: u8) -> Payload {
     Payload::Nonce(vec![seed; 32])
 }
 

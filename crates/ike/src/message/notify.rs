@@ -17,6 +17,8 @@ pub(crate) mod notify_type {
     pub(crate) const AUTHENTICATION_FAILED: u16 = 24;
     pub(crate) const NO_ADDITIONAL_SAS: u16 = 35;
     pub(crate) const TS_UNACCEPTABLE: u16 = 38;
+    pub(crate) const UNACCEPTABLE_ADDRESSES: u16 = 40;
+    pub(crate) const UNEXPECTED_NAT_DETECTED: u16 = 41;
     pub(crate) const TEMPORARY_FAILURE: u16 = 43;
     pub(crate) const CHILD_SA_NOT_FOUND: u16 = 44;
     pub(crate) const STATE_NOT_FOUND: u16 = 47;
@@ -27,8 +29,18 @@ pub(crate) mod notify_type {
     pub(crate) const USE_TRANSPORT_MODE: u16 = 16391;
     pub(crate) const REKEY_SA: u16 = 16393;
     pub(crate) const ESP_TFC_PADDING_NOT_SUPPORTED: u16 = 16394;
+    pub(crate) const MOBIKE_SUPPORTED: u16 = 16396;
+    pub(crate) const UPDATE_SA_ADDRESSES: u16 = 16400;
+    pub(crate) const COOKIE2: u16 = 16401;
+    pub(crate) const NO_NATS_ALLOWED: u16 = 16402;
+    pub(crate) const REDIRECT_SUPPORTED: u16 = 16406;
+    pub(crate) const REDIRECT: u16 = 16407;
+    pub(crate) const REDIRECTED_FROM: u16 = 16408;
     pub(crate) const CHILDLESS_IKEV2_SUPPORTED: u16 = 16418;
     pub(crate) const IKEV2_FRAGMENTATION_SUPPORTED: u16 = 16430;
+    pub(crate) const USE_PPK: u16 = 16435;
+    pub(crate) const PPK_IDENTITY: u16 = 16436;
+    pub(crate) const NO_PPK_AUTH: u16 = 16437;
     pub(crate) const INTERMEDIATE_EXCHANGE_SUPPORTED: u16 = 16438;
     pub(crate) const ADDITIONAL_KEY_EXCHANGE: u16 = 16441;
     /// First number of the status types.

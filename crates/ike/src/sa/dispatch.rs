@@ -10,7 +10,7 @@ use crate::action::{Action, IkeDownReason, LogLevel};
 use crate::endpoint::Effect;
 use crate::message::{DeletePayload, Exchange, Header, ParseError, Payload, notify_type, parse};
 use crate::task::{
-    Ctx, Queued, Task, auth, create_child, followup, informational, init, intermediate, rekey_ike,
+    Ctx, Queued, Task, auth, create_child, followup, informational, init, intermediate, mobike, rekey_ike,
 };
 
 impl IkeSa {
@@ -114,7 +114,7 @@ impl IkeSa {
         }
         let reply = match payloads {
             Ok(payloads) => {
-                let reply = self.answer(ctx, header.exchange, payloads);
+                let reply = self.answer(ctx, header.exchange, payloads, path);
                 if has_invalid_syntax(&reply) && self.is_established() {
                     self.down(ctx, IkeDownReason::Protocol, true);
                 }
@@ -147,11 +147,17 @@ impl IkeSa {
         }
     }
 
-    fn answer(&mut self, ctx: &mut Ctx<'_>, exchange: Exchange, payloads: Vec<Payload>) -> Vec<Payload> {
+    fn answer(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        exchange: Exchange,
+        payloads: Vec<Payload>,
+        path: (SocketAddr, SocketAddr),
+    ) -> Vec<Payload> {
         match (exchange, &self.phase) {
             (Exchange::IkeAuth, Phase::HalfOpen(_)) => auth::answer(self, ctx, payloads),
             (Exchange::IkeIntermediate, Phase::HalfOpen(_)) => intermediate::answer(self, ctx, payloads),
-            (Exchange::Informational, _) => informational::answer(self, ctx, payloads),
+            (Exchange::Informational, _) => informational::answer(self, ctx, payloads, path),
             (Exchange::CreateChildSa, _) if rekey_ike::is_rekey_request(&payloads) => {
                 rekey_ike::answer(self, ctx, payloads)
             }
@@ -257,12 +263,14 @@ impl IkeSa {
         }
     }
 
-    /// RFC 7296 §2.23: an end that is not behind a NAT follows the peer that is, when it shows a new address.
+    /// RFC 7296 §2.23: an end that is not behind a NAT follows the peer that is, when it shows a new address. With MOBIKE the peer says so
+    /// itself (RFC 4555 §3.8).
     pub(crate) fn peer_endpoint(&mut self, ctx: &mut Ctx<'_>, remote: SocketAddr) {
-        if remote != self.remote && self.nat.remote && !self.nat.local && self.is_established() {
+        let follows = self.nat.remote && !self.nat.local && !self.mobike;
+        if remote != self.remote && follows && self.is_established() {
             self.log(ctx, LogLevel::Info, format!("the peer's endpoint changed to {remote}"));
             self.remote = remote;
-            ctx.act(Action::PeerEndpointChanged { ike: self.id, local: self.local, remote });
+            mobike::report(self, ctx);
         }
     }
 }

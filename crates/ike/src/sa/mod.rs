@@ -20,6 +20,7 @@ use crate::task::auth::{AuthState, HalfOpen};
 use crate::task::followup::{self, Promise, Promised};
 use crate::task::init::InitState;
 use crate::task::intermediate::IntermediateState;
+use crate::task::redirect::Redirects;
 use crate::task::{Ctx, Queued, Task};
 use crate::time::Time;
 use child::ChildSa;
@@ -37,6 +38,11 @@ pub(crate) struct IkeSa {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) nat: Nat,
+    /// The peer, as the original initiator, may tell us its new addresses (RFC 4555).
+    pub(crate) mobike: bool,
+    pub(crate) redirects: Redirects,
+    /// Closed when this one is up: the peer's gateway sent us on.
+    pub(crate) supersedes: Option<IkeId>,
     pub(crate) phase: Phase,
     /// `None` until the shared secret is there.
     pub(crate) framer: Option<Framer>,
@@ -122,6 +128,9 @@ impl IkeSa {
             local,
             remote,
             nat: Nat::default(),
+            mobike: false,
+            redirects: Redirects::default(),
+            supersedes: None,
             phase,
             framer: None,
             sender: Sender::default(),

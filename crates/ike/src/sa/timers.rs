@@ -65,6 +65,11 @@ impl IkeSa {
     pub(crate) fn start_timers(&mut self, ctx: &mut Ctx<'_>) {
         let lifetime = self.connection.lifetime;
         (self.rekey_at, self.hard_at) = limits(ctx, lifetime.rekey, lifetime.jitter, lifetime.hard);
+        self.start_keepalive(ctx);
+    }
+
+    /// NAT keepalives go out from now on, if we are behind a NAT.
+    pub(crate) fn start_keepalive(&mut self, ctx: &Ctx<'_>) {
         self.keepalive_at = self.keepalive_interval(ctx).map(|interval| ctx.now + interval);
     }
 

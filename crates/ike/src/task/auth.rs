@@ -23,7 +23,8 @@ use crate::time::Time;
 use super::child::{self, Attempt, Material, Refusal};
 use super::intermediate::Progress;
 use super::parts::{Parts, fail_reason};
-use super::{Ctx, Task, init};
+use super::ppk::{self, Way};
+use super::{Ctx, Task, init, mobike, redirect};
 
 /// Shared Key Message Integrity Code, RFC 7296 §3.8.
 const SHARED_KEY: u8 = 2;
@@ -40,17 +41,25 @@ pub(crate) struct Init {
     pub(crate) childless_supported: bool,
     /// IntAuth (RFC 9242 §3.3.2), the last part of the signed octets; empty without IKE_INTERMEDIATE.
     pub(crate) int_auth: Vec<u8>,
+    /// Both ends said USE_PPK (RFC 8784).
+    pub(crate) ppk: bool,
 }
 
 /// What an initiator holds until the answer to IKE_AUTH.
 pub(crate) struct AuthState {
     init: Init,
     attempt: Option<Attempt>,
+    /// We have mixed our PPK in; the keys without it.
+    without_ppk: Option<IkeKeys>,
     /// The first unauthenticated error that came in.
     pub(crate) hint: Option<FailReason>,
 }
 
 impl AuthState {
+    fn new(init: Init, attempt: Option<Attempt>) -> Self {
+        AuthState { init, attempt, without_ppk: None, hint: None }
+    }
+
     pub(crate) fn tag(&self) -> Option<ChildTag> {
         self.attempt.as_ref().map(|attempt| attempt.tag)
     }
@@ -93,8 +102,9 @@ pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option
     if let [IdentityMatch::Exact(wanted)] = &sa.connection.remote_identities[..] {
         payloads.push(Payload::IdR(wanted.clone()));
     }
+    let (ppk_notifies, without_ppk) = mix_ppk(sa, ctx.provider(), &init, &own);
     let Some(proof) = prove(sa, ctx.provider(), &init, &own, true) else {
-        sa.phase = Phase::Auth(Box::new(AuthState { init, attempt: None, hint: None }));
+        sa.phase = Phase::Auth(Box::new(AuthState::new(init, None)));
         return sa.fail_initiation(ctx, FailReason::LocalResources, true);
     };
     payloads.push(Payload::Auth(SHARED_KEY, proof.expose().to_vec()));
@@ -109,16 +119,52 @@ pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option
                 attempt = Some(new);
             }
             Err(reason) => {
-                sa.phase = Phase::Auth(Box::new(AuthState { init, attempt: None, hint: None }));
+                sa.phase = Phase::Auth(Box::new(AuthState::new(init, None)));
                 return sa.fail_initiation(ctx, reason, true);
             }
         }
     } else if !init.childless_supported {
         sa.log(ctx, LogLevel::Warning, "the peer does not announce IKE SAs without a child (RFC 6023)");
     }
-    sa.phase = Phase::Auth(Box::new(AuthState { init, attempt, hint: None }));
+    payloads.extend(ppk_notifies);
+    sa.phase = Phase::Auth(Box::new(AuthState { without_ppk, ..AuthState::new(init, attempt) }));
     let schedule = RequestSchedule::Backoff(sa.connection.initiation);
     sa.send_request(ctx, Exchange::IkeAuth, &payloads, schedule);
+}
+
+/// Mixes our PPK in, if both ends have one (RFC 8784 §3): the notifies that say so, and the keys without it, which the responder may fall
+/// back to unless we insist.
+fn mix_ppk(
+    sa: &mut IkeSa,
+    provider: &'static Provider,
+    init: &Init,
+    own: &Identity,
+) -> (Vec<Payload>, Option<IkeKeys>) {
+    let connection = sa.connection.clone();
+    let Some(ppk) = connection.ppk.as_ref().filter(|_| init.ppk) else { return (vec![], None) };
+    let mut notifies = vec![ppk::identity(ppk)];
+    if !ppk.required {
+        let proof = prove(sa, provider, init, own, true);
+        notifies
+            .extend(proof.map(|proof| Payload::notify(notify_type::NO_PPK_AUTH, proof.expose().to_vec())));
+    }
+    let mixed = ppk::mix(sa, provider, ppk);
+    (notifies, mixed.and_then(|keys| ppk::exchange(sa, keys)))
+}
+
+/// RFC 8784 §3: without PPK_IDENTITY in its answer the responder has not used the PPK. False if we insist on it.
+fn settle_ppk(sa: &mut IkeSa, parts: &Parts) -> bool {
+    let insists = sa.connection.ppk.as_ref().is_some_and(|ppk| ppk.required);
+    let Phase::Auth(state) = &mut sa.phase else { return false };
+    match (state.without_ppk.take(), parts.has(notify_type::PPK_IDENTITY)) {
+        (Some(_), true) => true,
+        (Some(keys), false) if !insists => {
+            ppk::exchange(sa, keys);
+            true
+        }
+        (None, _) => !insists,
+        (Some(_), false) => false,
+    }
 }
 
 /// An IKE_AUTH answer without encryption: anybody could have sent it.
@@ -132,7 +178,6 @@ pub(crate) fn on_unprotected(sa: &mut IkeSa, ctx: &mut Ctx<'_>, header: &Header,
 
 /// The answer, protected by the new keys.
 pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<Payload>, ParseError>) {
-    let Phase::Auth(state) = &sa.phase else { return };
     let Some(parts) = answer.ok().and_then(Parts::of) else {
         return refuse_peer(sa, ctx, FailReason::Syntax, notify_type::INVALID_SYNTAX);
     };
@@ -145,11 +190,19 @@ pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<
         sa.log(ctx, LogLevel::Warning, format!("the peer says that it is {identity}"));
         return refuse_peer(sa, ctx, FailReason::WrongIdentity, notify_type::AUTHENTICATION_FAILED);
     }
+    if !settle_ppk(sa, &parts) {
+        return refuse_peer(sa, ctx, FailReason::Ppk, notify_type::AUTHENTICATION_FAILED);
+    }
+    let Phase::Auth(state) = &sa.phase else { return };
     if *method != SHARED_KEY
         || !verify(sa, ctx.provider(), &sa.connection, &state.init, identity, false, proof)
     {
         ctx.counters.authentication_failed += 1;
         return refuse_peer(sa, ctx, FailReason::AuthFailed, notify_type::AUTHENTICATION_FAILED);
+    }
+    let tag = state.tag();
+    if redirect::in_auth(sa, ctx, &parts, tag) {
+        return;
     }
     let Phase::Auth(state) = std::mem::replace(&mut sa.phase, Phase::Dead) else { return };
     sa.remote_identity = Some(identity.clone());
@@ -218,9 +271,14 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     };
     let Phase::HalfOpen(state) = &sa.phase else { return vec![] };
     let candidates = candidates(sa, ctx, &state.suite, identity, parts.id_r.as_ref());
-    let proved = candidates.into_iter().find(|connection| {
-        *method == SHARED_KEY && verify(sa, ctx.provider(), connection, &state.init, identity, true, proof)
-    });
+    let mut proved = None;
+    for connection in candidates {
+        if *method == SHARED_KEY && verify_with_ppk(sa, ctx.provider(), &connection, &parts, identity, proof)
+        {
+            proved = Some(connection);
+            break;
+        }
+    }
     let Some(connection) = proved else {
         ctx.counters.authentication_failed += 1;
         sa.log(ctx, LogLevel::Warning, format!("could not authenticate {identity}"));
@@ -244,6 +302,9 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     ctx.effects.push(Effect::Established(sa.id));
 
     let mut payloads = vec![Payload::IdR(own), Payload::Auth(SHARED_KEY, proof.expose().to_vec())];
+    if matches!(ppk::way(&sa.connection, state.init.ppk, &parts), Way::Mixed(_)) {
+        payloads.push(Payload::notify(notify_type::PPK_IDENTITY, vec![]));
+    }
     // RFC 6023 §3: without an SA payload the peer wants no child.
     if parts.sa.is_some() {
         payloads.extend(first_child(sa, ctx, &state.init, &parts).unwrap_or_else(|refusal| {
@@ -251,6 +312,7 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
             vec![refusal.payload()]
         }));
     }
+    payloads.extend(mobike::accept(sa, &parts));
     payloads
 }
 
@@ -315,6 +377,36 @@ fn accepts(connection: &Connection, identity: &Identity, sa: &IkeSa) -> bool {
 
 fn is_address_of(identity: &Identity, sa: &IkeSa) -> bool {
     identity.same_as(&Identity::Address(sa.local.ip()))
+}
+
+/// Verifies an initiator's proof as the PPKs of both ends demand (RFC 8784 §3). With success the keys of `sa` have the PPK in them.
+fn verify_with_ppk(
+    sa: &mut IkeSa,
+    provider: &'static Provider,
+    connection: &Connection,
+    parts: &Parts,
+    identity: &Identity,
+    proof: &[u8],
+) -> bool {
+    let Phase::HalfOpen(state) = &sa.phase else { return false };
+    let (proof, ppk) = match ppk::way(connection, state.init.ppk, parts) {
+        Way::Plain => (proof, None),
+        Way::Mixed(ppk) => (proof, Some(ppk)),
+        Way::Without(proof) => (proof, None),
+        Way::Refused => return false,
+    };
+    let mixed = ppk.map(|ppk| ppk::mix(sa, provider, ppk));
+    let before = match mixed {
+        Some(Some(keys)) => ppk::exchange(sa, keys),
+        Some(None) => return false,
+        None => None,
+    };
+    let Phase::HalfOpen(state) = &sa.phase else { return false };
+    let proved = verify(sa, provider, connection, &state.init, identity, true, proof);
+    if let Some(keys) = before.filter(|_| !proved) {
+        ppk::exchange(sa, keys);
+    }
+    proved
 }
 
 // The proof (§2.15).

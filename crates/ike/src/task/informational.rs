@@ -1,15 +1,22 @@
 //! INFORMATIONAL requests of the peer (RFC 7296 §1.4): liveness, Delete, notifies.
 
+use std::net::SocketAddr;
+
 use crate::action::{ChildId, IkeDownReason, LogLevel, RemoveReason};
 use crate::endpoint::Effect;
 use crate::message::{DeletePayload, Payload, notify_type};
 use crate::sa::{IkeSa, Phase};
 
 use super::parts::Parts;
-use super::{Ctx, Task};
+use super::{Ctx, Task, mobike, redirect};
 
 /// Carries out what the request says and answers it. A request without content is answered by a message without content.
-pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) -> Vec<Payload> {
+pub(crate) fn answer(
+    sa: &mut IkeSa,
+    ctx: &mut Ctx<'_>,
+    payloads: Vec<Payload>,
+    path: (SocketAddr, SocketAddr),
+) -> Vec<Payload> {
     let Some(parts) = Parts::of(payloads) else {
         return vec![Payload::notify(notify_type::INVALID_SYNTAX, vec![])];
     };
@@ -30,7 +37,12 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     for &spi in spis {
         closed.extend(delete_child(sa, ctx, spi));
     }
-    if closed.is_empty() { vec![] } else { vec![Payload::Delete(DeletePayload::Esp(closed))] }
+    redirect::in_informational(sa, ctx, &parts);
+    let mut answer = mobike::answer(sa, ctx, &parts, path);
+    if !closed.is_empty() {
+        answer.push(Payload::Delete(DeletePayload::Esp(closed)));
+    }
+    answer
 }
 
 /// SPIs that a task remembers as deleted before it knew them.

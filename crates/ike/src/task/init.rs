@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::action::{FailReason, LogLevel};
+use crate::action::{Action, FailReason, LogLevel};
 use crate::algorithm::Group;
 use crate::command::ChildRequest;
 use crate::config::{ChildTag, Connection};
 use crate::keys::{IkeKeys, KeyInputs};
-use crate::message::{Exchange, Flags, HEADER_LEN, Header, Payload, encode, notify_type, parse};
+use crate::message::{Exchange, Flags, HEADER_LEN, Header, Notify, Payload, encode, notify_type, parse};
 use crate::negotiate::{accept_ike, first_group, ike_offer, offers_group};
 use crate::provider::PrivateKey;
 use crate::sa::frame::Framer;
@@ -17,7 +17,8 @@ use crate::sa::window::InFlight;
 use crate::sa::{IkeSa, Nat, Phase};
 
 use super::parts::{Parts, fail_reason};
-use super::{Ctx, auth, intermediate, nat};
+use super::redirect::Redirects;
+use super::{Ctx, auth, intermediate, nat, redirect};
 
 /// How often a COOKIE or INVALID_KE_PAYLOAD makes us send IKE_SA_INIT anew; anybody could send us these for ever.
 const MAX_RESTARTS: u32 = 8;
@@ -53,6 +54,7 @@ pub(crate) fn begin(
     connection: Arc<Connection>,
     child: Option<ChildRequest>,
     path: (SocketAddr, SocketAddr),
+    redirects: Redirects,
 ) -> Option<IkeSa> {
     let group = first_group(&connection.ike_proposals, ctx.provider())?;
     let (private, public) = ctx.provider().group(group)?.generate(ctx.random).ok()?;
@@ -72,6 +74,7 @@ pub(crate) fn begin(
     let spi = ctx.ike_spi();
     let phase = Phase::Init(Box::new(state));
     let mut sa = IkeSa::new(id, connection, true, spi, path, phase, ctx.now);
+    sa.redirects = redirects;
     sa.log(ctx, LogLevel::Info, "initiating an IKE SA");
     send(&mut sa, ctx);
     Some(sa)
@@ -83,6 +86,7 @@ fn send(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     let pretend = sa.connection.force_udp_encapsulation;
     let detection = nat::payloads(ctx.provider(), ctx.random, spis, (sa.local, sa.remote), pretend);
     let offer = ike_offer(&sa.connection.ike_proposals, ctx.provider(), &[]);
+    let redirect = redirect::announcement(sa, ctx);
     let retransmission = sa.connection.initiation;
     let Phase::Init(state) = &mut sa.phase else { return };
     // RFC 7296 §2.6: the cookie goes first, and the rest of the message stays as it was.
@@ -92,6 +96,10 @@ fn send(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     payloads.push(Payload::KeyExchange(state.group.number(), state.public.clone()));
     payloads.push(Payload::Nonce(state.nonce.clone()));
     payloads.extend(detection);
+    payloads.extend(redirect);
+    if sa.connection.ppk.is_some() {
+        payloads.push(Payload::notify(notify_type::USE_PPK, vec![]));
+    }
     // RFC 9370 §2.2.1: additional exchanges are proposed together with the exchange that carries them.
     if sa.connection.ike_proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
         payloads.push(Payload::notify(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED, vec![]));
@@ -148,6 +156,8 @@ pub(crate) fn on_response(
             let cookie = cookie.data.clone();
             restart(sa, ctx, |state| state.cookie = Some(cookie));
         }
+    } else if let Some(notify) = parts.notify(notify_type::REDIRECT) {
+        redirected(sa, ctx, notify);
     } else if let Some(notify) = parts.notify(notify_type::INVALID_KE_PAYLOAD) {
         let number = notify.data.first_chunk::<2>().map(|number| u16::from_be_bytes(*number));
         other_group(sa, ctx, number.and_then(Group::from_number));
@@ -185,6 +195,32 @@ fn restart(sa: &mut IkeSa, ctx: &mut Ctx<'_>, change: impl FnOnce(&mut InitState
     }
 }
 
+/// RFC 5685 §3: on to another gateway, with a new key and a new nonce.
+fn redirected(sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: &Notify) {
+    let Phase::Init(state) = &sa.phase else { return };
+    let (nonce, group) = (state.nonce.clone(), state.group);
+    match redirect::in_init(sa, ctx, notify, &nonce) {
+        Ok(()) => {}
+        Err(FailReason::Syntax) => {
+            ctx.counters.not_authentic += 1;
+            return;
+        }
+        Err(reason) => return hint(sa, ctx, reason),
+    }
+    let Some(Ok((private, public))) = ctx.provider().group(group).map(|method| method.generate(ctx.random))
+    else {
+        return;
+    };
+    let nonce = ctx.nonce();
+    if let Phase::Init(state) = &mut sa.phase {
+        (state.private, state.public, state.nonce) = (private, public, nonce);
+        (state.cookie, state.hint) = (None, None);
+    }
+    let (ike, connection, remote) = (sa.id, sa.connection.id, sa.remote);
+    ctx.act(Action::Redirected { old: ike, new: ike, connection, remote });
+    send(sa, ctx);
+}
+
 /// RFC 7296 §1.2: the peer wants another group; it must be one that we offered.
 fn other_group(sa: &mut IkeSa, ctx: &mut Ctx<'_>, group: Option<Group>) {
     let Phase::Init(state) = &sa.phase else { return };
@@ -219,6 +255,10 @@ fn accept(
     // RFC 9370 §2.2.1: whoever chooses additional exchanges also says IKE_INTERMEDIATE.
     if !suite.additional.is_empty() && !parts.has(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED) {
         return hint(sa, ctx, FailReason::Syntax);
+    }
+    // RFC 8784 §3: no IKE SA without the PPK, if we insist.
+    if sa.connection.ppk.as_ref().is_some_and(|ppk| ppk.required) && !parts.has(notify_type::USE_PPK) {
+        return hint(sa, ctx, FailReason::Ppk);
     }
     let Ok(shared) = state.private.agree(public) else { return hint(sa, ctx, FailReason::Syntax) };
     let inputs = KeyInputs {
@@ -260,6 +300,7 @@ fn accept(
             nonce_r: nonce_r.clone(),
             childless_supported: parts.has(notify_type::CHILDLESS_IKEV2_SUPPORTED),
             int_auth: vec![],
+            ppk: sa.connection.ppk.is_some() && parts.has(notify_type::USE_PPK),
         },
         state.child,
     );

@@ -11,8 +11,11 @@ pub(crate) mod followup;
 pub(crate) mod informational;
 pub(crate) mod init;
 pub(crate) mod intermediate;
+pub(crate) mod mobike;
 pub(crate) mod nat;
 pub(crate) mod parts;
+pub(crate) mod ppk;
+pub(crate) mod redirect;
 pub(crate) mod rekey_ike;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -133,6 +136,8 @@ pub(crate) enum Task {
     DeleteIke,
     /// Ask whether the peer is there.
     Liveness { interval: Duration, retries: u32 },
+    /// Ask the peer at its new address (RFC 4555 §3.7).
+    Routability { cookie: Vec<u8>, remote: SocketAddr },
     /// Tell the peer of a fatal error, then close.
     Complain { notify: u16 },
 }
@@ -168,6 +173,7 @@ impl Task {
                 payloads: vec![],
                 schedule: RequestSchedule::Probe { interval: *interval, retries: *retries },
             }),
+            Task::Routability { cookie, .. } => request(Exchange::Informational, mobike::request(cookie)),
             Task::Complain { notify } => Some(last_words(sa, ctx, vec![Payload::notify(*notify, vec![])])),
         }
     }
@@ -180,6 +186,7 @@ impl Task {
             Task::DeleteChild { children } => delete::children_answered(sa, ctx, &children),
             Task::DeleteSpi { spi } => ctx.spis.release(spi),
             Task::DeleteIke | Task::Complain { .. } => delete::ike_answered(sa),
+            Task::Routability { cookie, remote } => mobike::answered(sa, ctx, &cookie, remote, answer),
             // An answer of any content shows that the peer is there.
             Task::Liveness { .. } => {}
         }

@@ -291,6 +291,8 @@ fn successor(
     new.framer = Some(framer);
     new.remote_spi = remote_spi;
     new.nat = sa.nat;
+    new.mobike = sa.mobike;
+    new.redirects = sa.redirects.clone();
     new.local_identity.clone_from(&sa.local_identity);
     new.remote_identity.clone_from(&sa.remote_identity);
     new.established_at = Some(ctx.now);

@@ -189,13 +189,13 @@ fn crossing_rekeyings_with_additional_exchanges_leave_one() {
             let mut network = hybrid(seed);
             network.up();
             network.faults.jitter_ms = 30;
-            for side in [A, B] {
-                let order = match kind {
-                    "child" => Command::RekeyChild { child: network.child(side) },
-                    _ => Command::RekeyIke { ike: network.ike(side) },
-                };
+            let orders = [A, B].map(|side| match kind {
+                "child" => Command::RekeyChild { child: network.child(side) },
+                _ => Command::RekeyIke { ike: network.ike(side) },
+            });
+            for (side, order) in [A, B].into_iter().zip(orders) {
                 network.command(side, order);
-                // Sometimes one of them begins while the other is already at its second exchange.
+                // Sometimes one of them begins while the other is already at its second exchange, or done.
                 network.run_for(Duration::from_millis(seed * 3));
             }
             network.run_checked(30 * SECOND, Network::assert_traffic_flows);

@@ -8,6 +8,7 @@ mod collisions;
 mod life;
 mod nat;
 mod network;
+mod ppk;
 mod rekeying;
 mod restart;
 mod scenarios;

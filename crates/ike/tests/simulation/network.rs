@@ -120,6 +120,7 @@ impl Gateway {
             }
             Action::ChildFailed { reason, .. } => self.events.push(format!("child failed {reason:?}")),
             Action::ChildSoftLimit { child, .. } => self.events.push(format!("soft limit {child:?}")),
+            Action::Redirected { remote, .. } => self.events.push(format!("redirected {remote}")),
             Action::PeerEndpointChanged { remote, .. } => self.events.push(format!("endpoint {remote}")),
         }
     }
