@@ -11,7 +11,7 @@ use config::effective_ike::{IkeEncryption, IkeParameters, effective_ike};
 use config::model::{
     AccessList, AclLine, AclRule, CryptoMap, CryptoMapEntry, EntryBody, Identity, Ikev2Dpd, Ikev2Encryption,
     Ikev2Key, Ikev2Keyring, Ikev2Policy, Ikev2Profile, Ikev2Proposal, InterfaceName, Keying, KeyringPeer,
-    Peer, PeerName, Prefix, Profile, RemoteIdentity, Secret,
+    KeyringPpk, Peer, PeerName, Prefix, Profile, RemoteIdentity, Secret,
 };
 use controlplane::compile::{Device, Devices};
 use sa_table::Capacities;
@@ -226,17 +226,24 @@ fn mirror_entry(
         PeerName::Host { name, .. } => Some(Identity::Fqdn(name.to_ascii_lowercase())),
         PeerName::Address(_) => None,
     };
-    let hex =
-        |bytes: &[u8]| Some(Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()));
-    let key = named.ike.key_for(address, host.as_ref()).map(|key| Ikev2Key {
-        local: hex(key.remote.expose()),
-        remote: hex(key.local.expose()),
+    let hex = |bytes: &[u8]| Secret::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let ours_for_it = named.ike.key_for(address, host.as_ref());
+    let key = ours_for_it.map(|key| Ikev2Key {
+        local: Some(hex(key.remote.expose())),
+        remote: Some(hex(key.local.expose())),
         hex: true,
+    });
+    let ppk = ours_for_it.and_then(|key| key.ppk.as_ref()).map(|ppk| KeyringPpk {
+        id: ppk.id.clone(),
+        key: hex(ppk.key.expose()),
+        hex: true,
+        required: ppk.required,
     });
     let whole = if local.is_ipv4() { 32 } else { 128 };
     let keyring_peer = KeyringPeer {
         address: Some(Prefix { address: local, length: whole }),
         key: key.unwrap_or_default(),
+        ppk,
         ..KeyringPeer::default()
     };
     let keyring = Ikev2Keyring { peers: BTreeMap::from([(MIRROR.to_owned(), keyring_peer)]) };
@@ -287,7 +294,8 @@ fn mirror_proposals(
     policy: &mut Ikev2Policy,
     proposals: &mut BTreeMap<String, Ikev2Proposal>,
 ) {
-    for proposal in &ike.proposals {
+    let of_addresses = ike.proposals_of_addresses.iter().flat_map(|(_, proposals)| proposals);
+    for proposal in ike.proposals.iter().chain(of_addresses) {
         let encryption = proposal.encryption.iter().map(|cipher| match cipher {
             IkeEncryption::AesCbc(bits) => Ikev2Encryption::AesCbc(*bits),
             IkeEncryption::AesGcm(bits) => Ikev2Encryption::AesGcm(*bits),
@@ -297,6 +305,7 @@ fn mirror_proposals(
             integrity: proposal.integrity.clone(),
             prf: proposal.prf.clone(),
             groups: proposal.groups.clone(),
+            additional: proposal.additional.clone(),
         };
         if !proposals.values().any(|known| *known == mirrored) {
             let name = format!("{MIRROR}-{}", proposals.len());
