@@ -328,13 +328,20 @@ fn keyring() -> impl Strategy<Value = Ikev2Keyring> {
         remote,
         hex: false,
     });
-    let peer = (option::of(text()), option::of(prefix()), option::of(host_name()), keys).prop_map(
-        |(description, address, hostname, key)| KeyringPeer {
+    let ppk = option::of((name(), key(), any::<bool>()).prop_map(|(id, key, required)| KeyringPpk {
+        id,
+        key,
+        hex: false,
+        required,
+    }));
+    let peer = (option::of(text()), option::of(prefix()), option::of(host_name()), keys, ppk).prop_map(
+        |(description, address, hostname, key, ppk)| KeyringPeer {
             description,
             address,
             hostname,
             identity: None,
             key,
+            ppk,
         },
     );
     btree_map(name(), peer, 0..3).prop_map(|peers| Ikev2Keyring { peers })
