@@ -84,7 +84,8 @@ fn converse(client: &Shared, editor: &mut LineEditor, key: &AtomicU8, rows: u16)
 
 fn execute(client: &Shared, editor: &mut LineEditor, line: &str) -> Result<Response, Failure> {
     // A line with a key in it does not belong into a file.
-    let secret = ["key", "secret", "password"].iter().any(|word| line.contains(word));
+    let pasting = client.borrow().prompt().contains(config::edit::PASTE_PROMPT);
+    let secret = pasting || ["key", "secret", "password", "pkcs12"].iter().any(|word| line.contains(word));
     if !line.trim().is_empty() && !secret {
         let _ = editor.add_history_entry(line.trim_end());
     }

@@ -34,6 +34,7 @@ use crate::liveness::{Liveness, Verdict};
 use crate::log::{History, Message, RateLimit};
 use crate::memory::Memory;
 use crate::names::{NameError, Names};
+use crate::pki::Pki;
 use crate::responder::{ConnectionKey, Relation};
 use crate::routes::{ReverseRoute, RouteChange, RouteTable};
 use crate::session::{Peer, Session};
@@ -134,6 +135,7 @@ pub struct Brain {
     names: Names,
     /// Flows that wait for the address of their peer.
     resolving: Vec<(EntryKey, Peer, PolicyId)>,
+    pki: Pki,
     routes: RouteTable,
     history: History,
     invalid_spi: RateLimit,
@@ -169,6 +171,7 @@ impl Brain {
             failed: VecDeque::new(),
             names: Names::default(),
             resolving: Vec::new(),
+            pki: Pki::default(),
             routes: RouteTable::default(),
             history: History::default(),
             invalid_spi: RateLimit::new(5),

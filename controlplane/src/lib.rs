@@ -17,6 +17,7 @@ pub mod log;
 pub mod memory;
 pub mod names;
 pub mod operator;
+pub mod pki;
 pub mod resolver;
 pub mod responder;
 pub mod routes;

@@ -2,6 +2,8 @@
 
 mod shows;
 
+pub(crate) use shows::utc;
+
 use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -10,13 +12,15 @@ use std::time::Duration;
 
 use config::Configuration;
 use config::command::{ClearCommand, ExecCommand, ShowCommand};
-use config::diff::Change;
+use config::diff::{Change, Object};
+use config::edit::{Import, ImportError, Imported};
 use config::render_show;
 use config::shell::{CommandError, Executor, Outcome};
 
 use crate::brain::Brain;
 use crate::log::Message;
 use crate::names::{Answer, NameError};
+use crate::pki::{KeyStore, Material, Pki};
 
 /// The longest status document of the data plane that is read.
 const MAX_STATUS: u64 = 4 << 20;
@@ -56,6 +60,20 @@ pub struct Facts {
     pub log: std::collections::VecDeque<String>,
     /// How many times as fast the clock runs.
     pub time_scale: u32,
+    /// Private keys and CRLs as they were read last.
+    pub material: Material,
+}
+
+impl Facts {
+    /// Where the private keys of this instance lie.
+    pub fn key_store(&self) -> KeyStore {
+        KeyStore::beside(&self.config_file)
+    }
+
+    /// Reads the private keys and CRLs that `configuration` names.
+    pub fn read_pki(&mut self, configuration: &Configuration) {
+        self.material = Material::read(configuration, &self.key_store());
+    }
 }
 
 /// The executor for one request.
@@ -81,7 +99,11 @@ impl Executor for Operator<'_> {
         self.brain.configuration()
     }
 
-    fn apply(&mut self, candidate: Configuration, _changes: &[Change]) -> Result<String, CommandError> {
+    fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError> {
+        if changes.iter().any(|change| change.object == Object::Pki) {
+            self.facts.read_pki(&candidate);
+            self.brain.set_pki(Pki::new(&candidate, &self.facts.material));
+        }
         let devices = self.brain.devices().clone();
         self.brain.configure(self.now, candidate, devices);
         *self.kernel_is_stale = true;
@@ -117,6 +139,15 @@ impl Executor for Operator<'_> {
             ShowCommand::Interfaces(name) => {
                 shows::interfaces(configuration, self.brain.devices(), name.as_ref(), |_| true)
             }
+            ShowCommand::CryptoPkiCertificates(name) => {
+                crate::pki::show::certificates(configuration, name.as_deref())
+            }
+            ShowCommand::CryptoPkiTrustpoints(name) => crate::pki::show::trustpoints(
+                configuration,
+                self.brain.pki(),
+                &self.facts.material,
+                name.as_deref(),
+            ),
             ShowCommand::CryptoIsakmpPeers => {
                 return Err(unavailable("show crypto isakmp sa", "show tohub peers"));
             }
@@ -201,6 +232,10 @@ impl Executor for Operator<'_> {
             }
         };
         self.brain.specify(self.now, &name, &answer)
+    }
+
+    fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
+        crate::pki::import(import, &self.facts.key_store())
     }
 
     fn configured(&mut self) {

@@ -13,15 +13,17 @@ use config::effective_ike::{IkeEncryption, IkeParameters, IpsecParameters, Ipsec
 use config::model::{
     AuthenticationMethod, DhGroup, EspMac, Identity as ConfiguredIdentity, Ikev2Hash, Mode, RemoteIdentity,
 };
+use ike::provider::KeyKind;
 use ike::{
-    AdditionalExchange, AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection,
-    ConnectionId, Encryption, EspProposal, Group, Identity, IdentityMatch, IkeLifetime, IkeProposal,
-    Integrity, Ppk, Prf, Retransmission, Secret,
+    Acceptance, AdditionalExchange, AddressMatch, Authentication, CertificatePolicy, ChildLifetime,
+    ChildPolicy, ChildTag, Connection, ConnectionId, Encryption, EspProposal, Group, Identity, IdentityMatch,
+    IkeLifetime, IkeProposal, Integrity, Ppk, Prf, Proof, Retransmission, Secret,
 };
 use sa_table::PolicyId;
 
 use crate::compile::{Entry, Plan};
 use crate::liveness::{self, Timing};
+use crate::pki::Pki;
 use crate::session::Peer;
 
 /// What makes a connection the same across edits.
@@ -58,9 +60,17 @@ pub enum NoConnection {
     NoKey(IpAddr),
     /// The authentication method is not implemented.
     #[error(
-        "peer {0} needs an authentication method other than pre-share; type \"authentication pre-share\""
+        "peer {0} needs an authentication method that IKEv2 here has not; type \"authentication pre-share\", \"rsa-sig\" or \"ecdsa-sig\""
     )]
     Method(IpAddr),
+    /// No certificate of ours can be used.
+    #[error(
+        "peer {0}: no trustpoint has a usable certificate of this gateway; see \"show crypto pki trustpoints\""
+    )]
+    Certificate(IpAddr),
+    /// No CA can be used.
+    #[error("peer {0}: no trustpoint has a usable CA; see \"show crypto pki trustpoints\"")]
+    Trust(IpAddr),
     /// No algorithm is left.
     #[error("peer {0} has no usable IKE proposal; type \"group 19\" and \"encryption aes 256\"")]
     Proposal(IpAddr),
@@ -71,6 +81,7 @@ pub enum NoConnection {
 pub fn relations(
     plan: &Plan,
     hostname: &str,
+    pki: &Pki,
     resolve: impl Fn(&Entry, &Peer) -> Option<IpAddr>,
     mut id: impl FnMut(&ConnectionKey) -> ConnectionId,
 ) -> (BTreeMap<ConnectionId, Relation>, Vec<NoConnection>) {
@@ -86,7 +97,7 @@ pub fn relations(
             let key = connection_key(entry, remote);
             let id = id(&key);
             if let std::collections::btree_map::Entry::Vacant(slot) = relations.entry(id) {
-                match connection(id, entry, peer, remote, hostname) {
+                match connection(id, entry, peer, remote, (hostname, pki)) {
                     Ok(connection) => {
                         slot.insert(Relation {
                             key,
@@ -130,15 +141,13 @@ fn connection(
     entry: &Entry,
     peer: &Peer,
     remote: IpAddr,
-    hostname: &str,
+    (hostname, pki): (&str, &Pki),
 ) -> Result<Connection, NoConnection> {
     let parameters = &entry.ike;
-    let methods = std::iter::once(&parameters.local_authentication).chain(&parameters.remote_authentication);
-    if methods.clone().any(|method| *method != AuthenticationMethod::PreShare) {
-        return Err(NoConnection::Method(remote));
-    }
+    let authentication = authentication(parameters, peer, remote, pki)?;
     let name = peer.host_name().map(|name| ConfiguredIdentity::Fqdn(name.to_owned()));
-    let key = parameters.key_for(remote, name.as_ref()).ok_or(NoConnection::NoKey(remote))?;
+    // With certificates there need not be a key, and a PPK may stand beside them.
+    let key = parameters.key_for(remote, name.as_ref());
     let ike_proposals: Vec<IkeProposal> =
         parameters.proposals_at(entry.local).iter().map(ike_proposal).collect();
     if ike_proposals.iter().all(|proposal| proposal.groups.is_empty() || proposal.encryption.is_empty()) {
@@ -161,13 +170,10 @@ fn connection(
         id,
         local_address: Some(entry.local),
         remote_addresses: vec![AddressMatch::exact(remote)],
-        local_identity: local_identity(&parameters.local_identity, hostname),
+        local_identity: local_identity(&parameters.local_identity, hostname, &authentication),
         remote_identities,
-        authentication: Authentication::Psk {
-            local: Secret::from(key.local.expose()),
-            remote: Secret::from(key.remote.expose()),
-        },
-        ppk: key.ppk.as_ref().map(|ppk| Ppk {
+        authentication,
+        ppk: key.and_then(|key| key.ppk.as_ref()).map(|ppk| Ppk {
             id: ppk.id.clone().into_bytes(),
             key: Secret::from(ppk.key.expose()),
             required: ppk.required,
@@ -187,6 +193,48 @@ fn connection(
         mobike: true,
         force_udp_encapsulation: false,
     })
+}
+
+/// How the two ends prove themselves. `rsa-sig` stands for RSA keys, `ecdsa-sig` for keys on elliptic curves, Ed25519 too.
+fn authentication(
+    parameters: &IkeParameters,
+    peer: &Peer,
+    remote: IpAddr,
+    pki: &Pki,
+) -> Result<Authentication, NoConnection> {
+    use AuthenticationMethod::{EcdsaSig, PreShare, RsaSig};
+    let name = peer.host_name().map(|name| ConfiguredIdentity::Fqdn(name.to_owned()));
+    let key = parameters.key_for(remote, name.as_ref());
+    let local = match parameters.local_authentication {
+        PreShare => Proof::PreShared(Secret::from(key.ok_or(NoConnection::NoKey(remote))?.local.expose())),
+        RsaSig | EcdsaSig => {
+            let wants_rsa = parameters.local_authentication == RsaSig;
+            let mut credentials = pki.credentials(&parameters.signing_trustpoints);
+            credentials.retain(|credential| (credential.kind() == KeyKind::Rsa) == wants_rsa);
+            if credentials.is_empty() {
+                return Err(NoConnection::Certificate(remote));
+            }
+            Proof::Certificate(credentials)
+        }
+        _ => return Err(NoConnection::Method(remote)),
+    };
+    let accepts = |method| parameters.remote_authentication.contains(&method);
+    if parameters.remote_authentication.iter().any(|method| !matches!(method, PreShare | RsaSig | EcdsaSig)) {
+        return Err(NoConnection::Method(remote));
+    }
+    let mut acceptance = Acceptance::default();
+    if accepts(PreShare) {
+        acceptance.pre_shared = Some(Secret::from(key.ok_or(NoConnection::NoKey(remote))?.remote.expose()));
+    }
+    if accepts(RsaSig) || accepts(EcdsaSig) {
+        let trust = pki.trust(&parameters.trusted_trustpoints);
+        if trust.is_empty() {
+            return Err(NoConnection::Trust(remote));
+        }
+        let policy = CertificatePolicy { trust, rsa: accepts(RsaSig), elliptic: accepts(EcdsaSig) };
+        acceptance.certificates = Some(policy);
+    }
+    Ok(Authentication { local, remote: acceptance })
 }
 
 /// How long a request over an established IKE SA may stay unanswered: as long as detection would take. Packets that still
@@ -313,9 +361,20 @@ fn group(group: &DhGroup) -> Option<Group> {
     Group::from_number(group.0)
 }
 
-fn local_identity(configured: &ConfiguredIdentity, hostname: &str) -> Option<Identity> {
+fn local_identity(
+    configured: &ConfiguredIdentity,
+    hostname: &str,
+    authentication: &Authentication,
+) -> Option<Identity> {
     match configured {
-        ConfiguredIdentity::Address(None) | ConfiguredIdentity::Dn => None,
+        ConfiguredIdentity::Address(None) => None,
+        // With several certificates it is the first one's: `identity local dn` is for one.
+        ConfiguredIdentity::Dn => match &authentication.local {
+            Proof::Certificate(credentials) => {
+                credentials.first().map(|credential| credential.certificate().subject())
+            }
+            Proof::PreShared(_) => None,
+        },
         ConfiguredIdentity::Address(Some(address)) => Some(Identity::Address(*address)),
         ConfiguredIdentity::Fqdn(name) if name.is_empty() => Some(Identity::Fqdn(hostname.to_owned())),
         ConfiguredIdentity::Fqdn(name) => Some(Identity::Fqdn(name.clone())),
@@ -332,5 +391,10 @@ fn remote_identity(configured: &RemoteIdentity) -> IdentityMatch {
         RemoteIdentity::FqdnDomain(domain) => IdentityMatch::FqdnDomain(domain.clone()),
         RemoteIdentity::Email(name) => IdentityMatch::Exact(Identity::Email(name.clone())),
         RemoteIdentity::KeyId(id) => IdentityMatch::Exact(Identity::KeyId(id.clone().into_bytes())),
+        // What is no name matches nothing; it was said when it was configured.
+        RemoteIdentity::Dn(name) => IdentityMatch::Exact(
+            Identity::distinguished_name(name)
+                .unwrap_or_else(|| Identity::Other(9, name.clone().into_bytes())),
+        ),
     }
 }

@@ -23,12 +23,16 @@ use crate::interfaces::{Kernel, KernelRoute};
 use crate::log::Message;
 use crate::names::{Answer, NameError};
 use crate::operator::Facts;
+use crate::pki::{Material, Pki};
 use crate::resolver::NameService;
 use crate::routes::RouteChange;
 use crate::sockets::{Datagram, SocketError, Sockets};
 
 /// Log lines that `show logging` remembers.
 const LOG_LINES: usize = 200;
+
+/// How often the files of CRLs are looked at.
+const CRL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// After a device or an address changed: how long to wait for more of the same.
 const DEVICE_SETTLING: Duration = Duration::from_millis(100);
@@ -108,6 +112,8 @@ struct Running {
     routes: BTreeMap<crate::routes::ReverseRoute, KernelRoute>,
     route_changes: VecDeque<RouteChange>,
     reported: BTreeSet<String>,
+    /// When the files of the CRLs were looked at last.
+    crls_checked: std::time::Instant,
     stop: bool,
 }
 
@@ -146,7 +152,9 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
             started: std::time::Instant::now(),
             log: VecDeque::new(),
             time_scale: service.scale.factor(),
+            material: Material::default(),
         },
+        crls_checked: std::time::Instant::now(),
         shells: BTreeMap::new(),
         waiting: BTreeMap::new(),
         errands,
@@ -210,6 +218,11 @@ fn watch(descriptor: std::os::fd::OwnedFd) -> std::io::Result<AsyncFd<std::os::f
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
+/// The wall clock.
+fn unix_time() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// CLOCK_MONOTONIC.
 fn monotonic() -> Duration {
     let time = clock_gettime(ClockId::Monotonic);
@@ -223,6 +236,15 @@ impl Running {
 
     fn timers(&mut self) {
         let now = self.now();
+        self.brain.set_unix_time(now, unix_time());
+        if self.crls_checked.elapsed() >= CRL_INTERVAL {
+            self.crls_checked = std::time::Instant::now();
+            if self.facts.material.is_stale() {
+                let configuration = self.brain.configuration().clone();
+                self.facts.read_pki(&configuration);
+                self.brain.renew_pki(now, Pki::new(&configuration, &self.facts.material));
+            }
+        }
         if now >= self.brain.deadline() {
             self.brain.handle_timeout(now);
         }
@@ -241,6 +263,9 @@ impl Running {
         }
         let devices = self.kernel.devices(&configuration).await?;
         let now = self.now();
+        self.facts.read_pki(&configuration);
+        self.brain.set_pki(Pki::new(&configuration, &self.facts.material));
+        self.brain.set_unix_time(now, unix_time());
         self.brain.configure(now, configuration, devices);
         // Routes of SAs that outlived the last control plane are known before surplus ones are removed.
         self.carry_out().await;

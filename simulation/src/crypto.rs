@@ -37,6 +37,8 @@ pub static CHEAP: Provider = Provider {
         (Group::Modp3072, &SmallField(384)),
         (Group::Modp4096, &SmallField(512)),
     ],
+    // No history has certificates: their keys are the gateway's.
+    signatures: ike::provider::DEFAULT.signatures,
     sha1,
 };
 

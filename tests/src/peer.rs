@@ -5,7 +5,7 @@
 //! 192.168.1.10
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{LabError, Result, checked, run};
@@ -69,6 +69,17 @@ impl Pair {
     /// Makes the network, starts strongSwan with a template of `tests/peers/conf` and then the gateway with `configuration`.
     /// `settings` are further `KEY=VALUE` for the template.
     pub fn start(release: Release, template: &str, settings: &[&str], configuration: &str) -> Result<Self> {
+        Self::start_with(release, template, settings, configuration, None)
+    }
+
+    /// The same with the folder that `make-pki.sh` made.
+    pub fn start_with(
+        release: Release,
+        template: &str,
+        settings: &[&str],
+        configuration: &str,
+        pki: Option<&Path>,
+    ) -> Result<Self> {
         let (host, gateway, stranger) =
             (Namespace::new("host")?, Namespace::new("gateway")?, Namespace::new("stranger")?);
         connect(&host, "eth0", &gateway, "inside")?;
@@ -94,7 +105,9 @@ impl Pair {
         let folder = tempfile::tempdir().map_err(LabError::io("making a folder for a peer"))?;
         let file = folder.path().join("swanctl.conf");
         std::fs::write(&file, checked(&mut render)?).map_err(LabError::io("writing swanctl.conf"))?;
-        checked(script("start-strongswan.sh").args([stranger.name(), release.number()]).arg(&file))?;
+        checked(
+            script("start-strongswan.sh").args([stranger.name(), release.number()]).arg(&file).args(pki),
+        )?;
         let gateway = Gateway::start(gateway, configuration, 1)?;
         Ok(Self { gateway, host, stranger })
     }
@@ -153,6 +166,19 @@ access-list 101 permit ip 192.168.1.0 0.0.0.255 10.2.0.0 0.0.255.255
         indented(policy),
         indented(entry)
     )
+}
+
+/// A folder with a CA, and certificates and keys of this type for both ends; `gateway.pem` in it is what the gateway imports.
+pub fn make_pki(key_type: &str) -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir().map_err(LabError::io("making a folder for certificates"))?;
+    checked(script("make-pki.sh").arg(folder.path()).args([key_type, "192.0.2.1", "192.0.2.2"]))?;
+    let mut bundle = String::new();
+    for part in ["x509ca/ca.pem", "x509/192.0.2.1.pem", "private/192.0.2.1.pem"] {
+        let text = std::fs::read_to_string(folder.path().join(part));
+        bundle.push_str(&text.map_err(LabError::io(format!("reading {part}")))?);
+    }
+    std::fs::write(folder.path().join("gateway.pem"), bundle).map_err(LabError::io("writing gateway.pem"))?;
+    Ok(folder)
 }
 
 fn script(name: &str) -> Command {

@@ -11,6 +11,7 @@ use super::{Brain, Output, PairRecord};
 use crate::clock::ike_time;
 use crate::compile::{Devices, EntryKey, compile};
 use crate::log::Message;
+use crate::pki::Pki;
 use crate::responder::{Relation, relations};
 use crate::routes::{ReverseRoute, prefixes};
 use crate::session::Session;
@@ -59,6 +60,32 @@ impl Brain {
             self.say(Message::IsakmpOnOff(has_maps));
         }
         self.settle(now);
+    }
+
+    /// Takes over certificates, keys and CRLs; before [`Brain::configure`] if both change. IKE SAs that are up stay.
+    pub fn set_pki(&mut self, pki: Pki) {
+        for trouble in &pki.troubles {
+            if !self.pki.troubles.contains(trouble) {
+                self.outputs.push_back(Output::Log(Message::Trouble(trouble.clone())));
+            }
+        }
+        self.pki = pki;
+    }
+
+    /// The same while the configuration stays: a CRL file has changed.
+    pub fn renew_pki(&mut self, now: Duration, pki: Pki) {
+        self.set_pki(pki);
+        self.refresh_relations(now);
+    }
+
+    /// What the trustpoints amount to.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// Tells IKE what time it is (since 1970), for the validity of certificates.
+    pub fn set_unix_time(&mut self, now: Duration, since_1970: Duration) {
+        self.endpoint.set_unix_time(ike_time(now), since_1970);
     }
 
     /// The devices that the running configuration was compiled with.
@@ -128,6 +155,7 @@ impl Brain {
         let (built, refused) = relations(
             &self.plan,
             &self.configuration.system.hostname,
+            &self.pki,
             |entry, peer| self.address_of(peer, entry.local.is_ipv6()),
             |key| {
                 *ids.entry(key.clone()).or_insert_with(|| {

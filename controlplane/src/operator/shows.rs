@@ -186,7 +186,24 @@ fn join(addresses: &[IpAddr]) -> String {
 /// `*18:04:05.123 UTC Mon Nov 23 2026`; the arithmetic is that of the proleptic Gregorian calendar.
 pub(super) fn clock(time: std::time::SystemTime) -> String {
     let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (seconds, milliseconds) = (since.as_secs(), since.subsec_millis());
+    let (weekday, date) = date(seconds);
+    format!("*{}.{milliseconds:03} UTC {weekday} {date}\n", time_of_day(seconds))
+}
+
+/// A moment as IOS prints the validity of certificates; seconds since 1970.
+pub(crate) fn utc(seconds: u64) -> String {
+    format!("{} UTC {}", time_of_day(seconds), date(seconds).1)
+}
+
+fn time_of_day(seconds: u64) -> String {
+    let second = seconds % 86_400;
+    format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Day of the week, and `Jan 2 2006`.
+fn date(seconds: u64) -> (&'static str, String) {
+    let days = seconds / 86_400;
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let day_of_era = shifted % 146_097;
@@ -199,15 +216,8 @@ pub(super) fn clock(time: std::time::SystemTime) -> String {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    format!(
-        "*{:02}:{:02}:{:02}.{:03} UTC {} {} {day} {year}\n",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis(),
-        DAYS[(days % 7) as usize],
-        MONTHS[(month as usize).saturating_sub(1) % 12],
-    )
+    let month = MONTHS[(month as usize).saturating_sub(1) % 12];
+    (DAYS[(days % 7) as usize], format!("{month} {day} {year}"))
 }
 
 #[cfg(test)]

@@ -72,6 +72,10 @@ pub enum ShowCommand {
     CryptoIkev2Profile,
     /// `show crypto ikev2 stats`.
     CryptoIkev2Stats,
+    /// `show crypto pki certificates [T]`.
+    CryptoPkiCertificates(Option<String>),
+    /// `show crypto pki trustpoints [T]`.
+    CryptoPkiTrustpoints(Option<String>),
     /// `show crypto engine connections active`.
     CryptoEngineConnections,
     /// `show access-lists [N]`.

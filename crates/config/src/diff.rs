@@ -45,6 +45,8 @@ pub enum Object {
     AccessList(String),
     /// `crypto isakmp` keys, policies or globals, or `crypto ike` lines.
     Isakmp,
+    /// Trustpoints and certificates.
+    Pki,
     /// Anything of `crypto ikev2`.
     Ikev2,
     /// `crypto ipsec` globals (lifetime, idle time, replay, DF bit).
@@ -98,6 +100,7 @@ pub fn diff(running: &Configuration, candidate: &Configuration) -> Vec<Change> {
             || running.ikev2_profiles != candidate.ikev2_profiles,
         Object::Ikev2,
     );
+    switch(running.trustpoints != candidate.trustpoints, Object::Pki);
     switch(running.ipsec != candidate.ipsec, Object::IpsecGlobals);
     compare(&running.access_lists, &candidate.access_lists, &mut changes, |name, _, _| {
         Object::AccessList(name.clone())

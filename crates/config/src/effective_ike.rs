@@ -17,6 +17,7 @@ mod profile;
 mod proposal;
 #[cfg(test)]
 mod tests;
+mod trustpoints;
 
 pub use ipsec::{IpsecParameters, IpsecProposal, IpsecTransform, effective_ipsec};
 pub use proposal::{IkeEncryption, IkeProposal, built_in_proposals};
@@ -127,6 +128,10 @@ pub struct IkeParameters {
     pub remote_identities: Vec<RemoteIdentity>,
     /// Keys, the most specific prefix first.
     pub keys: Vec<IkeKey>,
+    /// Trustpoints whose certificate may prove this side, in order of preference; empty with pre-shared keys.
+    pub signing_trustpoints: Vec<String>,
+    /// Trustpoints whose CA is believed; empty with pre-shared keys.
+    pub trusted_trustpoints: Vec<String>,
     /// Seconds between NAT keepalives, `None` when off.
     pub nat_keepalive: Option<u16>,
     /// Seconds after which an unanswered initiation has failed.
@@ -290,6 +295,7 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
         keys.push(IkeKey { peer, local: bytes.clone(), remote: bytes, ppk: None });
     }
     sort_keys(&mut keys);
+    let trustpoints = trustpoints::of_isakmp(configuration, authentication)?;
     let local_identity = match &globals.identity {
         Identity::Fqdn(_) => Identity::Fqdn(own_fqdn(configuration)),
         other => other.clone(),
@@ -306,6 +312,8 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
         local_identity,
         remote_identities: Vec::new(),
         keys,
+        signing_trustpoints: trustpoints.signing,
+        trusted_trustpoints: trustpoints.trusted,
         nat_keepalive: globals.nat_keepalive.or(configuration.ikev2.nat_keepalive),
         give_up: globals.give_up,
         cookie_challenge: configuration.ikev2.cookie_challenge,

@@ -137,6 +137,12 @@ const USER_COMMANDS: &[Command<Meaning>] = &[
     command("show crypto ikev2 policy", show!(ShowCommand::CryptoIkev2Policy)),
     command("show crypto ikev2 profile", show!(ShowCommand::CryptoIkev2Profile)),
     command("show crypto ikev2 stats", show!(ShowCommand::CryptoIkev2Stats)),
+    command("show crypto {pki | =ca} certificates [verbose] [<trustpoint:WORD>]", |a| {
+        ExecAction::Show(ShowCommand::CryptoPkiCertificates(a.text("trustpoint").map(String::from)))
+    }),
+    command("show crypto {pki | =ca} trustpoints [<trustpoint:WORD>]", |a| {
+        ExecAction::Show(ShowCommand::CryptoPkiTrustpoints(a.text("trustpoint").map(String::from)))
+    }),
     command("show crypto engine connections active", show!(ShowCommand::CryptoEngineConnections)),
     command("show tohub peers", show!(ShowCommand::TohubPeers)),
     command("show tohub history", show!(ShowCommand::TohubHistory)),

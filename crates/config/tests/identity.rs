@@ -354,6 +354,7 @@ fn ikev2_profile() -> impl Strategy<Value = Ikev2Profile> {
         host_name().prop_map(RemoteIdentity::Fqdn),
         host_name().prop_map(RemoteIdentity::FqdnDomain),
         host_name().prop_map(RemoteIdentity::KeyId),
+        host_name().prop_map(|name| RemoteIdentity::Dn(format!("CN={name},O=An Example"))),
     ];
     let own = option::of(prop_oneof![
         address().prop_map(|a| Identity::Address(Some(a))),
@@ -382,10 +383,46 @@ fn ikev2_profile() -> impl Strategy<Value = Ikev2Profile> {
                 lifetime,
                 dpd,
                 initial_contact_force,
+                trustpoints: vec![ProfileTrustpoint {
+                    name: "TP".into(),
+                    sign: initial_contact_force,
+                    verify: true,
+                }],
                 ..Ikev2Profile::default()
             }
         },
     )
+}
+
+fn certificate() -> impl Strategy<Value = PkiCertificate> {
+    (vec(any::<u8>(), 0..700), any::<u32>()).prop_map(|(body, serial)| {
+        let length = (body.len() as u16).to_be_bytes();
+        PkiCertificate {
+            serial: format!("{serial:08X}"),
+            der: [&[0x30, 0x82, length[0], length[1]][..], &body].concat(),
+        }
+    })
+}
+
+fn trustpoint() -> impl Strategy<Value = Trustpoint> {
+    let revocation =
+        prop_oneof![Just(RevocationCheck::Crl), Just(RevocationCheck::CrlNone), Just(RevocationCheck::None)];
+    let pair = option::of((any::<bool>(), name(), option::of(360u16..=4096)));
+    let certificates = (option::of(certificate()), vec(certificate(), 0..2));
+    (revocation, pair, certificates, any::<bool>()).prop_map(|(revocation, pair, certificates, crl)| {
+        Trustpoint {
+            revocation,
+            crl_files: if crl { vec!["/etc/ca.crl".into()] } else { vec![] },
+            key_pair: pair.map(|(elliptic, label, bits)| KeyPair {
+                elliptic,
+                label,
+                bits: bits.filter(|_| !elliptic),
+            }),
+            certificate: certificates.0,
+            authorities: certificates.1,
+            kept: vec!["enrollment terminal pem".into(), "subject-name CN=gw,O=Example".into()],
+        }
+    })
 }
 
 fn configuration() -> impl Strategy<Value = Configuration> {
@@ -397,7 +434,11 @@ fn configuration() -> impl Strategy<Value = Configuration> {
         vec((key(), prefix(), any::<bool>()), 0..4),
         5u16..=600,
     );
-    let ikev2 = (btree_map(name(), keyring(), 0..2), btree_map(name(), ikev2_profile(), 0..2));
+    let ikev2 = (
+        btree_map(name(), keyring(), 0..2),
+        btree_map(name(), ikev2_profile(), 0..2),
+        btree_map(name(), trustpoint(), 0..2),
+    );
     let rest = (
         access_lists(),
         interfaces(),
@@ -413,7 +454,7 @@ fn configuration() -> impl Strategy<Value = Configuration> {
         c.isakmp_policies = ike.0;
         isakmp(&mut c, ike.1, ike.2);
         c.isakmp.give_up = ike.3;
-        (c.ikev2_keyrings, c.ikev2_profiles) = ikev2;
+        (c.ikev2_keyrings, c.ikev2_profiles, c.trustpoints) = ikev2;
         (c.access_lists, c.interfaces, c.transform_sets) = (rest.0, rest.1, rest.2);
         (c.ipsec.lifetime, c.ipsec.idle_seconds, c.ipsec.replay) = (rest.3, rest.4, rest.5);
         for (prefix, gateway, distance) in routes {

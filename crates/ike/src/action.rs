@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{ChildTag, ConnectionId, Mode};
 use crate::identity::Identity;
+use crate::provider::KeyKind;
 use crate::secret::Secret;
 use crate::selector::TrafficSelector;
 use crate::suite::{EspSuite, IkeSuite};
@@ -226,6 +227,10 @@ pub struct IkeInfo {
     pub local_identity: Option<Identity>,
     /// Who the peer proved to be.
     pub remote_identity: Option<Identity>,
+    /// How we proved ourselves; `None` before IKE_AUTH.
+    pub local_method: Option<ProofMethod>,
+    /// How the peer did.
+    pub remote_method: Option<ProofMethod>,
     /// Algorithms; `None` before IKE_SA_INIT is done.
     pub suite: Option<IkeSuite>,
     /// A NAT hides us.
@@ -244,6 +249,15 @@ pub struct IkeInfo {
     pub hard_limit: Option<Time>,
     /// Its Child SAs.
     pub children: Vec<ChildId>,
+}
+
+/// By what an end proved its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofMethod {
+    /// A pre-shared key.
+    PreShared,
+    /// A signature by the key of a certificate.
+    Signature(KeyKind),
 }
 
 /// Why a Child SA was removed.

@@ -1,8 +1,10 @@
 //! What the caller configures: the endpoint as a whole, connections, and the Child SAs a connection allows.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::certificate::{Credential, TrustStore};
 use crate::identity::{Identity, IdentityMatch, prefix_contains};
 use crate::provider::Provider;
 use crate::secret::Secret;
@@ -126,22 +128,76 @@ impl AddressMatch {
     }
 }
 
-/// How the two ends prove themselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authentication {
-    /// Pre-shared keys (RFC 7296 §2.15): one proves us, the other the peer; usually the same.
-    Psk {
-        /// The key with which we compute our AUTH.
-        local: Secret,
-        /// The key with which we check the peer's AUTH.
-        remote: Secret,
-    },
+/// How the two ends prove themselves. The two directions need not be alike (RFC 7296 §2.15).
+#[derive(Clone, Debug)]
+pub struct Authentication {
+    /// How we do.
+    pub local: Proof,
+    /// What we demand of the peer.
+    pub remote: Acceptance,
+}
+
+/// How we prove our identity.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// By a pre-shared key.
+    PreShared(Secret),
+    /// By the signature of a certificate's key: the first whose CA the peer asks for (CERTREQ), or else the first. Empty:
+    /// the connection can neither initiate nor answer.
+    Certificate(Vec<Arc<Credential>>),
+}
+
+/// What a peer may prove its identity with: whichever is there, the pre-shared key or a certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Acceptance {
+    /// The key with which we check the peer's AUTH.
+    pub pre_shared: Option<Secret>,
+    /// Whose certificates we believe.
+    pub certificates: Option<CertificatePolicy>,
+}
+
+/// Whose certificates are believed, and with which keys. The certificate must also name the identity that the peer presents.
+#[derive(Clone, Debug)]
+pub struct CertificatePolicy {
+    /// The CAs: any one of these.
+    pub trust: Vec<Arc<TrustStore>>,
+    /// RSA keys are accepted.
+    pub rsa: bool,
+    /// Keys on elliptic curves (ECDSA, Ed25519) are accepted.
+    pub elliptic: bool,
 }
 
 impl Authentication {
     /// One pre-shared key for both directions.
     pub fn psk(key: Secret) -> Self {
-        Authentication::Psk { local: key.clone(), remote: key }
+        Authentication::pre_shared(key.clone(), key)
+    }
+
+    /// A pre-shared key for each direction: one proves us, the other the peer.
+    pub fn pre_shared(local: Secret, remote: Secret) -> Self {
+        Authentication {
+            local: Proof::PreShared(local),
+            remote: Acceptance { pre_shared: Some(remote), certificates: None },
+        }
+    }
+
+    /// Certificates in both directions, of any kind of key.
+    pub fn certificates(credential: Arc<Credential>, trust: Arc<TrustStore>) -> Self {
+        let policy = CertificatePolicy { trust: vec![trust], rsa: true, elliptic: true };
+        Authentication {
+            local: Proof::Certificate(vec![credential]),
+            remote: Acceptance { pre_shared: None, certificates: Some(policy) },
+        }
+    }
+
+    /// Does either end sign?
+    pub(crate) fn uses_signatures(&self) -> bool {
+        matches!(self.local, Proof::Certificate(_)) || self.remote.certificates.is_some()
+    }
+
+    /// SHA-1 of the keys of the CAs that we believe (RFC 7296 §3.7).
+    pub(crate) fn authorities(&self) -> impl Iterator<Item = [u8; 20]> + '_ {
+        self.remote.certificates.iter().flat_map(|policy| &policy.trust).flat_map(|trust| trust.key_hashes())
     }
 }
 
@@ -168,7 +224,7 @@ pub struct Connection {
     pub local_address: Option<IpAddr>,
     /// Peer addresses that it answers to. An initiation may go to any address.
     pub remote_addresses: Vec<AddressMatch>,
-    /// Our identity; `None`: the local address in use.
+    /// Our identity; `None`: the local address in use. With a certificate that does not name that address: its subject.
     pub local_identity: Option<Identity>,
     /// Acceptable identities of the peer (any one of them). Empty: only the address the peer's messages come from.
     pub remote_identities: Vec<IdentityMatch>,

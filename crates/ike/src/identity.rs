@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::certificate;
+
 /// An identification payload's content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Identity {
@@ -64,12 +66,19 @@ impl Identity {
         parsed.unwrap_or_else(|| Identity::Other(id_type, data.to_vec()))
     }
 
-    /// Same identity: names without regard to case, everything else byte for byte.
+    /// The distinguished name of a text like `CN=gateway,O=Example` (RFC 4514); `None` if it is none.
+    pub fn distinguished_name(text: &str) -> Option<Self> {
+        certificate::parse(text).map(Identity::Dn)
+    }
+
+    /// Same identity: names without regard to case, distinguished names as RFC 5280 §7.1 compares them, everything else byte
+    /// for byte.
     pub fn same_as(&self, other: &Identity) -> bool {
         match (self, other) {
             (Identity::Fqdn(a), Identity::Fqdn(b)) | (Identity::Email(a), Identity::Email(b)) => {
                 a.eq_ignore_ascii_case(b)
             }
+            (Identity::Dn(a), Identity::Dn(b)) => certificate::same_name(a, b),
             _ => self == other,
         }
     }
@@ -88,7 +97,10 @@ impl fmt::Display for Identity {
                 Ok(text) => write!(f, "key-id:{}", text.escape_debug()),
                 Err(_) => f.write_str("key-id:0x").and_then(|()| hex(f, bytes)),
             },
-            Identity::Dn(bytes) => f.write_str("dn:0x").and_then(|()| hex(f, bytes)),
+            Identity::Dn(bytes) => match certificate::text(bytes) {
+                Some(text) => f.write_str(&text),
+                None => f.write_str("dn:0x").and_then(|()| hex(f, bytes)),
+            },
             Identity::Other(id_type, bytes) => write!(f, "id-type-{id_type}:0x").and_then(|()| hex(f, bytes)),
         }
     }

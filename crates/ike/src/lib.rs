@@ -20,6 +20,7 @@
 
 mod action;
 mod algorithm;
+mod certificate;
 mod checkpoint;
 mod collision;
 mod command;
@@ -41,14 +42,15 @@ mod time;
 
 pub use action::{
     Action, ChildHalf, ChildId, FailReason, IkeDownReason, IkeId, IkeInfo, InstallChild, LogLevel, LogRecord,
-    RemoveReason, Transmit,
+    ProofMethod, RemoveReason, Transmit,
 };
 pub use algorithm::{Encryption, Group, Integrity, Prf};
+pub use certificate::{Certificate, CertificateError, Credential, KeyUsage, Revocation, TrustStore};
 pub use checkpoint::{RESERVED_IVS, RestoreError, Restored, RestoredChild};
 pub use command::{ChildRequest, Command};
 pub use config::{
-    AddressMatch, Authentication, ChildLifetime, ChildPolicy, ChildTag, Connection, ConnectionId,
-    EndpointConfig, IkeLifetime, Mode, Ppk, Retransmission, SpiSource,
+    Acceptance, AddressMatch, Authentication, CertificatePolicy, ChildLifetime, ChildPolicy, ChildTag,
+    Connection, ConnectionId, EndpointConfig, IkeLifetime, Mode, Ppk, Proof, Retransmission, SpiSource,
 };
 pub use endpoint::{CommandError, Counters, Endpoint, RandomSpis};
 pub use identity::{Identity, IdentityMatch, prefix_contains};

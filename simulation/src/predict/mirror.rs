@@ -285,6 +285,8 @@ fn identity_for(ike: &IkeParameters, address: IpAddr) -> Option<Identity> {
         }
         RemoteIdentity::Email(text) => Some(Identity::Email(text.clone())),
         RemoteIdentity::KeyId(text) => Some(Identity::KeyId(text.clone())),
+        // Only a certificate has it, and the dry run has none.
+        RemoteIdentity::Dn(_) => None,
     };
     ike.remote_identities.iter().find_map(acceptable)
 }

@@ -113,8 +113,8 @@ impl Brain {
                 .map_or("None", |i| text::hash(i.prf()))
                 .to_owned(),
             group: info.suite.map_or(0, |suite| suite.group.number()),
-            auth_sign: "PSK".to_owned(),
-            auth_verify: "PSK".to_owned(),
+            auth_sign: text::authentication(info.local_method).to_owned(),
+            auth_verify: text::authentication(info.remote_method).to_owned(),
             lifetime: relation.map_or(0, |relation| relation.ike.lifetime),
             active: crate::clock::ike_time(now).since(info.since).as_secs(),
             session_id: tunnel_id,

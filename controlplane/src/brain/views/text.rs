@@ -1,6 +1,7 @@
 //! Words for states and algorithms, as IOS prints them.
 
-use ike::{Encryption, EspSuite, Integrity, Prf};
+use ike::provider::KeyKind;
+use ike::{Encryption, EspSuite, Integrity, Prf, ProofMethod};
 
 use crate::session::State;
 
@@ -10,6 +11,16 @@ pub(super) fn state(state: State) -> &'static str {
         State::Initiating => "initiating",
         State::Up => "up",
         State::Exhausted => "exhausted",
+    }
+}
+
+/// `Auth sign` and `Auth verify`.
+pub(super) fn authentication(method: Option<ProofMethod>) -> &'static str {
+    match method {
+        None | Some(ProofMethod::PreShared) => "PSK",
+        Some(ProofMethod::Signature(KeyKind::Rsa)) => "RSA",
+        Some(ProofMethod::Signature(KeyKind::Ecdsa(_))) => "ECDSA",
+        Some(ProofMethod::Signature(KeyKind::Ed25519)) => "EDDSA",
     }
 }
 

@@ -5,7 +5,7 @@ use crate::Configuration;
 use crate::model::{
     AdditionalExchange, AdditionalMethod, AuthenticationMethod, DhGroup, DpdMode, Identity, Ikev2Dpd,
     Ikev2Encryption, Ikev2Hash, Ikev2Policy, Ikev2Profile, Ikev2Proposal, KeyringPeer, KeyringPpk,
-    Negotiations, Prefix, RemoteIdentity, Secret,
+    Negotiations, Prefix, ProfileTrustpoint, RemoteIdentity, Secret,
 };
 use crate::render::MASK;
 use crate::tree::Args;
@@ -73,7 +73,7 @@ pub(super) const PROFILE: &[ConfigCommand] = &[
     apply("match address local / <address:IP>", local_address),
     apply(
         "match identity remote / {any | address {<address:A.B.C.D> [<mask:A.B.C.D>] | <address6:X:X/N>} \
-         | fqdn [domain] <text:WORD> | email <text:WORD> | key-id <text:WORD>}",
+         | fqdn [domain] <text:WORD> | email <text:WORD> | key-id <text:WORD> | dn <text:LINE>}",
         remote_identity,
     ),
     apply(
@@ -88,7 +88,7 @@ pub(super) const PROFILE: &[ConfigCommand] = &[
     apply("nat keepalive / <interval:5-3600>", profile_nat_keepalive),
     apply("initial-contact force /", initial_contact),
     keep("config-exchange / <text:LINE>", kept),
-    keep("pki trustpoint / <text:LINE>", kept),
+    apply("pki trustpoint / <trustpoint:WORD> [sign | verify]", profile_trustpoint),
     keep("{ivrf | virtual-template | aaa | reconnect} / <text:LINE>", kept),
 ];
 
@@ -463,14 +463,21 @@ fn local_address(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
 
 fn remote_identity(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let text = args.text("text").map(String::from);
-    let identity = match args.one_of(&["any", "domain", "fqdn", "email", "key-id"]) {
+    let identity = match args.one_of(&["any", "domain", "fqdn", "email", "key-id", "dn"]) {
         Some("any") => Some(RemoteIdentity::Any),
         Some("domain") => text.map(RemoteIdentity::FqdnDomain),
         Some("fqdn") => text.map(RemoteIdentity::Fqdn),
         Some("email") => text.map(RemoteIdentity::Email),
+        Some("dn") => text.map(RemoteIdentity::Dn),
         Some(_) => text.map(RemoteIdentity::KeyId),
         None => parse_prefix(args)?.map(RemoteIdentity::Address),
     };
+    if let Some(RemoteIdentity::Dn(name)) = &identity
+        && !name.contains('=')
+        && !args.negated()
+    {
+        return Err(EditError::rule("a distinguished name is written as CN=gateway,O=Example"));
+    }
     edit_profile(editor, |profile| add_or_remove(&mut profile.remote_identities, identity, args.negated()))
 }
 
@@ -500,6 +507,26 @@ fn remote_authentication(editor: &mut Editor<'_>, args: &Args) -> Result<(), Edi
 fn profile_keyring(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     edit_profile(editor, |profile| {
         profile.keyring = args.text("keyring").filter(|_| !args.negated()).map(String::from);
+    })
+}
+
+fn profile_trustpoint(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let name = args.text("trustpoint").map(String::from);
+    let (sign, verify) = (!args.has("verify"), !args.has("sign"));
+    edit_profile(editor, |profile| match (args.negated(), name) {
+        (true, None) => profile.trustpoints.clear(),
+        (_, Some(name)) => {
+            let position = profile.trustpoints.iter().position(|have| have.name == name);
+            match (position, args.negated()) {
+                (Some(position), true) => drop(profile.trustpoints.remove(position)),
+                (Some(position), false) => {
+                    profile.trustpoints[position] = ProfileTrustpoint { name, sign, verify };
+                }
+                (None, true) => {}
+                (None, false) => profile.trustpoints.push(ProfileTrustpoint { name, sign, verify }),
+            }
+        }
+        (false, None) => {}
     })
 }
 

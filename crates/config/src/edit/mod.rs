@@ -13,14 +13,16 @@ mod interface;
 mod isakmp;
 mod line;
 mod mode;
+mod pki;
 mod transform_set;
 
 #[cfg(test)]
 pub(crate) use mode::all_trees;
-pub use mode::{Mode, mode_help};
+pub use mode::{Mode, PASTE_PROMPT, mode_help};
 pub(crate) use mode::{Next, form_of, parse};
 
 use crate::Configuration;
+use crate::model::{PkiCertificate, Secret};
 
 /// A refused line. The text is what is printed, with its `%`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +40,58 @@ impl EditError {
 pub trait Environment {
     /// True when the host name resolves now. Answer true when that cannot be known without waiting.
     fn resolves(&mut self, host: &str) -> bool;
+
+    /// Reads key and certificates and stores the private key. The default has no place for it.
+    fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
+        let _ = import;
+        Err(ImportError::Refused("%ERROR: private keys can be stored by the running gateway only".into()))
+    }
+}
+
+/// What `crypto pki import` and `crypto pki authenticate` ask for.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// The label under which the private key is stored.
+    pub label: String,
+    /// Where things are.
+    pub source: ImportSource,
+    /// Of an encrypted private key, or of the PKCS#12 file.
+    pub password: Option<Secret>,
+    /// The trustpoint has the certificate of its CA already.
+    pub has_authorities: bool,
+    /// CA certificates only; a private key or an own certificate is neither asked for nor taken.
+    pub authorities_only: bool,
+}
+
+/// Where key and certificates are.
+#[derive(Clone, Debug)]
+pub enum ImportSource {
+    /// PEM as it was pasted.
+    Pasted(Secret),
+    /// A file in PEM, or the name of which `.ca`, `.prv` and `.crt` files are made, as IOS does.
+    Pem(String),
+    /// A PKCS#12 file.
+    Pkcs12(String),
+}
+
+/// What was read; the private key is stored.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// Our certificate.
+    pub certificate: Option<PkiCertificate>,
+    /// Its key is on an elliptic curve.
+    pub elliptic: bool,
+    /// Certificates of CAs.
+    pub authorities: Vec<PkiCertificate>,
+}
+
+/// Why nothing was imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportError {
+    /// So far everything is right, and this is missing.
+    Incomplete(&'static str),
+    /// Text to print, with its `%`.
+    Refused(String),
 }
 
 /// The candidate that lines are applied to.

@@ -3,8 +3,10 @@
 use std::sync::LazyLock;
 
 use super::{Action, ConfigCommand, EditError, Editor};
-use super::{access_list, crypto_global, crypto_map, global, ikev2, interface, isakmp, line, transform_set};
-use crate::model::InterfaceName;
+use super::{
+    access_list, crypto_global, crypto_map, global, ikev2, interface, isakmp, line, pki, transform_set,
+};
+use crate::model::{InterfaceName, Secret};
 use crate::tree::{Args, Entry, Form, Match, ParseError, Token, Tree};
 
 /// A configuration mode with the object that it edits.
@@ -34,6 +36,32 @@ pub enum Mode {
     Ikev2KeyringPeer(String, String),
     /// `crypto ikev2 profile N`.
     Ikev2Profile(String),
+    /// `crypto pki trustpoint N`.
+    Trustpoint(String),
+    /// `crypto pki certificate chain N`.
+    CertificateChain(String),
+    /// Between `certificate` and `quit`.
+    CertificateData {
+        /// The trustpoint.
+        trustpoint: String,
+        /// `certificate ca`.
+        authority: bool,
+        /// Serial number as typed.
+        serial: String,
+        /// Hexadecimal digits so far.
+        digits: String,
+    },
+    /// Between `crypto pki import … terminal` and `quit`.
+    PkiPaste {
+        /// The trustpoint.
+        trustpoint: String,
+        /// `crypto pki authenticate`.
+        authorities_only: bool,
+        /// Of the private key.
+        password: Option<Secret>,
+        /// What was pasted so far.
+        text: Secret,
+    },
     /// `line …`.
     Line(String),
 }
@@ -53,6 +81,10 @@ impl Mode {
             Self::Ikev2Keyring(_) => "config-ikev2-keyring",
             Self::Ikev2KeyringPeer(..) => "config-ikev2-keyring-peer",
             Self::Ikev2Profile(_) => "config-ikev2-profile",
+            Self::Trustpoint(_) => "ca-trustpoint",
+            Self::CertificateChain(_) => "config-cert-chain",
+            Self::CertificateData { .. } => "config-pubkey",
+            Self::PkiPaste { .. } => PASTE_PROMPT,
             Self::Line(_) => "config-line",
         }
     }
@@ -62,10 +94,14 @@ impl Mode {
         match self {
             Self::Global => None,
             Self::Ikev2KeyringPeer(keyring, _) => Some(Self::Ikev2Keyring(keyring.clone())),
+            Self::CertificateData { trustpoint, .. } => Some(Self::CertificateChain(trustpoint.clone())),
             _ => Some(Self::Global),
         }
     }
 }
+
+/// The prompt under which private keys are pasted: a client must not remember its lines.
+pub const PASTE_PROMPT: &str = "config-pki-paste";
 
 const COMMON: &[ConfigCommand] = &[
     ConfigCommand { syntax: "exit", action: Action::Exit },
@@ -87,7 +123,8 @@ macro_rules! trees {
 }
 
 trees! {
-    GLOBAL: global::COMMANDS, crypto_global::COMMANDS, isakmp::GLOBAL, ikev2::GLOBAL, access_list::GLOBAL;
+    GLOBAL: global::COMMANDS, crypto_global::COMMANDS, isakmp::GLOBAL, ikev2::GLOBAL, pki::GLOBAL,
+        access_list::GLOBAL;
     INTERFACE: interface::COMMANDS;
     ACCESS_LIST: access_list::COMMANDS;
     CRYPTO_MAP: crypto_map::COMMANDS, crypto_map::STATIC_ONLY;
@@ -99,6 +136,10 @@ trees! {
     IKEV2_KEYRING: ikev2::KEYRING;
     IKEV2_KEYRING_PEER: ikev2::KEYRING_PEER;
     IKEV2_PROFILE: ikev2::PROFILE;
+    TRUSTPOINT: pki::TRUSTPOINT;
+    CERTIFICATE_CHAIN: pki::CHAIN;
+    CERTIFICATE_DATA: pki::CERTIFICATE_DATA;
+    PKI_PASTE: pki::PASTE;
     LINE: line::COMMANDS;
 }
 
@@ -125,6 +166,10 @@ pub(crate) fn mode_tree(mode: &Mode) -> &'static Tree<Action> {
         Mode::Ikev2Keyring(_) => &IKEV2_KEYRING,
         Mode::Ikev2KeyringPeer(..) => &IKEV2_KEYRING_PEER,
         Mode::Ikev2Profile(_) => &IKEV2_PROFILE,
+        Mode::Trustpoint(_) => &TRUSTPOINT,
+        Mode::CertificateChain(_) => &CERTIFICATE_CHAIN,
+        Mode::CertificateData { .. } => &CERTIFICATE_DATA,
+        Mode::PkiPaste { .. } => &PKI_PASTE,
         Mode::Line(_) => &LINE,
     }
 }

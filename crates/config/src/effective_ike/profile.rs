@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     Dpd, IkeKey, IkeParameters, IkePpk, KeyBytes, KeyPeer, Refusal, built_in_proposals, own_fqdn, proposal,
-    sort_keys,
+    sort_keys, trustpoints,
 };
 use crate::model::{AuthenticationMethod, Configuration, Identity, Ikev2Keyring};
 
@@ -40,6 +40,7 @@ pub(super) fn from_profile(configuration: &Configuration, name: &str) -> Result<
         None if uses_keys => return Err((place("has no keyring"), "type \"keyring local K\" in it")),
         None => Vec::new(),
     };
+    let trustpoints = trustpoints::of_profile(configuration, name, profile, local_authentication)?;
     let globals = &configuration.ikev2;
     let (proposals, proposals_of_addresses) = proposals(configuration)?;
     let local_identity = match &profile.local_identity {
@@ -59,6 +60,8 @@ pub(super) fn from_profile(configuration: &Configuration, name: &str) -> Result<
         local_identity,
         remote_identities: profile.remote_identities.clone(),
         keys,
+        signing_trustpoints: trustpoints.signing,
+        trusted_trustpoints: trustpoints.trusted,
         nat_keepalive: profile.nat_keepalive.or(globals.nat_keepalive),
         give_up: configuration.isakmp.give_up,
         cookie_challenge: globals.cookie_challenge,

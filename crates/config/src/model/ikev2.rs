@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{AuthenticationMethod, DhGroup, DpdMode, Identity, Prefix, Secret};
+use super::{AuthenticationMethod, DhGroup, DpdMode, Identity, Prefix, ProfileTrustpoint, Secret};
 
 /// Cipher of an IKEv2 proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +151,8 @@ pub enum RemoteIdentity {
     Email(String),
     /// `key-id K`.
     KeyId(String),
+    /// `dn D`: the subject of the peer's certificate, as `CN=gateway,O=Example`.
+    Dn(String),
 }
 
 /// `crypto ikev2 profile N`.
@@ -172,6 +174,8 @@ pub struct Ikev2Profile {
     pub remote_authentication: Vec<AuthenticationMethod>,
     /// `keyring local K`.
     pub keyring: Option<String>,
+    /// `pki trustpoint T [sign | verify]` in the order typed; none means every trustpoint.
+    pub trustpoints: Vec<ProfileTrustpoint>,
     /// `lifetime`, seconds; absent means 86400.
     pub lifetime: Option<u32>,
     /// `dpd`; overrides the global line.

@@ -9,6 +9,7 @@ mod ikev2;
 mod interface;
 mod ipsec;
 mod isakmp;
+mod pki;
 mod secret;
 mod system;
 
@@ -30,6 +31,7 @@ pub use isakmp::{
     AuthenticationMethod, DhGroup, DpdMode, Identity, IsakmpEncryption, IsakmpGlobals, IsakmpHash, IsakmpKey,
     IsakmpPolicy, Keepalive, KeyAddress,
 };
+pub use pki::{KeyPair, PkiCertificate, ProfileTrustpoint, RevocationCheck, Trustpoint};
 pub use secret::{HashedSecret, Secret};
 pub use system::{Line, System, User};
 
@@ -62,6 +64,8 @@ pub struct Configuration {
     pub ikev2_keyrings: BTreeMap<String, Ikev2Keyring>,
     /// `crypto ikev2 profile N`.
     pub ikev2_profiles: BTreeMap<String, Ikev2Profile>,
+    /// `crypto pki trustpoint N` with its certificates.
+    pub trustpoints: BTreeMap<String, Trustpoint>,
     /// `crypto ipsec …` lines that stand alone.
     pub ipsec: IpsecGlobals,
     /// `crypto ipsec transform-set T`.

@@ -16,6 +16,13 @@ impl Secret {
         Self(text.into())
     }
 
+    /// The parts one behind the other, without a copy that would stay in memory.
+    pub fn joined(parts: &[&str]) -> Self {
+        let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| text.push_str(part));
+        Self(text)
+    }
+
     /// The secret itself, for the key derivation and for the saved file only.
     pub fn expose(&self) -> &str {
         &self.0

@@ -189,6 +189,7 @@ fn ikev2_profile(out: &mut Writer, profile: &Ikev2Profile) {
             RemoteIdentity::FqdnDomain(name) => format!("fqdn domain {name}"),
             RemoteIdentity::Email(name) => format!("email {name}"),
             RemoteIdentity::KeyId(name) => format!("key-id {name}"),
+            RemoteIdentity::Dn(name) => format!("dn {name}"),
         };
         out.line(format_args!(" match identity remote {text}"));
     }
@@ -198,6 +199,14 @@ fn ikev2_profile(out: &mut Writer, profile: &Ikev2Profile) {
     }
     out.optional(" authentication local ", profile.local_authentication.map(method));
     out.optional(" keyring local ", profile.keyring.as_ref());
+    for trustpoint in &profile.trustpoints {
+        let purpose = match (trustpoint.sign, trustpoint.verify) {
+            (true, false) => " sign",
+            (false, true) => " verify",
+            _ => "",
+        };
+        out.line(format_args!(" pki trustpoint {}{purpose}", trustpoint.name));
+    }
     out.optional(" lifetime ", profile.lifetime);
     out.optional(" dpd ", profile.dpd.map(dpd));
     out.optional(" nat keepalive ", profile.nat_keepalive);

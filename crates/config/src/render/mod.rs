@@ -7,6 +7,7 @@ mod acl;
 mod crypto_map;
 mod ike;
 mod interface;
+mod pki;
 mod system;
 
 pub(crate) use acl::acl_rule;
@@ -34,6 +35,7 @@ pub const MASK: &str = "******";
 pub fn running_config(configuration: &Configuration, secrets: Secrets) -> String {
     let mut out = Writer { text: String::from("!\n"), secrets };
     system::head(&mut out, configuration);
+    pki::trustpoints(&mut out, configuration);
     ike::isakmp(&mut out, configuration);
     ike::ikev2(&mut out, configuration);
     crypto_map::ipsec(&mut out, configuration);

@@ -267,6 +267,9 @@ fn unsupported(configuration: &Configuration) -> String {
     for (name, policy) in &configuration.ikev2_policies {
         kept(&format!("ikev2 policy {name}"), &vrf(&policy.fvrf));
     }
+    for (name, trustpoint) in &configuration.trustpoints {
+        kept(&format!("trustpoint {name}"), &trustpoint.kept);
+    }
     for (name, map) in &configuration.crypto_maps {
         kept(&format!("crypto map {name}"), &map.kept);
         for (seq, entry) in &map.entries {

@@ -4,6 +4,7 @@ use crate::Configuration;
 use crate::command::{ExecCommand, ShowCommand};
 use crate::control::Response;
 use crate::diff::Change;
+use crate::edit::{Import, ImportError, Imported};
 
 /// Why a command was understood and did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +60,12 @@ pub trait Executor {
     /// address. An owner that would have to wait answers false, throws the answer away, and hands the request in again
     /// when it knows.
     fn resolves(&mut self, host: &str) -> bool;
+
+    /// Reads key and certificates and stores the private key (`crypto pki import`).
+    fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
+        let _ = import;
+        Err(ImportError::Refused("%ERROR: private keys cannot be stored here".into()))
+    }
 
     /// Called when a session leaves configuration mode, for `%SYS-5-CONFIG_I`.
     fn configured(&mut self) {}

@@ -7,7 +7,7 @@ use crate::command::ShowCommand;
 use crate::commit;
 use crate::control::{Format, Request, Response, Status};
 use crate::diff::diff;
-use crate::edit::{self, Editor, Environment, Mode, Next};
+use crate::edit::{self, Editor, Environment, Import, ImportError, Imported, Mode, Next};
 use crate::exec::{self, ExecAction, SessionCommand};
 use crate::render_show;
 use crate::tree::{Entry, ParseError, Token, tokens};
@@ -350,6 +350,10 @@ struct Resolver<'a>(&'a mut dyn Executor);
 impl Environment for Resolver<'_> {
     fn resolves(&mut self, host: &str) -> bool {
         self.0.resolves(host)
+    }
+
+    fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
+        self.0.import(import)
     }
 }
 

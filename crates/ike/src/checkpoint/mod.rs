@@ -9,12 +9,13 @@ mod bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::action::{ChildId, IkeId, IkeInfo};
+use crate::action::{ChildId, IkeId, IkeInfo, ProofMethod};
 use crate::algorithm::{Encryption, Group, Integrity, Prf};
 use crate::config::{ChildTag, Connection, ConnectionId};
 use crate::identity::Identity;
 use crate::keys::{IkeKeys, MessageKeys};
 use crate::message::Exchange;
+use crate::provider::{KeyKind, SignatureCurve};
 use crate::sa::child::ChildSa;
 use crate::sa::frame::Framer;
 use crate::sa::window::InFlight;
@@ -94,6 +95,8 @@ pub(crate) fn write(sa: &IkeSa) -> Option<Secret> {
     w.bool(sa.redirects.announced);
     w.identity(sa.local_identity.as_ref());
     w.identity(sa.remote_identity.as_ref());
+    w.u8(method_number(sa.local_method));
+    w.u8(method_number(sa.remote_method));
     w.u64(sa.born.as_millis());
     for time in [sa.established_at, sa.rekey_at, sa.hard_at, sa.keepalive_at] {
         w.time(time);
@@ -151,6 +154,7 @@ pub(crate) fn read(
     let nat = Nat { local: r.bool()?, remote: r.bool()? };
     let (mobike, announced) = (r.bool()?, r.bool()?);
     let identities: [Option<Identity>; 2] = [r.identity()?, r.identity()?];
+    let methods = [method_of(r.u8()?)?, method_of(r.u8()?)?];
     let born = Time::from_millis(r.u64()?);
     let times: [Option<Time>; 4] = [r.time()?, r.time()?, r.time()?, r.time()?];
     let low_nonce = r.bytes()?.to_vec();
@@ -164,6 +168,7 @@ pub(crate) fn read(
     sa.remote_spi = remote_spi;
     (sa.nat, sa.mobike, sa.redirects.announced) = (nat, mobike, announced);
     [sa.local_identity, sa.remote_identity] = identities;
+    [sa.local_method, sa.remote_method] = methods;
     [sa.established_at, sa.rekey_at, sa.hard_at, sa.keepalive_at] = times;
     sa.low_nonce = low_nonce;
     sa.reported_up = true;
@@ -223,6 +228,28 @@ pub(crate) fn children(sa: &IkeSa) -> Vec<RestoredChild> {
             outbound_ready: child.outbound_ready,
         })
         .collect()
+}
+
+/// 0 for none; then by their place in the list.
+const METHODS: [ProofMethod; 6] = [
+    ProofMethod::PreShared,
+    ProofMethod::Signature(KeyKind::Rsa),
+    ProofMethod::Signature(KeyKind::Ecdsa(SignatureCurve::P256)),
+    ProofMethod::Signature(KeyKind::Ecdsa(SignatureCurve::P384)),
+    ProofMethod::Signature(KeyKind::Ecdsa(SignatureCurve::P521)),
+    ProofMethod::Signature(KeyKind::Ed25519),
+];
+
+fn method_number(method: Option<ProofMethod>) -> u8 {
+    let place = METHODS.iter().position(|known| Some(*known) == method);
+    place.map_or(0, |place| place as u8 + 1)
+}
+
+fn method_of(number: u8) -> Result<Option<ProofMethod>, RestoreError> {
+    match usize::from(number).checked_sub(1) {
+        None => Ok(None),
+        Some(place) => METHODS.get(place).copied().map(Some).ok_or(RestoreError::Damaged),
+    }
 }
 
 fn key_list(keys: &IkeKeys) -> [&Secret; 7] {

@@ -17,7 +17,7 @@ use crate::sa::{IkeSa, Phase};
 use crate::secret::Secret;
 use crate::task::auth::{HalfOpen, Init};
 use crate::task::parts::Parts;
-use crate::task::{init, nat};
+use crate::task::{init, nat, proof, signature};
 use crate::time::Time;
 
 use super::Endpoint;
@@ -256,6 +256,12 @@ impl Endpoint {
             payloads.push(Payload::notify(notify_type::IKEV2_FRAGMENTATION_SUPPORTED, vec![]));
         }
         payloads.push(Payload::notify(notify_type::CHILDLESS_IKEV2_SUPPORTED, vec![]));
+        // RFC 7427 §4: to an initiator that announced its own hashes.
+        let signatures = connections.iter().any(|connection| connection.authentication.uses_signatures());
+        if signatures && parts.has(notify_type::SIGNATURE_HASH_ALGORITHMS) {
+            payloads.push(Payload::notify(notify_type::SIGNATURE_HASH_ALGORITHMS, signature::announcement()));
+        }
+        payloads.extend(proof::certificate_request(connections.iter().map(|connection| &**connection)));
         let response = init::message(spis, (false, true), &payloads);
 
         let low_nonce = nonce_i.clone().min(nonce_r.clone());
@@ -267,6 +273,8 @@ impl Endpoint {
             childless_supported: true,
             int_auth: vec![],
             ppk,
+            signature_hashes: parts.signature_hashes(),
+            authorities: None,
         };
         let state = HalfOpen {
             init,

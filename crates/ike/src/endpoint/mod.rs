@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::action::{Action, ChildId, IkeId, IkeInfo, Transmit};
 use crate::checkpoint::{self, RestoreError, Restored};
@@ -57,6 +58,8 @@ pub struct Endpoint {
     transmits: VecDeque<Transmit>,
     actions: VecDeque<Action>,
     counters: Counters,
+    /// A moment on the caller's clock and the time since 1970 then.
+    wall_clock: Option<(Time, Duration)>,
 }
 
 impl Endpoint {
@@ -80,7 +83,14 @@ impl Endpoint {
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
             counters: Counters::default(),
+            wall_clock: None,
         }
+    }
+
+    /// Says what time it is, as seconds since 1970: for the validity of certificates, and for nothing else. To be called at the
+    /// start and now and then, as the wall clock may be set; without it no certificate is accepted.
+    pub fn set_unix_time(&mut self, now: Time, since_1970: Duration) {
+        self.wall_clock = Some((now, since_1970));
     }
 
     /// Adds a connection or replaces the one of the same id. Existing IKE SAs go on under the old settings until they are
@@ -217,8 +227,10 @@ impl Endpoint {
     }
 
     fn ctx<'a>(&'a mut self, now: Time, effects: &'a mut Vec<Effect>) -> Ctx<'a> {
+        let unix_time = self.wall_clock.map(|(at, since_1970)| since_1970 + now.since(at));
         Ctx {
             now,
+            unix_time,
             config: &self.config,
             random: &mut *self.random,
             spis: &mut *self.spis,

@@ -43,6 +43,7 @@ pub(crate) mod notify_type {
     pub(crate) const NO_PPK_AUTH: u16 = 16437;
     pub(crate) const INTERMEDIATE_EXCHANGE_SUPPORTED: u16 = 16438;
     pub(crate) const ADDITIONAL_KEY_EXCHANGE: u16 = 16441;
+    pub(crate) const SIGNATURE_HASH_ALGORITHMS: u16 = 16431;
     /// First number of the status types.
     pub(crate) const FIRST_STATUS: u16 = 16384;
 }

@@ -37,6 +37,10 @@ pub(crate) enum Payload {
     KeyExchange(u16, Vec<u8>),
     IdI(Identity),
     IdR(Identity),
+    /// (encoding, data), RFC 7296 §3.6
+    Certificate(u8, Vec<u8>),
+    /// (encoding, data), RFC 7296 §3.7
+    CertificateRequest(u8, Vec<u8>),
     /// (authentication method, data)
     Auth(u8, Vec<u8>),
     Nonce(Vec<u8>),
@@ -45,7 +49,7 @@ pub(crate) enum Payload {
     TsI(Vec<TrafficSelector>),
     TsR(Vec<TrafficSelector>),
     VendorId(Vec<u8>),
-    /// Known to the RFC and skipped here: CERT, CERTREQ, CP, EAP: (payload type, body).
+    /// Known to the RFC and skipped here: CP, EAP: (payload type, body).
     Skipped(u8, Vec<u8>),
 }
 
@@ -138,7 +142,15 @@ fn read(raw: &RawPayload<'_>) -> Result<Option<Payload>, ParseError> {
         t::TS_I => Payload::TsI(selectors::parse(body)?),
         t::TS_R => Payload::TsR(selectors::parse(body)?),
         t::VENDOR_ID => Payload::VendorId(body.to_vec()),
-        t::CERT | t::CERT_REQ | t::CP | t::EAP => Payload::Skipped(raw.kind, body.to_vec()),
+        t::CERT | t::CERT_REQ => {
+            let mut reader = Reader::new(body, "a CERT or CERTREQ payload");
+            let (encoding, data) = (reader.u8()?, reader.rest().to_vec());
+            match raw.kind {
+                t::CERT => Payload::Certificate(encoding, data),
+                _ => Payload::CertificateRequest(encoding, data),
+            }
+        }
+        t::CP | t::EAP => Payload::Skipped(raw.kind, body.to_vec()),
         t::SK | t::SKF => return Err(ParseError::Value("a nested encrypted payload")),
         // RFC 7296 §2.5: the critical bit counts for unknown types only.
         unknown if raw.critical => return Err(ParseError::UnsupportedCritical(unknown)),
@@ -202,6 +214,8 @@ impl Payload {
             Payload::KeyExchange(..) => t::KE,
             Payload::IdI(_) => t::ID_I,
             Payload::IdR(_) => t::ID_R,
+            Payload::Certificate(..) => t::CERT,
+            Payload::CertificateRequest(..) => t::CERT_REQ,
             Payload::Auth(..) => t::AUTH,
             Payload::Nonce(_) => t::NONCE,
             Payload::Notify(_) => t::NOTIFY,
@@ -220,6 +234,9 @@ impl Payload {
             Payload::KeyExchange(group, data) => [&group.to_be_bytes()[..], &[0, 0], data].concat(),
             Payload::IdI(identity) | Payload::IdR(identity) => {
                 [&[identity.id_type(), 0, 0, 0][..], &identity.data()].concat()
+            }
+            Payload::Certificate(encoding, data) | Payload::CertificateRequest(encoding, data) => {
+                [&[*encoding][..], data].concat()
             }
             Payload::Auth(method, data) => [&[*method, 0, 0, 0][..], data].concat(),
             Payload::Nonce(data) | Payload::VendorId(data) | Payload::Skipped(_, data) => data.clone(),

@@ -3,7 +3,7 @@
 use aws_lc_rs::{aead, agreement, digest, hmac};
 use zeroize::Zeroizing;
 
-use super::{Aead, CryptoError, KeyExchange, Mac, PrivateKey, Provider, cbc, mlkem, modp};
+use super::{Aead, CryptoError, KeyExchange, Mac, PrivateKey, Provider, aws_lc_signature, cbc, mlkem, modp};
 use crate::algorithm::{Encryption, Group, Prf};
 use crate::random::Random;
 use crate::secret::Secret;
@@ -37,6 +37,7 @@ pub static DEFAULT: Provider = Provider {
         (Group::Modp4096, &modp::MODP_4096),
         (Group::MlKem768, &mlkem::MlKem768),
     ],
+    signatures: &aws_lc_signature::AwsLc,
     sha1,
 };
 

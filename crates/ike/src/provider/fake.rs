@@ -1,7 +1,9 @@
 //! A backend without any cryptography, so that fuzzers get past integrity checks and proofs of identity into the deep
 //! states. Whoever can send a datagram is authenticated by it: it exists in tests and with the feature `fake-crypto` only.
 
-use super::{Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider};
+use super::{
+    Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider, SignatureScheme, Signatures, SigningKey,
+};
 use crate::algorithm::{Encryption, Group, Prf};
 use crate::random::Random;
 use crate::secret::Secret;
@@ -13,6 +15,7 @@ pub static FAKE: Provider = Provider {
     aeads: &[(Encryption::AesGcm128, &Zero), (Encryption::AesGcm256, &Zero)],
     cbcs: &[(Encryption::AesCbc256, &Zero)],
     groups: &[(Group::Ecp256, &Zero), (Group::Curve25519, &Zero), (Group::MlKem768, &Zero)],
+    signatures: &Zero,
     sha1: mixed,
 };
 
@@ -63,6 +66,23 @@ impl KeyExchange for Zero {
 impl PrivateKey for Zero {
     fn agree(&self, peer_public: &[u8]) -> Result<Secret, CryptoError> {
         if peer_public.is_empty() { Err(CryptoError) } else { Ok(Secret::zeroed(32)) }
+    }
+}
+
+/// Signatures on certificates stay real: only the proof in AUTH is not looked at.
+impl Signatures for Zero {
+    fn verify(&self, _: SignatureScheme, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), CryptoError> {
+        Ok(())
+    }
+
+    fn load(&self, private_key: &[u8]) -> Result<Box<dyn SigningKey>, CryptoError> {
+        super::DEFAULT.signatures.load(private_key)
+    }
+
+    fn certificate_algorithms(
+        &self,
+    ) -> &'static [&'static dyn rustls_pki_types::SignatureVerificationAlgorithm] {
+        super::DEFAULT.signatures.certificate_algorithms()
     }
 }
 

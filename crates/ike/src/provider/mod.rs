@@ -2,11 +2,13 @@
 //! it a backend without any cryptography.
 
 mod aws_lc;
+mod aws_lc_signature;
 mod cbc;
 #[cfg(any(test, feature = "fake-crypto"))]
 pub mod fake;
 mod mlkem;
 mod modp;
+mod signature;
 #[cfg(test)]
 mod vectors;
 
@@ -17,6 +19,7 @@ use crate::random::Random;
 use crate::secret::Secret;
 
 pub use aws_lc::DEFAULT;
+pub use signature::{KeyKind, SignatureCurve, SignatureHash, SignatureScheme, Signatures, SigningKey};
 
 /// A cryptographic backend. An algorithm that is in no table is neither proposed nor accepted.
 pub struct Provider {
@@ -30,7 +33,10 @@ pub struct Provider {
     pub cbcs: &'static [(Encryption, &'static dyn Cbc)],
     /// Key exchange methods.
     pub groups: &'static [(Group, &'static dyn KeyExchange)],
-    /// SHA-1 of the concatenated parts; only for the NAT detection payloads (RFC 7296 §2.23).
+    /// Digital signatures.
+    pub signatures: &'static dyn Signatures,
+    /// SHA-1 of the concatenated parts; only where it protects nothing: the NAT detection payloads (RFC 7296 §2.23) and the
+    /// names of CAs in CERTREQ (§3.7).
     pub sha1: fn(&[&[u8]]) -> [u8; 20],
 }
 

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::action::{Action, IkeDownReason, IkeId, IkeInfo, LogLevel, Transmit};
+use crate::action::{Action, IkeDownReason, IkeId, IkeInfo, LogLevel, ProofMethod, Transmit};
 use crate::config::{Connection, Retransmission};
 use crate::identity::Identity;
 use crate::message::{Exchange, Payload};
@@ -20,6 +20,7 @@ use crate::task::auth::{AuthState, HalfOpen};
 use crate::task::followup::{self, Promise, Promised};
 use crate::task::init::InitState;
 use crate::task::intermediate::IntermediateState;
+use crate::task::proof::Proved;
 use crate::task::redirect::Redirects;
 use crate::task::{Ctx, Queued, Task};
 use crate::time::Time;
@@ -55,6 +56,9 @@ pub(crate) struct IkeSa {
     /// What the peer may still have by IKE_FOLLOWUP_KE.
     pub(crate) promise: Option<Box<Promise>>,
     pub(crate) local_identity: Option<Identity>,
+    /// How the ends proved themselves.
+    pub(crate) local_method: Option<ProofMethod>,
+    pub(crate) remote_method: Option<ProofMethod>,
     pub(crate) remote_identity: Option<Identity>,
     /// When it was begun.
     pub(crate) born: Time,
@@ -140,6 +144,8 @@ impl IkeSa {
             children: Vec::new(),
             promise: None,
             local_identity: None,
+            local_method: None,
+            remote_method: None,
             remote_identity: None,
             born: now,
             established_at: None,
@@ -163,6 +169,8 @@ impl IkeSa {
             remote: self.remote,
             local_identity: self.local_identity.clone(),
             remote_identity: self.remote_identity.clone(),
+            local_method: self.local_method,
+            remote_method: self.remote_method,
             suite: self.framer.as_ref().map(|framer| framer.suite),
             nat_local: self.nat.local,
             nat_remote: self.nat.remote,
@@ -318,8 +326,9 @@ impl IkeSa {
         }
     }
 
-    /// Milestone: both ends have proved themselves.
-    pub(crate) fn established(&mut self, ctx: &mut Ctx<'_>) {
+    /// Milestone: both ends have proved themselves, which nobody can say without [`Proved`].
+    pub(crate) fn established(&mut self, ctx: &mut Ctx<'_>, proved: Proved) {
+        self.remote_method = Some(proved.method);
         self.phase = Phase::Established;
         if let Some(framer) = &mut self.framer {
             framer.previous = None;

@@ -1,22 +1,19 @@
-//! IKE_AUTH in both roles: proof of identity by pre-shared key, and the first child (RFC 7296 §1.2, §2.15).
+//! IKE_AUTH in both roles: who the ends are, and the first child (RFC 7296 §1.2). The proof itself is in `proof`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use subtle::ConstantTimeEq;
-
 use crate::action::{FailReason, LogLevel};
 use crate::command::ChildRequest;
-use crate::config::{Authentication, ChildTag, Connection};
+use crate::config::{ChildTag, Connection};
 use crate::endpoint::Effect;
 use crate::identity::{Identity, IdentityMatch};
-use crate::keys::{IkeKeys, KeyInputs, prf};
+use crate::keys::{IkeKeys, KeyInputs};
 use crate::message::{Exchange, Header, ParseError, Payload, notify_type, parse};
 use crate::negotiate::{ChildGroups, accept_ike, ike_answer};
-use crate::provider::{PrivateKey, Provider};
+use crate::provider::PrivateKey;
 use crate::sa::frame::Framer;
 use crate::sa::{IkeSa, Phase, RequestSchedule};
-use crate::secret::Secret;
 use crate::suite::IkeSuite;
 use crate::time::Time;
 
@@ -24,10 +21,9 @@ use super::child::{self, Attempt, Material, Refusal};
 use super::intermediate::Progress;
 use super::parts::{Parts, fail_reason};
 use super::ppk::{self, Way};
+use super::proof::{self, Claim, Disproof, Proved};
 use super::{Ctx, Task, init, mobike, redirect};
 
-/// Shared Key Message Integrity Code, RFC 7296 §3.8.
-const SHARED_KEY: u8 = 2;
 /// Connections of one peer whose keys are tried; a bound on work for an unauthenticated message.
 const MAX_CANDIDATES: usize = 8;
 
@@ -43,6 +39,10 @@ pub(crate) struct Init {
     pub(crate) int_auth: Vec<u8>,
     /// Both ends said USE_PPK (RFC 8784).
     pub(crate) ppk: bool,
+    /// The peer's SIGNATURE_HASH_ALGORITHMS; `None`: it does not speak RFC 7427.
+    pub(crate) signature_hashes: Option<Vec<u16>>,
+    /// The CAs that the responder named in its CERTREQ.
+    pub(crate) authorities: Option<Vec<[u8; 20]>>,
 }
 
 /// What an initiator holds until the answer to IKE_AUTH.
@@ -91,9 +91,24 @@ pub(crate) struct HalfOpen {
 
 /// Sends IKE_AUTH. The IKE SA has its keys.
 pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option<ChildRequest>) {
-    let own = sa.connection.local_identity.clone().unwrap_or(Identity::Address(sa.local.ip()));
+    let connection = sa.connection.clone();
+    let credential = proof::credential(&connection.authentication, init.authorities.as_deref());
+    let own = connection.local_identity.clone().unwrap_or_else(|| proof::default_identity(sa, credential));
     sa.local_identity = Some(own.clone());
-    let mut payloads = vec![Payload::IdI(own.clone())];
+    let (ppk_notifies, without_ppk) = mix_ppk(sa, ctx.provider(), &init, &own);
+    let Some(proved) = proof::prove(sa, ctx.provider(), &init, &own, credential, None) else {
+        sa.log(
+            ctx,
+            LogLevel::Warning,
+            "there is no key of ours, or none whose signatures the peer can check",
+        );
+        sa.phase = Phase::Auth(Box::new(AuthState::new(init, None)));
+        return sa.fail_initiation(ctx, FailReason::AuthFailed, true);
+    };
+    sa.local_method = Some(proved.method);
+    let mut payloads = vec![Payload::IdI(own)];
+    payloads.extend(proved.certificates);
+    payloads.extend(proof::certificate_request(std::iter::once(&*connection)));
     // §2.4: only if we have no other IKE SA with this peer.
     if sa.connection.initial_contact && !ctx.established.contains_key(&sa.connection.id) {
         payloads.push(Payload::notify(notify_type::INITIAL_CONTACT, vec![]));
@@ -102,12 +117,7 @@ pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option
     if let [IdentityMatch::Exact(wanted)] = &sa.connection.remote_identities[..] {
         payloads.push(Payload::IdR(wanted.clone()));
     }
-    let (ppk_notifies, without_ppk) = mix_ppk(sa, ctx.provider(), &init, &own);
-    let Some(proof) = prove(sa, ctx.provider(), &init, &own, true) else {
-        sa.phase = Phase::Auth(Box::new(AuthState::new(init, None)));
-        return sa.fail_initiation(ctx, FailReason::LocalResources, true);
-    };
-    payloads.push(Payload::Auth(SHARED_KEY, proof.expose().to_vec()));
+    payloads.push(proved.auth);
 
     let mut attempt = None;
     if let Some(request) = child {
@@ -144,9 +154,9 @@ fn mix_ppk(
     let Some(ppk) = connection.ppk.as_ref().filter(|_| init.ppk) else { return (vec![], None) };
     let mut notifies = vec![ppk::identity(ppk)];
     if !ppk.required {
-        let proof = prove(sa, provider, init, own, true);
-        notifies
-            .extend(proof.map(|proof| Payload::notify(notify_type::NO_PPK_AUTH, proof.expose().to_vec())));
+        let credential = proof::credential(&connection.authentication, init.authorities.as_deref());
+        let plain = proof::prove(sa, provider, init, own, credential, None);
+        notifies.extend(plain.map(|plain| Payload::notify(notify_type::NO_PPK_AUTH, plain.data())));
     }
     let mixed = ppk::mix(sa, provider, ppk);
     (notifies, mixed.and_then(|keys| ppk::exchange(sa, keys)))
@@ -181,11 +191,13 @@ pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<
     let Some(parts) = answer.ok().and_then(Parts::of) else {
         return refuse_peer(sa, ctx, FailReason::Syntax, notify_type::INVALID_SYNTAX);
     };
-    let (Some(identity), Some((method, proof))) = (&parts.id_r, &parts.auth) else {
+    let claim = parts.id_r.as_ref().and_then(|identity| proof::claim(&parts, identity, false));
+    let Some(claim) = claim else {
         // §2.21.2: without AUTH the whole IKE SA has failed.
         let reason = parts.error().map_or(FailReason::Syntax, |error| fail_reason(error.kind));
         return sa.fail_initiation(ctx, reason, true);
     };
+    let identity = claim.identity;
     if !accepts(&sa.connection, identity, sa) {
         sa.log(ctx, LogLevel::Warning, format!("the peer says that it is {identity}"));
         return refuse_peer(sa, ctx, FailReason::WrongIdentity, notify_type::AUTHENTICATION_FAILED);
@@ -194,19 +206,21 @@ pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<
         return refuse_peer(sa, ctx, FailReason::Ppk, notify_type::AUTHENTICATION_FAILED);
     }
     let Phase::Auth(state) = &sa.phase else { return };
-    if *method != SHARED_KEY
-        || !verify(sa, ctx.provider(), &sa.connection, &state.init, identity, false, proof)
-    {
-        ctx.counters.authentication_failed += 1;
-        return refuse_peer(sa, ctx, FailReason::AuthFailed, notify_type::AUTHENTICATION_FAILED);
-    }
+    let proved = match proof::verify(sa, ctx, &sa.connection, &state.init, &claim) {
+        Ok(proved) => proved,
+        Err(reason) => {
+            ctx.counters.authentication_failed += 1;
+            sa.log(ctx, LogLevel::Warning, format!("could not authenticate {identity}: {reason}"));
+            return refuse_peer(sa, ctx, FailReason::AuthFailed, notify_type::AUTHENTICATION_FAILED);
+        }
+    };
     let tag = state.tag();
     if redirect::in_auth(sa, ctx, &parts, tag) {
         return;
     }
     let Phase::Auth(state) = std::mem::replace(&mut sa.phase, Phase::Dead) else { return };
     sa.remote_identity = Some(identity.clone());
-    sa.established(ctx);
+    sa.established(ctx, proved);
     ctx.effects.push(Effect::Established(sa.id));
     if let Some(attempt) = state.attempt {
         first_child_answered(sa, ctx, &state.init, attempt, &parts);
@@ -265,43 +279,58 @@ pub(crate) fn derive_keys(sa: &mut IkeSa, ctx: &Ctx<'_>) -> bool {
 /// The peer's IKE_AUTH.
 pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) -> Vec<Payload> {
     let Some(parts) = Parts::of(payloads) else { return fail(sa, ctx, notify_type::INVALID_SYNTAX) };
-    let (Some(identity), Some((method, proof))) = (&parts.id_i, &parts.auth) else {
+    let claim = parts.id_i.as_ref().and_then(|identity| proof::claim(&parts, identity, true));
+    let Some(claim) = claim else {
         // Without AUTH the peer wants EAP, which nothing here is configured for (§2.16).
         return fail(sa, ctx, notify_type::AUTHENTICATION_FAILED);
     };
     let Phase::HalfOpen(state) = &sa.phase else { return vec![] };
+    let identity = claim.identity;
     let candidates = candidates(sa, ctx, &state.suite, identity, parts.id_r.as_ref());
+    let mut reason: Option<Disproof> = None;
     let mut proved = None;
     for connection in candidates {
-        if *method == SHARED_KEY && verify_with_ppk(sa, ctx.provider(), &connection, &parts, identity, proof)
-        {
-            proved = Some(connection);
-            break;
+        match verify_with_ppk(sa, ctx, &connection, &parts, &claim) {
+            Ok(proof) => {
+                proved = Some((connection, proof));
+                break;
+            }
+            Err(disproof) => drop(reason.get_or_insert(disproof)),
         }
     }
-    let Some(connection) = proved else {
+    let Some((connection, proved)) = proved else {
         ctx.counters.authentication_failed += 1;
-        sa.log(ctx, LogLevel::Warning, format!("could not authenticate {identity}"));
+        let reason = reason
+            .map_or("no connection accepts this identity from here".into(), |reason| reason.to_string());
+        sa.log(ctx, LogLevel::Warning, format!("could not authenticate {identity}: {reason}"));
         return fail(sa, ctx, notify_type::AUTHENTICATION_FAILED);
     };
-    let asked_for = parts.id_r.clone().filter(|_| connection.local_identity.is_none());
-    let own = connection.local_identity.clone().or(asked_for.filter(|identity| is_address_of(identity, sa)));
-    let own = own.unwrap_or(Identity::Address(sa.local.ip()));
+    let credential = proof::credential(&connection.authentication, parts.authorities.as_deref());
+    let own = connection.local_identity.clone().unwrap_or_else(|| proof::default_identity(sa, credential));
 
     let Phase::HalfOpen(state) = std::mem::replace(&mut sa.phase, Phase::Dead) else { return vec![] };
-    sa.connection = connection;
+    sa.connection = connection.clone();
     sa.remote_identity = Some(identity.clone());
     sa.local_identity = Some(own.clone());
-    let Some(proof) = prove(sa, ctx.provider(), &state.init, &own, false) else {
+    let Some(own_proof) = proof::prove(sa, ctx.provider(), &state.init, &own, credential, proved.scheme)
+    else {
+        sa.log(
+            ctx,
+            LogLevel::Warning,
+            "there is no key of ours, or none whose signatures the peer can check",
+        );
         return fail(sa, ctx, notify_type::AUTHENTICATION_FAILED);
     };
-    sa.established(ctx);
+    sa.local_method = Some(own_proof.method);
+    sa.established(ctx, proved);
     if parts.has(notify_type::INITIAL_CONTACT) {
         ctx.effects.push(Effect::InitialContact(sa.id));
     }
     ctx.effects.push(Effect::Established(sa.id));
 
-    let mut payloads = vec![Payload::IdR(own), Payload::Auth(SHARED_KEY, proof.expose().to_vec())];
+    let mut payloads = vec![Payload::IdR(own)];
+    payloads.extend(own_proof.certificates);
+    payloads.push(own_proof.auth);
     if matches!(ppk::way(&sa.connection, state.init.ppk, &parts), Way::Mixed(_)) {
         payloads.push(Payload::notify(notify_type::PPK_IDENTITY, vec![]));
     }
@@ -375,79 +404,31 @@ fn accepts(connection: &Connection, identity: &Identity, sa: &IkeSa) -> bool {
     connection.remote_identities.iter().any(|wanted| wanted.accepts(identity))
 }
 
-fn is_address_of(identity: &Identity, sa: &IkeSa) -> bool {
-    identity.same_as(&Identity::Address(sa.local.ip()))
-}
-
 /// Verifies an initiator's proof as the PPKs of both ends demand (RFC 8784 §3). With success the keys of `sa` have the PPK in them.
 fn verify_with_ppk(
     sa: &mut IkeSa,
-    provider: &'static Provider,
+    ctx: &Ctx<'_>,
     connection: &Connection,
     parts: &Parts,
-    identity: &Identity,
-    proof: &[u8],
-) -> bool {
-    let Phase::HalfOpen(state) = &sa.phase else { return false };
-    let (proof, ppk) = match ppk::way(connection, state.init.ppk, parts) {
-        Way::Plain => (proof, None),
-        Way::Mixed(ppk) => (proof, Some(ppk)),
-        Way::Without(proof) => (proof, None),
-        Way::Refused => return false,
+    claim: &Claim<'_>,
+) -> Result<Proved, Disproof> {
+    let Phase::HalfOpen(state) = &sa.phase else { return Err(Disproof::Ppk) };
+    let (data, ppk) = match ppk::way(connection, state.init.ppk, parts) {
+        Way::Plain => (claim.auth.1, None),
+        Way::Mixed(ppk) => (claim.auth.1, Some(ppk)),
+        Way::Without(data) => (data, None),
+        Way::Refused => return Err(Disproof::Ppk),
     };
-    let mixed = ppk.map(|ppk| ppk::mix(sa, provider, ppk));
-    let before = match mixed {
+    let claim = Claim { auth: (claim.auth.0, data), ..*claim };
+    let before = match ppk.map(|ppk| ppk::mix(sa, ctx.provider(), ppk)) {
         Some(Some(keys)) => ppk::exchange(sa, keys),
-        Some(None) => return false,
+        Some(None) => return Err(Disproof::Ppk),
         None => None,
     };
-    let Phase::HalfOpen(state) = &sa.phase else { return false };
-    let proved = verify(sa, provider, connection, &state.init, identity, true, proof);
-    if let Some(keys) = before.filter(|_| !proved) {
+    let Phase::HalfOpen(state) = &sa.phase else { return Err(Disproof::Ppk) };
+    let verdict = proof::verify(sa, ctx, connection, &state.init, &claim);
+    if let Some(keys) = before.filter(|_| verdict.is_err()) {
         ppk::exchange(sa, keys);
     }
-    proved
-}
-
-// The proof (§2.15).
-
-fn prove(sa: &IkeSa, provider: &Provider, init: &Init, own: &Identity, by_initiator: bool) -> Option<Secret> {
-    let Authentication::Psk { local, .. } = &sa.connection.authentication;
-    psk_auth(sa, provider, local, init, own, by_initiator)
-}
-
-fn verify(
-    sa: &IkeSa,
-    provider: &Provider,
-    connection: &Connection,
-    init: &Init,
-    peer: &Identity,
-    by_initiator: bool,
-    proof: &[u8],
-) -> bool {
-    let Authentication::Psk { remote, .. } = &connection.authentication;
-    psk_auth(sa, provider, remote, init, peer, by_initiator)
-        .is_some_and(|expected| bool::from(expected.expose().ct_eq(proof)))
-}
-
-/// AUTH = prf(prf(Shared Secret, "Key Pad for IKEv2"), RealMessage | Nonce of the other | prf(SK_p, RestOfIDPayload)
-/// | IntAuth) (§2.15, RFC 9242 §3.3.2).
-fn psk_auth(
-    sa: &IkeSa,
-    provider: &Provider,
-    psk: &Secret,
-    init: &Init,
-    identity: &Identity,
-    by_initiator: bool,
-) -> Option<Secret> {
-    let framer = sa.framer.as_ref()?;
-    let (message, nonce, p) = if by_initiator {
-        (&init.request, &init.nonce_r, &framer.keys.p_initiator)
-    } else {
-        (&init.response, &init.nonce_i, &framer.keys.p_responder)
-    };
-    let id_body = Payload::IdI(identity.clone()).body();
-    let maced_id = prf(provider, framer.suite.prf, p, &[&id_body]).ok()?;
-    let key = prf(provider, framer.suite.prf, psk, &[b"Key Pad for IKEv2"]).ok()?;
-    prf(provider, framer.suite.prf, &key, &[message, nonce, maced_id.expose(), &init.int_auth]).ok()
+    verdict
 }

@@ -18,7 +18,7 @@ use crate::sa::{IkeSa, Nat, Phase};
 
 use super::parts::{Parts, fail_reason};
 use super::redirect::Redirects;
-use super::{Ctx, auth, intermediate, nat, redirect};
+use super::{Ctx, auth, intermediate, nat, redirect, signature};
 
 /// How often a COOKIE or INVALID_KE_PAYLOAD makes us send IKE_SA_INIT anew; anybody could send us these for ever.
 const MAX_RESTARTS: u32 = 8;
@@ -103,6 +103,10 @@ fn send(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     // RFC 9370 §2.2.1: additional exchanges are proposed together with the exchange that carries them.
     if sa.connection.ike_proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
         payloads.push(Payload::notify(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED, vec![]));
+    }
+    if sa.connection.authentication.uses_signatures() {
+        // RFC 7427 §4.
+        payloads.push(Payload::notify(notify_type::SIGNATURE_HASH_ALGORITHMS, signature::announcement()));
     }
     if ctx.config.fragment_size.is_some() {
         payloads.push(Payload::notify(notify_type::IKEV2_FRAGMENTATION_SUPPORTED, vec![]));
@@ -301,6 +305,8 @@ fn accept(
             childless_supported: parts.has(notify_type::CHILDLESS_IKEV2_SUPPORTED),
             int_auth: vec![],
             ppk: sa.connection.ppk.is_some() && parts.has(notify_type::USE_PPK),
+            signature_hashes: parts.signature_hashes(),
+            authorities: parts.authorities.clone(),
         },
         state.child,
     );

@@ -15,8 +15,10 @@ pub(crate) mod mobike;
 pub(crate) mod nat;
 pub(crate) mod parts;
 pub(crate) mod ppk;
+pub(crate) mod proof;
 pub(crate) mod redirect;
 pub(crate) mod rekey_ike;
+pub(crate) mod signature;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -38,6 +40,8 @@ const NONCE_LEN: usize = 32;
 /// What an exchange may touch beside its own IKE SA.
 pub(crate) struct Ctx<'a> {
     pub(crate) now: Time,
+    /// The time since 1970, if the caller said it: for certificates only.
+    pub(crate) unix_time: Option<Duration>,
     pub(crate) config: &'a EndpointConfig,
     pub(crate) random: &'a mut dyn Random,
     pub(crate) spis: &'a mut dyn SpiSource,

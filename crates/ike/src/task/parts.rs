@@ -5,6 +5,12 @@ use crate::identity::Identity;
 use crate::message::{DeletePayload, Notify, Payload, Proposal, notify_type};
 use crate::selector::TrafficSelector;
 
+/// X.509 Certificate - Signature, RFC 7296 §3.6.
+pub(crate) const X509_SIGNATURE: u8 = 4;
+
+/// CAs of a peer's CERTREQ that are looked at.
+const MAX_AUTHORITIES: usize = 256;
+
 /// A message taken apart. A payload that may stand once and stands twice makes the message malformed.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -14,6 +20,9 @@ pub(crate) struct Parts {
     pub(crate) id_i: Option<Identity>,
     pub(crate) id_r: Option<Identity>,
     pub(crate) auth: Option<(u8, Vec<u8>)>,
+    /// X.509 certificates as they were sent, and whether any was asked for: the CAs that are named (RFC 7296 §3.6, §3.7).
+    pub(crate) certificates: Vec<Vec<u8>>,
+    pub(crate) authorities: Option<Vec<[u8; 20]>>,
     pub(crate) ts_i: Option<Vec<TrafficSelector>>,
     pub(crate) ts_r: Option<Vec<TrafficSelector>>,
     pub(crate) notifies: Vec<Notify>,
@@ -32,6 +41,15 @@ impl Parts {
                 Payload::IdI(identity) => once(&mut parts.id_i, identity)?,
                 Payload::IdR(identity) => once(&mut parts.id_r, identity)?,
                 Payload::Auth(method, data) => once(&mut parts.auth, (method, data))?,
+                Payload::Certificate(X509_SIGNATURE, der) => parts.certificates.push(der),
+                Payload::CertificateRequest(X509_SIGNATURE, hashes) => {
+                    let named = parts.authorities.get_or_insert_default();
+                    named.extend(
+                        hashes.as_chunks().0.iter().take(MAX_AUTHORITIES - named.len().min(MAX_AUTHORITIES)),
+                    );
+                }
+                // Other encodings: RFC 7296 §3.6 wants raw keys and URLs configurable, and here they are never asked for.
+                Payload::Certificate(..) | Payload::CertificateRequest(..) => {}
                 Payload::TsI(selectors) => once(&mut parts.ts_i, selectors)?,
                 Payload::TsR(selectors) => once(&mut parts.ts_r, selectors)?,
                 Payload::Notify(notify) => parts.notifies.push(notify),
@@ -48,6 +66,12 @@ impl Parts {
 
     pub(crate) fn has(&self, kind: u16) -> bool {
         self.notify(kind).is_some()
+    }
+
+    /// What the peer announced in SIGNATURE_HASH_ALGORITHMS; `None`: it does not speak RFC 7427.
+    pub(crate) fn signature_hashes(&self) -> Option<Vec<u16>> {
+        self.notify(notify_type::SIGNATURE_HASH_ALGORITHMS)
+            .map(|notify| super::signature::announced(&notify.data))
     }
 
     /// The first error notify.

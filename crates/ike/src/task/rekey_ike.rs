@@ -294,6 +294,7 @@ fn successor(
     new.mobike = sa.mobike;
     new.redirects = sa.redirects.clone();
     new.local_identity.clone_from(&sa.local_identity);
+    (new.local_method, new.remote_method) = (sa.local_method, sa.remote_method);
     new.remote_identity.clone_from(&sa.remote_identity);
     new.established_at = Some(ctx.now);
     new.low_nonce = inputs.nonce_i.min(inputs.nonce_r).to_vec();

@@ -132,7 +132,7 @@ fn a_responder_that_cannot_prove_itself_is_told_so() {
     let mut network = Network::with(7, |own, _, connection| {
         if own == B {
             let key = Secret::from("a pre-shared key");
-            connection.authentication = Authentication::Psk { local: Secret::from("impostor"), remote: key };
+            connection.authentication = Authentication::pre_shared(Secret::from("impostor"), key);
         }
     });
     network.initiate(A);
