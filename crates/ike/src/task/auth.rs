@@ -11,7 +11,7 @@ use crate::identity::{Identity, IdentityMatch};
 use crate::keys::{IkeKeys, KeyInputs};
 use crate::message::{Exchange, Header, ParseError, Payload, notify_type, parse};
 use crate::negotiate::{ChildGroups, accept_ike, ike_answer};
-use crate::provider::PrivateKey;
+use crate::provider::{PrivateKey, Provider};
 use crate::sa::frame::Framer;
 use crate::sa::{IkeSa, Phase, RequestSchedule};
 use crate::suite::IkeSuite;
