@@ -138,6 +138,36 @@ impl Recording {
         self.packets.iter().filter(|packet| packet.protocol() == Some(50)).count()
     }
 
+    /// ESP packets in UDP (RFC 3948 section 2.1: what does not begin with the non-ESP marker and is no keepalive).
+    pub fn udp_esp_packets(&self) -> usize {
+        self.natt().filter(|payload| payload.len() > 4 && payload[..4] != [0; 4]).count()
+    }
+
+    /// NAT keepalives (RFC 3948 section 2.3: one octet of ones).
+    pub fn nat_keepalives(&self) -> usize {
+        self.natt().filter(|payload| payload.first() == Some(&0xff) && payload.len() == 1).count()
+    }
+
+    /// IPv4 packets of these protocols, whatever their addresses.
+    pub fn of_protocols(&self, protocols: &[u8]) -> usize {
+        self.packets
+            .iter()
+            .filter(|p| p.protocol().is_some_and(|protocol| protocols.contains(&protocol)))
+            .count()
+    }
+
+    /// Payloads of UDP packets from or to port 4500.
+    fn natt(&self) -> impl Iterator<Item = &[u8]> {
+        const PORT: [u8; 2] = 4500_u16.to_be_bytes();
+        self.packets.iter().filter(|packet| packet.protocol() == Some(17)).filter_map(|packet| {
+            let udp = packet.ipv4()?.get(usize::from(packet.ipv4()?[0] & 0x0f) * 4..)?;
+            let length = usize::from(u16::from_be_bytes([*udp.get(4)?, *udp.get(5)?]));
+            let natt = udp.get(..2)? == PORT || udp.get(2..4)? == PORT;
+            // A capture holds the padding of short frames too; a long packet is cut.
+            natt.then(|| udp.get(8..length.min(udp.len()))).flatten()
+        })
+    }
+
     /// Whom `from` asked for a new IKE SA (IKE_SA_INIT requests, RFC 7296 section 3.1), in order; retransmissions count once.
     pub fn initiations(&self, from: [u8; 4]) -> Vec<std::net::Ipv4Addr> {
         const IKE_SA_INIT: u8 = 34;

@@ -1,0 +1,30 @@
+//! libreswan keys the kernel.
+
+use super::algorithms::{ALL, Algorithm};
+use crate::case::{BOTH, Case, Initiator, Opposite, Wire};
+use crate::plays;
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for algorithm in ALL {
+        let Some(word) = algorithm.libreswan else { continue };
+        for initiator in BOTH {
+            let wire = if initiator == Initiator::Tohub { Wire::Plain } else { Wire::Udp };
+            cases.push(case(algorithm, word, initiator, wire));
+        }
+    }
+    cases
+}
+
+fn case(algorithm: &Algorithm, word: &str, initiator: Initiator, wire: Wire) -> Case {
+    let words = if wire == Wire::Udp { " in UDP" } else { "" };
+    let mut case =
+        Case::new(format!("{}{words}", algorithm.transform), Opposite::LibreswanOnKernel, initiator)
+            .showing(&[&format!("transform: {} ,", algorithm.transform)], &[])
+            .playing(plays::transfer);
+    case.template = "libreswan-psk";
+    case.settings = vec!["IKE=aes256-sha2_256-dh19".to_owned(), format!("ESP={word}")];
+    case.ours.transform = algorithm.transform.to_owned();
+    case.wire = wire;
+    if wire == Wire::Udp { case.with(&["ENCAP=yes"]).showing(&["UDP-Encaps"], &[]) } else { case }
+}

@@ -1,0 +1,102 @@
+//! What must not come up: it does not, says why, and comes up once the mistake is mended.
+
+use lab::Result;
+use lab::command::{output, wait_for};
+use lab::peer::KEY;
+
+use crate::bench::{Bench, FAR_HOST, fail};
+use crate::case::{BOTH, Case, Initiator, Opposite, RELEASES, Wire, isakmp};
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for release in RELEASES {
+        for initiator in BOTH {
+            let new = |title: &str| {
+                let mut case = Case::new(title, Opposite::Namespace(release), initiator);
+                case.wire = Wire::Nothing;
+                case
+            };
+            cases.push(
+                new("the keys differ")
+                    .with(&["PSK=another-key"])
+                    .playing(|bench| refused(bench, &["AUTHENTICATION_FAILED", "authentication"])),
+            );
+            let mut ike = new("no common IKE proposal")
+                .playing(|bench| refused(bench, &["NO_PROPOSAL_CHOSEN", "proposal"]));
+            ike.ours.ike = isakmp("aes 256", "sha256", 20);
+            cases.push(ike);
+            cases.push(
+                new("no common ESP proposal")
+                    .with(&["ESP=aes256gcm16"])
+                    .playing(|bench| refused(bench, &["NO_PROPOSAL_CHOSEN", "proposal"])),
+            );
+            cases.push(
+                new("no common selectors")
+                    .with(&["REMOTE_TS=192.168.77.0/24"])
+                    .playing(|bench| refused(bench, &["TS_UNACCEPTABLE", "traffic selectors"])),
+            );
+            cases.push(
+                new("the stranger is called otherwise")
+                    .with(&["LOCAL_ID=somebody.example"])
+                    .playing(|bench| refused(bench, &["identity", "AUTHENTICATION_FAILED"])),
+            );
+            let mut mended = Case::new("the key is mended", Opposite::Namespace(release), initiator);
+            mended.ours.ike = mended.ours.ike.replace(KEY, "mistyped");
+            cases.push(mended.playing(the_key_is_mended));
+        }
+    }
+    cases
+}
+
+/// Nothing comes up, and our log says one of these words about it.
+fn refused(bench: &mut Bench, reasons: &[&str]) -> Result<()> {
+    attempt_in_vain(bench)?;
+    let said = wait_for("a line in our log", 10, || {
+        let log = bench.gateway.log();
+        log.lines()
+            .find(|line| line.contains("NEG_ABORT") && reasons.iter().any(|reason| line.contains(reason)))
+            .map(str::to_owned)
+    })?;
+    bench.seen.push(said.split_once("due to ERROR: ").map_or("", |(_, reason)| reason).trim().to_owned());
+    let ours = bench.our_sas()?;
+    let theirs = bench.their_sas()?;
+    if ours.contains("Status: ACTIVE") || theirs.contains("INSTALLED") {
+        return fail(&format!("there is a child:\n{ours}\n{theirs}"));
+    }
+    bench.judge_wire()
+}
+
+fn attempt_in_vain(bench: &Bench) -> Result<()> {
+    let came = match bench.case.initiator {
+        Initiator::Tohub => bench.is_answered(FAR_HOST)?,
+        Initiator::Stranger => {
+            let mut command = bench.stranger.program().command(&[
+                "swanctl",
+                "--initiate",
+                "--child",
+                "net",
+                "--timeout",
+                "10",
+            ]);
+            output(&mut command)?.status.success()
+        }
+    };
+    if came { fail("the tunnel came up") } else { Ok(()) }
+}
+
+fn the_key_is_mended(bench: &mut Bench) -> Result<()> {
+    attempt_in_vain(bench)?;
+    bench.gateway.configure(&[
+        "no crypto isakmp key mistyped address 192.0.2.2",
+        &format!("crypto isakmp key {KEY} address 192.0.2.2"),
+    ])?;
+    match bench.case.initiator {
+        // A peer list is tried again after ten seconds at the earliest.
+        Initiator::Tohub => wait_for("the tunnel", 25, || bench.ping_from_host(1, 2).ok())?,
+        Initiator::Stranger => bench.initiate_child("net")?,
+    }
+    bench.wait_until_up()?;
+    bench.ping_both_ways()?;
+    bench.ends_agree()?;
+    bench.judge_wire()
+}
