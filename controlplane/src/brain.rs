@@ -141,6 +141,7 @@ pub struct Brain {
     invalid_spi: RateLimit,
     aborts: RateLimit,
     remarks: RateLimit,
+    warnings: RateLimit,
     next_scan: Duration,
     /// Until the first configuration.
     memory: Option<Memory>,
@@ -177,6 +178,7 @@ impl Brain {
             invalid_spi: RateLimit::new(5),
             aborts: RateLimit::new(20),
             remarks: RateLimit::new(5),
+            warnings: RateLimit::new(20),
             next_scan: Duration::ZERO,
             memory: Some(memory),
             checkpoint_due: false,

@@ -8,8 +8,12 @@ use crate::command::run;
 use crate::namespace::Namespace;
 
 /// Where laboratories leave files, with what stands before and behind the process id in their names.
-const PLACES: [(&str, &str, char); 3] =
-    [("/run", "tohub-", '-'), ("/sys/fs/bpf/tohub", "tohub_", '_'), ("/tmp", "tohub-", '-')];
+const PLACES: [(&str, &str, char); 4] = [
+    ("/run", "tohub-", '-'),
+    ("/run/tohub-peers", "tohub-", '-'),
+    ("/sys/fs/bpf/tohub", "tohub_", '_'),
+    ("/tmp", "tohub-", '-'),
+];
 
 /// Removes everything whose maker does not exist any more.
 pub fn remove_stale() {

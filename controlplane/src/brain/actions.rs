@@ -47,6 +47,8 @@ impl Brain {
             Action::Redirected { old, new, connection, remote } => {
                 self.redirected(now, (old, new), connection, remote);
             }
+            // Anybody can cause warnings: a refused initiation, a proof that is none.
+            Action::Log(record) if record.level == ike::LogLevel::Warning && !self.warnings.pass(now) => {}
             Action::Log(record) => self.outputs.push_back(Output::IkeLog(record)),
         }
     }

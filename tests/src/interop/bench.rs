@@ -84,6 +84,8 @@ impl<'a> Bench<'a> {
         host.end_host_offloads("eth0")?;
         host.route("default", "192.168.1.1")?;
 
+        let pki = case.pki.map(make_pki).transpose()?;
+        let folder = pki.as_ref().map(tempfile::TempDir::path);
         let mut router = None;
         let stranger = match (case.opposite, machine) {
             (Opposite::Namespace(release), _) => {
@@ -97,18 +99,13 @@ impl<'a> Bench<'a> {
                 }
                 network.end_host_offloads("eth0")?;
                 network.ip(&["address", "add", &format!("{FAR_HOST}/16"), "dev", "lo"])?;
-                let folder = certificates(case)?;
-                let stranger = Stranger::strongswan(
-                    &network,
-                    release,
-                    &stranger_configuration(case)?,
-                    folder.as_ref().map(tempfile::TempDir::path),
-                )?;
+                let stranger =
+                    Stranger::strongswan(&network, release, &stranger_configuration(case)?, folder)?;
                 Opponent::Own(stranger, network)
             }
             (_, Some(machine)) => {
                 let plug = machine.plug(&gateway, "outside")?;
-                machine.prepare(case)?;
+                machine.prepare(case, folder)?;
                 Opponent::Guest(machine, plug)
             }
             (_, None) => return fail("this case needs a virtual machine"),
@@ -123,6 +120,12 @@ impl<'a> Bench<'a> {
             Ok(gateway) => gateway,
             Err(error) => return fail(&format!("{error}\nconfiguration:\n{}", our_configuration(case))),
         };
+        if let Some(folder) = folder {
+            gateway.configure(&[&format!(
+                "crypto pki import T pem url {}",
+                folder.join("gateway.pem").display()
+            )])?;
+        }
         Ok(Self { case, seen: Vec::new(), gateway, host, stranger, router, wire: Some(wire) })
     }
 
@@ -215,17 +218,6 @@ fn translator(side: Nat, gateway: &Namespace, stranger: &Namespace) -> Result<Na
         &[&format!("add rule ip nat in iifname outer udp dport {{ 500, 4500 }} dnat to {HIDDEN}")],
     )?;
     Ok(router)
-}
-
-/// The certificates of a case in a folder of their own.
-pub fn certificates(case: &Case) -> Result<Option<tempfile::TempDir>> {
-    let Some(kind) = case.pki else { return Ok(None) };
-    let folder = tempfile::Builder::new()
-        .prefix(&format!("tohub-{}-pki-", std::process::id()))
-        .tempdir()
-        .map_err(LabError::io("making a folder for certificates"))?;
-    make_pki(folder.path(), kind, &[OURS, THEIRS])?;
-    Ok(Some(folder))
 }
 
 /// The stranger's configuration.

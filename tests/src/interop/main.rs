@@ -5,6 +5,7 @@
 //! The verdict is the last line of the output.
 #![forbid(unsafe_code)]
 
+mod algorithms;
 mod bench;
 mod case;
 mod kernel;

@@ -1,5 +1,6 @@
 //! A virtual machine with Debian's kernel that is opposite in many cases, one after the other.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +11,7 @@ use lab::namespace::{Namespace, connect};
 use lab::peer::Stranger;
 use lab::probe::{Transfer, now_ms};
 
-use crate::bench::{FAR_HOST, THEIRS, certificates, stranger_configuration};
+use crate::bench::{FAR_HOST, THEIRS, stranger_configuration};
 use crate::case::{Case, Opposite};
 
 /// The machine, and the namespace with the bridge that it hangs on.
@@ -58,7 +59,7 @@ impl Machine {
     }
 
     /// Puts the case's program in place, with its configuration, and nothing of the case before.
-    pub fn prepare(&self, case: &Case) -> Result<()> {
+    pub fn prepare(&self, case: &Case, pki: Option<&Path>) -> Result<()> {
         match case.opposite {
             // Starting a daemon in a guest takes seconds, another configuration none.
             Opposite::StrongSwanOnKernel
@@ -68,11 +69,7 @@ impl Machine {
             }
             Opposite::StrongSwanOnKernel => {
                 self.daemon_runs.store(case.pki.is_none(), Ordering::Relaxed);
-                let folder = certificates(case)?;
-                self.stranger.strongswan_in_guest(
-                    &stranger_configuration(case)?,
-                    folder.as_ref().map(tempfile::TempDir::path),
-                )
+                self.stranger.strongswan_in_guest(&stranger_configuration(case)?, pki)
             }
             Opposite::LibreswanOnKernel if self.daemon_runs.swap(true, Ordering::Relaxed) => {
                 self.stranger.reload_libreswan_in_guest(&stranger_configuration(case)?)

@@ -217,6 +217,8 @@ impl Endpoint {
             Some((connection.clone(), suite, proposal))
         });
         let Some((connection, suite, proposal)) = choice else {
+            let text = "refused an initiation: no proposal chosen".to_owned();
+            self.ctx(now, &mut Vec::new()).log(LogLevel::Warning, None, from, text);
             return self.refuse((from, to), header, Payload::notify(notify_type::NO_PROPOSAL_CHOSEN, vec![]));
         };
         if suite.group.number() != *number {

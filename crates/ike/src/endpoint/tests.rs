@@ -356,6 +356,34 @@ fn even_an_authenticated_peer_gets_a_bounded_number_of_children() {
 }
 
 #[test]
+fn an_initiation_without_a_common_proposal_is_refused_and_said() {
+    let mut peer = Peer {
+        endpoint: endpoint(),
+        now: Time::from_millis(5),
+        spi: 0,
+        endpoint_initiates: false,
+        next_request: 0,
+        awaited: None,
+        installed: 0,
+    };
+    let nothing = Payload::Sa(vec![Proposal {
+        number: 1,
+        protocol: protocol::IKE,
+        spi: vec![],
+        transforms: vec![Transform::new(transform_type::ENCRYPTION, 2)],
+    }]);
+    let init = peer.message(Exchange::IkeSaInit, false, 0, &[nothing, ke(), nonce(1)]);
+    peer.endpoint.handle_datagram(peer.now, theirs(), ours(), &init);
+    let said = std::iter::from_fn(|| peer.endpoint.poll_action()).any(|action| {
+        matches!(action, Action::Log(record) if record.level == crate::LogLevel::Warning
+            && record.peer == theirs()
+            && record.text == "refused an initiation: no proposal chosen")
+    });
+    assert!(said);
+    assert_eq!(peer.endpoint.sas.len(), 0);
+}
+
+#[test]
 fn half_open_ike_sas_are_bounded_under_a_million_attempts() {
     let config = EndpointConfig {
         provider: &FAKE,

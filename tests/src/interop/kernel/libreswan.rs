@@ -1,6 +1,6 @@
 //! libreswan keys the kernel.
 
-use super::algorithms::{ALL, Algorithm};
+use crate::algorithms::{ALL, Algorithm};
 use crate::case::{BOTH, Case, Initiator, Opposite, Wire};
 use crate::plays;
 
@@ -20,7 +20,7 @@ fn case(algorithm: &Algorithm, word: &str, initiator: Initiator, wire: Wire) -> 
     let words = if wire == Wire::Udp { " in UDP" } else { "" };
     let mut case =
         Case::new(format!("{}{words}", algorithm.transform), Opposite::LibreswanOnKernel, initiator)
-            .showing(&[&format!("transform: {} ,", algorithm.transform)], &[])
+            .showing(&[&format!("transform: {} ,", algorithm.we_show)], &[])
             .playing(plays::transfer);
     case.template = "libreswan-psk";
     case.settings = vec!["IKE=aes256-sha2_256-dh19".to_owned(), format!("ESP={word}")];

@@ -1,7 +1,6 @@
 //! The cases opposite a Linux kernel in a virtual machine. Two machines, one with strongSwan and one with libreswan, each play their cases
 //! one after the other.
 
-mod algorithms;
 mod libreswan;
 mod strongswan;
 

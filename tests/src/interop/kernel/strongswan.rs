@@ -1,6 +1,6 @@
 //! strongSwan keys the kernel: each algorithm, plain and in UDP, with and without extended sequence numbers.
 
-use super::algorithms::{ALL, Algorithm};
+use crate::algorithms::{ALL, Algorithm};
 use crate::case::{BOTH, Case, Initiator, Opposite, Wire};
 use crate::plays;
 
@@ -23,7 +23,7 @@ fn case(algorithm: &Algorithm, initiator: Initiator, wire: Wire, esn: bool) -> C
     };
     let mut case =
         Case::new(format!("{}{words}", algorithm.transform), Opposite::StrongSwanOnKernel, initiator)
-            .showing(&[&format!("transform: {} ,", algorithm.transform)], &[algorithm.shown]);
+            .showing(&[&format!("transform: {} ,", algorithm.we_show)], &[algorithm.shown]);
     case.ours.transform = algorithm.transform.to_owned();
     if esn {
         case.ours.set.push_str(" esn\n");

@@ -1,5 +1,6 @@
 //! Groups and ciphers of IKE, ciphers of ESP.
 
+use crate::algorithms::{self, Algorithm};
 use crate::case::{BOTH, Case, Initiator, Opposite, Ours, RELEASES, WITH_PROFILE, isakmp, profile};
 use crate::plays;
 
@@ -42,13 +43,6 @@ const IKE_CBC: [(&str, &str, &str, &str, &str); 3] = [
 /// The same for combined ciphers: bits, PRF.
 const IKE_GCM: [(u16, &str, &str); 2] = [(128, "sha256", "HMAC_SHA2_256"), (256, "sha384", "HMAC_SHA2_384")];
 
-/// Transform, what we show, strongSwan's proposal, what it shows.
-const ESP: [(&str, &str, &str, &str); 3] = [
-    ("esp-gcm", "transform: esp-gcm ,", "aes128gcm16", "AES_GCM_16-128"),
-    ("esp-gcm 192", "transform: esp-gcm 192 ,", "aes192gcm16", "AES_GCM_16-192"),
-    ("esp-gcm 256", "transform: esp-gcm 256 ,", "aes256gcm16", "AES_GCM_16-256"),
-];
-
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for release in RELEASES {
@@ -67,13 +61,11 @@ pub fn cases() -> Vec<Case> {
             for (bits, prf, shown) in IKE_GCM {
                 cases.push(combined(new(format!("IKE with AES-GCM {bits}")), bits, prf, shown));
             }
-            for (transform, ours, proposal, theirs) in ESP {
-                let mut case = new(format!("ESP with {transform}"))
-                    .with(&[&format!("ESP={proposal}")])
-                    .showing(&[ours], &[theirs])
-                    .playing(plays::transfer);
-                case.ours.transform = transform.to_owned();
-                cases.push(case);
+            for (number, algorithm) in (0..).zip(algorithms::of_user_space()) {
+                // Each with each release, the beginners in turn.
+                if number % 2 == usize::from(initiator == Initiator::Tohub) {
+                    cases.push(esp(new(algorithm.transform.to_owned()), algorithm));
+                }
             }
             cases.push(in_udp_without_nat(new("strongSwan pretends a NAT".to_owned())));
         }
@@ -98,6 +90,13 @@ fn combined(mut case: Case, bits: u16, prf: &str, shown: &str) -> Case {
         &[&format!("Encr: AES-GCM, keysize: {bits}"), "Hash: None"],
         &[&format!("AES_GCM_16-{bits}/PRF_{shown}")],
     )
+}
+
+fn esp(mut case: Case, algorithm: &Algorithm) -> Case {
+    case.ours.transform = algorithm.transform.to_owned();
+    case.with(&[&format!("ESP={}", algorithm.strongswan)])
+        .showing(&[&format!("transform: {} ,", algorithm.we_show)], &[algorithm.shown])
+        .playing(plays::transfer)
 }
 
 /// Both ends then send ESP in UDP.

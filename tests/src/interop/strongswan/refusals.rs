@@ -19,27 +19,27 @@ pub fn cases() -> Vec<Case> {
             cases.push(
                 new("the keys differ")
                     .with(&["PSK=another-key"])
-                    .playing(|bench| refused(bench, &["AUTHENTICATION_FAILED", "authentication"])),
+                    .playing(|bench| refused(bench, &["authentication failed", "could not authenticate"])),
             );
-            let mut ike = new("no common IKE proposal")
-                .playing(|bench| refused(bench, &["NO_PROPOSAL_CHOSEN", "proposal"]));
+            let mut ike =
+                new("no common IKE proposal").playing(|bench| refused(bench, &["no proposal chosen"]));
             ike.ours.ike = isakmp("aes 256", "sha256", 20);
             cases.push(ike);
             cases.push(
                 new("no common ESP proposal")
                     .with(&["ESP=aes256gcm16"])
-                    .playing(|bench| refused(bench, &["NO_PROPOSAL_CHOSEN", "proposal"])),
+                    .playing(|bench| refused(bench, &["no proposal chosen"])),
             );
             cases.push(
                 new("no common selectors")
                     .with(&["REMOTE_TS=192.168.77.0/24"])
-                    .playing(|bench| refused(bench, &["TS_UNACCEPTABLE", "traffic selectors"])),
+                    .playing(|bench| refused(bench, &["traffic selectors unacceptable"])),
             );
-            cases.push(
-                new("the stranger is called otherwise")
-                    .with(&["LOCAL_ID=somebody.example"])
-                    .playing(|bench| refused(bench, &["identity", "AUTHENTICATION_FAILED"])),
-            );
+            cases.push(new("the stranger is called otherwise").with(&["LOCAL_ID=somebody.example"]).playing(
+                |bench| {
+                    refused(bench, &["the peer's identity is not", "could not authenticate somebody.example"])
+                },
+            ));
             let mut mended = Case::new("the key is mended", Opposite::Namespace(release), initiator);
             mended.ours.ike = mended.ours.ike.replace(KEY, "mistyped");
             cases.push(mended.playing(the_key_is_mended));
@@ -54,10 +54,15 @@ fn refused(bench: &mut Bench, reasons: &[&str]) -> Result<()> {
     let said = wait_for("a line in our log", 10, || {
         let log = bench.gateway.log();
         log.lines()
-            .find(|line| line.contains("NEG_ABORT") && reasons.iter().any(|reason| line.contains(reason)))
+            .filter(|line| {
+                ["NEG_ABORT", "refused", "could not authenticate"].iter().any(|word| line.contains(word))
+            })
+            .find(|line| reasons.iter().any(|reason| line.contains(reason)))
             .map(str::to_owned)
     })?;
-    bench.seen.push(said.split_once("due to ERROR: ").map_or("", |(_, reason)| reason).trim().to_owned());
+    let said =
+        said.split_once("ERROR: ").or_else(|| said.split_once("WARN ")).map_or("", |(_, reason)| reason);
+    bench.seen.push(format!("“{}”", said.split(" peer=").next().unwrap_or_default().trim()));
     let ours = bench.our_sas()?;
     let theirs = bench.their_sas()?;
     if ours.contains("Status: ACTIVE") || theirs.contains("INSTALLED") {
