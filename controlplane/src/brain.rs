@@ -12,6 +12,7 @@ mod configure;
 mod events;
 mod inspect;
 mod intents;
+mod manual;
 mod names;
 mod operator;
 mod orphans;

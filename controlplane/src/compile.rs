@@ -4,14 +4,16 @@
 //! Pure: device facts and the policy numbers come in by argument. A permit ACE becomes one policy; its number stays the
 //! same as long as interface, map, sequence number and selectors do, so that an edit elsewhere disturbs no SA.
 //!
-//! Fail closed: what an entry would protect but cannot (refused parameters, no local address, hand keys, a dynamic
+//! Fail closed: what an entry would protect but cannot (refused parameters, no local address, a dynamic
 //! template) is dropped, never let through. Only an entry that is incomplete in the IOS sense is skipped.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use config::Configuration;
-use config::effective_ike::{IkeParameters, IpsecParameters, effective_ike, effective_ipsec};
+use config::effective_ike::{
+    IkeParameters, IpsecParameters, ManualParameters, effective_ike, effective_ipsec, effective_manual,
+};
 use config::model::{
     AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, ReverseRoute,
 };
@@ -94,6 +96,21 @@ pub struct Entry {
     pub mtu: u32,
 }
 
+/// A usable hand-keyed entry.
+#[derive(Clone, Debug)]
+pub struct ManualEntry {
+    /// Its name.
+    pub key: EntryKey,
+    /// Our address toward its peer.
+    pub local: IpAddr,
+    /// Peer, algorithms and keys.
+    pub parameters: ManualParameters,
+    /// Its one permit.
+    pub policy: PolicyId,
+    /// Largest packet toward the peer, as far as the device says.
+    pub mtu: u32,
+}
+
 /// The compiled configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -103,6 +120,8 @@ pub struct Plan {
     pub rules: Vec<Vec<Rule>>,
     /// Usable entries.
     pub entries: BTreeMap<EntryKey, Entry>,
+    /// Usable hand-keyed entries.
+    pub manual: BTreeMap<EntryKey, ManualEntry>,
     /// Every policy in use.
     pub policies: BTreeMap<PolicyId, PolicyKey>,
     /// Why entries are not usable, for the log and for `show`.
@@ -193,7 +212,7 @@ impl SetCompiler<'_> {
             let start = rules.len();
             match &entry.keying {
                 Keying::Isakmp => self.static_entry(*seq, entry, plan, numbers, &mut rules),
-                Keying::Manual => self.drop_all(&entry.body, &mut rules),
+                Keying::Manual => self.manual_entry(*seq, entry, plan, numbers, &mut rules),
                 Keying::Dynamic { map, .. } => {
                     let template = self.configuration.dynamic_maps.get(map);
                     for body in template.into_iter().flat_map(|template| template.entries.values()) {
@@ -253,16 +272,83 @@ impl SetCompiler<'_> {
         plan.entries.insert(key, usable);
     }
 
+    /// One SA pair serves one permit, the first; what further ones permit is dropped.
+    fn manual_entry(
+        &self,
+        seq: u16,
+        entry: &CryptoMapEntry,
+        plan: &mut Plan,
+        numbers: &mut impl PolicyNumbers,
+        rules: &mut Vec<Rule>,
+    ) {
+        let key = EntryKey { interface: self.interface.clone(), map: self.map.to_owned(), seq };
+        let usable = effective_manual(self.configuration, self.map, seq, entry)
+            .map_err(|refusal| refusal.to_string())
+            .and_then(|parameters| {
+                let of_family = |address: &IpAddr| address.is_ipv6() == parameters.peer.is_ipv6();
+                let local = self.candidates().into_iter().find(of_family);
+                Ok((local.ok_or_else(|| self.no_address(&key))?, parameters))
+            });
+        let (local, parameters) = match usable {
+            Ok(usable) => usable,
+            Err(note) => {
+                plan.notes.push(note);
+                self.drop_all(&entry.body, rules);
+                return;
+            }
+        };
+        let mut policy = None;
+        for (rule, shape) in self.shapes(&entry.body) {
+            let (local, remote) = shape.selectors();
+            let is_permit = rule.action == AclAction::Permit;
+            if !is_permit {
+                shape.push(Action::Jump(BEHIND_ENTRY), rules);
+            } else if policy.is_some() || local.is_empty() || remote.is_empty() {
+                plan.notes.push(format!(
+                    "{key}: hand keys serve the first permit only; give each further one an entry of its own"
+                ));
+                shape.push(Action::Drop, rules);
+            } else {
+                let permit = PolicyKey { entry: key.clone(), local, remote };
+                match numbers.number(&permit) {
+                    Some(id) => {
+                        shape.push(Action::Protect(id), rules);
+                        plan.policies.insert(id, permit);
+                        policy = Some(id);
+                    }
+                    None => {
+                        plan.notes
+                            .push(format!("{key}: the table has no room for another policy; remove permits"));
+                        shape.push(Action::Drop, rules);
+                    }
+                }
+            }
+        }
+        if let Some(policy) = policy {
+            let mtu = if self.device.mtu == 0 { 1500 } else { self.device.mtu };
+            plan.manual.insert(key.clone(), ManualEntry { key, local, parameters, policy, mtu });
+        }
+    }
+
+    /// The addresses that SAs of this set may end at.
+    fn candidates(&self) -> Vec<IpAddr> {
+        match &self.set.local_address {
+            Some(_) => local_addresses(self.set, self.devices),
+            None => self.device.addresses.clone(),
+        }
+    }
+
+    fn no_address(&self, key: &EntryKey) -> String {
+        format!("{key}: interface {} has no address for it; type \"ip address\" there", self.interface)
+    }
+
     fn usable(&self, key: &EntryKey, entry: &CryptoMapEntry) -> Result<Entry, String> {
         let ike = effective_ike(self.configuration, &key.map, key.seq, entry).map_err(|e| e.to_string())?;
         let ipsec =
             effective_ipsec(self.configuration, &key.map, key.seq, entry).map_err(|e| e.to_string())?;
         let body = &entry.body;
         let peers: Vec<Peer> = body.peers.iter().map(|peer| Peer::of(&peer.name)).collect();
-        let candidates = match &self.set.local_address {
-            Some(_) => local_addresses(self.set, self.devices),
-            None => self.device.addresses.clone(),
-        };
+        let candidates = self.candidates();
         let fits = |address: &&IpAddr| match peers.first() {
             Some(Peer::Address(peer)) => address.is_ipv6() == peer.is_ipv6(),
             _ => address.is_ipv4(),
@@ -274,12 +360,7 @@ impl SetCompiler<'_> {
             // A name is looked up in the family that there is.
             .or_else(|| candidates.first().filter(|_| by_name))
             .copied()
-            .ok_or_else(|| {
-                format!(
-                    "{key}: interface {} has no address for it; type \"ip address\" there",
-                    self.interface
-                )
-            })?;
+            .ok_or_else(|| self.no_address(key))?;
         if !ike.local_addresses.is_empty() && !ike.local_addresses.contains(&local) {
             let profile = ike.profile.as_deref().unwrap_or_default();
             return Err(format!(

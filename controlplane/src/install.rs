@@ -5,6 +5,7 @@
 //! replaced is kept for [`DRAIN`], since packets may still be under way. Keys are erased by the table when every
 //! worker has announced that it left them.
 
+mod manual;
 mod records;
 mod resume;
 
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use config::effective_ike::IpsecParameters;
 use config::model::DfBit;
 use ike::{ChildId, InstallChild};
 use sa_table::{
@@ -22,7 +24,10 @@ use sa_table::{
 
 use crate::clock::Scale;
 use crate::compile::{Entry, PolicyKey, PolicyNumbers};
+use manual::ManualPair;
 use records::{algorithm, lifetime, selectors};
+
+pub use manual::ManualRequest;
 
 /// How long a replaced inbound SA goes on receiving, in real milliseconds.
 pub const DRAIN: u64 = 5_000;
@@ -45,16 +50,21 @@ pub struct PairParameters {
 impl PairParameters {
     /// What `entry` says for one of its permits.
     pub fn of(entry: &Entry, policy: PolicyId) -> Self {
+        Self::new(&entry.ipsec, policy, entry.mtu)
+    }
+
+    /// What `ipsec` says for one permit.
+    pub fn new(ipsec: &IpsecParameters, policy: PolicyId, path_mtu: u32) -> Self {
         PairParameters {
             policy,
-            replay_window: entry.ipsec.replay_window.map_or(0, u32::from),
-            df: match entry.ipsec.df_bit {
+            replay_window: ipsec.replay_window.map_or(0, u32::from),
+            df: match ipsec.df_bit {
                 DfBit::Clear => DfPolicy::Clear,
                 DfBit::Set => DfPolicy::Set,
                 DfBit::Copy => DfPolicy::Copy,
             },
-            bytes: entry.ipsec.lifetime_kilobytes.map_or(0, |kilobytes| u64::from(kilobytes) * 1024),
-            path_mtu: entry.mtu,
+            bytes: ipsec.lifetime_kilobytes.map_or(0, |kilobytes| u64::from(kilobytes) * 1024),
+            path_mtu,
         }
     }
 }
@@ -142,6 +152,8 @@ pub struct Installer {
     table: TableWriter,
     runtime: RuntimeReader,
     pairs: BTreeMap<ChildId, Slots>,
+    /// Hand-keyed pairs.
+    manual: BTreeMap<PolicyId, ManualPair>,
     numbers: BTreeMap<PolicyKey, PolicyId>,
     /// Policies that are given back once rules without them are published.
     surplus: BTreeSet<PolicyId>,
@@ -292,7 +304,10 @@ impl Installer {
 
     /// What was counted for a pair.
     pub fn activity(&self, pair: ChildId) -> Option<Activity> {
-        let slots = self.pairs.get(&pair)?;
+        self.activity_of(*self.pairs.get(&pair)?)
+    }
+
+    fn activity_of(&self, slots: Slots) -> Option<Activity> {
         let inbound = self.runtime.inbound(slots.inbound)?;
         let outbound = self.runtime.outbound(slots.outbound)?;
         let level = |level| inbound.levels.contains(level) || outbound.levels.contains(level);

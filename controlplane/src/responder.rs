@@ -21,7 +21,7 @@ use ike::{
 };
 use sa_table::PolicyId;
 
-use crate::compile::{Entry, Plan};
+use crate::compile::{Entry, ManualEntry, Plan, PolicyKey};
 use crate::liveness::{self, Timing};
 use crate::pki::Pki;
 use crate::session::Peer;
@@ -114,7 +114,7 @@ pub fn relations(
                 }
             }
             if let Some(relation) = relations.get_mut(&id) {
-                relation.connection.children.extend(children(plan, entry));
+                relation.connection.children.extend(children(plan, entry, remote));
             }
         }
     }
@@ -247,20 +247,19 @@ fn patience(parameters: &IkeParameters) -> Duration {
     detection.max(Duration::from_secs(parameters.give_up.into())).min(longest)
 }
 
-fn children<'a>(plan: &'a Plan, entry: &'a Entry) -> impl Iterator<Item = ChildPolicy> + 'a {
+fn children(plan: &Plan, entry: &Entry, remote: IpAddr) -> impl Iterator<Item = ChildPolicy> {
     let proposals: Vec<EspProposal> = esp_proposals(&entry.ipsec);
-    let mode = match entry.ipsec.proposals.first().map(|proposal| proposal.mode) {
-        Some(Mode::Transport | Mode::TransportRequire) => ike::Mode::Transport,
-        _ => ike::Mode::Tunnel,
-    };
+    let wanted = entry.ipsec.proposals.first().map(|proposal| proposal.mode).unwrap_or_default();
     entry.policies.iter().filter_map(move |id| {
         let key = plan.policies.get(id)?;
+        let (mode, transport_required) = mode_for(wanted, key, entry.local, remote)?;
         Some(ChildPolicy {
             tag: tag(*id),
             local_selectors: key.local.clone(),
             remote_selectors: key.remote.clone(),
             proposals: proposals.clone(),
             mode,
+            transport_required,
             lifetime: child_lifetime(&entry.ipsec),
         })
     })
@@ -300,6 +299,35 @@ fn additional(exchange: &config::model::AdditionalExchange) -> AdditionalExchang
         config::model::AdditionalMethod::MlKem768 => Group::MlKem768,
     });
     AdditionalExchange { number: exchange.number, groups: groups.collect(), optional: exchange.optional }
+}
+
+/// Algorithms and mode of a hand-keyed pair; none for what ESP does not have.
+pub fn manual_suite(entry: &ManualEntry, permit: &PolicyKey) -> Option<(ike::EspSuite, ike::Mode)> {
+    let proposal = esp_proposals(&entry.parameters.ipsec).into_iter().next()?;
+    let suite = ike::EspSuite {
+        encryption: *proposal.encryption.first()?,
+        integrity: proposal.integrity.first().copied(),
+        esn: false,
+        group: None,
+    };
+    let wanted = entry.parameters.ipsec.proposals.first().map(|proposal| proposal.mode).unwrap_or_default();
+    let (mode, _) = mode_for(wanted, permit, entry.local, entry.parameters.peer)?;
+    Some((suite, mode))
+}
+
+/// The mode for a permit, and whether it is required. Transport mode is for the endpoints themselves, as IOS does; where it is required
+/// and the permit is for others, there is none.
+fn mode_for(wanted: Mode, permit: &PolicyKey, local: IpAddr, remote: IpAddr) -> Option<(ike::Mode, bool)> {
+    let is_host = |selectors: &[ike::TrafficSelector], address: IpAddr| {
+        selectors.iter().all(|selector| (selector.start, selector.end) == (address, address))
+    };
+    let between_endpoints = is_host(&permit.local, local) && is_host(&permit.remote, remote);
+    match wanted {
+        Mode::Transport if between_endpoints => Some((ike::Mode::Transport, false)),
+        Mode::TransportRequire if between_endpoints => Some((ike::Mode::Transport, true)),
+        Mode::TransportRequire => None,
+        Mode::Transport | Mode::Tunnel => Some((ike::Mode::Tunnel, false)),
+    }
 }
 
 fn esp_proposals(ipsec: &IpsecParameters) -> Vec<EspProposal> {

@@ -128,10 +128,12 @@ impl Inbound {
             for pending in burst {
                 let InboundItem { word, packet, esp, .. } = &mut pending.item;
                 let Some(state) = self.states.owned(*word) else { continue };
-                let offset = packet.frame.headroom() + esp.start;
+                let header = packet.frame.headroom();
+                let offset = header + esp.start;
                 let ecn = packet.ip.ecn();
                 let buffer = packet.frame.buffer_mut();
-                jobs.push(OpenJob::new(state.sa(), state.replay(), buffer, offset, esp.len(), ecn));
+                let job = OpenJob::new(state.sa(), state.replay(), buffer, offset, esp.len(), ecn);
+                jobs.push(job.behind_header_at(header));
                 outcomes.push(&mut pending.outcome);
             }
             esp::open(env.shared.backend, &mut jobs);

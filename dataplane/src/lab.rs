@@ -98,6 +98,8 @@ pub struct Tunnel {
     pub esn: bool,
     /// ESP in UDP.
     pub udp: bool,
+    /// Transport mode, between the gateways themselves.
+    pub transport: bool,
     /// DF of outer headers.
     pub df: DfPolicy,
     /// Restricts the selectors to this protocol and destination port.
@@ -112,6 +114,7 @@ impl Default for Tunnel {
             algorithm: Algorithm::AesGcm128,
             esn: true,
             udp: false,
+            transport: false,
             df: DfPolicy::Copy,
             service: None,
             lifetime: Lifetime::default(),
@@ -221,7 +224,7 @@ impl Gateway {
             spi,
             local: self.site.outside(),
             peer_address: self.site.peer().outside(),
-            mode: Mode::Tunnel,
+            mode: if tunnel.transport { Mode::Transport } else { Mode::Tunnel },
             encapsulation: encapsulation(tunnel),
             keys: keys(tunnel, spi),
             esn: tunnel.esn,
@@ -239,7 +242,7 @@ impl Gateway {
             spi,
             source: self.site.outside(),
             destination: self.site.peer().outside(),
-            mode: Mode::Tunnel,
+            mode: if tunnel.transport { Mode::Transport } else { Mode::Tunnel },
             encapsulation: encapsulation(tunnel),
             keys: keys(tunnel, spi),
             esn: tunnel.esn,
@@ -396,6 +399,12 @@ fn selectors(site: Site, tunnel: &Tunnel) -> Selectors {
         ports,
     };
     let ports = tunnel.service.map_or(PortRange::ANY, |(_, port)| PortRange::single(port));
+    if tunnel.transport {
+        let end = |address| ends((address, address, 32), ports);
+        let pair =
+            SelectorPair { protocol: None, local: end(site.outside()), remote: end(site.peer().outside()) };
+        return Selectors::new(&[pair]).expect("one pair");
+    }
     let pairs: Vec<SelectorPair> = site
         .networks()
         .into_iter()

@@ -14,7 +14,7 @@ use crate::packet::{Context, Env, Origin, Packet};
 use crate::sa::{Absent, OutboundState, SaCache};
 use af_xdp::Frame;
 use arrayvec::ArrayVec;
-use esp::{BURST, SealError, SealJob, Sealed, SequenceNumber};
+use esp::{BURST, Mode, SealError, SealJob, Sealed, SequenceNumber};
 use sa_table::{SaErrorKind, SlotWord, WorkerId};
 use std::net::IpAddr;
 
@@ -187,7 +187,10 @@ impl Outbound {
         let ready = |frame| Ready { word, frame, sequence: None, path, outcome: Err(SealError::BadInner) };
         let fits = packet.frame.len() <= max_inner;
         // Pieces show no ports, so the SA must carry packets without.
-        let by_pieces = !packet.ip.dont_fragment && state.carries(&Flow { ports: Ports::Hidden, ..flow });
+        // In transport mode the outer packet is cut (RFC 4303 section 3.3.4).
+        let by_pieces = !packet.ip.dont_fragment
+            && state.sa().mode() == Mode::Tunnel
+            && state.carries(&Flow { ports: Ports::Hidden, ..flow });
         if fits || (!by_pieces && state.may_fragment_outer(packet.ip.dont_fragment)) {
             self.ready.push(ready(packet.frame));
             return;
@@ -287,7 +290,7 @@ impl Outbound {
 
 fn seal_failure(error: SealError) -> (DropReason, SaErrorKind) {
     match error {
-        SealError::BadInner => (DropReason::BadInner, SaErrorKind::Malformed),
+        SealError::BadInner | SealError::Fragment => (DropReason::BadInner, SaErrorKind::Malformed),
         SealError::NoHeadroom | SealError::NoTailroom => (DropReason::NoRoom, SaErrorKind::Other),
         SealError::TooLong => (DropReason::TooBig, SaErrorKind::TooBig),
         SealError::SequenceExhausted => (DropReason::SequenceExhausted, SaErrorKind::SequenceExhausted),

@@ -45,6 +45,7 @@ impl Brain {
             self.remember(now, memory);
         }
         self.publish();
+        self.configure_manual(now);
         self.configure_sessions(now);
 
         let gone: Vec<EntryKey> =

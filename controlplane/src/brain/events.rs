@@ -48,6 +48,7 @@ impl Brain {
             for policy in self.table.acquires() {
                 self.acquire(now, policy);
             }
+            self.scan_manual(now);
         }
         let children: Vec<ChildId> = self.pairs.keys().copied().collect();
         for child in children {

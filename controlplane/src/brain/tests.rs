@@ -279,3 +279,98 @@ fn garbage_on_the_ike_ports_changes_nothing() {
     assert_eq!(outputs(&mut brain), (vec![], vec![], vec![]));
     assert!(brain.ike_sas.is_empty() && brain.pairs.is_empty());
 }
+
+const MANUAL: &str = "crypto ipsec transform-set ts esp-aes 256 esp-sha256-hmac
+crypto map tohub 1 ipsec-manual
+ set peer 10.1.1.1
+ set session-key inbound esp 500 cipher 1111111111111111111111111111111111111111111111111111111111111111 authenticator 2222222222222222222222222222222222222222222222222222222222222222
+ set session-key outbound esp 501 cipher 3333333333333333333333333333333333333333333333333333333333333333 authenticator 4444444444444444444444444444444444444444444444444444444444444444
+ set transform-set ts
+ match address 101
+interface GigabitEthernet0/1
+ device outside
+ crypto map tohub
+access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
+";
+
+fn configure(brain: &mut Brain, configuration: &str) {
+    let loaded = config::file::parse("test", configuration, &mut Unresolved).unwrap();
+    let devices = brain.devices().clone();
+    brain.configure(NOW, loaded.configuration, devices);
+}
+
+#[test]
+fn a_hand_keyed_pair_stands_without_ike_and_shows_no_key() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, MANUAL);
+    let reader = segments.table_reader().unwrap();
+    let slot = reader.lookup_spi(500).unwrap();
+    let inbound = reader.inbound(slot).unwrap();
+    assert_eq!((inbound.replay_window, inbound.esn), (0, false), "RFC 4303 section 3.4.3");
+    assert_eq!(inbound.keys.both_keys(), [[0x11; 32], [0x22; 32]].concat());
+    let outbound = reader.outbound(reader.inbound_peer(slot).unwrap()).unwrap();
+    assert_eq!((outbound.spi, outbound.keys.encryption_key()), (501, &[0x33; 32][..]));
+    assert!(brain.sessions.is_empty() && brain.relations.is_empty(), "no IKE, no detection, no fail-over");
+    packet(&mut brain, NOW);
+    assert_eq!(outputs(&mut brain), (vec![], vec![], vec![]));
+    let command = config::command::ShowCommand::CryptoIpsecSa {
+        filter: config::command::Filter::default(),
+        detail: true,
+    };
+    let text = brain.show(NOW, &command).unwrap_or_default();
+    assert!(text.contains("esp-256-aes esp-sha256-hmac") && text.contains("0x1F4(500)"), "{text}");
+    assert!(text.contains("replay detection support: N"), "{text}");
+    assert!(!text.contains("1111") && !text.contains("3333"), "{text}");
+}
+
+#[test]
+fn a_hand_keyed_pair_goes_on_until_its_lines_change() {
+    let segments = Segments::in_memory().unwrap();
+    let mut first = brain(&segments, MANUAL);
+    let reader = segments.table_reader().unwrap();
+    let slot = reader.lookup_spi(500).unwrap();
+    configure(&mut first, &MANUAL.replace("crypto map tohub 1", "hostname other\ncrypto map tohub 1"));
+    assert_eq!(reader.lookup_spi(500), Some(slot), "an edit elsewhere disturbs nothing");
+
+    // Another control plane: the pair and its sequence numbers go on.
+    let memory = Memory::decode(&first.checkpoint().unwrap()).unwrap();
+    drop(first);
+    let table = Installer::new(segments.table_writer().unwrap(), segments.runtime_reader().unwrap(), &memory);
+    let endpoint =
+        Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
+    let mut second = Brain::new(endpoint, table, Scale::default(), memory);
+    let loaded = config::file::parse("test", MANUAL, &mut Unresolved).unwrap();
+    let device = Device { ifindex: 3, mtu: 1500, addresses: vec!["10.9.9.9".parse().unwrap()], up: true };
+    let devices = Devices::from([(InterfaceName::parse("Gi0/1").unwrap(), device)]);
+    second.configure(NOW, loaded.configuration, devices);
+    assert_eq!(reader.lookup_spi(500), Some(slot), "a restart disturbs nothing");
+    let policy = *second.plan.policies.keys().next().unwrap();
+    assert!(reader.policy_word(policy).is_some());
+
+    configure(&mut second, &MANUAL.replace("cipher 1111", "cipher 5111"));
+    let other = reader.lookup_spi(500).unwrap();
+    assert_ne!(other, slot);
+    assert_eq!(reader.inbound(other).unwrap().keys.encryption_key()[0], 0x51);
+    configure(&mut second, &MANUAL.replace(" set peer 10.1.1.1\n", ""));
+    assert_eq!(reader.lookup_spi(500), None);
+    assert!(!reader.is_live_inbound(other));
+}
+
+#[test]
+fn hand_keys_that_cannot_be_used_drop_what_they_should_protect() {
+    let segments = Segments::in_memory().unwrap();
+    let gcm = MANUAL.replace("esp-aes 256 esp-sha256-hmac", "esp-gcm 256");
+    let loaded = config::file::parse("test", &gcm, &mut Unresolved);
+    assert!(
+        loaded.is_err() || {
+            let mut brain = brain(&segments, &gcm);
+            let said = outputs(&mut brain).2;
+            brain.plan.policies.is_empty() && said.iter().any(|text| text.contains("repeat nonces"))
+        }
+    );
+    let mut brain = brain(&segments, &MANUAL.replace("esp-sha256-hmac", "esp-sha512-hmac"));
+    let (_, _, said) = outputs(&mut brain);
+    assert!(said.iter().any(|text| text.contains("64 octets")), "{said:?}");
+    assert!(brain.plan.policies.is_empty(), "the permit is dropped, not protected and not let through");
+    assert!(brain.plan.rules.iter().flatten().all(|rule| rule.action == sa_table::Action::Drop));
+}

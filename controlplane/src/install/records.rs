@@ -19,16 +19,51 @@ pub(super) fn lifetime(
     now: Duration,
 ) -> Lifetime {
     let stamp = |at: Option<ike::Time>| at.map_or(0, |at| scale.stamp(from_ike_time(at).max(now)));
+    let own = cipher_limit(child.suite.encryption);
+    let bytes = smaller(parameters.bytes, own.bytes);
+    // The margin differs from SA to SA, so that the two ends seldom rekey at once.
+    let margin = |limit: u64| limit / 100 * (85 + u64::from(child.inbound.spi % 10));
     let packets = if child.suite.esn { 0 } else { SOFT_PACKETS };
     Lifetime {
-        soft_packets: packets,
-        hard_packets: 0,
-        // The margin differs from SA to SA, so that the two ends seldom rekey at once.
-        soft_bytes: parameters.bytes / 100 * (85 + u64::from(child.inbound.spi % 10)),
-        hard_bytes: parameters.bytes,
+        soft_packets: smaller(packets, margin(own.packets)),
+        hard_packets: own.packets,
+        soft_bytes: margin(bytes),
+        hard_bytes: bytes,
         // The endpoint watches the soft limit by time and asks whether there was traffic.
         soft_deadline_ms: 0,
         hard_deadline_ms: stamp(child.hard_limit),
+    }
+}
+
+/// What may be protected under one key, whatever the configuration says; 0 for no limit.
+struct CipherLimit {
+    bytes: u64,
+    packets: u64,
+}
+
+/// Blocks of AES under one key. A block cipher of 128 bits is told from a random function with probability B^2 / 2^129 after B blocks;
+/// with 2^36 that stays below 2^-57, the bound that TLS and QUIC keep (RFC 8446 section 5.5, RFC 9001 section 6.6, appendix B).
+const AES_BLOCKS: u64 = 1 << 36;
+
+/// AES-CBC and AES-GCM spend a block on 16 octets (RFC 3602 section 2.3 and RFC 4106 section 9 leave the number to us), GMAC one on each
+/// packet. ChaCha20 is no permutation and has no such limit (RFC 7634 section 5); NULL encrypts nothing, and its HMAC has a key far
+/// beyond any number of packets.
+fn cipher_limit(encryption: ike::Encryption) -> CipherLimit {
+    use ike::Encryption as E;
+    match encryption {
+        E::AesCbc128 | E::AesCbc192 | E::AesCbc256 | E::AesGcm128 | E::AesGcm192 | E::AesGcm256 => {
+            CipherLimit { bytes: AES_BLOCKS * 16, packets: 0 }
+        }
+        E::AesGmac128 | E::AesGmac192 | E::AesGmac256 => CipherLimit { bytes: 0, packets: AES_BLOCKS },
+        E::ChaCha20Poly1305 | E::Null => CipherLimit { bytes: 0, packets: 0 },
+    }
+}
+
+/// The smaller of two limits, of which 0 is none.
+fn smaller(a: u64, b: u64) -> u64 {
+    match (a, b) {
+        (0, other) | (other, 0) => other,
+        (a, b) => a.min(b),
     }
 }
 

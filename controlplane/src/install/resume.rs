@@ -17,6 +17,7 @@ impl Installer {
             table,
             runtime,
             pairs: BTreeMap::new(),
+            manual: BTreeMap::new(),
             numbers: BTreeMap::new(),
             surplus: BTreeSet::new(),
             draining: Vec::new(),
@@ -32,6 +33,9 @@ impl Installer {
             memory.pairs.iter().filter_map(StoredPair::slot_words).unzip();
         inbound.retain(|_| !kept.is_empty());
         outbound.retain(|_| !kept.is_empty());
+        installer.find_manual(&kept);
+        inbound.extend(installer.manual_slots().map(|(inbound, _)| inbound));
+        outbound.extend(installer.manual_slots().map(|(_, outbound)| outbound));
         installer.surplus = present.difference(&kept).copied().collect();
         for policy in &present {
             let leads_nowhere =
@@ -67,7 +71,9 @@ impl Installer {
 
     /// Takes out of use what was kept for [`Installer::adopt`] and not adopted.
     pub fn retire_strangers(&mut self) {
-        let known = |slot: SlotWord| self.pairs.values().any(|s| s.inbound == slot || s.outbound == slot);
+        let known = |slot: SlotWord| {
+            self.is_manual(slot) || self.pairs.values().any(|s| s.inbound == slot || s.outbound == slot)
+        };
         let outbound: Vec<SlotWord> = self.table.live_outbound().filter(|slot| !known(*slot)).collect();
         let drains = |slot: SlotWord| self.draining.iter().any(|(draining, _)| *draining == slot);
         let inbound: Vec<SlotWord> =

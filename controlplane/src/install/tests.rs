@@ -204,3 +204,27 @@ fn a_new_control_plane_keeps_what_it_remembers_and_retires_the_rest() {
     assert_eq!(old.reader.lookup_spi(0x1001), None);
     drop(forgetful);
 }
+
+#[test]
+fn no_configuration_lets_aes_encrypt_more_than_its_blocks_allow() {
+    let mut setup = setup();
+    let policy = setup.installer.number(&key(1)).unwrap();
+    let mut limits = |number, encryption, bytes| {
+        let parameters = PairParameters { bytes, ..parameters(policy) };
+        let child = child(number, encryption);
+        setup.installer.install(&child, &parameters, Scale::default(), Duration::ZERO).unwrap();
+        let slot = setup.reader.lookup_spi(child.inbound.spi).unwrap();
+        setup.reader.inbound(slot).unwrap().lifetime
+    };
+    let tebibyte = 1 << 40;
+    let unlimited = limits(1, ike::Encryption::AesGcm256, 0);
+    assert_eq!(unlimited.hard_bytes, tebibyte);
+    assert!(unlimited.soft_bytes > tebibyte / 2 && unlimited.soft_bytes < tebibyte);
+    assert_eq!(limits(2, ike::Encryption::AesGcm128, 4 * tebibyte).hard_bytes, tebibyte);
+    assert_eq!(limits(3, ike::Encryption::AesGcm128, 1 << 32).hard_bytes, 1 << 32);
+    let chacha = limits(4, ike::Encryption::ChaCha20Poly1305, 0);
+    assert_eq!((chacha.soft_bytes, chacha.hard_bytes), (0, 0));
+    let gmac = limits(5, ike::Encryption::AesGmac128, 0);
+    assert_eq!((gmac.hard_bytes, gmac.hard_packets), (0, 1 << 36));
+    assert!(gmac.soft_packets > 0 && gmac.soft_packets < 1 << 36);
+}

@@ -2,7 +2,7 @@
 
 use crate::Configuration;
 use crate::edit::EditError;
-use crate::effective_ike::{effective_ike, effective_ipsec};
+use crate::effective_ike::{effective_ike, effective_ipsec, effective_manual};
 use crate::model::{AclRule, Keying, Profile};
 
 /// Printed when a default peer is configured and nothing would notice its death.
@@ -97,6 +97,11 @@ pub fn review(configuration: &Configuration) -> Vec<String> {
                 notes.push(format!("%NOTE: {place} names access list {list}, which is not configured"));
             }
             if entry.keying == Keying::Manual {
+                if entry.is_complete()
+                    && let Err(refusal) = effective_manual(configuration, name, *seq, entry)
+                {
+                    notes.push(format!("%NOTE: {refusal}"));
+                }
                 continue;
             }
             match effective_ike(configuration, name, *seq, entry) {

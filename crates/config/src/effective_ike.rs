@@ -13,6 +13,7 @@
 //! What cannot be translated safely refuses the entry; every refusal names the remedy.
 
 mod ipsec;
+mod manual;
 mod profile;
 mod proposal;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 mod trustpoints;
 
 pub use ipsec::{IpsecParameters, IpsecProposal, IpsecTransform, effective_ipsec};
+pub use manual::{ManualKey, ManualParameters, effective_manual};
 pub use proposal::{IkeEncryption, IkeProposal, built_in_proposals};
 
 use std::net::IpAddr;

@@ -1,5 +1,7 @@
 //! Algorithms of ESP and the lengths they imply.
 
+use crate::Mode;
+
 /// A cipher of ESP with its integrity. Every length that the packet path needs comes from the methods below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -185,9 +187,11 @@ pub(crate) trait Shape: Copy {
     fn alignment(self) -> usize;
     /// The data of a job begin with the IV, which is authenticated like the text.
     fn data_has_iv(self) -> bool;
+    /// The SA is in transport mode.
+    fn is_transport(self) -> bool;
 }
 
-/// AES-GCM and ChaCha20-Poly1305: the IV is in the nonce only.
+/// AES-GCM and ChaCha20-Poly1305 in tunnel mode: the IV is in the nonce only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Aead;
 
@@ -208,30 +212,37 @@ impl Shape for Aead {
     fn data_has_iv(self) -> bool {
         false
     }
+    #[inline(always)]
+    fn is_transport(self) -> bool {
+        false
+    }
 }
 
-/// Any other algorithm.
+/// Any other algorithm, and transport mode.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Other {
     iv_len: u8,
     icv_len: u8,
     alignment: u8,
+    data_has_iv: bool,
+    is_transport: bool,
 }
 
 impl Other {
-    /// `None` for an algorithm of the shape [`Aead`].
-    pub(crate) const fn of(algorithm: Algorithm) -> Option<Self> {
-        match algorithm {
-            Algorithm::AesGcm128
-            | Algorithm::AesGcm192
-            | Algorithm::AesGcm256
-            | Algorithm::ChaCha20Poly1305 => None,
-            _ => Some(Self {
-                iv_len: algorithm.iv_len() as u8,
-                icv_len: algorithm.icv_len() as u8,
-                alignment: algorithm.alignment() as u8,
-            }),
-        }
+    /// `None` for what has the shape [`Aead`].
+    pub(crate) fn of(algorithm: Algorithm, mode: Mode) -> Option<Self> {
+        let data_has_iv = !matches!(
+            algorithm,
+            Algorithm::AesGcm128 | Algorithm::AesGcm192 | Algorithm::AesGcm256 | Algorithm::ChaCha20Poly1305
+        );
+        let is_transport = mode == Mode::Transport;
+        (data_has_iv || is_transport).then_some(Self {
+            iv_len: algorithm.iv_len() as u8,
+            icv_len: algorithm.icv_len() as u8,
+            alignment: algorithm.alignment() as u8,
+            data_has_iv,
+            is_transport,
+        })
     }
 }
 
@@ -250,7 +261,11 @@ impl Shape for Other {
     }
     #[inline]
     fn data_has_iv(self) -> bool {
-        true
+        self.data_has_iv
+    }
+    #[inline]
+    fn is_transport(self) -> bool {
+        self.is_transport
     }
 }
 
@@ -261,7 +276,7 @@ mod tests {
     #[test]
     fn the_constant_shape_is_that_of_every_algorithm_that_has_no_other() {
         let with_constant_shape: Vec<_> =
-            Algorithm::ALL.into_iter().filter(|algorithm| Other::of(*algorithm).is_none()).collect();
+            Algorithm::ALL.into_iter().filter(|of| Other::of(*of, Mode::Tunnel).is_none()).collect();
         assert_eq!(with_constant_shape.len(), 4);
         for algorithm in with_constant_shape {
             let lengths = (algorithm.iv_len(), algorithm.icv_len(), algorithm.alignment());

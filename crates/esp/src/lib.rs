@@ -31,6 +31,7 @@ mod seal;
 mod sequence;
 #[cfg(test)]
 mod testing;
+mod transport;
 
 pub use aead::{AeadBackend, AeadKey, BackendError};
 pub use algorithm::{Algorithm, Hmac, KeyError};

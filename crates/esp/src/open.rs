@@ -8,7 +8,8 @@ use crate::aead::{Aad, AeadBackend, AeadJob, AeadKey};
 use crate::algorithm::{Other, Shape};
 use crate::pass::{Pass, pass};
 use crate::replay::{ReplayError, ReplayStore};
-use crate::sa::{ESP_HEADER_LEN, InboundSa, TRAILER_LEN, nonce};
+use crate::sa::{ESP_HEADER_LEN, InboundSa, Mode, TRAILER_LEN, nonce};
+use crate::transport::{Header, fix_checksum};
 
 /// Why a packet was not opened. The packet must be dropped; each variant is one drop counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -73,7 +74,7 @@ impl From<ReplayError> for OpenError {
 pub struct Opened {
     /// The inner IP packet's place in the frame, exactly its own length: padding and TFC padding (RFC 4303 §2.7) are outside.
     pub inner: Range<usize>,
-    /// [`protocol::IPV4`] or [`protocol::IPV6`].
+    /// [`protocol::IPV4`] or [`protocol::IPV6`]; in transport mode the protocol of what the packet carries.
     pub next_header: u8,
     /// The packet's full sequence number.
     pub sequence: u64,
@@ -88,6 +89,8 @@ pub struct OpenJob<'a, R> {
     offset: usize,
     len: usize,
     outer_ecn: u8,
+    /// Where the packet's own IP header begins, for transport mode.
+    header_at: Option<usize>,
     sequence: u64,
     /// The text in the frame, IV and ICV excluded.
     text: (usize, usize),
@@ -107,7 +110,16 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         outer_ecn: u8,
     ) -> Self {
         let outcome = Err(OpenError::Truncated);
-        Self { sa, replay, frame, offset, len, outer_ecn, sequence: 0, text: (0, 0), outcome }
+        let header_at = None;
+        Self { sa, replay, frame, offset, len, outer_ecn, header_at, sequence: 0, text: (0, 0), outcome }
+    }
+
+    /// Says where in the frame the IP header of the packet begins. Without it an SA in transport mode opens nothing.
+    #[inline]
+    #[must_use]
+    pub const fn behind_header_at(mut self, offset: usize) -> Self {
+        self.header_at = Some(offset);
+        self
     }
 
     /// What became of the packet; an error before [`open()`] has run.
@@ -151,6 +163,31 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
             Aad::new(sa.spi, self.sequence as u32)
         };
         Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, iv), aad, data, tag })
+    }
+
+    /// Transport mode: the IP header moves up to what it carries (RFC 4303 §3.1.1).
+    fn restore(&mut self) -> Result<Opened, OpenError> {
+        let (start, end) = self.text;
+        let header_at = self.header_at.ok_or(OpenError::BadInner)?;
+        let outer = self.frame.get(header_at..self.offset + self.len).ok_or(OpenError::BadInner)?;
+        let header = Header::read(outer)
+            .filter(|header| header_at + header.len <= self.offset)
+            .ok_or(OpenError::BadInner)?;
+        let plaintext = self.frame.get_mut(start..end).ok_or(OpenError::Truncated)?;
+        let (payload, next_header) = strip_trailer(plaintext)?;
+        if next_header == protocol::NO_NEXT_HEADER {
+            return Err(OpenError::Dummy);
+        }
+        let inner = start - header.len..start + payload.len();
+        self.frame.copy_within(header_at..header_at + header.len, inner.start);
+        let packet = self.frame.get_mut(inner.clone()).ok_or(OpenError::BadInner)?;
+        if !header.rewrite(packet, next_header) {
+            return Err(OpenError::BadInner);
+        }
+        if header_at + header.len != self.offset {
+            fix_checksum(packet);
+        }
+        Ok(Opened { inner, next_header, sequence: self.sequence })
     }
 
     fn decapsulate(&mut self) -> Result<Opened, OpenError> {
@@ -214,12 +251,13 @@ impl<R: ReplayStore> Pass for OpenJob<'_, R> {
     /// Everything behind authentication, for an authentic packet: commit first, then look at what is inside.
     #[inline]
     fn finish(&mut self) {
-        self.outcome = self
-            .sa
-            .window
-            .commit(&self.replay, self.sequence)
-            .map_err(OpenError::from)
-            .and_then(|()| self.decapsulate());
+        self.outcome =
+            self.sa.window.commit(&self.replay, self.sequence).map_err(OpenError::from).and_then(|()| {
+                match self.sa.mode {
+                    Mode::Tunnel => self.decapsulate(),
+                    Mode::Transport => self.restore(),
+                }
+            });
     }
 }
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use wire::{checksum, ipv4, ipv6, protocol, udp};
 
+use crate::transport::Header;
+
 #[cfg(test)]
 mod tests;
 
@@ -181,6 +183,36 @@ impl OuterTemplate {
     /// Bytes in front of the ESP header.
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+
+    /// Bytes of the IP header without options.
+    pub(crate) const fn ip_len(&self) -> usize {
+        self.ip_len
+    }
+
+    /// Bytes of UDP header.
+    pub(crate) const fn udp_len(&self) -> usize {
+        self.len - self.ip_len
+    }
+
+    /// Completes a packet in transport mode: its own IP header, which stands at the front, and the UDP header of this template
+    /// behind it. `false` when the packet is too long.
+    pub(crate) fn write_transport(&self, packet: &mut [u8], header: &Header) -> bool {
+        if self.udp_len() == 0 {
+            return header.rewrite(packet, protocol::ESP);
+        }
+        if !header.rewrite(packet, protocol::UDP) {
+            return false;
+        }
+        let Some(udp) = packet.get_mut(header.len..).filter(|udp| udp.len() >= udp::HEADER_LEN) else {
+            return false;
+        };
+        // The IP length field fits, so the shorter UDP length does too.
+        let udp_len = udp.len() as u16;
+        udp[..4].copy_from_slice(&self.bytes[self.ip_len..self.ip_len + 4]);
+        udp[4..6].copy_from_slice(&udp_len.to_be_bytes());
+        udp[6..8].fill(0);
+        true
     }
 
     /// Writes the header into `out` ([`Self::len`] bytes, ESP packet of `esp_len` bytes behind it). `false`, and nothing

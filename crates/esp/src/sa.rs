@@ -36,9 +36,6 @@ pub enum SaError {
         "replay window of {0} packets: give a power of two from 64 to 4096, or 0 without extended sequence numbers"
     )]
     ReplayWindow(u32),
-    /// Transport mode is not implemented yet.
-    #[error("transport mode is not supported: negotiate tunnel mode")]
-    TransportMode,
 }
 
 /// What an outbound SA is built from. Borrowed, so that the caller decides where keys live and erases them.
@@ -73,21 +70,23 @@ pub struct OutboundSa {
     pub(crate) key: AeadKey,
     pub(crate) random_iv: Option<RandomIv>,
     pub(crate) outer: OuterTemplate,
+    mode: Mode,
 }
 
 impl OutboundSa {
     /// Expands the key with `backend` and prebuilds the outer header.
     pub fn new(backend: AeadBackend, parameters: &OutboundParameters<'_>) -> Result<Self, SaError> {
-        check_common(parameters.spi, parameters.mode)?;
+        check_spi(parameters.spi)?;
         Ok(Self {
             spi: parameters.spi,
             extended: parameters.extended_sequence,
             algorithm: parameters.algorithm,
-            shape: Other::of(parameters.algorithm),
+            shape: Other::of(parameters.algorithm, parameters.mode),
             salt: Zeroizing::new(parameters.salt),
             key: backend.expand(parameters.algorithm, parameters.key)?,
             random_iv: parameters.algorithm.needs_random_iv().then(|| RandomIv::new(&parameters.iv_key)),
             outer: outer_template(parameters.outer)?,
+            mode: parameters.mode,
         })
     }
 
@@ -112,21 +111,46 @@ impl OutboundSa {
         if self.extended { u64::MAX } else { u32::MAX as u64 }
     }
 
-    /// Bytes of outer header, ESP header and IV that [`crate::seal()`] writes in front of the inner packet.
-    pub const fn headroom(&self) -> usize {
-        self.outer.len() + ESP_HEADER_LEN + self.algorithm.iv_len()
+    /// Tunnel or transport mode.
+    pub const fn mode(&self) -> Mode {
+        self.mode
     }
 
-    /// Length of the outer IP packet for an inner packet of `inner_len` bytes.
+    /// Bytes by which [`crate::seal()`] makes a packet longer at its front: outer header (in transport mode only that of UDP), ESP
+    /// header and IV.
+    pub const fn headroom(&self) -> usize {
+        let outer = match self.mode {
+            Mode::Tunnel => self.outer.len(),
+            Mode::Transport => self.outer.udp_len(),
+        };
+        outer + ESP_HEADER_LEN + self.algorithm.iv_len()
+    }
+
+    /// Length of the outer IP packet for an inner packet of `inner_len` bytes; in transport mode for one whose header has no options
+    /// and no extension headers.
     pub const fn sealed_len(&self, inner_len: usize) -> usize {
-        self.headroom() + padded_len(self.algorithm.alignment(), inner_len) + self.algorithm.icv_len()
+        let kept = self.kept_header_len();
+        let text_len = padded_len(self.algorithm.alignment(), inner_len.saturating_sub(kept));
+        self.headroom() + kept + text_len + self.algorithm.icv_len()
+    }
+
+    /// Bytes of the packet's own header that stay in clear.
+    const fn kept_header_len(&self) -> usize {
+        match self.mode {
+            Mode::Tunnel => 0,
+            Mode::Transport => self.outer.ip_len(),
+        }
     }
 
     /// The longest inner packet whose outer packet is at most `mtu` bytes: the MTU that senders behind the tunnel see. 0 when not
     /// even the headers fit.
     pub const fn max_inner_len(&self, mtu: usize) -> usize {
-        let room = mtu.saturating_sub(self.headroom() + self.algorithm.icv_len());
-        (room - room % self.algorithm.alignment()).saturating_sub(TRAILER_LEN)
+        let kept = self.kept_header_len();
+        let room = mtu.saturating_sub(self.headroom() + kept + self.algorithm.icv_len());
+        match (room - room % self.algorithm.alignment()).checked_sub(TRAILER_LEN) {
+            Some(text_len) => kept + text_len,
+            None => 0,
+        }
     }
 }
 
@@ -167,19 +191,21 @@ pub struct InboundSa {
     pub(crate) salt: Zeroizing<[u8; 4]>,
     pub(crate) key: AeadKey,
     pub(crate) window: ReplayWindow,
+    pub(crate) mode: Mode,
 }
 
 impl InboundSa {
     /// Expands the key with `backend`.
     pub fn new(backend: AeadBackend, parameters: &InboundParameters<'_>) -> Result<Self, SaError> {
-        check_common(parameters.spi, parameters.mode)?;
+        check_spi(parameters.spi)?;
         Ok(Self {
             spi: parameters.spi,
-            shape: Other::of(parameters.algorithm),
+            shape: Other::of(parameters.algorithm, parameters.mode),
             salt: Zeroizing::new(parameters.salt),
             key: backend.expand(parameters.algorithm, parameters.key)?,
             window: ReplayWindow::new(parameters.replay_window, parameters.extended_sequence)
                 .ok_or(SaError::ReplayWindow(parameters.replay_window))?,
+            mode: parameters.mode,
         })
     }
 
@@ -224,14 +250,8 @@ pub(crate) fn nonce(salt: &[u8; 4], iv: [u8; 8]) -> [u8; 12] {
     nonce
 }
 
-fn check_common(spi: u32, mode: Mode) -> Result<(), SaError> {
-    if spi <= 255 {
-        return Err(SaError::ReservedSpi(spi));
-    }
-    match mode {
-        Mode::Tunnel => Ok(()),
-        Mode::Transport => Err(SaError::TransportMode),
-    }
+const fn check_spi(spi: u32) -> Result<(), SaError> {
+    if spi <= 255 { Err(SaError::ReservedSpi(spi)) } else { Ok(()) }
 }
 
 fn outer_template(outer: OuterParameters) -> Result<OuterTemplate, SaError> {

@@ -6,6 +6,7 @@ use crate::algorithm::{Other, Shape};
 use crate::outer::InnerFields;
 use crate::pass::{Pass, pass};
 use crate::sa::{ESP_HEADER_LEN, OutboundSa, TRAILER_LEN, nonce, padded_len};
+use crate::transport::Header;
 
 /// Why a packet was not sealed. The packet must be dropped; its sequence number is spent, which is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum SealError {
     /// The inner packet's range lies outside the frame, or does not start with a complete IPv4 or IPv6 header.
     #[error("the inner packet is no IP packet")]
     BadInner,
+    /// A fragment, which transport mode does not carry (RFC 4303 §3.3.4).
+    #[error("transport mode carries no fragments")]
+    Fragment,
     /// Less than [`OutboundSa::headroom`] bytes in front of the inner packet.
     #[error("the frame has too little headroom")]
     NoHeadroom,
@@ -79,6 +83,9 @@ impl<'a> SealJob<'a> {
         let inner_end = self.offset.checked_add(self.len).ok_or(SealError::BadInner)?;
         let inner = self.frame.get(self.offset..inner_end).ok_or(SealError::BadInner)?;
         let fields = InnerFields::read(inner).ok_or(SealError::BadInner)?;
+        if shape.is_transport() {
+            return self.transport_layout(shape, fields, inner_end);
+        }
         let headroom = self.sa.outer.len() + ESP_HEADER_LEN + shape.iv_len();
         let start = self.offset.checked_sub(headroom).ok_or(SealError::NoHeadroom)?;
         let ciphertext_end = self.offset + padded_len(shape.alignment(), self.len);
@@ -89,7 +96,40 @@ impl<'a> SealJob<'a> {
         if self.sequence.value() > self.sa.sequence_limit() {
             return Err(SealError::SequenceExhausted);
         }
-        Ok(Layout { start, inner: self.offset, inner_end, ciphertext_end, end, fields })
+        let esp = start + self.sa.outer.len();
+        Ok(Layout { start, esp, text: self.offset, inner_end, ciphertext_end, end, fields, header: None })
+    }
+
+    /// The packet's own header moves to the front; the text begins behind it.
+    fn transport_layout(
+        &self,
+        shape: impl Shape,
+        fields: InnerFields,
+        inner_end: usize,
+    ) -> Result<Layout, SealError> {
+        let inner = self.frame.get(self.offset..inner_end).ok_or(SealError::BadInner)?;
+        let outer = &self.sa.outer;
+        // The UDP checksum over IPv6 is computed for a header without extensions.
+        let header = Header::read(inner)
+            .filter(|header| header.total_len == self.len)
+            .filter(|header| header.len == outer.ip_len() || !outer.needs_udp_checksum())
+            .ok_or(SealError::BadInner)?;
+        if header.is_fragment() {
+            return Err(SealError::Fragment);
+        }
+        let start = self.offset.checked_sub(self.sa.headroom()).ok_or(SealError::NoHeadroom)?;
+        let text = self.offset + header.len;
+        let ciphertext_end = text + padded_len(shape.alignment(), self.len - header.len);
+        let end = ciphertext_end + shape.icv_len();
+        if end > self.frame.len() {
+            return Err(SealError::NoTailroom);
+        }
+        if self.sequence.value() > self.sa.sequence_limit() {
+            return Err(SealError::SequenceExhausted);
+        }
+        let esp = start + header.len + outer.udp_len();
+        let fields = InnerFields { next_header: header.protocol, ..fields };
+        Ok(Layout { start, esp, text, inner_end, ciphertext_end, end, fields, header: Some(header) })
     }
 }
 
@@ -141,11 +181,16 @@ impl Pass for SealJob<'_> {
 /// Offsets in the frame, in ascending order; all verified to lie inside it.
 struct Layout {
     start: usize,
-    inner: usize,
+    /// The ESP header.
+    esp: usize,
+    /// What is encrypted: the inner packet, or what its header carries.
+    text: usize,
     inner_end: usize,
     ciphertext_end: usize,
     end: usize,
     fields: InnerFields,
+    /// The packet's own header, in transport mode.
+    header: Option<Header>,
 }
 
 /// Seals a burst in place. Jobs of several SAs may be mixed; each job's [`outcome`](SealJob::outcome) tells what became of it.
@@ -171,25 +216,32 @@ fn write_packet<'f>(
     trailer[pad_len] = pad_len as u8;
     trailer[pad_len + 1] = layout.fields.next_header;
 
-    let esp_start = layout.start + sa.outer.len();
-    let packet = frame.get_mut(layout.start..layout.end)?;
-    let headers = packet.get_mut(..layout.inner - layout.start)?;
-    let (outer, esp) = headers.split_at_mut(sa.outer.len());
-    if !sa.outer.write(outer, &layout.fields, layout.end - esp_start, number) {
-        return None;
+    if shape.is_transport() {
+        let header = layout.header.as_ref()?;
+        frame.copy_within(layout.text - header.len..layout.text, layout.start);
+        let packet = frame.get_mut(layout.start..layout.end)?;
+        if !sa.outer.write_transport(packet, header) {
+            return None;
+        }
+    } else {
+        let outer = frame.get_mut(layout.start..layout.esp)?;
+        if !sa.outer.write(outer, &layout.fields, layout.end - layout.esp, number) {
+            return None;
+        }
     }
+    let (esp, body) = frame.get_mut(layout.esp..layout.end)?.split_at_mut_checked(ESP_HEADER_LEN)?;
+    let (iv_field, _) = body.split_at_mut_checked(shape.iv_len())?;
     let iv = number.to_be_bytes();
     esp[..4].copy_from_slice(&sa.spi.to_be_bytes());
-    esp[4..ESP_HEADER_LEN].copy_from_slice(&(number as u32).to_be_bytes());
+    esp[4..].copy_from_slice(&(number as u32).to_be_bytes());
     match &sa.random_iv {
-        Some(random) if shape.data_has_iv() => esp[ESP_HEADER_LEN..].copy_from_slice(&random.of(number)),
-        _ => esp[ESP_HEADER_LEN..].copy_from_slice(&iv[..shape.iv_len()]),
+        Some(random) if shape.data_has_iv() => iv_field.copy_from_slice(&random.of(number)),
+        _ => iv_field.copy_from_slice(&iv[..shape.iv_len()]),
     }
-    // The data end with the text; they begin with it, or with the IV.
-    let before_data = layout.inner - layout.start - if shape.data_has_iv() { shape.iv_len() } else { 0 };
-    let (data, tag) = packet
-        .get_mut(before_data..)?
-        .split_at_mut_checked(layout.ciphertext_end - layout.start - before_data)?;
+    // The data begin with the text, or with the IV in front of it.
+    let data_start = if shape.data_has_iv() { 0 } else { shape.iv_len() };
+    let (body, tag) = body.split_at_mut_checked(layout.ciphertext_end - layout.esp - ESP_HEADER_LEN)?;
+    let data = body.get_mut(data_start..)?;
     *aad = if sa.extended { Aad::new_extended(sa.spi, number) } else { Aad::new(sa.spi, number as u32) };
     Some(AeadJob { key: &sa.key, nonce: nonce(&sa.salt, iv), aad, data, tag })
 }

@@ -28,6 +28,7 @@ impl Tunnel {
         extended: bool,
         outer: OuterParameters,
         last: u64,
+        mode: Mode,
     ) -> Self {
         let key: Vec<u8> = (7..).take(algorithm.key_len()).collect();
         let outbound = OutboundSa::new(
@@ -38,7 +39,7 @@ impl Tunnel {
                 key: &key,
                 salt: [1, 2, 3, 4],
                 extended_sequence: extended,
-                mode: Mode::Tunnel,
+                mode,
                 iv_key: [0x17; 16],
                 outer,
             },
@@ -53,7 +54,7 @@ impl Tunnel {
                 salt: [1, 2, 3, 4],
                 extended_sequence: extended,
                 replay_window: 64,
-                mode: Mode::Tunnel,
+                mode,
             },
         )
         .unwrap();
@@ -89,7 +90,8 @@ impl Tunnel {
         }
         let len = sealed.offset + sealed.len - offset;
         assert_eq!(len % 4, 0);
-        let mut jobs = [OpenJob::new(&self.inbound, &self.replay, &mut frame, offset, len, outer.ecn())];
+        let job = OpenJob::new(&self.inbound, &self.replay, &mut frame, offset, len, outer.ecn());
+        let mut jobs = [job.behind_header_at(sealed.offset)];
         open(self.backend, &mut jobs);
         let opened = jobs[0].outcome().clone().unwrap();
         assert_eq!(opened.sequence, self.counter.last());
@@ -134,7 +136,8 @@ fn every_payload_length_survives_every_backend() {
     let payload: Vec<u8> = (0..9000).map(|byte| byte as u8).collect();
     for backend in AeadBackend::available() {
         for algorithm in Algorithm::ALL {
-            let mut tunnel = Tunnel::new(backend, algorithm, true, outer(false, Encapsulation::None), 0);
+            let mut tunnel =
+                Tunnel::new(backend, algorithm, true, outer(false, Encapsulation::None), 0, Mode::Tunnel);
             for len in (0..300).chain([511, 512, 1399, 1400, 1500, 8960]) {
                 let packet = inner(len % 2 == 0, 0, &payload[..len]);
                 assert_eq!(tunnel.carry(&packet), packet, "{} {algorithm:?} {len}", backend.name());
@@ -169,10 +172,55 @@ proptest! {
             extended,
             outer(outer_v6, encapsulation),
             last,
+            Mode::Tunnel,
         );
         for payload in payloads {
             let packet = inner(inner_v6, traffic_class, &payload);
             prop_assert_eq!(tunnel.carry(&packet), packet);
         }
     }
+
+    #[test]
+    fn what_is_sealed_in_transport_mode_is_opened(
+        algorithm in prop::sample::select(&Algorithm::ALL[..]),
+        backend in any::<prop::sample::Index>(),
+        v6: bool,
+        extended: bool,
+        udp: bool,
+        traffic_class: u8,
+        payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..1500), 1..6),
+    ) {
+        let backends: Vec<_> = AeadBackend::available().collect();
+        let encapsulation = if udp { Encapsulation::UDP_4500 } else { Encapsulation::None };
+        let outer = outer(v6, encapsulation);
+        let backend = backends[backend.index(backends.len())];
+        let mut tunnel = Tunnel::new(backend, algorithm, extended, outer, 0, Mode::Transport);
+        for payload in payloads {
+            let packet = between(outer, traffic_class, &payload);
+            prop_assert_eq!(tunnel.carry(&packet), packet);
+        }
+    }
+}
+
+/// A UDP packet between the endpoints of an SA in transport mode, checksum and all.
+fn between(outer: OuterParameters, traffic_class: u8, payload: &[u8]) -> Vec<u8> {
+    let mut datagram = vec![0; udp::HEADER_LEN];
+    datagram.extend_from_slice(payload);
+    let header = udp::Header { source_port: 1000, destination_port: 2000, payload_len: payload.len() };
+    header.emit_with_checksum(&mut datagram, outer.source, outer.destination).unwrap();
+    let mut packet = vec![0; 40];
+    let header_len = match (outer.source, outer.destination) {
+        (std::net::IpAddr::V4(source), std::net::IpAddr::V4(destination)) => {
+            let plain = ipv4::Header::new(source, destination, protocol::UDP, datagram.len());
+            ipv4::Header { tos: traffic_class, ..plain }.emit(&mut packet).unwrap()
+        }
+        (std::net::IpAddr::V6(source), std::net::IpAddr::V6(destination)) => {
+            let plain = ipv6::Header::new(source, destination, protocol::UDP, datagram.len());
+            ipv6::Header { traffic_class, ..plain }.emit(&mut packet).unwrap()
+        }
+        _ => panic!("addresses of two families"),
+    };
+    packet.truncate(header_len);
+    packet.extend_from_slice(&datagram);
+    packet
 }

@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         remote_selectors: vec![network(remote_net)?],
         proposals: EspProposal::defaults(),
         mode: Mode::Tunnel,
+        transport_required: false,
         lifetime: ChildLifetime::default(),
     }];
     for option in options {

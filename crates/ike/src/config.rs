@@ -302,6 +302,8 @@ pub struct ChildPolicy {
     pub proposals: Vec<EspProposal>,
     /// Tunnel or transport.
     pub mode: Mode,
+    /// With [`Mode::Transport`]: no child rather than one in tunnel mode.
+    pub transport_required: bool,
     /// Life of the Child SA.
     pub lifetime: ChildLifetime,
 }
@@ -311,7 +313,7 @@ pub struct ChildPolicy {
 pub enum Mode {
     /// Whole packets inside ESP.
     Tunnel,
-    /// Payloads inside ESP. In a [`ChildPolicy`]: ask for it, fall back to tunnel mode if the peer declines.
+    /// Payloads inside ESP. In a [`ChildPolicy`]: ask for it; if the peer declines, fall back to tunnel mode unless it is required.
     Transport,
 }
 

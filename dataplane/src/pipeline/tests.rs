@@ -318,6 +318,61 @@ fn packets_of_the_host_go_through_the_tunnel_and_packets_for_it_come_out() {
     assert_closed([left, right]);
 }
 
+/// One permit for the gateways themselves.
+fn between(site: Site, policy: sa_table::PolicyId) -> Vec<sa_table::Rule> {
+    let host = |address| sa_table::Prefix { address, length: 32 };
+    let rule = lab::permits(site, policy).remove(0);
+    vec![sa_table::Rule { source: host(site.outside()), destination: host(site.peer().outside()), ..rule }]
+}
+
+#[test]
+fn in_transport_mode_packets_between_the_gateways_keep_their_header() {
+    for (algorithm, udp) in [
+        (Algorithm::AesGcm256, false),
+        (Algorithm::AesCbc128HmacSha256, true),
+        (Algorithm::ChaCha20Poly1305, true),
+        (Algorithm::AesGmac128, false),
+        (Algorithm::NullHmacSha1, false),
+    ] {
+        let mut left = Gateway::with_rules(Site::Left, 1, 64, between);
+        let mut right = Gateway::with_rules(Site::Right, 1, 64, between);
+        connect(&mut left, &mut right, &Tunnel { algorithm, udp, transport: true, ..Tunnel::default() });
+        let sent = packet_with(Site::Left.outside(), Site::Right.outside(), 300, 64, true);
+        let mut pool = left.umem.pool(1, 1);
+        let mut frame = pool.take().unwrap();
+        frame.append(&sent).unwrap();
+        left.shared.deliver_from_host(frame).unwrap();
+        left.run();
+        let wire = left.sent(OUTSIDE);
+        assert_eq!(wire.len(), 1, "{algorithm:?}");
+        let outer = ipv4::Packet::new_checked(ip(&wire[0])).unwrap();
+        assert_eq!(outer.protocol(), if udp { protocol::UDP } else { protocol::ESP });
+        assert_eq!(outer.identification(), 99, "the packet's own header");
+        right.deliver(OUTSIDE, &wire[0]);
+        assert_eq!(right.punted(), [sent], "{algorithm:?}");
+        drop(pool);
+        assert_closed([left, right]);
+    }
+}
+
+#[test]
+fn in_transport_mode_a_large_packet_is_cut_behind_esp() {
+    let mut left = Gateway::with_rules(Site::Left, 1, 64, between);
+    left.install(&Tunnel { transport: true, ..Tunnel::default() }, 0x1000_0001, 0x2000_0001);
+    let mut pool = left.umem.pool(1, 1);
+    let mut frame = pool.take().unwrap();
+    frame.append(&packet_with(Site::Left.outside(), Site::Right.outside(), 1490, 64, false)).unwrap();
+    left.shared.deliver_from_host(frame).unwrap();
+    left.run();
+    let wire = left.sent(OUTSIDE);
+    let pieces: Vec<_> = wire.iter().map(|frame| ipv4::Packet::new_checked(ip(frame)).unwrap()).collect();
+    assert_eq!(pieces.len(), 2);
+    assert!(pieces.iter().all(|piece| piece.protocol() == protocol::ESP));
+    assert!(pieces[0].more_fragments() && pieces[1].fragment_offset() > 0);
+    drop(pool);
+    assert_closed([left]);
+}
+
 #[test]
 fn a_packet_that_reaches_another_worker_is_handed_to_the_owner_of_its_sa() {
     let mut left = Gateway::new(Site::Left, 2, 64);

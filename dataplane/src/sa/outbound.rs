@@ -105,6 +105,8 @@ impl OutboundState {
     /// Whether the outer packet of an inner packet may be fragmented on its way.
     pub fn may_fragment_outer(&self, inner_dont_fragment: bool) -> bool {
         let clear = match self.df {
+            // In transport mode the header is the packet's own.
+            _ if self.sa.mode() == esp::Mode::Transport => !inner_dont_fragment,
             DfPolicy::Copy => !inner_dont_fragment,
             DfPolicy::Set => false,
             DfPolicy::Clear => true,

@@ -13,13 +13,34 @@ use sa_table::PolicyId;
 
 use super::text;
 use crate::brain::{Brain, PairRecord};
-use crate::compile::EntryKey;
+use crate::compile::{EntryKey, ManualEntry};
 use crate::install::Activity;
+use crate::responder::manual_suite;
 use crate::routes::prefixes;
 use crate::session::{Peer, Session};
 
-/// What ESP adds around a packet at most: outer IPv4, UDP, SPI and sequence, IV, padding, trailer, ICV.
-const OVERHEAD: u32 = 20 + 8 + 8 + 8 + 3 + 2 + 16;
+/// What ESP adds around a packet at most: outer IPv4, UDP, SPI and sequence, IV, padding, trailer, ICV. Without a suite that of
+/// AES-GCM.
+fn overhead(suite: Option<&ike::EspSuite>) -> u32 {
+    let (iv, padding, icv) = match suite {
+        Some(suite) => {
+            let block = if matches!(iv_size(suite), 16) { 16 } else { 4 };
+            let icv = suite.integrity.map_or(16, |integrity| integrity.icv_len() as u32);
+            (u32::from(iv_size(suite)), block - 1, icv)
+        }
+        None => (8, 3, 16),
+    };
+    20 + 8 + 8 + iv + padding + 2 + icv
+}
+
+/// Octets of IV in a packet.
+fn iv_size(suite: &ike::EspSuite) -> u8 {
+    match suite.encryption {
+        ike::Encryption::Null => 0,
+        encryption if encryption.is_aead() => 8,
+        _ => 16,
+    }
+}
 
 impl Brain {
     /// The newest IKE SA with an address, an established one first.
@@ -187,7 +208,56 @@ impl Brain {
                 }),
             }
         }
+        for (key, entry) in &self.plan.manual {
+            let unwanted = filter.map.as_ref().is_some_and(|map| *map != key.map)
+                || filter.interface.as_ref().is_some_and(|interface| *interface != key.interface)
+                || filter.remote.is_some_and(|remote| remote != entry.parameters.peer);
+            let Some(flow) = self.manual_flow(entry).filter(|_| !unwanted) else { continue };
+            let interface = key.interface.to_string();
+            match views.iter_mut().find(|view| view.interface == interface && view.map == key.map) {
+                Some(view) => view.flows.push(flow),
+                None => views.push(InterfaceSasView {
+                    interface,
+                    mtu: entry.mtu,
+                    map: key.map.clone(),
+                    local_address: entry.local,
+                    flows: vec![flow],
+                }),
+            }
+        }
         views
+    }
+
+    /// The flow of a hand-keyed entry; no keys.
+    fn manual_flow(&self, entry: &ManualEntry) -> Option<IpsecFlowView> {
+        let permit = self.plan.policies.get(&entry.policy)?;
+        let (suite, mode) = manual_suite(entry, permit)?;
+        let activity = self.table.manual_activity(entry.policy);
+        let sa = |spi: u32, outbound: bool| IpsecSaView {
+            spi,
+            transform: text::transform(&suite),
+            transport: mode == ike::Mode::Transport,
+            udp: false,
+            connection_id: connection_id(ChildId(entry.policy.0.into()), outbound),
+            kilobytes_left: None,
+            seconds_left: 0,
+            iv_size: iv_size(&suite),
+            replay_window: None,
+        };
+        let counted = activity.unwrap_or_default();
+        let sas = |spi, outbound| activity.is_some().then(|| sa(spi, outbound)).into_iter().collect();
+        Some(IpsecFlowView {
+            local_ident: ident(&permit.local)?,
+            remote_ident: ident(&permit.remote)?,
+            peer: Some((entry.parameters.peer, 500)),
+            counters: counters(&counted),
+            local_endpoint: entry.local,
+            path_mtu: entry.mtu,
+            plaintext_mtu: entry.mtu.saturating_sub(overhead(Some(&suite))),
+            pfs_group: None,
+            inbound: sas(entry.parameters.inbound.spi, false),
+            outbound: sas(entry.parameters.outbound.spi, true),
+        })
     }
 
     fn ipsec_flow(
@@ -231,7 +301,7 @@ impl Brain {
                 connection_id: connection_id(*id, outbound),
                 kilobytes_left: volume.map(|limit| u64::from(limit).saturating_sub(bytes / 1024)),
                 seconds_left: seconds_left(now, record),
-                iv_size: if record.facts.suite.encryption.is_aead() { 8 } else { 16 },
+                iv_size: iv_size(&record.facts.suite),
                 replay_window: entry.ipsec.replay_window,
             }
         };
@@ -241,23 +311,30 @@ impl Brain {
             remote_ident: ident(newest.map_or(&permit.remote, |facts| &facts.remote_selectors))?,
             peer: peer
                 .map(|address| (address, self.newest_ike(address).map_or(500, |info| info.remote.port()))),
-            counters: FlowCounters {
-                encrypted: total.packets_out,
-                decrypted: total.packets_in,
-                receive_errors: total.verify_failed + total.replayed + total.wrong_selector + total.malformed,
-                verify_failed: total.verify_failed,
-                invalid_identity: total.wrong_selector,
-                invalid_length: total.malformed,
-                replay_failed: total.replayed,
-                ..FlowCounters::default()
-            },
+            counters: counters(&total),
             local_endpoint: entry.local,
             path_mtu: entry.mtu,
-            plaintext_mtu: entry.mtu.saturating_sub(OVERHEAD),
+            plaintext_mtu: entry.mtu.saturating_sub(overhead(newest.map(|facts| &facts.suite))),
             pfs_group: pairs.first().and_then(|(_, record)| record.facts.suite.group).map(ike::Group::number),
             inbound: pairs.iter().map(|pair| sa(pair, pair.1.facts.inbound_spi, false)).collect(),
             outbound: pairs.iter().map(|pair| sa(pair, pair.1.facts.outbound_spi, true)).collect(),
         })
+    }
+}
+
+fn counters(activity: &Activity) -> FlowCounters {
+    FlowCounters {
+        encrypted: activity.packets_out,
+        decrypted: activity.packets_in,
+        receive_errors: activity.verify_failed
+            + activity.replayed
+            + activity.wrong_selector
+            + activity.malformed,
+        verify_failed: activity.verify_failed,
+        invalid_identity: activity.wrong_selector,
+        invalid_length: activity.malformed,
+        replay_failed: activity.replayed,
+        ..FlowCounters::default()
     }
 }
 

@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use crate::Configuration;
 use crate::command::ShowCommand;
-use crate::effective_ike::effective_ike;
+use crate::effective_ike::{effective_ike, effective_manual};
 use crate::model::{
-    EspCipher, IsakmpEncryption, IsakmpHash, IsakmpPolicy, KeyAddress, KilobyteLimit, Lifetime, Mode, Prefix,
-    Profile, TransformSet,
+    EspCipher, IsakmpEncryption, IsakmpHash, IsakmpPolicy, KeyAddress, Keying, KilobyteLimit, Lifetime, Mode,
+    Prefix, Profile, TransformSet,
 };
 use crate::render::{self, MASK, Secrets, acl_rule, running_config};
 
@@ -278,7 +278,11 @@ fn unsupported(configuration: &Configuration) -> String {
     }
     for (name, map) in &configuration.crypto_maps {
         for (seq, entry) in &map.entries {
-            if let Err(refusal) = effective_ike(configuration, name, *seq, entry) {
+            if entry.keying == Keying::Manual {
+                if let Err(refusal) = effective_manual(configuration, name, *seq, entry) {
+                    let _ = writeln!(text, "{refusal}");
+                }
+            } else if let Err(refusal) = effective_ike(configuration, name, *seq, entry) {
                 let _ = writeln!(text, "{refusal}");
             } else if !matches!(entry.body.profile, Some(Profile::Ikev2(_))) {
                 let _ = writeln!(text, "{}", crate::commit::no_profile_note(name, *seq));

@@ -24,10 +24,6 @@ fn outbound_with(change: impl Fn(&mut OutboundParameters<'_>)) -> Result<Outboun
 fn impossible_outbound_parameters_are_refused_by_name() {
     assert!(outbound_with(|_| ()).is_ok());
     assert_eq!(outbound_with(|parameters| parameters.spi = 255).unwrap_err(), SaError::ReservedSpi(255));
-    assert_eq!(
-        outbound_with(|parameters| parameters.mode = Mode::Transport).unwrap_err(),
-        SaError::TransportMode
-    );
     assert!(matches!(outbound_with(|parameters| parameters.key = &[0; 16]).unwrap_err(), SaError::Key(_)));
     assert_eq!(
         outbound_with(|parameters| parameters.outer.source = outer_v6().source).unwrap_err(),

@@ -64,6 +64,7 @@ pub(super) fn endpoint_with(
         remote_selectors: vec![any],
         proposals: EspProposal::defaults(),
         mode: Mode::Transport,
+        transport_required: false,
         lifetime: ChildLifetime::default(),
     }];
     change(&mut config, &mut connection);

@@ -28,6 +28,7 @@ pub(crate) struct Attempt {
     /// Additional exchanges of a child with a key exchange of its own.
     pub(crate) additional: Vec<AdditionalExchange>,
     mode: Mode,
+    transport_required: bool,
     offered_local: Vec<TrafficSelector>,
     offered_remote: Vec<TrafficSelector>,
 }
@@ -96,9 +97,17 @@ impl Attempt {
             _ => {}
         }
         let spi = ctx.spis.allocate(ctx.random).ok_or(FailReason::LocalResources)?;
-        let (proposals, mode) = (policy.proposals.clone(), policy.mode);
         let additional = additional_of_children(&connection.ike_proposals);
-        Ok(Attempt { tag, spi, proposals, additional, mode, offered_local: local, offered_remote: remote })
+        Ok(Attempt {
+            tag,
+            spi,
+            proposals: policy.proposals.clone(),
+            additional,
+            mode: policy.mode,
+            transport_required: policy.transport_required,
+            offered_local: local,
+            offered_remote: remote,
+        })
     }
 
     /// Offers a key exchange where the configuration names none: for a peer that insists on forward secrecy.
@@ -145,7 +154,7 @@ impl Attempt {
             outbound_spi: choice.spi,
             suite: choice.suite,
             additional: choice.additional,
-            mode: agreed_mode(self.mode, parts),
+            mode: agreed_mode(self.mode, self.transport_required, parts).ok_or(FailReason::NoProposal)?,
             local_selectors,
             remote_selectors,
             tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
@@ -237,12 +246,13 @@ pub(crate) fn choose(
     });
     for (policy, local_selectors, remote_selectors) in candidates {
         let Some(choice) = choose_esp(&policy.proposals, ctx.provider(), offered, groups) else { continue };
+        let Some(mode) = agreed_mode(policy.mode, policy.transport_required, parts) else { continue };
         let terms = Terms {
             tag: policy.tag,
             outbound_spi: choice.spi,
             suite: choice.suite,
             additional: choice.additional,
-            mode: agreed_mode(policy.mode, parts),
+            mode,
             local_selectors,
             remote_selectors,
             tfc_padding_refused: parts.has(notify_type::ESP_TFC_PADDING_NOT_SUPPORTED),
@@ -376,11 +386,13 @@ fn make(
     Ok(Made { child, order })
 }
 
-/// RFC 7296 §1.3.1: transport mode only if both ends say so.
-fn agreed_mode(own: Mode, parts: &Parts) -> Mode {
+/// RFC 7296 §1.3.1: transport mode only if both ends say so. `None` if it is required and the peer does not: "If this is
+/// unacceptable to the initiator, the initiator MUST delete the SA."
+fn agreed_mode(own: Mode, transport_required: bool, parts: &Parts) -> Option<Mode> {
     match own {
-        Mode::Transport if parts.has(notify_type::USE_TRANSPORT_MODE) => Mode::Transport,
-        _ => Mode::Tunnel,
+        Mode::Transport if parts.has(notify_type::USE_TRANSPORT_MODE) => Some(Mode::Transport),
+        Mode::Transport if transport_required => None,
+        _ => Some(Mode::Tunnel),
     }
 }
 

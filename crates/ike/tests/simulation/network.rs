@@ -207,6 +207,7 @@ pub fn connection(own: usize) -> Connection {
         remote_selectors: vec![nets[1 - own]],
         proposals: EspProposal::defaults(),
         mode: Mode::Tunnel,
+        transport_required: false,
         lifetime: ChildLifetime::default(),
     }];
     connection

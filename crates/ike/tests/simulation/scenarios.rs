@@ -354,6 +354,22 @@ fn transport_mode_needs_both_sides() {
 }
 
 #[test]
+fn required_transport_mode_is_that_or_no_child() {
+    // Whichever end requires it: the initiator deletes what the peer made, the responder makes nothing.
+    for demanding in [A, B] {
+        let mut network = Network::with(23, |own, _, connection| {
+            let policy = &mut connection.children[0];
+            if own == demanding {
+                (policy.mode, policy.transport_required) = (Mode::Transport, true);
+            }
+        });
+        network.initiate(A);
+        network.run_for(10 * SECOND);
+        assert!(network.gateways.iter().all(|gateway| gateway.children.is_empty()), "{demanding}");
+    }
+}
+
+#[test]
 fn a_peer_that_insists_on_forward_secrecy_gets_it() {
     let mut network = Network::pair(24);
     network.up();

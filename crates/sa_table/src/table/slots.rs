@@ -88,6 +88,16 @@ impl Slots {
         (line[SlotLine::state].load_relaxed() == live).then_some(line)
     }
 
+    /// A copy of a live record. Only for the writer, which nobody overtakes.
+    pub(super) fn copy(&self, words: &[AtomicU64], slot: SlotWord) -> Option<RecordWords> {
+        self.live_line(words, slot)?;
+        let mut copy = RecordWords::new([0; SaRecord::WORDS]);
+        for (to, from) in copy.iter_mut().zip(self.record(words, slot.slot())) {
+            *to = from.load_relaxed();
+        }
+        Some(copy)
+    }
+
     pub(super) fn spi(&self, words: &[AtomicU64], slot: SlotWord) -> u32 {
         self.key(words, slot.slot()).0
     }

@@ -340,6 +340,16 @@ impl TableWriter {
         self.outbound.live()
     }
 
+    /// The record of a live inbound SA, for a control plane that looks at what its predecessor installed.
+    pub fn inbound_record(&self, slot: SlotWord) -> Option<InboundSaRecord> {
+        InboundSaRecord::decode(&self.inbound.copy(self.table.words(), slot)?)
+    }
+
+    /// The record of a live outbound SA, like [`TableWriter::inbound_record`].
+    pub fn outbound_record(&self, slot: SlotWord) -> Option<OutboundSaRecord> {
+        OutboundSaRecord::decode(&self.outbound.copy(self.table.words(), slot)?)
+    }
+
     pub(super) fn retire(&mut self, subject: Subject) -> RetireToken {
         let generation = grace::raise(&self.control()[TableControl::generation]);
         self.retired.push_back(Retired { generation, subject, first_seen_ms: None });
