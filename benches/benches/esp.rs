@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use esp::{
-    AeadBackend, Algorithm, BURST, InboundParameters, InboundSa, LocalReplayStore, MAX_HEADROOM,
+    AeadBackend, Algorithm, BURST, Hmac, InboundParameters, InboundSa, LocalReplayStore, MAX_HEADROOM,
     MAX_TAILROOM, Mode, OpenJob, OutboundParameters, OutboundSa, OuterParameters, SealJob, Sealed,
     SequenceCounter, SequenceSource,
 };
@@ -18,6 +18,16 @@ const SIZES: [usize; 3] = [64, 512, 1400];
 const MANY: usize = 1024;
 
 const ALGORITHM: Algorithm = Algorithm::AesGcm128;
+
+/// What else is measured, one SA and the preferred backend.
+const ALGORITHMS: [(&str, Algorithm); 6] = [
+    ("aes-128-gcm", Algorithm::AesGcm128),
+    ("chacha20-poly1305", Algorithm::ChaCha20Poly1305),
+    ("aes-128-cbc-sha256", Algorithm::AesCbc128(Hmac::Sha256_128)),
+    ("aes-256-cbc-sha512", Algorithm::AesCbc256(Hmac::Sha512_256)),
+    ("null-sha1", Algorithm::Null(Hmac::Sha1_96)),
+    ("aes-128-gmac", Algorithm::AesGmac128),
+];
 
 fn seal(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("esp/seal");
@@ -55,6 +65,33 @@ fn open(criterion: &mut Criterion) {
         let receiver = inbound(backend);
         for size in SIZES {
             group.bench_function(BenchmarkId::new(backend.name(), size), |bencher| {
+                let mut sender = Sender::new(size, 1);
+                let place = sender.seal(backend, &sas);
+                bencher.iter_batched_ref(
+                    || (sender.frames.clone(), LocalReplayStore::new()),
+                    |(frames, replay)| open_burst(backend, &receiver, replay, frames, place),
+                    BatchSize::SmallInput,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+/// Every kind of algorithm, both directions.
+fn algorithms(criterion: &mut Criterion) {
+    let backend = AeadBackend::preferred();
+    let mut group = criterion.benchmark_group("esp/algorithm");
+    group.throughput(Throughput::Elements(BURST as u64));
+    for (name, algorithm) in ALGORITHMS {
+        let sas = [outbound_of(algorithm, backend, 0)];
+        let receiver = inbound_of(algorithm, backend);
+        for size in SIZES {
+            group.bench_function(BenchmarkId::new(format!("seal/{name}"), size), |bencher| {
+                let mut sender = Sender::new(size, 1);
+                bencher.iter(|| sender.seal(backend, &sas));
+            });
+            group.bench_function(BenchmarkId::new(format!("open/{name}"), size), |bencher| {
                 let mut sender = Sender::new(size, 1);
                 let place = sender.seal(backend, &sas);
                 bencher.iter_batched_ref(
@@ -138,15 +175,19 @@ fn open_burst(
     }
 }
 
-fn key(index: usize) -> Vec<u8> {
-    (0..ALGORITHM.key_len()).map(|place| (index >> (place % 2 * 8)) as u8 ^ place as u8).collect()
+fn key(algorithm: Algorithm, index: usize) -> Vec<u8> {
+    (0..algorithm.key_len()).map(|place| (index >> (place % 2 * 8)) as u8 ^ place as u8).collect()
 }
 
 fn outbound(backend: AeadBackend, index: usize) -> OutboundSa {
+    outbound_of(ALGORITHM, backend, index)
+}
+
+fn outbound_of(algorithm: Algorithm, backend: AeadBackend, index: usize) -> OutboundSa {
     let parameters = OutboundParameters {
         spi: 256,
-        algorithm: ALGORITHM,
-        key: &key(index),
+        algorithm,
+        key: &key(algorithm, index),
         salt: [1, 2, 3, 4],
         extended_sequence: true,
         mode: Mode::Tunnel,
@@ -160,10 +201,14 @@ fn outbound(backend: AeadBackend, index: usize) -> OutboundSa {
 }
 
 fn inbound(backend: AeadBackend) -> InboundSa {
+    inbound_of(ALGORITHM, backend)
+}
+
+fn inbound_of(algorithm: Algorithm, backend: AeadBackend) -> InboundSa {
     let parameters = InboundParameters {
         spi: 256,
-        algorithm: ALGORITHM,
-        key: &key(0),
+        algorithm,
+        key: &key(algorithm, 0),
         salt: [1, 2, 3, 4],
         extended_sequence: true,
         replay_window: 1024,
@@ -178,6 +223,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(800))
         .sample_size(20);
-    targets = seal, seal_many, open
+    targets = seal, seal_many, open, algorithms
 }
 criterion_main!(benches);
