@@ -84,6 +84,7 @@ impl<'a> Job<'a> {
             _ => Aad { long: aad },
         };
         let rounds = schedule.rounds() as u8;
+        schedule.prefetch_longer(rounds);
         let text = NonNull::from(text).cast();
         let blocks = u16::try_from(text_len.div_ceil(16)).unwrap_or(u16::MAX);
         Job {

@@ -69,10 +69,18 @@ impl KeySchedule {
         let rounds_on = POWERS * 16;
         let powers = if text_len > 16 * (POWERS - 2) { POWERS } else { text_len.div_ceil(16) + 2 };
         let mut offset = (rounds_on - 16 * powers) & !63;
-        // The last line is wanted by AES-256 only; asking for it too costs less than asking which it is.
-        while offset < TABLE * 16 {
+        // Up to round key 10, with which AES-128 ends. Longer keys have a line more; only the schedule itself tells which they are.
+        while offset < (ROUND_KEYS + 11) * 16 {
             expand::prefetch(&self.table.as_flattened()[offset]);
             offset += 64;
+        }
+    }
+
+    /// The same for the round keys behind number 10, once the number of rounds is known.
+    #[inline(always)]
+    pub(crate) fn prefetch_longer(&self, rounds: u8) {
+        if rounds > 10 {
+            expand::prefetch(&self.table[ROUND_KEYS + 11][0]);
         }
     }
 
