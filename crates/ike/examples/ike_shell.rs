@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Options: `group=N`, `encryption=aes128gcm|aes256gcm|aes128cbc|aes256cbc` (IKE and ESP alike), `pfs=N`, `esn`, `fragment=SIZE`,
-//! `transport`, `udp` (ESP in UDP without a NAT).
+//! `transport`, `udp` (ESP in UDP without a NAT), `mlkem` (ML-KEM-768 as additional key exchange), `ppk=ID` (a required PPK whose key is in
+//! IKE_PPK, hexadecimal).
 //! Orders on standard input, one a line: `initiate`, `child`, `rekey-child`, `rekey-ike`, `probe`, `delete-child`, `delete`, `sleep N`,
 //! `quit`. Every action is printed, keys are not. It needs root for port 500.
 
@@ -86,6 +87,19 @@ fn apply(
         }
         ("esn", _) => esp.iter_mut().for_each(|proposal| proposal.esn = vec![true]),
         ("fragment", size) => config.fragment_size = Some(size.parse()?),
+        ("mlkem", _) => {
+            for proposal in &mut connection.ike_proposals {
+                let groups = vec![Group::MlKem768];
+                proposal.additional = vec![AdditionalExchange { number: 1, groups, optional: false }];
+            }
+        }
+        ("ppk", id) => {
+            let digits = std::env::var("IKE_PPK")?;
+            let octets: Result<Vec<u8>, _> =
+                (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16)).collect();
+            let key = Secret::new(octets?);
+            connection.ppk = Some(Ppk { id: id.into(), key, required: true });
+        }
         ("transport", _) => connection.children[0].mode = Mode::Transport,
         ("udp", _) => connection.force_udp_encapsulation = true,
         (unknown, _) => return Err(format!("unknown option {unknown}").into()),
