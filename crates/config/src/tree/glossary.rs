@@ -143,6 +143,7 @@ const OPERANDS: &[(&str, &str)] = &[
     ("name", "Name"),
     ("network", "Destination prefix"),
     ("network6", "IPv6 prefix"),
+    ("number", "Place in the order of exchanges"),
     ("password", "Clear text"),
     ("peer", "Peer"),
     ("port", "Port number"),
