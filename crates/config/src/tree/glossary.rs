@@ -170,6 +170,8 @@ const OPERANDS: &[(&str, &str)] = &[
     ("tens", "Tens of microseconds"),
     ("text", "Text"),
     ("vrf", "Name of the VRF"),
+    ("trustpoint", "Name of the trustpoint"),
+    ("encryption", "Length of an encryption key in bits"),
 ];
 
 const KEYWORDS: &[(&str, &str)] = &[
