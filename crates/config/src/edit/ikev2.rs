@@ -389,7 +389,7 @@ fn peer_identity(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
 }
 
 /// The text of a key and whether it is hexadecimal; nothing for the `no` form.
-fn key_text<'a>(args: &'a Args) -> Result<(Option<&'a str>, bool), EditError> {
+fn key_text(args: &Args) -> Result<(Option<&str>, bool), EditError> {
     if args.text("key6").is_some() && !args.negated() {
         return Err(EditError::rule(
             "a type 6 key can be read only by the device that made it; type the key itself",
