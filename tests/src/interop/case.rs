@@ -30,8 +30,6 @@ pub enum Opposite {
     StrongSwanOnKernel,
     /// libreswan in a virtual machine, ESP by its kernel.
     LibreswanOnKernel,
-    /// The kernel of a virtual machine with hand-keyed SAs; nobody speaks IKE.
-    Kernel,
 }
 
 impl fmt::Display for Opposite {
@@ -41,7 +39,6 @@ impl fmt::Display for Opposite {
             Self::Namespace(Release::Six) => "strongSwan 6",
             Self::StrongSwanOnKernel => "strongSwan 6, kernel",
             Self::LibreswanOnKernel => "libreswan, kernel",
-            Self::Kernel => "kernel by hand",
         })
     }
 }
@@ -177,10 +174,9 @@ impl Case {
 
     /// The name by which one case is chosen and reported.
     pub fn name(&self) -> String {
-        match (self.opposite, self.initiator) {
-            (Opposite::Kernel, _) => format!("tohub = {}: {}", self.opposite, self.title),
-            (_, Initiator::Tohub) => format!("tohub → {}: {}", self.opposite, self.title),
-            (_, Initiator::Stranger) => format!("{} → tohub: {}", self.opposite, self.title),
+        match self.initiator {
+            Initiator::Tohub => format!("tohub → {}: {}", self.opposite, self.title),
+            Initiator::Stranger => format!("{} → tohub: {}", self.opposite, self.title),
         }
     }
 }

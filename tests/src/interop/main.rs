@@ -23,8 +23,8 @@ use lab::command::interrupt_flag;
 use case::Case;
 use runner::Outcome;
 
-/// Cases of strongSwan side by side: each mostly waits.
-const WORKERS: usize = 3;
+/// Cases of strongSwan side by side, unless `INTEROP_WORKERS` says how many: each mostly waits.
+const WORKERS: usize = 4;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -59,10 +59,12 @@ pub struct Choice {
 impl Choice {
     /// The chosen cases with their numbers in the table.
     pub fn of(&self, cases: Vec<Case>) -> Vec<(usize, Case)> {
-        (1..)
-            .zip(cases)
-            .filter(|(_, case)| self.words.iter().all(|word| case.name().contains(word.as_str())))
-            .collect()
+        (1..).zip(cases).filter(|(_, case)| self.takes(&case.name())).collect()
+    }
+
+    /// Whether a case of this name is chosen.
+    pub fn takes(&self, name: &str) -> bool {
+        self.words.iter().all(|word| name.contains(word.as_str()))
     }
 
     /// Writes the table of a whole run, if a page was named.
@@ -70,11 +72,10 @@ impl Choice {
         &self,
         section: report::Section,
         versions: &str,
-        cases: &[(usize, Case)],
         outcomes: &[Outcome],
     ) -> Result<(), String> {
         match &self.page {
-            Some(page) if self.words.is_empty() => report::write(page, section, versions, cases, outcomes),
+            Some(page) if self.words.is_empty() => report::write(page, section, versions, outcomes),
             _ => Ok(()),
         }
     }
@@ -95,8 +96,10 @@ fn play_strongswan(choice: &Choice) -> Result<Vec<Outcome>, String> {
         .map_err(|error| format!("the peers could not be installed: {error}"))?;
     let versions = ["strongswan5", "strongswan6"].map(lab::peer::version).join(", ");
     let cases = choice.of(strongswan::all());
-    let outcomes = runner::play_all(&cases, WORKERS, None);
-    choice.report(report::Section::StrongSwan, &versions, &cases, &outcomes)?;
+    let workers =
+        std::env::var("INTEROP_WORKERS").ok().and_then(|count| count.parse().ok()).unwrap_or(WORKERS);
+    let outcomes = runner::play_all(&cases, workers, None);
+    choice.report(report::Section::StrongSwan, &versions, &outcomes)?;
     everything_was_played(cases.len(), outcomes)
 }
 

@@ -75,10 +75,6 @@ impl Machine {
                 self.stranger.reload_libreswan_in_guest(&stranger_configuration(case)?)
             }
             Opposite::LibreswanOnKernel => self.stranger.libreswan_in_guest(&stranger_configuration(case)?),
-            Opposite::Kernel => {
-                let settings: Vec<&str> = case.settings.iter().map(String::as_str).collect();
-                self.stranger.manual_sas(&settings)
-            }
             Opposite::Namespace(_) => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! strongSwan keys the kernel: each algorithm, plain and in UDP, with and without extended sequence numbers.
+//! strongSwan keys the kernel: each algorithm plain, and in UDP with extended sequence numbers.
 
 use crate::algorithms::{ALL, Algorithm};
 use crate::case::{BOTH, Case, Initiator, Opposite, Wire};
@@ -8,30 +8,26 @@ pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (algorithm, initiator) in ALL.iter().zip(BOTH.iter().cycle()) {
         let other = if *initiator == Initiator::Tohub { Initiator::Stranger } else { Initiator::Tohub };
-        cases.push(case(algorithm, *initiator, Wire::Plain, false).playing(plays::transfer));
-        cases.push(case(algorithm, other, Wire::Plain, true));
-        cases.push(case(algorithm, other, Wire::Udp, false));
+        cases.push(plain(algorithm, *initiator));
+        cases.push(in_udp_with_esn(algorithm, other));
     }
     cases
 }
 
-fn case(algorithm: &Algorithm, initiator: Initiator, wire: Wire, esn: bool) -> Case {
-    let words = match (wire, esn) {
-        (Wire::Udp, _) => " in UDP",
-        (_, true) => " with ESN",
-        _ => "",
-    };
-    let mut case =
-        Case::new(format!("{}{words}", algorithm.transform), Opposite::StrongSwanOnKernel, initiator)
-            .showing(&[&format!("transform: {} ,", algorithm.we_show)], &[algorithm.shown]);
+fn plain(algorithm: &Algorithm, initiator: Initiator) -> Case {
+    let mut case = Case::new(algorithm.transform, Opposite::StrongSwanOnKernel, initiator);
     case.ours.transform = algorithm.transform.to_owned();
-    if esn {
-        case.ours.set.push_str(" esn\n");
-        case = case.showing(&[], &["/ESN"]);
-    }
-    if wire == Wire::Udp {
-        case = case.with(&["ENCAP=yes"]).showing(&["UDP-Encaps"], &["-in-UDP"]);
-        case.wire = wire;
-    }
-    case.with(&[&format!("ESP={}{}", algorithm.strongswan, if esn { "-esn" } else { "" })])
+    case.with(&[&format!("ESP={}", algorithm.strongswan)])
+        .showing(&[&format!("transform: {} ,", algorithm.we_show)], &[algorithm.shown])
+        .playing(plays::transfer)
+}
+
+fn in_udp_with_esn(algorithm: &Algorithm, initiator: Initiator) -> Case {
+    let mut case = plain(algorithm, initiator);
+    case.title.push_str(" with ESN in UDP");
+    case.ours.set.push_str(" esn\n");
+    case.wire = Wire::Udp;
+    case.with(&["ENCAP=yes", &format!("ESP={}-esn", algorithm.strongswan)])
+        .showing(&["UDP-Encaps"], &["-in-UDP", "/ESN"])
+        .playing(plays::tunnel)
 }

@@ -1,6 +1,7 @@
 //! The cases opposite strongSwan 5 and 6 in a namespace, whose ESP runs in user space.
 
 mod children;
+mod credentials;
 mod life;
 mod nat;
 mod negotiation;
@@ -11,8 +12,16 @@ use crate::plays;
 
 /// Every case in the order of the table.
 pub fn all() -> Vec<Case> {
-    [negotiation::cases(), children::cases(), nat::cases(), life::cases(), refusals::cases(), readme()]
-        .concat()
+    [
+        negotiation::cases(),
+        credentials::cases(),
+        children::cases(),
+        nat::cases(),
+        life::cases(),
+        refusals::cases(),
+        readme(),
+    ]
+    .concat()
 }
 
 /// The lines that the README shows, word for word.
