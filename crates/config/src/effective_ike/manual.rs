@@ -134,7 +134,7 @@ fn octets(secret: &Secret, len: usize) -> Option<Zeroizing<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EspCipher, Keying, Peer, TransformSet};
+    use crate::model::{EntryBody, EspCipher, Keying, Peer, TransformSet};
 
     fn key(spi: u32, cipher: usize, authenticator: usize) -> Option<SessionKey> {
         let digits = |octets: usize| Secret::new("a5".repeat(octets));
@@ -145,7 +145,8 @@ mod tests {
         let mut configuration = Configuration::default();
         let set = TransformSet { cipher: Some(cipher), mac, ..TransformSet::default() };
         configuration.transform_sets.insert("ts".into(), set);
-        let mut entry = CryptoMapEntry { keying: Keying::Manual, ..CryptoMapEntry::default() };
+        let body = EntryBody::default();
+        let mut entry = CryptoMapEntry { keying: Keying::Manual, template_profile: None, body };
         entry.body.transform_sets = vec!["ts".into()];
         let name = PeerName::Address("10.1.1.1".parse().unwrap());
         entry.body.peers = vec![Peer { name, default: false }];
