@@ -15,7 +15,7 @@ pub fn certificates(configuration: &Configuration, name: Option<&str>) -> String
     let mut own: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
     let mut authorities: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
     for (trustpoint, body) in selected(configuration, name) {
-        for certificate in &body.certificate {
+        if let Some(certificate) = &body.certificate {
             own.entry(&certificate.der).or_default().push(trustpoint);
         }
         for certificate in &body.authorities {
