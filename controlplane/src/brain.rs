@@ -147,6 +147,7 @@ pub struct Brain {
     /// Until the first configuration.
     memory: Option<Memory>,
     checkpoint_due: bool,
+    next_checkpoint: Duration,
     outputs: VecDeque<Output>,
 }
 
@@ -183,6 +184,7 @@ impl Brain {
             next_scan: Duration::ZERO,
             memory: Some(memory),
             checkpoint_due: false,
+            next_checkpoint: Duration::ZERO,
             outputs: VecDeque::new(),
         }
     }
@@ -216,11 +218,8 @@ impl Brain {
         let endpoint = self.endpoint.poll_timeout().map(crate::clock::from_ike_time);
         let detection = self.ike_sas.values().filter_map(|sa| sa.liveness.as_ref()?.deadline());
         let sessions = self.sessions.values().filter_map(Session::deadline);
-        detection
-            .chain(sessions)
-            .chain(endpoint)
-            .chain(self.names.deadline())
-            .fold(self.next_scan, Duration::min)
+        let others = endpoint.into_iter().chain(self.names.deadline()).chain(self.checkpoint_at());
+        detection.chain(sessions).chain(others).fold(self.next_scan, Duration::min)
     }
 
     /// The next thing to carry out, oldest first.

@@ -290,7 +290,8 @@ impl Running {
     /// Carries out what the brain wants.
     async fn carry_out(&mut self) {
         // First: a datagram may make the peer rely on what is written here.
-        if let Some(memory) = self.brain.checkpoint()
+        let now = self.now();
+        if let Some(memory) = self.brain.checkpoint(now)
             && let Err(error) = self.checkpoint.store(&memory)
         {
             self.trouble(&error);

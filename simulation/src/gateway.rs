@@ -95,7 +95,7 @@ impl Gateway {
         random: Stream,
         sabotage: Sabotage,
     ) -> Result<Self, SimulationError> {
-        let segments = Segments::create(setup.capacities, Locking::BestEffort)?;
+        let segments = Segments::create(setup.capacities, Locking::Never)?;
         let gateway = Gateway {
             brain: brain(&segments, provider, random.fork(0), Memory::default())?,
             plane: DataPlane::attach(&segments, sabotage)?,
@@ -160,7 +160,7 @@ impl Gateway {
 
     /// Power off and on: new segments, nothing remembered.
     pub(crate) fn reboot(&mut self, now: u64) -> Result<(), SimulationError> {
-        self.segments = Segments::create(*self.segments.capacities(), Locking::BestEffort)?;
+        self.segments = Segments::create(*self.segments.capacities(), Locking::Never)?;
         self.events = self.segments.event_receiver()?;
         self.checkpoint = self.segments.checkpoint()?;
         self.restart_data_plane()?;

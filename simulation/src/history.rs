@@ -8,6 +8,7 @@ use config::command::{ClearCommand, Filter};
 use ike::provider::Provider;
 use sa_table::FiveTuple;
 
+use crate::campaign::panic_text;
 use crate::crypto::CHEAP;
 use crate::forge::forge;
 use crate::gateway::{CAPACITIES, Condition, Setup};
@@ -53,8 +54,7 @@ pub fn run(seed: u64, options: Options) -> Result<Outcome, SimulationError> {
     let plan = Plan::of(seed);
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| carry_out(&plan, options)));
     caught.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned();
+        let text = panic_text(&*panic);
         let violation = Violation { at: 0, invariant: Invariant::Sound, gateway: "?".to_owned(), text };
         Ok(Outcome { violations: vec![violation], ..Outcome::default() })
     })

@@ -8,12 +8,14 @@
 //! service and the data plane, of which [`plane`] keeps what the control plane can notice. `docs/simulation.md` says more.
 #![forbid(unsafe_code)]
 
+pub mod campaign;
 pub mod crypto;
 pub mod forge;
 pub mod gateway;
 pub mod history;
 pub mod monitor;
 pub mod network;
+pub mod pair;
 pub mod plan;
 pub mod plane;
 pub mod predict;

@@ -2,14 +2,17 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
+use simulation::campaign::Campaign;
 use simulation::history::{Options, Outcome, report, run};
 use simulation::network::SimulationError;
 use simulation::plan::Plan;
+
+/// A history lives by many small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Runs seeded histories of whole networks and checks the invariants of docs/simulation.md.
 #[derive(Debug, Parser)]
@@ -66,15 +69,6 @@ fn failed(error: &SimulationError) -> ExitCode {
     ExitCode::from(7)
 }
 
-/// What the threads share.
-struct Shared {
-    next: AtomicU64,
-    end: u64,
-    stop: AtomicBool,
-    keep_going: bool,
-    sums: Mutex<Sums>,
-}
-
 #[derive(Default)]
 struct Sums {
     done: u64,
@@ -82,30 +76,20 @@ struct Sums {
     sent: u64,
     answered: u64,
     failing: Vec<(u64, Outcome)>,
-    error: Option<SimulationError>,
 }
 
 fn many(arguments: &Arguments) -> ExitCode {
     let begin = Instant::now();
-    let threads = arguments.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    let shared = Shared {
-        next: AtomicU64::new(arguments.first_seed),
-        end: arguments.first_seed.saturating_add(arguments.histories),
-        stop: AtomicBool::new(false),
+    let campaign = Campaign {
+        first_seed: arguments.first_seed,
+        histories: arguments.histories,
+        threads: arguments.threads,
         keep_going: arguments.keep_going,
-        sums: Mutex::default(),
     };
-    // A panic inside of a history is reported with its seed.
-    std::panic::set_hook(Box::new(|_| {}));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.unwrap_or(1).max(1) {
-            scope.spawn(|| work(&shared));
-        }
-    });
-    let _ = std::panic::take_hook();
-    let mut sums = shared.sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(error) = &sums.error {
-        return failed(error);
+    let mut sums = Sums::default();
+    let done = campaign.run(|seed| run(seed, Options::default()), |seed, outcome| sums.take(seed, outcome));
+    if let Err(error) = done {
+        return failed(&error);
     }
     let seconds = begin.elapsed().as_secs_f64();
     sums.failing.sort_by_key(|(seed, _)| *seed);
@@ -137,29 +121,16 @@ fn many(arguments: &Arguments) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn work(shared: &Shared) {
-    while !shared.stop.load(Ordering::Relaxed) {
-        let seed = shared.next.fetch_add(1, Ordering::Relaxed);
-        if seed >= shared.end {
-            return;
+impl Sums {
+    fn take(&mut self, seed: u64, outcome: Outcome) -> bool {
+        self.done += 1;
+        self.virtual_ms += outcome.length;
+        self.sent += outcome.packets.0;
+        self.answered += outcome.packets.1;
+        let failed = !outcome.violations.is_empty();
+        if failed {
+            self.failing.push((seed, outcome));
         }
-        let result = run(seed, Options::default());
-        let mut sums = shared.sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match result {
-            Ok(outcome) => {
-                sums.done += 1;
-                sums.virtual_ms += outcome.length;
-                sums.sent += outcome.packets.0;
-                sums.answered += outcome.packets.1;
-                if !outcome.violations.is_empty() {
-                    sums.failing.push((seed, outcome));
-                    shared.stop.fetch_or(!shared.keep_going, Ordering::Relaxed);
-                }
-            }
-            Err(error) => {
-                sums.error.get_or_insert(error);
-                shared.stop.store(true, Ordering::Relaxed);
-            }
-        }
+        failed
     }
 }

@@ -266,7 +266,7 @@ impl Network {
         let clock = self.gateways[index].clock(self.now);
         loop {
             let gateway = &mut self.gateways[index];
-            if let Some(memory) = gateway.brain.checkpoint()
+            if let Some(memory) = gateway.brain.checkpoint(clock)
                 && gateway.checkpoint.store(&memory).is_err()
             {
                 self.trouble(index, "the checkpoint is too small");

@@ -24,12 +24,21 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// So long before its end an orphan is replaced.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// A checkpoint holds everything: writing it at each of many changes would take longer than the changes. So long for each pair it waits
+/// after the one before; up to a hundred pairs it does not wait at all.
+const PAUSE_PER_PAIR: Duration = Duration::from_micros(100);
+const NO_PAUSE_UP_TO: Duration = Duration::from_millis(10);
+
 impl Brain {
-    /// What to store in the checkpoint, if anything changed since the last call.
-    pub fn checkpoint(&mut self) -> Option<Vec<u8>> {
-        if self.memory.is_some() || !std::mem::take(&mut self.checkpoint_due) {
+    /// What to store in the checkpoint, if anything changed since the last call. With many pairs it comes a moment late, and a control
+    /// plane that dies in this moment negotiates its last pairs again.
+    pub fn checkpoint(&mut self, now: Duration) -> Option<Vec<u8>> {
+        if self.checkpoint_at().is_none_or(|at| at > now) {
             return None;
         }
+        self.checkpoint_due = false;
+        let pause = PAUSE_PER_PAIR.saturating_mul(u32::try_from(self.pairs.len()).unwrap_or(u32::MAX));
+        self.next_checkpoint = if pause > NO_PAUSE_UP_TO { now + pause } else { Duration::ZERO };
         let policies = self.table.numbers().map(|(key, id)| StoredPolicy::of(key, id.0)).collect();
         let pairs =
             self.pairs.iter().filter_map(|(child, record)| self.stored_pair(*child, record)).collect();
@@ -37,6 +46,11 @@ impl Brain {
             self.sessions.iter().map(|(key, session)| (StoredEntry::of(key), session.selection().clone()));
         let cursors = cursors.collect();
         Some(Memory::new(policies, pairs, cursors).encode())
+    }
+
+    /// When the next checkpoint may be written, if one is wanted.
+    pub(super) fn checkpoint_at(&self) -> Option<Duration> {
+        (self.memory.is_none() && self.checkpoint_due).then_some(self.next_checkpoint)
     }
 
     fn stored_pair(&self, child: ChildId, record: &PairRecord) -> Option<StoredPair> {

@@ -387,7 +387,7 @@ impl Network {
         let now = self.now;
         loop {
             let gateway = &mut self.gateways[index];
-            if let Some(memory) = gateway.brain.checkpoint() {
+            if let Some(memory) = gateway.brain.checkpoint(now) {
                 gateway.checkpoint.store(&memory).expect("room in the checkpoint");
             }
             if let Some(output) = gateway.brain.poll_output() {

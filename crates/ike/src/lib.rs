@@ -52,7 +52,7 @@ pub use config::{
     Acceptance, AddressMatch, Authentication, CertificatePolicy, ChildLifetime, ChildPolicy, ChildTag,
     Connection, ConnectionId, EndpointConfig, IkeLifetime, Mode, Ppk, Proof, Retransmission, SpiSource,
 };
-pub use endpoint::{CommandError, Counters, Endpoint, RandomSpis};
+pub use endpoint::{CommandError, Counters, Endpoint, RandomSpis, Tables};
 pub use identity::{Identity, IdentityMatch, prefix_contains};
 pub use random::{Random, SystemRandom};
 pub use secret::Secret;

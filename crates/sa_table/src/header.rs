@@ -1,6 +1,7 @@
 //! The head of a segment: who made it, with which layout, for which boot, and how large.
 
 use std::io;
+use std::sync::OnceLock;
 
 use thiserror::Error;
 
@@ -268,9 +269,16 @@ impl Identity {
 
 /// The id of this boot of the machine.
 pub(crate) fn boot_id() -> Result<u128, AttachError> {
+    // It does not change while a process lives.
+    static KNOWN: OnceLock<u128> = OnceLock::new();
+    if let Some(id) = KNOWN.get() {
+        return Ok(*id);
+    }
     let text =
         std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(AttachError::BootIdUnreadable)?;
-    parse_uuid(&text).ok_or_else(|| AttachError::BootIdUnreadable(io::ErrorKind::InvalidData.into()))
+    let id =
+        parse_uuid(&text).ok_or_else(|| AttachError::BootIdUnreadable(io::ErrorKind::InvalidData.into()))?;
+    Ok(*KNOWN.get_or_init(|| id))
 }
 
 /// A number that no other set of segments has.

@@ -75,17 +75,21 @@ impl InterfaceName {
         &self.0
     }
 
-    fn key(&self) -> (&str, Vec<u64>, &str) {
-        let at = self.0.find(|c: char| c.is_ascii_digit()).unwrap_or(self.0.len());
-        let numbers =
-            self.0[at..].split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
-        (&self.0[..at], numbers, &self.0)
+    /// (kind, numbers): what names are sorted by.
+    fn parts(&self) -> (&str, impl Iterator<Item = u64>) {
+        let (kind, rest) = self.0.split_at(self.0.find(|c: char| c.is_ascii_digit()).unwrap_or(self.0.len()));
+        (kind, rest.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()))
     }
 }
 
 impl Ord for InterfaceName {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
+        // Maps are searched by equal names all the time.
+        if self.0 == other.0 {
+            return Ordering::Equal;
+        }
+        let ((kind, numbers), (other_kind, other_numbers)) = (self.parts(), other.parts());
+        kind.cmp(other_kind).then_with(|| numbers.cmp(other_numbers)).then_with(|| self.0.cmp(&other.0))
     }
 }
 

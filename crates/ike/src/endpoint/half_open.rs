@@ -69,6 +69,11 @@ impl HalfOpens {
         }
     }
 
+    /// (half-open IKE SAs, their sources).
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        (self.requests.len(), self.per_source.len())
+    }
+
     fn renew(&mut self, now: Time, random: &mut dyn Random) {
         if now.since(self.renewed) >= COOKIE_SECRET_LIFE {
             self.renewed = now;

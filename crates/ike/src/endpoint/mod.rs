@@ -9,6 +9,7 @@ mod rate;
 mod scripted;
 mod settings;
 mod spis;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ pub use counters::Counters;
 pub(crate) use effects::Effect;
 use half_open::HalfOpens;
 pub use spis::RandomSpis;
+pub use tables::Tables;
 
 /// All IKE SAs of a gateway.
 pub struct Endpoint {

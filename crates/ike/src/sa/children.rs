@@ -51,7 +51,8 @@ impl IkeSa {
     }
 
     pub(crate) fn outbound_ready(&mut self, ctx: &mut Ctx<'_>, id: ChildId) {
-        if let Some(child) = self.child_mut(id).filter(|child| !child.outbound_ready) {
+        // One that the caller has seen removed is of no interest any more, although the peer is yet to hear of it.
+        if let Some(child) = self.child_mut(id).filter(|child| !child.outbound_ready && !child.reported) {
             child.outbound_ready = true;
             ctx.act(Action::OutboundReady { child: id });
         }

@@ -29,6 +29,8 @@ pub enum Locking {
     Required,
     /// Go on with unlocked memory; `is_locked` of the attached object tells, and the caller warns.
     BestEffort,
+    /// Do not even try: for simulations, whose keys protect nothing and whose segments live for milliseconds.
+    Never,
 }
 
 /// A segment that cannot be mapped.
@@ -144,6 +146,9 @@ impl Mapping {
     }
 
     fn lock(&self, pages: Pages, locking: Locking) -> Result<bool, MapError> {
+        if locking == Locking::Never {
+            return Ok(false);
+        }
         let result = match pages {
             // SAFETY: the range is exactly our mapping.
             Pages::All => unsafe { mlock(self.address(), self.bytes()) },
@@ -152,7 +157,7 @@ impl Mapping {
         };
         match (result, locking) {
             (Ok(()), _) => Ok(true),
-            (Err(_), Locking::BestEffort) => Ok(false),
+            (Err(_), Locking::BestEffort | Locking::Never) => Ok(false),
             (Err(error), Locking::Required) => Err(MapError::Locked {
                 needed: self.bytes(),
                 limit: getrlimit(Resource::Memlock).current,

@@ -1,0 +1,17 @@
+//! What the fuzz targets do with their input: one function per parser, that panics when something does not hold.
+//!
+//! `fuzz/` runs them under libFuzzer (nightly tool chain), `tests/replay.rs` replays the corpus and mutations of it in
+//! `make test`. Nothing else calls them.
+#![forbid(unsafe_code)]
+
+pub mod configuration;
+pub mod control;
+pub mod endpoint;
+pub mod headers;
+pub mod messages;
+pub mod peer;
+pub mod provider;
+pub mod segments;
+mod targets;
+
+pub use targets::{TARGETS, Target};

@@ -1,0 +1,7 @@
+# Floods of first messages, then histories of two IKE endpoints on a bad wire, from consecutive seeds.
+# `make simulate-ike SEED=n` replays one with its timeline.
+IKE_HISTORIES ?= 10000
+.PHONY: simulate-ike
+simulate-ike:
+	@$(CARGO) build --quiet --profile histories -p simulation
+	@$${CARGO_TARGET_DIR:-target}/histories/tohub-ike-histories $(if $(SEED),--seed $(SEED),--histories $(IKE_HISTORIES))

@@ -1,0 +1,173 @@
+//! A million first messages: what they leave is bounded.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ike::{
+    AddressMatch, Command, Connection, ConnectionId, Endpoint, EndpointConfig, RandomSpis, Secret, Tables,
+    Time, Transmit,
+};
+
+use crate::random::Stream;
+
+/// How the flood comes in and what the gateway does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// From forged addresses, at a gateway that wants cookies from a threshold on.
+    Cookies,
+    /// From real addresses: each returns its cookie.
+    Returned,
+    /// At a gateway without cookies: the limits alone must do.
+    Limits,
+}
+
+/// What a flood left behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Flood {
+    /// The largest tables during the flood.
+    pub most: Tables,
+    /// The tables after the half-open lifetime.
+    pub after: Tables,
+    /// Growth of the process in KiB, from after the first 10 000 attempts to the end.
+    pub grown_kib: i64,
+    /// Octets sent per octet received, in percent.
+    pub amplification: u64,
+    /// The limit that was configured.
+    pub limit: usize,
+}
+
+/// Sends so many first messages to one endpoint with real cryptography.
+pub fn flood(kind: Kind, attempts: u64) -> Flood {
+    let ours = SocketAddr::from(([192, 0, 2, 2], 500));
+    let config = EndpointConfig {
+        cookie_threshold: if kind == Kind::Limits { None } else { Some(256) },
+        ..EndpointConfig::default()
+    };
+    let limit = config.half_open_limit;
+    let mut endpoint = Endpoint::new(config, Box::new(Stream::new(1)), Box::<RandomSpis>::default());
+    endpoint.set_connection(connection(ours.ip(), AddressMatch::Any));
+    let mut message = first_message(ours);
+    let mut now = Time::from_millis(1_000_000);
+    let (mut most, mut received, mut sent, mut early) = (Tables::default(), 0, 0, 0);
+    for attempt in 0..attempts {
+        if attempt == 10_000 {
+            early = resident_kib();
+        }
+        message[..8].copy_from_slice(&(attempt + 1).to_be_bytes());
+        // A quarter of the addresses of the world, over and over, in networks of their own.
+        let from = SocketAddr::from(((attempt as u32).wrapping_mul(0x9e37_79b1).to_be_bytes(), 500));
+        received += message.len();
+        endpoint.handle_datagram(now, from, ours, &message);
+        sent += answers(&mut endpoint, |endpoint, answer| {
+            if kind == Kind::Returned {
+                if let Some(again) = with_cookie(&message, &answer.bytes) {
+                    received += again.len();
+                    endpoint.handle_datagram(now, from, ours, &again);
+                }
+            }
+        });
+        if attempt % 100 == 0 {
+            now = now + Duration::from_millis(1);
+            endpoint.handle_timeout(now);
+            most = larger(most, endpoint.tables());
+        }
+    }
+    let grown_kib = resident_kib() - early;
+    let mut after = now;
+    while after < now + Duration::from_secs(120) {
+        after = after + Duration::from_secs(1);
+        endpoint.handle_timeout(after);
+    }
+    while endpoint.poll_action().is_some() {}
+    Flood {
+        most,
+        after: endpoint.tables(),
+        grown_kib,
+        amplification: (sent * 100 / received.max(1)) as u64,
+        limit,
+    }
+}
+
+/// Takes what the endpoint says and lets `hear` answer it; octets sent.
+fn answers(endpoint: &mut Endpoint, mut hear: impl FnMut(&mut Endpoint, &Transmit)) -> usize {
+    let mut sent = 0;
+    while let Some(answer) = endpoint.poll_transmit() {
+        sent += answer.bytes.len();
+        hear(endpoint, &answer);
+    }
+    while endpoint.poll_action().is_some() {}
+    sent
+}
+
+fn connection(local: IpAddr, peers: AddressMatch) -> Connection {
+    let mut connection = Connection::psk(ConnectionId(1), local, local, Secret::from("a pre-shared key"));
+    connection.remote_addresses = vec![peers];
+    connection
+}
+
+/// IKE_SA_INIT as an initiator sends it.
+fn first_message(to: SocketAddr) -> Vec<u8> {
+    let local = SocketAddr::from(([192, 0, 2, 1], 500));
+    let mut initiator =
+        Endpoint::new(EndpointConfig::default(), Box::new(Stream::new(2)), Box::<RandomSpis>::default());
+    initiator.set_connection(connection(local.ip(), AddressMatch::Any));
+    let initiate = Command::Initiate { connection: ConnectionId(1), child: None, local, remote: to };
+    let begun = initiator.command(Time::ZERO, initiate);
+    assert!(begun.is_ok(), "{begun:?}");
+    initiator.poll_transmit().map(|transmit| transmit.bytes).unwrap_or_default()
+}
+
+/// The request again, with the cookie of the answer in front (RFC 7296 §2.6); `None` if the answer asks for none.
+fn with_cookie(request: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
+    const NOTIFY: u8 = 41;
+    const COOKIE: [u8; 2] = 16390u16.to_be_bytes();
+    if answer.get(16) != Some(&NOTIFY) || answer.get(34..36) != Some(&COOKIE) {
+        return None;
+    }
+    let mut cookie = answer.get(28..)?.to_vec();
+    let (header, body) = request.split_at_checked(28)?;
+    *cookie.first_mut()? = header[16];
+    let mut again = [header, &cookie, body].concat();
+    again[16] = NOTIFY;
+    let length = u32::try_from(again.len()).ok()?.to_be_bytes();
+    again.get_mut(24..28)?.copy_from_slice(&length);
+    Some(again)
+}
+
+fn larger(a: Tables, b: Tables) -> Tables {
+    Tables {
+        ike_sas: a.ike_sas.max(b.ike_sas),
+        half_open: a.half_open.max(b.half_open),
+        sources: a.sources.max(b.sources),
+        ike_spis: a.ike_spis.max(b.ike_spis),
+        children: a.children.max(b.children),
+        peers: a.peers.max(b.peers),
+        deadlines: a.deadlines.max(b.deadlines),
+        waiting: a.waiting.max(b.waiting),
+    }
+}
+
+/// Resident memory of this process.
+fn resident_kib() -> i64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+impl Flood {
+    /// What does not hold, if anything.
+    pub fn violation(&self) -> Option<String> {
+        let Flood { most, after, grown_kib, amplification, limit } = *self;
+        if most.half_open > limit || most.ike_sas > limit || most.sources > limit || most.deadlines > limit {
+            return Some(format!("more than {limit} half-open IKE SAs: {most:?}"));
+        }
+        if after != Tables::default() {
+            return Some(format!("after the flood there is left {after:?}"));
+        }
+        // A half-open IKE SA keeps both messages, nonces and a private key.
+        if grown_kib > limit as i64 * 8 {
+            return Some(format!("the process grew by {grown_kib} KiB"));
+        }
+        (amplification > 110).then(|| format!("{amplification} octets are sent for each 100 received"))
+    }
+}

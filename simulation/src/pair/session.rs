@@ -1,0 +1,63 @@
+//! What a control plane would do: initiate when there is nothing, ask for what is missing, probe what is there.
+
+use std::time::Duration;
+
+use ike::{ChildRequest, ChildTag, Command};
+
+use super::network::{A, Network};
+
+/// What a gateway wants.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// It initiates if there is no IKE SA.
+    pub initiates: bool,
+    /// The children that it asks for; they are the intended ones.
+    pub children: Vec<ChildTag>,
+    /// It probes its peer so often, in milliseconds; 0: never.
+    pub probe: u64,
+}
+
+/// Does what is to be done now.
+pub fn attend(network: &mut Network, which: usize, wishes: &Wishes) {
+    let gateway = &network.gateways[which];
+    if gateway.stalled_until > network.now {
+        return;
+    }
+    let busy = gateway.endpoint.ike_sas().any(|info| info.initiator && !info.established);
+    let missing: Vec<ChildTag> = wishes
+        .children
+        .iter()
+        .filter(|tag| {
+            !gateway.asked.contains_key(tag) && gateway.children.values().all(|child| child.tag != **tag)
+        })
+        .copied()
+        .collect();
+    let Some(&ike) = gateway.up.keys().next() else {
+        if wishes.initiates && !busy {
+            initiate(network, which);
+        }
+        return;
+    };
+    for tag in missing {
+        network.gateways[which].asked.insert(tag, ike);
+        network.command(which, Command::CreateChild { ike, child: ChildRequest::new(tag) });
+    }
+    if wishes.probe > 0 {
+        let interval = Duration::from_millis(wishes.probe);
+        let up: Vec<_> = network.gateways[which].up.keys().copied().collect();
+        for ike in up {
+            network.command(which, Command::Liveness { ike, interval, retries: 5 });
+        }
+    }
+}
+
+/// Initiates; a comes with its first child, b without any, as a asks for them.
+pub fn initiate(network: &mut Network, which: usize) {
+    let (local, remote) = (network.gateways[which].address, network.gateways[1 - which].address);
+    let child = (which == A).then(|| ChildRequest::new(ChildTag(1)));
+    let connection = ike::ConnectionId(1);
+    let ike = network.command(which, Command::Initiate { connection, child, local, remote });
+    if which == A {
+        network.gateways[which].asked.extend(ike.map(|ike| (ChildTag(1), ike)));
+    }
+}
