@@ -9,6 +9,7 @@
 
 mod actions;
 mod configure;
+mod derived;
 mod events;
 mod inspect;
 mod intents;
@@ -30,13 +31,14 @@ use sa_table::PolicyId;
 
 use crate::clock::{Scale, ike_time};
 use crate::compile::{Devices, EntryKey, Plan};
+use crate::derived::Derived;
 use crate::install::Installer;
 use crate::liveness::{Liveness, Verdict};
 use crate::log::{History, Message, RateLimit};
 use crate::memory::Memory;
 use crate::names::{NameError, Names};
 use crate::pki::Pki;
-use crate::responder::{ConnectionKey, Relation};
+use crate::responder::{ConnectionKey, Relation, TemplateFlow};
 use crate::routes::{ReverseRoute, RouteChange, RouteTable};
 use crate::session::{Peer, Session};
 
@@ -121,6 +123,10 @@ pub struct Brain {
     configuration: Configuration,
     devices: Devices,
     plan: Plan,
+    /// What is protected without a line of its own, and whether some of it may be over.
+    derived: Derived,
+    derived_due: bool,
+    template_tags: BTreeMap<TemplateFlow, u64>,
     relations: BTreeMap<ConnectionId, Relation>,
     connection_ids: BTreeMap<ConnectionKey, ConnectionId>,
     sessions: BTreeMap<EntryKey, Session>,
@@ -163,6 +169,9 @@ impl Brain {
             configuration: Configuration::default(),
             devices: Devices::new(),
             plan: Plan::default(),
+            derived: Derived::default(),
+            derived_due: false,
+            template_tags: BTreeMap::new(),
             relations: BTreeMap::new(),
             connection_ids: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -290,6 +299,8 @@ impl Brain {
                 self.with_session(now, &entry, |session, intents| {
                     session.initiation_failed(now, &peer, intents);
                 });
+            } else if std::mem::take(&mut self.derived_due) {
+                self.sweep_derived(now);
             } else {
                 break;
             }

@@ -5,7 +5,9 @@
 //! same as long as interface, map, sequence number and selectors do, so that an edit elsewhere disturbs no SA.
 //!
 //! Fail closed: what an entry would protect but cannot (refused parameters, no local address, a dynamic
-//! template) is dropped, never let through. Only an entry that is incomplete in the IOS sense is skipped.
+//! template without a peer) is dropped, never let through. Only an entry that is incomplete in the IOS sense is skipped.
+
+mod dynamic;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +24,7 @@ use sa_table::{
     Rule,
 };
 
+use crate::derived::{Derived, FIRST_TEMPORARY, TemplateKey};
 use crate::idle::IdleRule;
 use crate::session::Peer;
 
@@ -48,8 +51,15 @@ pub struct EntryKey {
     pub interface: InterfaceName,
     /// The map set.
     pub map: String,
-    /// The entry.
-    pub seq: u16,
+    /// The entry; from [`FIRST_TEMPORARY`] on one that a dynamic map made.
+    pub seq: u32,
+}
+
+impl EntryKey {
+    /// The number in the configuration; none for a temporary entry.
+    pub fn configured(&self) -> Option<u16> {
+        u16::try_from(self.seq).ok().filter(|_| self.seq < FIRST_TEMPORARY)
+    }
 }
 
 impl std::fmt::Display for EntryKey {
@@ -94,6 +104,21 @@ pub struct Entry {
     pub device: String,
     /// Largest packet toward the peer, as far as the device says.
     pub mtu: u32,
+    /// `set security-association level per-host`.
+    pub per_host: bool,
+    /// Where a temporary entry comes from; we never initiate for it.
+    pub template: Option<TemplateKey>,
+}
+
+/// A usable entry of a dynamic map.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Its name.
+    pub key: TemplateKey,
+    /// What its temporary entries are made like.
+    pub entry: Entry,
+    /// What peers may propose: our side and theirs, in the order of the access list.
+    pub permits: Vec<(Vec<ike::TrafficSelector>, Vec<ike::TrafficSelector>)>,
 }
 
 /// A usable hand-keyed entry.
@@ -122,6 +147,8 @@ pub struct Plan {
     pub entries: BTreeMap<EntryKey, Entry>,
     /// Usable hand-keyed entries.
     pub manual: BTreeMap<EntryKey, ManualEntry>,
+    /// Usable entries of dynamic maps, in the order of the crypto maps.
+    pub templates: Vec<Template>,
     /// Every policy in use.
     pub policies: BTreeMap<PolicyId, PolicyKey>,
     /// Why entries are not usable, for the log and for `show`.
@@ -136,6 +163,16 @@ pub trait PolicyNumbers {
 
 /// Compiles the whole configuration.
 pub fn compile(configuration: &Configuration, devices: &Devices, numbers: &mut impl PolicyNumbers) -> Plan {
+    compile_with(configuration, devices, &Derived::default(), numbers)
+}
+
+/// Compiles the configuration with what has been derived from it; what it does not cover any more is left out.
+pub fn compile_with(
+    configuration: &Configuration,
+    devices: &Devices,
+    derived: &Derived,
+    numbers: &mut impl PolicyNumbers,
+) -> Plan {
     let mut plan = Plan::default();
     let absent = Device::default();
     for (name, interface) in &configuration.interfaces {
@@ -159,7 +196,7 @@ pub fn compile(configuration: &Configuration, devices: &Devices, numbers: &mut i
             crypto_addresses.extend(local_addresses(set, devices));
             crypto_addresses.dedup();
             crypto_addresses.truncate(MAX_CRYPTO_ADDRESSES);
-            let compiler = SetCompiler { configuration, devices, device, interface: name, map, set };
+            let compiler = SetCompiler { configuration, devices, derived, device, interface: name, map, set };
             let rules = compiler.rules(&mut plan, numbers);
             plan.rules.push(rules);
             u32::try_from(plan.rules.len() - 1).unwrap_or(u32::MAX)
@@ -193,6 +230,7 @@ fn local_addresses(set: &CryptoMap, devices: &Devices) -> Vec<IpAddr> {
 struct SetCompiler<'a> {
     configuration: &'a Configuration,
     devices: &'a Devices,
+    derived: &'a Derived,
     device: &'a Device,
     interface: &'a InterfaceName,
     map: &'a str,
@@ -213,14 +251,7 @@ impl SetCompiler<'_> {
             match &entry.keying {
                 Keying::Isakmp => self.static_entry(*seq, entry, plan, numbers, &mut rules),
                 Keying::Manual => self.manual_entry(*seq, entry, plan, numbers, &mut rules),
-                Keying::Dynamic { map, .. } => {
-                    let template = self.configuration.dynamic_maps.get(map);
-                    for body in template.into_iter().flat_map(|template| template.entries.values()) {
-                        let start = rules.len();
-                        self.drop_all(body, &mut rules);
-                        close(&mut rules, start);
-                    }
-                }
+                Keying::Dynamic { map, .. } => self.dynamic_entry(*seq, map, plan, numbers, &mut rules),
             }
             close(&mut rules, start);
         }
@@ -235,9 +266,8 @@ impl SetCompiler<'_> {
         numbers: &mut impl PolicyNumbers,
         rules: &mut Vec<Rule>,
     ) {
-        let key = EntryKey { interface: self.interface.clone(), map: self.map.to_owned(), seq };
-        let usable = self.usable(&key, entry);
-        let mut usable = match usable {
+        let key = EntryKey { interface: self.interface.clone(), map: self.map.to_owned(), seq: seq.into() };
+        let mut usable = match self.usable(&key, seq, entry) {
             Ok(usable) => usable,
             Err(note) => {
                 plan.notes.push(note);
@@ -253,6 +283,9 @@ impl SetCompiler<'_> {
             let (local, remote) = shape.selectors();
             if local.is_empty() || remote.is_empty() {
                 continue;
+            }
+            if usable.per_host {
+                self.host_flows(&mut usable, (&local, &remote), plan, numbers, rules);
             }
             let policy_key = PolicyKey { entry: key.clone(), local, remote };
             match numbers.number(&policy_key) {
@@ -281,7 +314,7 @@ impl SetCompiler<'_> {
         numbers: &mut impl PolicyNumbers,
         rules: &mut Vec<Rule>,
     ) {
-        let key = EntryKey { interface: self.interface.clone(), map: self.map.to_owned(), seq };
+        let key = EntryKey { interface: self.interface.clone(), map: self.map.to_owned(), seq: seq.into() };
         let usable = effective_manual(self.configuration, self.map, seq, entry)
             .map_err(|refusal| refusal.to_string())
             .and_then(|parameters| {
@@ -342,10 +375,9 @@ impl SetCompiler<'_> {
         format!("{key}: interface {} has no address for it; type \"ip address\" there", self.interface)
     }
 
-    fn usable(&self, key: &EntryKey, entry: &CryptoMapEntry) -> Result<Entry, String> {
-        let ike = effective_ike(self.configuration, &key.map, key.seq, entry).map_err(|e| e.to_string())?;
-        let ipsec =
-            effective_ipsec(self.configuration, &key.map, key.seq, entry).map_err(|e| e.to_string())?;
+    fn usable(&self, key: &EntryKey, seq: u16, entry: &CryptoMapEntry) -> Result<Entry, String> {
+        let ike = effective_ike(self.configuration, &key.map, seq, entry).map_err(|e| e.to_string())?;
+        let ipsec = effective_ipsec(self.configuration, &key.map, seq, entry).map_err(|e| e.to_string())?;
         let body = &entry.body;
         let peers: Vec<Peer> = body.peers.iter().map(|peer| Peer::of(&peer.name)).collect();
         let candidates = self.candidates();
@@ -385,6 +417,8 @@ impl SetCompiler<'_> {
             reverse_route: body.reverse_route.clone(),
             device,
             mtu: if self.device.mtu == 0 { 1500 } else { self.device.mtu },
+            per_host: body.per_host,
+            template: None,
         })
     }
 

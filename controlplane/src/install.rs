@@ -17,8 +17,8 @@ use config::effective_ike::IpsecParameters;
 use config::model::DfBit;
 use ike::{ChildId, InstallChild};
 use sa_table::{
-    DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyLengthError, KeyMaterial, Level, Mode,
-    OutboundSaRecord, PeerEndpoint, PolicyId, PortRecord, Rule, RuntimeReader, SaErrorKind, SlotWord,
+    DfPolicy, DscpPolicy, Encapsulation, FiveTuple, InboundSaRecord, KeyLengthError, KeyMaterial, Level,
+    Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PortRecord, Rule, RuntimeReader, SaErrorKind, SlotWord,
     TableError, TableWriter,
 };
 
@@ -335,14 +335,14 @@ impl Installer {
     }
 
     /// Policies for which traffic asks and that have no SA; a request that was answered counts again when it is renewed.
-    pub fn acquires(&self) -> Vec<PolicyId> {
-        let unanswered = |policy: &&PolicyId| {
-            self.table.policy_word(**policy).is_none()
-                && self.runtime.acquire(**policy).is_some_and(|request| {
-                    self.answered.get(policy).is_none_or(|answered| request.raised_ms > *answered)
-                })
+    pub fn acquires(&self) -> Vec<(PolicyId, FiveTuple)> {
+        let unanswered = |policy: &PolicyId| {
+            let request = self.runtime.acquire(*policy).filter(|request| {
+                self.answered.get(policy).is_none_or(|answered| request.raised_ms > *answered)
+            })?;
+            self.table.policy_word(*policy).is_none().then_some((*policy, request.flow))
         };
-        self.numbers.values().filter(unanswered).copied().collect()
+        self.numbers.values().filter_map(unanswered).collect()
     }
 
     /// Publishes ports and rules. If a worker still reads the arena that has to be filled, [`Installer::tick`] tries

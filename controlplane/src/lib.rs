@@ -9,6 +9,7 @@ pub mod brain;
 pub mod clock;
 pub mod compile;
 pub mod control;
+pub mod derived;
 pub mod idle;
 pub mod install;
 pub mod interfaces;

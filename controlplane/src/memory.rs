@@ -13,6 +13,7 @@ use sa_table::SlotWord;
 use serde::{Deserialize, Serialize};
 
 use crate::compile::{EntryKey, PolicyKey};
+use crate::derived::{Derived, HostFlow, StoredTemplate, Temporary};
 use crate::select::Selection;
 use crate::session::Peer;
 
@@ -29,6 +30,30 @@ pub struct Memory {
     pub pairs: Vec<StoredPair>,
     /// Cursors.
     pub cursors: Vec<(StoredEntry, Selection<Peer>)>,
+    /// Temporary entries.
+    #[serde(default)]
+    pub temporaries: Vec<StoredTemporary>,
+    /// Pairs of hosts.
+    #[serde(default)]
+    pub hosts: Vec<StoredHosts>,
+}
+
+/// A temporary entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredTemporary {
+    seq: u32,
+    template: StoredTemplate,
+    peer: IpAddr,
+    local: Vec<StoredSelector>,
+    remote: Vec<StoredSelector>,
+}
+
+/// A pair of hosts of an entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredHosts {
+    entry: StoredEntry,
+    local: Vec<StoredSelector>,
+    remote: Vec<StoredSelector>,
 }
 
 /// The name of an entry.
@@ -36,7 +61,7 @@ pub struct Memory {
 pub struct StoredEntry {
     interface: String,
     map: String,
-    seq: u16,
+    seq: u32,
 }
 
 /// A policy and its number.
@@ -94,7 +119,42 @@ impl Memory {
         pairs: Vec<StoredPair>,
         cursors: Vec<(StoredEntry, Selection<Peer>)>,
     ) -> Memory {
-        Memory { form: FORM, policies, pairs, cursors }
+        Memory { form: FORM, policies, pairs, cursors, temporaries: Vec::new(), hosts: Vec::new() }
+    }
+
+    /// The same with what was derived from the configuration.
+    #[must_use]
+    pub fn with_derived(self, derived: &Derived) -> Memory {
+        let temporaries = derived.temporaries.iter().map(|one| StoredTemporary {
+            seq: one.seq,
+            template: StoredTemplate::of(&one.template),
+            peer: one.peer,
+            local: stored(&one.local),
+            remote: stored(&one.remote),
+        });
+        let hosts = derived.hosts.iter().map(|one| StoredHosts {
+            entry: StoredEntry::of(&one.entry),
+            local: stored(&one.local),
+            remote: stored(&one.remote),
+        });
+        Memory { temporaries: temporaries.collect(), hosts: hosts.collect(), ..self }
+    }
+
+    /// What was derived from the configuration.
+    pub fn derived(&self) -> Derived {
+        let temporaries = self.temporaries.iter().filter_map(|one| {
+            let template = one.template.key()?;
+            let (local, remote) = (selectors(&one.local), selectors(&one.remote));
+            Some(Temporary { seq: one.seq, template, peer: one.peer, local, remote })
+        });
+        let hosts = self.hosts.iter().filter_map(|one| {
+            Some(HostFlow {
+                entry: one.entry.key()?,
+                local: selectors(&one.local),
+                remote: selectors(&one.remote),
+            })
+        });
+        Derived { temporaries: temporaries.collect(), hosts: hosts.collect() }
     }
 
     /// The stored form.

@@ -5,6 +5,8 @@
 //! entry whose mirrored permit contains or can narrow it. The same connections serve our own initiations: whoever
 //! begins, both sides speak of the same policies.
 
+mod templates;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -26,6 +28,8 @@ use crate::liveness::{self, Timing};
 use crate::pki::Pki;
 use crate::session::Peer;
 
+pub use templates::TemplateFlow;
+
 /// What makes a connection the same across edits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionKey {
@@ -35,6 +39,8 @@ pub struct ConnectionKey {
     pub remote: IpAddr,
     /// The IKEv2 profile, if the entry names one.
     pub profile: Option<String>,
+    /// For peers of dynamic maps, which are known by nothing but their key: for whom the key is.
+    pub unknown: Option<String>,
 }
 
 /// A connection with what the brain has to remember about it.
@@ -84,10 +90,11 @@ pub fn relations(
     pki: &Pki,
     resolve: impl Fn(&Entry, &Peer) -> Option<IpAddr>,
     mut id: impl FnMut(&ConnectionKey) -> ConnectionId,
+    mut template_tag: impl FnMut(&TemplateFlow) -> ChildTag,
 ) -> (BTreeMap<ConnectionId, Relation>, Vec<NoConnection>) {
     let mut relations: BTreeMap<ConnectionId, Relation> = BTreeMap::new();
     let mut refused = Vec::new();
-    for entry in plan.entries.values() {
+    for entry in plan.entries.values().filter(|entry| entry.template.is_none()) {
         for peer in &entry.peers {
             let Some(remote) =
                 resolve(entry, peer).filter(|remote| remote.is_ipv4() == entry.local.is_ipv4())
@@ -118,12 +125,13 @@ pub fn relations(
             }
         }
     }
+    templates::add(plan, hostname, pki, &mut relations, &mut refused, &mut id, &mut template_tag);
     (relations, refused)
 }
 
 /// The key under which an entry's connection with `remote` is found.
 pub fn connection_key(entry: &Entry, remote: IpAddr) -> ConnectionKey {
-    ConnectionKey { local: entry.local, remote, profile: entry.ike.profile.clone() }
+    ConnectionKey { local: entry.local, remote, profile: entry.ike.profile.clone(), unknown: None }
 }
 
 /// The tag of a policy in every connection.
@@ -247,21 +255,26 @@ fn patience(parameters: &IkeParameters) -> Duration {
     detection.max(Duration::from_secs(parameters.give_up.into())).min(longest)
 }
 
-fn children(plan: &Plan, entry: &Entry, remote: IpAddr) -> impl Iterator<Item = ChildPolicy> {
-    let proposals: Vec<EspProposal> = esp_proposals(&entry.ipsec);
+fn children<'a>(
+    plan: &'a Plan,
+    entry: &'a Entry,
+    remote: IpAddr,
+) -> impl Iterator<Item = ChildPolicy> + 'a {
+    entry.policies.iter().filter_map(move |id| child(entry, tag(*id), plan.policies.get(id)?, remote))
+}
+
+/// What a peer at `remote` may ask for, and how; none where transport mode is required and the permit is for others.
+fn child(entry: &Entry, tag: ChildTag, permit: &PolicyKey, remote: IpAddr) -> Option<ChildPolicy> {
     let wanted = entry.ipsec.proposals.first().map(|proposal| proposal.mode).unwrap_or_default();
-    entry.policies.iter().filter_map(move |id| {
-        let key = plan.policies.get(id)?;
-        let (mode, transport_required) = mode_for(wanted, key, entry.local, remote)?;
-        Some(ChildPolicy {
-            tag: tag(*id),
-            local_selectors: key.local.clone(),
-            remote_selectors: key.remote.clone(),
-            proposals: proposals.clone(),
-            mode,
-            transport_required,
-            lifetime: child_lifetime(&entry.ipsec),
-        })
+    let (mode, transport_required) = mode_for(wanted, permit, entry.local, remote)?;
+    Some(ChildPolicy {
+        tag,
+        local_selectors: permit.local.clone(),
+        remote_selectors: permit.remote.clone(),
+        proposals: esp_proposals(&entry.ipsec),
+        mode,
+        transport_required,
+        lifetime: child_lifetime(&entry.ipsec),
     })
 }
 

@@ -94,6 +94,8 @@ pub struct Network {
     pub timeline: Option<Vec<Line>>,
     /// IKE messages that arrived most recently, for forgers.
     pub overheard: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
+    /// IKE messages that gateways sent, arrived or not.
+    pub ike_messages: u64,
     sabotage: Sabotage,
     queue: BinaryHeap<Reverse<Due>>,
     number: u64,
@@ -128,6 +130,7 @@ impl Network {
             monitor: None,
             timeline: None,
             overheard: Vec::new(),
+            ike_messages: 0,
             sabotage,
             queue: BinaryHeap::new(),
             number: 0,
@@ -326,6 +329,7 @@ impl Network {
     }
 
     fn transmit(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        self.ike_messages += 1;
         if self.sabotage == Sabotage::SilentLoss && self.now > ORIGIN + 20_000 {
             return;
         }

@@ -181,22 +181,19 @@ impl DataPlane {
             return;
         }
         let generation = self.reader.generation();
+        let mut ready = Vec::new();
         if self.rules.as_ref().map(|rules| rules.version) != Some(self.reader.policy_version())
             && let Ok(rules) = self.reader.load_policy()
         {
             self.runtime.announce_policy(WORKER, rules.version);
-            let named = |policy: &PolicyId| {
-                let rules = rules.rule_lists.iter().flat_map(|list| list.rules.iter());
-                rules.clone().any(|rule| rule.action == Action::Protect(*policy))
-            };
-            self.held.retain(|policy, _| named(policy));
             self.rules = Some(rules);
+            // They may have given what waits another policy.
+            ready.extend(std::mem::take(&mut self.held).into_values().flatten());
         }
         let (reader, runtime) = (&self.reader, &self.runtime);
         self.outbound.retain(|slot, _| reader.is_live_outbound(*slot));
         self.inbound.retain(|slot, _| reader.is_live_inbound(*slot));
         runtime.announce(WORKER, generation);
-        let mut ready = Vec::new();
         self.held.retain(|policy, packets| {
             if reader.policy_word(*policy).is_none() {
                 return true;

@@ -106,7 +106,7 @@ impl Brain {
     }
 
     fn install_child(&mut self, now: Duration, child: &InstallChild) {
-        let found = policy(child.tag).and_then(|policy| {
+        let found = self.place_child(now, child).and_then(|policy| {
             let key = self.plan.policies.get(&policy)?.entry.clone();
             let entry = self.plan.entries.get(&key)?;
             let peer = self.peer_at(entry, child)?;
@@ -215,6 +215,7 @@ impl Brain {
     pub(super) fn forget_pair(&mut self, now: Duration, child: ChildId, drains: bool) -> Option<EntryKey> {
         let record = self.pairs.remove(&child)?;
         self.checkpoint_due = true;
+        self.derived_due = true;
         self.routes_down(&record);
         self.table.remove(child, drains, self.scale.stamp(now));
         Some(record.entry)

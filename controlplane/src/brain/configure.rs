@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::Configuration;
-use ike::{ConnectionId, InstallChild};
+use ike::{ChildTag, ConnectionId, InstallChild};
 
 use super::{Brain, Output, PairRecord};
 use crate::clock::ike_time;
-use crate::compile::{Devices, EntryKey, compile};
+use crate::compile::{Devices, EntryKey, compile_with};
 use crate::log::Message;
 use crate::pki::Pki;
 use crate::responder::{Relation, relations};
@@ -17,13 +17,22 @@ use crate::routes::{ReverseRoute, prefixes};
 use crate::session::Session;
 use crate::settings::endpoint_config;
 
+/// Connections with peers that nobody named come behind all others: an entry that names the peer is asked first.
+const FIRST_UNKNOWN: u64 = 1 << 32;
+
+/// Tags of what templates permit, out of the way of policies.
+pub(super) const FIRST_TEMPLATE: u64 = 1 << 32;
+
 impl Brain {
     /// Makes `configuration`, on these devices, the running one. Called at the start, after every accepted edit and
     /// whenever a device or an address of it changes.
     pub fn configure(&mut self, now: Duration, configuration: Configuration, devices: Devices) {
         self.checkpoint_due = true;
-        let had_maps = !self.plan.entries.is_empty();
-        let plan = compile(&configuration, &devices, &mut self.table);
+        let had_maps = self.has_maps();
+        if let Some(memory) = &self.memory {
+            self.derived = memory.derived();
+        }
+        let plan = compile_with(&configuration, &devices, &self.derived, &mut self.table);
         for note in &plan.notes {
             if !self.plan.notes.contains(note) {
                 self.outputs.push_back(Output::Log(Message::Note(note.clone())));
@@ -34,13 +43,14 @@ impl Brain {
         self.devices = devices;
         self.look_up_fixed_names(now);
         let before = std::mem::replace(&mut self.plan, plan);
+        self.forget_uncovered();
 
         for (key, entry) in &self.plan.entries {
             self.sessions
                 .entry(key.clone())
                 .or_insert_with(|| Session::new(entry.peers.clone(), entry.default_first, entry.idle));
         }
-        self.set_relations();
+        self.set_relations(true);
         if let Some(memory) = self.memory.take() {
             self.remember(now, memory);
         }
@@ -56,7 +66,7 @@ impl Brain {
         self.drop_relations(now);
         self.table.forget_policies(|id| self.plan.policies.contains_key(&id));
         self.refresh_detection();
-        let has_maps = !self.plan.entries.is_empty();
+        let has_maps = self.has_maps();
         if has_maps != had_maps {
             self.say(Message::IsakmpOnOff(has_maps));
         }
@@ -96,7 +106,12 @@ impl Brain {
 
     /// The addresses on which IKE is spoken.
     pub fn local_addresses(&self) -> std::collections::BTreeSet<std::net::IpAddr> {
-        self.plan.entries.values().map(|entry| entry.local).collect()
+        let templates = self.plan.templates.iter().map(|template| template.entry.local);
+        self.plan.entries.values().map(|entry| entry.local).chain(templates).collect()
+    }
+
+    fn has_maps(&self) -> bool {
+        !self.plan.entries.is_empty() || !self.plan.templates.is_empty()
     }
 
     /// Whether no newer control plane has taken the table over.
@@ -105,15 +120,20 @@ impl Brain {
     }
 
     /// Publishes ports and rules; while the last publication is still being taken over, the next tick does it.
-    pub(super) fn publish(&mut self) {
-        if let Err(error) = self.table.publish(&self.plan.ports, &self.plan.rules) {
-            self.say(Message::Trouble(error.to_string()));
+    /// False if they do not fit; the last ones stay in force.
+    pub(super) fn publish(&mut self) -> bool {
+        match self.table.publish(&self.plan.ports, &self.plan.rules) {
+            Ok(()) => true,
+            Err(error) => {
+                self.say(Message::Trouble(error.to_string()));
+                false
+            }
         }
     }
 
     /// A peer's name got another address: only the connections change.
     pub(super) fn refresh_relations(&mut self, now: Duration) {
-        self.set_relations();
+        self.set_relations(false);
         let in_use: Vec<ConnectionId> = self.ike_sas.values().map(|sa| sa.connection).collect();
         for (id, relation) in &mut self.relations {
             relation.stale &= !in_use.contains(id);
@@ -137,7 +157,7 @@ impl Brain {
     }
 
     /// The entry is gone, or its map was taken off the interface: its SAs are deleted, the peers told.
-    fn close_session(&mut self, now: Duration, key: &EntryKey) {
+    pub(super) fn close_session(&mut self, now: Duration, key: &EntryKey) {
         self.attempts.retain(|attempt| attempt.entry != *key);
         self.resolving.retain(|(entry, ..)| entry != key);
         let pairs =
@@ -150,9 +170,11 @@ impl Brain {
     }
 
     /// Hands new and changed connections to the endpoint.
-    fn set_relations(&mut self) {
+    fn set_relations(&mut self, report: bool) {
         let mut ids = std::mem::take(&mut self.connection_ids);
-        let mut next = ids.values().map(|id| id.0).max().unwrap_or(0);
+        let mut tags = std::mem::take(&mut self.template_tags);
+        let mut next = ids.values().map(|id| id.0).filter(|id| *id < FIRST_UNKNOWN).max().unwrap_or(0);
+        let mut next_unknown = ids.values().map(|id| id.0).max().unwrap_or(0).max(FIRST_UNKNOWN);
         let (built, refused) = relations(
             &self.plan,
             &self.configuration.system.hostname,
@@ -160,13 +182,19 @@ impl Brain {
             |entry, peer| self.address_of(peer, entry.local.is_ipv6()),
             |key| {
                 *ids.entry(key.clone()).or_insert_with(|| {
-                    next += 1;
-                    ConnectionId(next)
+                    let next = if key.unknown.is_some() { &mut next_unknown } else { &mut next };
+                    *next += 1;
+                    ConnectionId(*next)
                 })
+            },
+            |flow| {
+                let next = tags.len() as u64;
+                ChildTag(FIRST_TEMPLATE + *tags.entry(flow.clone()).or_insert(next))
             },
         );
         self.connection_ids = ids;
-        for reason in refused {
+        self.template_tags = tags;
+        for reason in refused.into_iter().filter(|_| report) {
             self.say(Message::Note(reason.to_string()));
         }
         for (id, relation) in &built {

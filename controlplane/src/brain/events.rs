@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ike::{ChildId, Command};
-use sa_table::{Direction, Event, PolicyId};
+use sa_table::{Direction, Event, FiveTuple, PolicyId};
 
 use super::{Brain, SCAN_INTERVAL};
 use crate::log::Message;
@@ -14,7 +14,7 @@ impl Brain {
     /// One entry of an event ring.
     pub fn handle_event(&mut self, now: Duration, event: &Event) {
         match event {
-            Event::Acquire { policy, .. } => self.acquire(now, *policy),
+            Event::Acquire { policy, flow } => self.acquire(now, *policy, flow),
             Event::SoftLimit { direction, slot } => {
                 if let Some(child) = self.table.pair_of(*slot, *direction == Direction::Inbound) {
                     self.volume_limit(now, child);
@@ -45,8 +45,8 @@ impl Brain {
     pub(super) fn scan(&mut self, now: Duration) {
         if now >= self.next_scan {
             self.next_scan = now + SCAN_INTERVAL;
-            for policy in self.table.acquires() {
-                self.acquire(now, policy);
+            for (policy, flow) in self.table.acquires() {
+                self.acquire(now, policy, &flow);
             }
             self.scan_manual(now);
         }
@@ -57,8 +57,8 @@ impl Brain {
         self.settle(now);
     }
 
-    fn acquire(&mut self, now: Duration, policy: PolicyId) {
-        let Some(key) = self.plan.policies.get(&policy).map(|key| key.entry.clone()) else { return };
+    fn acquire(&mut self, now: Duration, policy: PolicyId, flow: &FiveTuple) {
+        let Some((policy, key)) = self.asked_for(now, policy, flow) else { return };
         self.with_session(now, &key, |session, intents| session.acquire(now, policy, intents));
     }
 

@@ -68,6 +68,7 @@ impl Brain {
             }
             Intent::DropHeld { policy } => {
                 self.table.drop_held(policy);
+                self.derived_due = true;
                 self.say(Message::Exhausted { entry: key.to_string() });
                 self.history.push(now, key.to_string(), "every peer failed");
             }
@@ -93,6 +94,10 @@ impl Brain {
     /// Brings up a child with `peer`: over an IKE SA that is there or on its way, else over a new one. A peer known by
     /// name whose address is not known, or not any more, is resolved first.
     pub(super) fn initiate(&mut self, now: Duration, key: &EntryKey, peer: Peer, policy: PolicyId) {
+        if self.plan.entries.get(key).is_some_and(|entry| entry.template.is_some()) {
+            // A dynamic map answers; it never asks.
+            return;
+        }
         let v6 = self.plan.entries.get(key).is_some_and(|entry| entry.local.is_ipv6());
         match peer.host_name().filter(|_| self.address_now(&peer, v6, now).is_none()) {
             Some(name) => {

@@ -45,7 +45,7 @@ impl Brain {
         let cursors =
             self.sessions.iter().map(|(key, session)| (StoredEntry::of(key), session.selection().clone()));
         let cursors = cursors.collect();
-        Some(Memory::new(policies, pairs, cursors).encode())
+        Some(Memory::new(policies, pairs, cursors).with_derived(&self.derived).encode())
     }
 
     /// When the next checkpoint may be written, if one is wanted.
@@ -92,6 +92,7 @@ impl Brain {
             }
         }
         self.table.retire_strangers();
+        self.derived_due = true;
     }
 
     fn adopt(&mut self, now: Duration, child: ChildId, stored: &StoredPair) -> Option<EntryKey> {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use config::command::{Filter, ShowCommand};
 use config::render_show::{
-    EntryPeersView, PeerStatusView, PeersView, SessionStatus, SessionView, crypto_map, crypto_session,
-    ikev2_sa, ipsec_sa, ipsec_sa_count, isakmp_sa, peers,
+    EntryPeersView, PeerStatusView, PeersView, SessionStatus, SessionView, TemporaryEntryView, crypto_map,
+    crypto_session, ikev2_sa, ipsec_sa, ipsec_sa_count, isakmp_sa, peers, temporary_entries,
 };
 
 use super::Brain;
@@ -20,11 +20,18 @@ use crate::select::Standing;
 use crate::session::{Peer, Session};
 use stats::ikev2_stats;
 
+/// ESP is sent for so long and none comes back: worth telling the operator.
+const SUSPICIOUS: Duration = Duration::from_secs(30);
+
 impl Brain {
     /// The text of a show command about sessions and SAs; none for commands that are not about the brain's state.
     pub fn show(&self, now: Duration, command: &ShowCommand) -> Option<String> {
         Some(match command {
-            ShowCommand::CryptoMap(filter) => crypto_map(&self.configuration, filter, &self.current_peers()),
+            ShowCommand::CryptoMap(filter) => {
+                let temporaries = temporary_entries(&self.configuration, filter, &self.temporary_views());
+                let configured = crypto_map(&self.configuration, filter, &self.current_peers());
+                configured + &temporaries
+            }
             ShowCommand::CryptoSession { detail, brief, filter } => {
                 crypto_session(&self.session_views(now, filter), *detail, *brief)
             }
@@ -59,15 +66,21 @@ impl Brain {
     pub fn peers_view(&self, now: Duration) -> PeersView {
         let entries = self.configuration.crypto_maps.iter().flat_map(|(map, set)| {
             set.entries.iter().flat_map(move |(seq, entry)| {
-                let keys: Vec<&EntryKey> =
-                    self.plan.entries.keys().filter(|key| key.map == *map && key.seq == *seq).collect();
+                let keys: Vec<&EntryKey> = self
+                    .plan
+                    .entries
+                    .keys()
+                    .filter(|key| key.map == *map && key.configured() == Some(*seq))
+                    .collect();
                 if keys.is_empty() {
                     return vec![self.unused_entry(map, *seq, entry)];
                 }
                 keys.into_iter().filter_map(|key| self.entry_peers(now, key)).collect()
             })
         });
-        PeersView { entries: entries.collect() }
+        let temporaries = self.plan.entries.keys().filter(|key| key.configured().is_none());
+        let temporaries = temporaries.filter_map(|key| self.entry_peers(now, key));
+        PeersView { entries: entries.chain(temporaries).collect() }
     }
 
     fn unused_entry(&self, map: &str, seq: u16, entry: &config::model::CryptoMapEntry) -> EntryPeersView {
@@ -77,7 +90,7 @@ impl Brain {
             self.plan.notes.iter().find(|note| note.starts_with(&prefix) || note.starts_with(&quoted));
         EntryPeersView {
             map: map.to_owned(),
-            seq,
+            seq: seq.into(),
             interface: None,
             state: if refusal.is_some() { "refused" } else { "incomplete" }.to_owned(),
             last_reason: None,
@@ -98,6 +111,7 @@ impl Brain {
                     state: "idle".to_owned(),
                     sas: 0,
                     last_heard_ms: None,
+                    suspicious: None,
                 })
                 .collect(),
         }
@@ -133,6 +147,7 @@ impl Brain {
                         state: self.peer_state(session, key, peer).to_owned(),
                         sas: u32::try_from(pairs().count()).unwrap_or(u32::MAX),
                         last_heard_ms: self.last_heard(key, peer).map(ms),
+                        suspicious: self.suspicion(key, session, peer),
                     }
                 })
                 .collect(),
@@ -152,6 +167,47 @@ impl Brain {
         } else {
             "idle"
         }
+    }
+
+    /// A peer that answers IKE and from which no ESP comes, although some is sent to it: something on its side or on the way
+    /// swallows the traffic, and no detection will ever notice.
+    fn suspicion(&self, key: &EntryKey, session: &Session, peer: &Peer) -> Option<String> {
+        let answered = self.ike_of(key, peer).filter_map(|sa| sa.liveness.as_ref()).map(|l| l.last_heard());
+        let answered = answered.max()?;
+        let carries = |policy, child| session.outbound(policy) == Some(child);
+        let mut silent = session.pairs().filter(|(child, pair)| {
+            pair.peer == *peer && pair.standing == Standing::Active && carries(pair.policy, *child)
+        });
+        silent.find_map(|(child, pair)| {
+            let activity = self.table.activity(child)?;
+            let heard = self.scale.from_stamp(activity.last_heard_ms).unwrap_or(pair.installed);
+            let sent = self.scale.from_stamp(activity.last_sent_ms)?;
+            let silence = sent.checked_sub(heard).filter(|silence| *silence >= SUSPICIOUS)?;
+            (answered > heard + SUSPICIOUS / 2).then(|| {
+                let seconds = silence.as_secs();
+                format!(
+                    "it answers IKE, but for {seconds} s no ESP came back for what was sent; check its access lists and what filters ESP on the way"
+                )
+            })
+        })
+    }
+
+    fn temporary_views(&self) -> Vec<TemporaryEntryView> {
+        let mut views: Vec<TemporaryEntryView> = self
+            .derived
+            .temporaries
+            .iter()
+            .map(|one| TemporaryEntryView {
+                map: one.template.map.clone(),
+                seq: one.seq,
+                interface: one.template.interface.to_string(),
+                peer: one.peer.to_string(),
+                permits: text::permits(&one.local, &one.remote),
+                template: (one.template.dynamic.clone(), one.template.dynamic_seq),
+            })
+            .collect();
+        views.sort_by(|a, b| (&a.map, a.seq).cmp(&(&b.map, b.seq)));
+        views
     }
 
     fn ike_of(&self, key: &EntryKey, peer: &Peer) -> impl Iterator<Item = &super::IkeSa> {
@@ -176,7 +232,7 @@ impl Brain {
         self.sessions
             .iter()
             .filter_map(|(key, session)| {
-                Some(((key.map.clone(), key.seq), session.selection().displayed()?.to_string()))
+                Some(((key.map.clone(), key.configured()?), session.selection().displayed()?.to_string()))
             })
             .collect()
     }
@@ -224,7 +280,7 @@ impl Brain {
         };
         let since =
             session.pairs().filter(|(_, pair)| pair.peer == *peer).map(|(_, pair)| pair.installed).min();
-        let entry = self.configuration.entry(&key.map, key.seq);
+        let entry = key.configured().and_then(|seq| self.configuration.entry(&key.map, seq));
         SessionView {
             interface: key.interface.to_string(),
             uptime: since.map(|since| now.saturating_sub(since).as_secs()),

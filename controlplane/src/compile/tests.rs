@@ -146,6 +146,17 @@ fn incomplete_entries_are_skipped_and_unusable_ones_drop() {
 }
 
 #[test]
+fn an_entry_that_asks_for_ah_drops_and_names_the_remedy() {
+    let (mut configuration, devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    map(&mut configuration, 1, entry("101"));
+    configuration.transform_sets.get_mut("ts").unwrap().ah = Some(config::model::EspMac::Sha256);
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(actions(&plan), [Action::Drop]);
+    assert!(plan.notes[0].contains("AH") && plan.notes[0].contains("esp-null"), "{:?}", plan.notes);
+}
+
+#[test]
 fn without_a_local_address_nothing_leaves_in_clear() {
     let (mut configuration, mut devices) = base();
     list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
@@ -201,4 +212,123 @@ fn policies_keep_their_number_when_something_else_is_edited() {
     let after = compile(&configuration, &devices, &mut numbers);
     assert_eq!(before.rules[0][1].action, after.rules[0][0].action);
     assert_ne!(after.rules[0][0].action, after.rules[0][1].action, "the second entry has its own");
+}
+
+fn dynamic(configuration: &mut Configuration, match_address: Option<&str>) {
+    let template = EntryBody {
+        match_address: match_address.map(str::to_owned),
+        transform_sets: vec!["ts".into()],
+        ..EntryBody::default()
+    };
+    configuration.dynamic_maps.entry("dyn".into()).or_default().entries.insert(10, template);
+    let keying = Keying::Dynamic { map: "dyn".into(), discover: false };
+    let body = EntryBody::default();
+    map(configuration, 65535, CryptoMapEntry { keying, template_profile: None, body });
+}
+
+fn temporary(seq: u32, remote: &str) -> Derived {
+    let template = TemplateKey {
+        interface: name("Gi0/1"),
+        map: "tohub".into(),
+        seq: 65535,
+        dynamic: "dyn".into(),
+        dynamic_seq: 10,
+    };
+    let net = |text: &str| vec![ike::TrafficSelector::prefix(text.parse().unwrap(), 28)];
+    let (local, remote) = (net("192.168.1.0"), net(remote));
+    let one =
+        crate::derived::Temporary { seq, template, peer: "203.0.113.7".parse().unwrap(), local, remote };
+    Derived { temporaries: vec![one], ..Derived::default() }
+}
+
+#[test]
+fn a_temporary_entry_stands_before_what_its_template_drops() {
+    let (mut configuration, devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    dynamic(&mut configuration, Some("101"));
+    let mut numbers = Numbers::default();
+    let plan = compile_with(&configuration, &devices, &temporary(65_536, "192.168.2.16"), &mut numbers);
+    assert_eq!(plan.notes, Vec::<String>::new());
+    assert_eq!(actions(&plan), [Action::Protect(PolicyId(0)), Action::Drop]);
+    assert_eq!(plan.templates.len(), 1);
+    let entry = plan.entries.values().next().unwrap();
+    assert_eq!((entry.key.seq, entry.key.configured()), (65_536, None));
+    assert!(entry.template.is_some());
+    // What the access list does not cover any more is gone.
+    let plan = compile_with(&configuration, &devices, &temporary(65_536, "192.168.3.16"), &mut numbers);
+    assert_eq!(actions(&plan), [Action::Drop]);
+    assert!(plan.entries.is_empty());
+}
+
+#[test]
+fn a_template_without_access_list_drops_nothing_and_permits_everything_that_is_asked_for() {
+    let (mut configuration, devices) = base();
+    dynamic(&mut configuration, None);
+    let mut numbers = Numbers::default();
+    assert!(compile(&configuration, &devices, &mut numbers).rules[0].is_empty());
+    let plan = compile_with(&configuration, &devices, &temporary(65_536, "192.168.3.16"), &mut numbers);
+    assert_eq!(actions(&plan), [Action::Protect(PolicyId(0))]);
+}
+
+#[test]
+fn pairs_of_hosts_stand_before_their_permit() {
+    let (mut configuration, devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    let mut one = entry("101");
+    one.body.per_host = true;
+    map(&mut configuration, 1, one);
+    let host = |text: &str| vec![ike::TrafficSelector::host(text.parse().unwrap())];
+    let key = EntryKey { interface: name("Gi0/1"), map: "tohub".into(), seq: 1 };
+    let pair = |ours: &str, theirs: &str| crate::derived::HostFlow {
+        entry: key.clone(),
+        local: host(ours),
+        remote: host(theirs),
+    };
+    let derived = Derived {
+        hosts: vec![pair("192.168.1.7", "192.168.2.9"), pair("10.0.0.1", "192.168.2.9")],
+        ..Derived::default()
+    };
+    let plan = compile_with(&configuration, &devices, &derived, &mut Numbers::default());
+    assert_eq!(
+        actions(&plan),
+        [Action::Protect(PolicyId(0)), Action::Protect(PolicyId(1))],
+        "a pair outside of the permit is none"
+    );
+    assert_eq!(plan.entries[&key].policies, [PolicyId(0), PolicyId(1)]);
+}
+
+#[test]
+fn one_set_on_two_interfaces_is_two_entries_with_sas_of_their_own() {
+    let (mut configuration, mut devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    map(&mut configuration, 1, entry("101"));
+    let second =
+        Interface { device: Some("eth2".into()), crypto_map: Some("tohub".into()), ..Interface::default() };
+    configuration.interfaces.insert(name("Gi0/2"), second);
+    let device = Device { ifindex: 4, mtu: 1500, addresses: vec!["10.8.8.8".parse().unwrap()], up: true };
+    devices.insert(name("Gi0/2"), device);
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(plan.entries.len(), 2);
+    let locals: Vec<String> = plan.entries.values().map(|entry| entry.local.to_string()).collect();
+    assert_eq!(locals, ["10.9.9.9", "10.8.8.8"], "each speaks from its own interface");
+    assert_eq!(plan.policies.len(), 2);
+    let lists: Vec<_> = plan.ports.iter().filter_map(|port| port.rule_list).collect();
+    assert_eq!(lists, [0, 1]);
+}
+
+#[test]
+fn local_address_names_the_interface_whose_address_is_used() {
+    let (mut configuration, mut devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    map(&mut configuration, 1, entry("101"));
+    configuration.crypto_maps.get_mut("tohub").unwrap().local_address = Some(name("Loopback0"));
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert!(plan.entries.is_empty(), "without an address there is no tunnel");
+    assert_eq!(actions(&plan), [Action::Drop], "and nothing in clear");
+    let device = Device { ifindex: 9, mtu: 65535, addresses: vec!["10.0.0.9".parse().unwrap()], up: true };
+    devices.insert(name("Loopback0"), device);
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(plan.entries.values().next().unwrap().local.to_string(), "10.0.0.9");
+    let port = plan.ports.iter().find(|port| port.has_crypto_map).unwrap();
+    assert!(port.crypto_addresses.contains(&"10.0.0.9".parse().unwrap()), "ESP to it is ours");
 }

@@ -12,7 +12,7 @@ use crate::network::Network;
 /// The account of one entry's cursor.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
-    seq: u16,
+    seq: u32,
     peers: Vec<Peer>,
     default_first: bool,
     current: usize,
@@ -31,7 +31,7 @@ struct Edit {
 }
 
 impl Track {
-    fn of(seq: u16, session: &Session) -> Self {
+    fn of(seq: u32, session: &Session) -> Self {
         let selection = session.selection();
         Track {
             seq,
@@ -89,7 +89,7 @@ impl Monitor {
         new: &str,
         reason: Reason,
     ) {
-        let seq = entry.rsplit(' ').next().and_then(|seq| seq.parse::<u16>().ok());
+        let seq = entry.rsplit(' ').next().and_then(|seq| seq.parse::<u32>().ok());
         let brain = &network.gateways[gateway].brain;
         let Some((_, session)) = brain.sessions().find(|(key, _)| Some(key.seq) == seq) else { return };
         let Some(at) = self.tracks[gateway].iter().position(|track| Some(track.seq) == seq) else { return };

@@ -120,7 +120,7 @@ impl Network {
         let mut released = std::mem::take(&mut self.sealed);
         for sealed in released.drain(..) {
             let to = sealed.sa.destination;
-            if let Some(delay) = self.wire.way(from, to) {
+            if let Some(delay) = self.wire.way_of_esp(from, to) {
                 self.put(delay, Happening::Esp { from, to, sealed });
             }
         }

@@ -17,18 +17,20 @@ pub struct Link {
     pub delay: u64,
     /// Up to so many milliseconds are added, which also changes the order.
     pub jitter: u64,
+    /// ESP is swallowed and IKE is not.
+    pub no_esp: bool,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Link { cut: false, loss: 0, duplicate: 0, delay: 20, jitter: 5 }
+        Link { cut: false, loss: 0, duplicate: 0, delay: 20, jitter: 5, no_esp: false }
     }
 }
 
 impl Link {
     /// Whether what is sent arrives, soon enough not to be sent again.
     pub fn is_clean(&self) -> bool {
-        !self.cut && self.loss == 0 && self.delay + self.jitter < 400
+        !self.cut && !self.no_esp && self.loss == 0 && self.delay + self.jitter < 400
     }
 }
 
@@ -81,6 +83,12 @@ impl Wire {
         let lost = link.cut || (link.loss > 0 && stream.below(1000) < u64::from(link.loss));
         let delay = link.delay + if link.jitter > 0 { stream.below(link.jitter + 1) } else { 0 };
         (!lost).then_some(delay)
+    }
+
+    /// The same for ESP.
+    pub(super) fn way_of_esp(&mut self, from: IpAddr, to: IpAddr) -> Option<u64> {
+        let swallowed = self.between(from, to)?.0.no_esp;
+        self.way(from, to).filter(|_| !swallowed)
     }
 
     /// How long its double takes, if it has one.

@@ -99,7 +99,7 @@ impl Brain {
                 local: ident(&permit.local)?,
                 remote: ident(&permit.remote)?,
                 active_sas: u32::try_from(pairs.len() * 2).unwrap_or(u32::MAX),
-                dynamic: false,
+                dynamic: entry.template.is_some(),
                 inbound: life(activity.packets_in, activity.bytes_in),
                 outbound: life(activity.packets_out, activity.bytes_out),
             })

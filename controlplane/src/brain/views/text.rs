@@ -3,6 +3,7 @@
 use ike::provider::KeyKind;
 use ike::{Encryption, EspSuite, Integrity, Prf, ProofMethod};
 
+use crate::routes::prefixes;
 use crate::session::State;
 
 pub(super) fn state(state: State) -> &'static str {
@@ -21,6 +22,46 @@ pub(super) fn authentication(method: Option<ProofMethod>) -> &'static str {
         Some(ProofMethod::Signature(KeyKind::Rsa)) => "RSA",
         Some(ProofMethod::Signature(KeyKind::Ecdsa(_))) => "ECDSA",
         Some(ProofMethod::Signature(KeyKind::Ed25519)) => "EDDSA",
+    }
+}
+
+/// What was agreed, as lines of an access list: `ip 192.168.1.0 0.0.0.255 host 10.0.0.1`.
+pub(super) fn permits(local: &[ike::TrafficSelector], remote: &[ike::TrafficSelector]) -> Vec<String> {
+    let side = |selector: &ike::TrafficSelector| -> Vec<String> {
+        let ports = match (selector.start_port, selector.end_port) {
+            (0, u16::MAX) => String::new(),
+            (first, last) if first == last => format!(" eq {first}"),
+            (first, last) => format!(" range {first} {last}"),
+        };
+        prefixes(selector.start, selector.end).iter().map(|prefix| text_of(prefix) + &ports).collect()
+    };
+    let mut lines = Vec::new();
+    for ours in local {
+        for theirs in remote {
+            let protocol = match ours.protocol.max(theirs.protocol) {
+                0 => "ip".to_owned(),
+                1 => "icmp".to_owned(),
+                6 => "tcp".to_owned(),
+                17 => "udp".to_owned(),
+                other => other.to_string(),
+            };
+            for from in side(ours) {
+                lines.extend(side(theirs).into_iter().map(|to| format!("{protocol} {from} {to}")));
+            }
+        }
+    }
+    lines
+}
+
+fn text_of(prefix: &config::model::Prefix) -> String {
+    match prefix.address {
+        _ if prefix.length == 0 => "any".to_owned(),
+        std::net::IpAddr::V4(address) if prefix.length == 32 => format!("host {address}"),
+        std::net::IpAddr::V4(address) => {
+            let wildcard = std::net::Ipv4Addr::from(u32::MAX.checked_shr(prefix.length.into()).unwrap_or(0));
+            format!("{address} {wildcard}")
+        }
+        std::net::IpAddr::V6(address) => format!("{address}/{}", prefix.length),
     }
 }
 

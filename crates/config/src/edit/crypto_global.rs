@@ -102,6 +102,15 @@ fn crypto_map(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 }
 
 fn remove_map(editor: &mut Editor<'_>, name: &str, seq: Option<u16>) -> Result<(), EditError> {
+    let users: Vec<String> = editor.configuration.interfaces_using(name).map(ToString::to_string).collect();
+    if seq.is_none() && !users.is_empty() && editor.configuration.crypto_maps.contains_key(name) {
+        // What it protects would leave in clear from one moment to the next.
+        return Err(EditError(format!(
+            "% Crypto-map {name} is in use by interface(s): {}.\n% Please remove the crypto map from the above \
+             interface(s) first",
+            users.join(", ")
+        )));
+    }
     let maps = &mut editor.configuration.crypto_maps;
     let found = match (seq, maps.get_mut(name)) {
         (None, found) => found.is_some(),

@@ -251,6 +251,11 @@ fn unsupported(configuration: &Configuration) -> String {
     if let Some(window) = configuration.ikev2.window.filter(|window| *window > 1) {
         kept("global (one request is in flight at a time)", &[format!("crypto ikev2 window {window}")]);
     }
+    kept("global", &configuration.system.service);
+    kept("global", &configuration.system.kept);
+    for (name, line) in &configuration.system.lines {
+        kept(&format!("line {name}"), &line.kept);
+    }
     for (name, interface) in &configuration.interfaces {
         kept(&format!("interface {name}"), &interface.kept);
     }
@@ -273,7 +278,19 @@ fn unsupported(configuration: &Configuration) -> String {
     for (name, map) in &configuration.crypto_maps {
         kept(&format!("crypto map {name}"), &map.kept);
         for (seq, entry) in &map.entries {
-            kept(&format!("crypto map {name} {seq}"), &entry.body.kept);
+            let place = format!("crypto map {name} {seq}");
+            if let Keying::Dynamic { discover: true, .. } = &entry.keying {
+                kept(&place, &["discover".to_owned()]);
+            }
+            if let Some(profile) = &entry.template_profile {
+                kept(&place, &[format!("profile {profile}")]);
+            }
+            kept(&place, &entry.body.kept);
+        }
+    }
+    for (name, map) in &configuration.dynamic_maps {
+        for (seq, body) in &map.entries {
+            kept(&format!("crypto dynamic-map {name} {seq}"), &body.kept);
         }
     }
     for (name, map) in &configuration.crypto_maps {

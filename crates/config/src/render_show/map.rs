@@ -10,6 +10,55 @@ use crate::model::{
 };
 use crate::render::acl_rule;
 
+/// An entry that a dynamic map made for a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemporaryEntryView {
+    /// The crypto map.
+    pub map: String,
+    /// The number of the entry, from 65536 on.
+    pub seq: u32,
+    /// The interface.
+    pub interface: String,
+    /// The peer.
+    pub peer: String,
+    /// What is protected: protocol, source, destination as access lists print them.
+    pub permits: Vec<String>,
+    /// The dynamic map and its entry.
+    pub template: (String, u16),
+}
+
+/// The temporary entries of `show crypto map`, behind the configured ones.
+pub fn temporary_entries(
+    configuration: &Configuration,
+    filter: &Filter,
+    temporaries: &[TemporaryEntryView],
+) -> String {
+    let mut text = String::new();
+    for entry in temporaries {
+        let other_interface =
+            filter.interface.as_ref().is_some_and(|interface| interface.to_string() != entry.interface);
+        if other_interface || filter.map.as_ref().is_some_and(|tag| *tag != entry.map) {
+            continue;
+        }
+        let (template, number) = &entry.template;
+        let _ = writeln!(text, "Crypto Map IPv4 \"{}\" {} ipsec-isakmp", entry.map, entry.seq);
+        let _ = writeln!(text, "\tPeer = {}", entry.peer);
+        text.push_str("\tExtended IP access list\n");
+        for permit in &entry.permits {
+            let _ = writeln!(text, "\t    access-list  permit {permit}");
+        }
+        let _ = writeln!(text, "\t    dynamic (created from dynamic map {template}/{number})");
+        let _ = writeln!(text, "\tCurrent peer: {}", entry.peer);
+        let body = configuration.dynamic_maps.get(template).and_then(|map| map.entries.get(number));
+        if let Some(body) = body {
+            security_association(&mut text, configuration, body);
+            transforms(&mut text, configuration, body);
+        }
+        let _ = writeln!(text, "\tInterfaces using crypto map {}:\n\t\t{}\n", entry.map, entry.interface);
+    }
+    text
+}
+
 /// `show crypto map [interface I | tag M]`. `current` holds the current peer, as text, of every entry that has one: the
 /// line is left out until something was selected.
 pub fn crypto_map(
@@ -104,6 +153,10 @@ fn body(
     if !manual {
         security_association(text, configuration, body);
     }
+    transforms(text, configuration, body);
+}
+
+fn transforms(text: &mut String, configuration: &Configuration, body: &EntryBody) {
     let _ = writeln!(text, "\tTransform sets={{ ");
     for name in &body.transform_sets {
         let transform = configuration.transform_sets.get(name).map(transform_text).unwrap_or_default();

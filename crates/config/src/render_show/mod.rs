@@ -14,6 +14,6 @@ pub use ike_sa::{Ikev2SaView, IsakmpSaView, ikev2_sa, isakmp_sa};
 pub use ipsec_sa::{
     FlowCounters, Ident, InterfaceSasView, IpsecFlowView, IpsecSaView, ipsec_sa, ipsec_sa_count,
 };
-pub use map::crypto_map;
+pub use map::{TemporaryEntryView, crypto_map, temporary_entries};
 pub use session::{FlowLife, IkeSessionView, SessionFlowView, SessionStatus, SessionView, crypto_session};
 pub use tohub::{EntryPeersView, PeerStatusView, PeersView, dataplane, peers};

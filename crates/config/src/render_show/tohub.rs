@@ -22,6 +22,8 @@ pub struct PeerStatusView {
     pub sas: u32,
     /// Milliseconds since the last authenticated packet from it.
     pub last_heard_ms: Option<u64>,
+    /// Why this peer is not to be trusted although it is up.
+    pub suspicious: Option<String>,
 }
 
 /// The peers of one crypto-map entry.
@@ -29,8 +31,8 @@ pub struct PeerStatusView {
 pub struct EntryPeersView {
     /// Map set.
     pub map: String,
-    /// Sequence number.
-    pub seq: u16,
+    /// Sequence number; from 65536 on an entry that a dynamic map made.
+    pub seq: u32,
     /// Interface that the set is applied to.
     pub interface: Option<String>,
     /// `idle`, `initiating`, `up`, `exhausted`, `incomplete`, `refused`.
@@ -95,6 +97,9 @@ pub fn peers(view: &PeersView) -> String {
             name.push_str(if peer.default { " default" } else { "" });
             let heard = peer.last_heard_ms.map_or("never".into(), |ms| format!("{} ago", span(ms)));
             let _ = writeln!(text, "  {mark} {name:<40} {:<12} {:>3}  {heard}", peer.state, peer.sas);
+            if let Some(reason) = &peer.suspicious {
+                let _ = writeln!(text, "      suspicious: {reason}");
+            }
         }
     }
     if text.is_empty() { "No crypto map entry is configured\n".into() } else { text }
@@ -209,6 +214,7 @@ mod tests {
             state: state.into(),
             sas: u32::from(current),
             last_heard_ms: current.then_some(1_234),
+            suspicious: current.then(|| "it answers IKE and returns no ESP".into()),
         };
         let entry = EntryPeersView {
             map: "tohub".into(),
@@ -228,6 +234,7 @@ mod tests {
         assert!(text.contains("    10.1.1.1 default "), "{text}");
         assert!(text.contains("  * 10.2.2.2 "), "{text}");
         assert!(text.contains("1.2 s ago"), "{text}");
+        assert_eq!(text.matches("suspicious: it answers IKE").count(), 1, "{text}");
         assert!(text.contains("idle time 120 s, then the default peer; idle for 0.5 s"), "{text}");
     }
 

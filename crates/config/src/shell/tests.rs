@@ -359,3 +359,139 @@ fn commands_of_the_parent_mode_are_taken_in_a_submode() {
     s.type_all(&["interface gi0/1", "crypto map tohub", "crypto map tohub 1 ipsec-isakmp"]);
     assert!(s.device.running.entry("tohub", 1).is_some());
 }
+
+#[test]
+fn a_crypto_map_on_an_interface_is_not_removed_under_it() {
+    let mut s = Session::new();
+    s.type_all(&[
+        "conf t",
+        "crypto map m 1 ipsec-isakmp",
+        "set peer 10.1.1.1",
+        "crypto map m 2 ipsec-isakmp",
+        "interface Gi0/1",
+        "crypto map m",
+        "interface Gi0/2",
+        "crypto map m",
+    ]);
+    let before = s.device.running.clone();
+    let refused = s.type_line("no crypto map m");
+    assert_eq!(refused.status, Status::Refused);
+    assert!(refused.text.starts_with("% Crypto-map m is in use by interface(s): "), "{}", refused.text);
+    assert!(refused.text.contains("GigabitEthernet0/1, GigabitEthernet0/2"), "{}", refused.text);
+    assert_eq!(s.device.running, before);
+    // An entry may go; the set may when no interface uses it.
+    s.type_all(&[
+        "no crypto map m 2",
+        "interface Gi0/1",
+        "no crypto map m",
+        "interface Gi0/2",
+        "no crypto map m",
+    ]);
+    s.type_all(&["no crypto map m"]);
+    assert!(s.device.running.crypto_maps.is_empty());
+}
+
+#[test]
+fn every_no_form_of_set_peer_removes_the_peer() {
+    for (typed, removed) in [
+        ("set peer 10.1.1.1 default", "no set peer 10.1.1.1 default"),
+        ("set peer 10.1.1.1 default", "no set peer 10.1.1.1"),
+        ("set peer b.example dynamic default", "no set peer b.example dynamic default"),
+        ("set peer b.example dynamic default", "no set peer b.example dynamic"),
+        ("set peer b.example dynamic", "no set peer B.example"),
+        ("set peer b.example", "no set peer b.example"),
+    ] {
+        let mut s = Session::new();
+        s.type_all(&["conf t", "crypto map m 1 ipsec-isakmp", typed, "set peer 10.9.9.9", removed]);
+        let peers = &s.device.running.entry("m", 1).unwrap().body.peers;
+        assert_eq!(peers.len(), 1, "{removed}");
+        assert_eq!(peers[0].name.to_string(), "10.9.9.9", "{removed}");
+    }
+    // A21: typed again without it, the keyword is gone and the peer stays.
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map m 1 ipsec-isakmp", "set peer 10.1.1.1 default", "set peer 10.1.1.1"]);
+    assert!(s.device.running.entry("m", 1).unwrap().body.default_peer().is_none());
+}
+
+#[test]
+fn the_no_form_of_the_idle_timer_disables_it() {
+    for line in [
+        "no set security-association idle-time",
+        "no set security-association idletime 120",
+        "no set security-association idle-time 120 default",
+    ] {
+        let mut s = Session::new();
+        s.type_all(&[
+            "conf t",
+            "crypto map m 1 ipsec-isakmp",
+            "set security-association idle-time 120 default",
+        ]);
+        s.type_all(&[line]);
+        assert_eq!(s.device.running.entry("m", 1).unwrap().body.idle, None, "{line}");
+    }
+}
+
+#[test]
+fn the_global_idle_timer_has_no_default_keyword() {
+    let mut s = Session::new();
+    s.type_all(&["conf t"]);
+    let refused = s.type_line("crypto ipsec security-association idle-time 120 default");
+    assert!(refused.text.contains("% Invalid input detected at '^' marker."), "{}", refused.text);
+    assert_eq!(s.device.running.ipsec.idle_seconds, None);
+}
+
+#[test]
+fn an_entry_takes_forty_peers() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map m 1 ipsec-isakmp"]);
+    for number in 1..=40 {
+        s.type_all(&[&format!("set peer 10.1.1.{number}")]);
+    }
+    let refused = s.type_line("set peer 10.1.1.41");
+    assert_eq!(refused.text, "%ERROR: an entry takes at most 40 peers\n");
+    assert_eq!(s.device.running.entry("m", 1).unwrap().body.peers.len(), 40);
+}
+
+#[test]
+fn a_typed_name_is_asked_for_also_when_an_ip_host_line_has_it() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "ip host nowhere.example 10.1.1.1", "crypto map m 1 ipsec-isakmp"]);
+    // The device says no to this name; the line in the configuration counts.
+    s.type_all(&["set peer nowhere.example"]);
+    assert_eq!(s.type_line("set peer nowhere.example2").status, Status::Ok);
+}
+
+#[test]
+fn what_has_no_effect_is_listed_and_nothing_else() {
+    let mut s = Session::new();
+    s.type_all(&[
+        "conf t",
+        "crypto isakmp policy 10",
+        "encr aes 256",
+        "hash sha256",
+        "authentication pre-share",
+        "group 19",
+        "crypto ipsec transform-set ts esp-gcm",
+        "crypto dynamic-map d 10",
+        "set transform-set ts",
+        "crypto ikev2 profile p",
+        "crypto map m 1 ipsec-isakmp",
+        "set peer 10.1.1.1",
+        "set security-association level per-host",
+        "set transform-set ts",
+        "set ikev2-profile p",
+        "exit",
+        "crypto map m 65535 ipsec-isakmp dynamic d discover profile q",
+        "exit",
+        "crypto map m client accounting list x",
+    ]);
+    let text = s.type_line("do show tohub unsupported").text;
+    for line in [
+        "crypto map m: \"client accounting list x\" is kept and has no effect\n",
+        "crypto map m 65535: \"discover\" is kept and has no effect\n",
+        "crypto map m 65535: \"profile q\" is kept and has no effect\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("per-host") && !text.contains("dynamic map"), "{text}");
+}
