@@ -284,9 +284,7 @@ impl SetCompiler<'_> {
             if local.is_empty() || remote.is_empty() {
                 continue;
             }
-            if usable.per_host {
-                self.host_flows(&mut usable, (&local, &remote), plan, numbers, rules);
-            }
+            self.host_flows(&mut usable, (&local, &remote), plan, numbers, rules);
             let policy_key = PolicyKey { entry: key.clone(), local, remote };
             match numbers.number(&policy_key) {
                 Some(id) => {

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use ike::InstallChild;
-use sa_table::{FiveTuple, PolicyId};
+use sa_table::{Action, FiveTuple, PolicyId};
 
 use super::Brain;
 use super::configure::FIRST_TEMPLATE;
 use crate::compile::{EntryKey, PolicyKey, compile_with};
-use crate::derived::{HostFlow, MAX_HOST_FLOWS, Temporary};
+use crate::derived::{self, HostFlow, MAX_HOST_FLOWS, Temporary};
 use crate::log::Message;
 use crate::responder::{TemplateFlow, policy};
 use crate::session::Session;
@@ -27,17 +27,16 @@ impl Brain {
         let ours = self.attempts.iter().any(|attempt| attempt.policy == policy && attempt.ike == child.ike);
         let whole = ike::is_subset(&permit.local, &child.local_selectors)
             && ike::is_subset(&permit.remote, &child.remote_selectors);
-        if ours || whole {
+        let (local, remote) = (&child.local_selectors, &child.remote_selectors);
+        // What cannot be written as rules goes with the permit; packets outside of it are dropped by its selectors.
+        let writable = derived::rules(local, remote, Action::Drop).is_some();
+        if ours || whole || !writable {
             return Some(policy);
         }
         // The peer asked for less than the permit: what is left of it still has no SA.
         self.host_policy(
             now,
-            HostFlow {
-                entry: permit.entry.clone(),
-                local: child.local_selectors.clone(),
-                remote: child.remote_selectors.clone(),
-            },
+            HostFlow { entry: permit.entry.clone(), local: local.clone(), remote: remote.clone() },
         )
     }
 
