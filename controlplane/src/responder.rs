@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use config::effective_ike::{IkeEncryption, IkeParameters, IpsecParameters, IpsecTransform};
+use config::effective_ike::{IkeEncryption, IkeKey, IkeParameters, IpsecParameters, IpsecTransform};
 use config::model::{
     AuthenticationMethod, DhGroup, EspMac, Identity as ConfiguredIdentity, Ikev2Hash, Mode, RemoteIdentity,
 };
@@ -181,11 +181,7 @@ fn connection(
         local_identity: local_identity(&parameters.local_identity, hostname, &authentication),
         remote_identities,
         authentication,
-        ppk: key.and_then(|key| key.ppk.as_ref()).map(|ppk| Ppk {
-            id: ppk.id.clone().into_bytes(),
-            key: Secret::from(ppk.key.expose()),
-            required: ppk.required,
-        }),
+        ppk: key.and_then(ppk),
         ike_proposals,
         children: Vec::new(),
         initiation: Retransmission {
@@ -243,6 +239,14 @@ fn authentication(
         acceptance.certificates = Some(policy);
     }
     Ok(Authentication { local, remote: acceptance })
+}
+
+fn ppk(key: &IkeKey) -> Option<Ppk> {
+    key.ppk.as_ref().map(|ppk| Ppk {
+        id: ppk.id.clone().into_bytes(),
+        key: Secret::from(ppk.key.expose()),
+        required: ppk.required,
+    })
 }
 
 /// How long a request over an established IKE SA may stay unanswered: as long as detection would take. Packets that still

@@ -9,7 +9,7 @@ use ike::{
     AddressMatch, ChildPolicy, ChildTag, ConnectionId, IdentityMatch, Proof, Secret, TrafficSelector,
 };
 
-use super::{ConnectionKey, NoConnection, Relation, child, connection, local_identity};
+use super::{ConnectionKey, NoConnection, Relation, child, connection, local_identity, ppk};
 use crate::compile::{Entry, Plan, PolicyKey, Template};
 use crate::derived::TemplateKey;
 use crate::pki::Pki;
@@ -142,6 +142,7 @@ fn unknown(
         if let Some(accepted) = &mut made.authentication.remote.pre_shared {
             *accepted = Secret::from(credential.remote.expose());
         }
+        made.ppk = ppk(credential);
         if let KeyPeer::Identity(identity) = &credential.peer
             && entry.ike.remote_identities.is_empty()
         {
