@@ -96,6 +96,8 @@ pub struct Network {
     pub overheard: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// IKE messages that gateways sent, arrived or not.
     pub ike_messages: u64,
+    /// Whether control planes store their memory. With thousands of tunnels that is most of the work.
+    pub remembers: bool,
     sabotage: Sabotage,
     queue: BinaryHeap<Reverse<Due>>,
     number: u64,
@@ -131,6 +133,7 @@ impl Network {
             timeline: None,
             overheard: Vec::new(),
             ike_messages: 0,
+            remembers: true,
             sabotage,
             queue: BinaryHeap::new(),
             number: 0,
@@ -269,7 +272,8 @@ impl Network {
         let clock = self.gateways[index].clock(self.now);
         loop {
             let gateway = &mut self.gateways[index];
-            if let Some(memory) = gateway.brain.checkpoint(clock)
+            if self.remembers
+                && let Some(memory) = gateway.brain.checkpoint(clock)
                 && gateway.checkpoint.store(&memory).is_err()
             {
                 self.trouble(index, "the checkpoint is too small");
