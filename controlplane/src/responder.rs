@@ -259,11 +259,7 @@ fn patience(parameters: &IkeParameters) -> Duration {
     detection.max(Duration::from_secs(parameters.give_up.into())).min(longest)
 }
 
-fn children<'a>(
-    plan: &'a Plan,
-    entry: &'a Entry,
-    remote: IpAddr,
-) -> impl Iterator<Item = ChildPolicy> + 'a {
+fn children<'a>(plan: &'a Plan, entry: &'a Entry, remote: IpAddr) -> impl Iterator<Item = ChildPolicy> + 'a {
     entry.policies.iter().filter_map(move |id| child(entry, tag(*id), plan.policies.get(id)?, remote))
 }
 

@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use config::effective_ike::{IkeKey, KeyPeer};
 use config::model::AuthenticationMethod;
-use ike::{
-    AddressMatch, ChildPolicy, ChildTag, ConnectionId, IdentityMatch, Proof, Secret, TrafficSelector,
-};
+use ike::{AddressMatch, ChildPolicy, ChildTag, ConnectionId, IdentityMatch, Proof, Secret, TrafficSelector};
 
 use super::{ConnectionKey, NoConnection, Relation, child, connection, local_identity, ppk};
 use crate::compile::{Entry, Plan, PolicyKey, Template};
