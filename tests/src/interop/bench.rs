@@ -9,7 +9,7 @@
 
 use lab::Result;
 use lab::capture::{Capture, Recording};
-use lab::command::LabError;
+use lab::command::{LabError, wait_for};
 use lab::gateway::Gateway;
 use lab::namespace::{Namespace, connect};
 use lab::peer::{KEY, Stranger, make_pki, render, tail};
@@ -125,6 +125,10 @@ impl<'a> Bench<'a> {
                 "crypto pki import T pem url {}",
                 folder.join("gateway.pem").display()
             )])?;
+            // Until then the entry, which had no certificate, drops what it protects.
+            wait_for("the data plane to apply the import", 10, || {
+                gateway.log().contains("policy applied version=2").then_some(())
+            })?;
         }
         Ok(Self { case, seen: Vec::new(), gateway, host, stranger, router, wire: Some(wire) })
     }
