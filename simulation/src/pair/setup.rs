@@ -134,6 +134,7 @@ fn child(own: usize, tag: ChildTag, draw: &mut Stream, soft: Option<u64>, transp
         remote_selectors: vec![net(1 - own)],
         proposals,
         mode: if transport { Mode::Transport } else { Mode::Tunnel },
+        transport_required: false,
         lifetime: soft.map_or_else(ChildLifetime::default, |soft| ChildLifetime {
             soft: Some(soft),
             jitter: soft / 5,
