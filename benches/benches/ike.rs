@@ -118,6 +118,7 @@ fn connection(local: SocketAddr, remote: SocketAddr, group: Group) -> Connection
         remote_selectors: vec![any],
         proposals: EspProposal::defaults(),
         mode: Mode::Tunnel,
+        transport_required: false,
         lifetime: ChildLifetime::default(),
     }];
     connection

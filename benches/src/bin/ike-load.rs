@@ -148,6 +148,7 @@ impl Attempt {
             remote_selectors: vec![TrafficSelector::prefix([10, 2, 0, 0].into(), 16)],
             proposals: esp,
             mode: Mode::Tunnel,
+            transport_required: false,
             lifetime: ChildLifetime::default(),
         }];
         endpoint.set_connection(connection);
