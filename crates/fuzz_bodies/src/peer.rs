@@ -66,6 +66,7 @@ pub fn endpoint() -> Endpoint {
         remote_selectors: vec![any],
         proposals: EspProposal::defaults(),
         mode: Mode::Transport,
+        transport_required: false,
         lifetime: ChildLifetime::default(),
     }];
     endpoint.set_connection(connection);
