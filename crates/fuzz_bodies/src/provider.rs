@@ -16,6 +16,7 @@ pub static MARKED: Provider = Provider {
     aeads: &[(Encryption::AesGcm128, &Marked), (Encryption::AesGcm256, &Marked)],
     cbcs: &[(Encryption::AesCbc256, &Marked)],
     groups: &[(Group::Ecp256, &Marked), (Group::Curve25519, &Marked)],
+    signatures: ike::provider::DEFAULT.signatures,
     sha1: |parts| {
         let mut output = [0; 20];
         output[..8].copy_from_slice(&digest(parts).to_be_bytes());
