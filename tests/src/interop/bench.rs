@@ -182,10 +182,12 @@ impl<'a> Bench<'a> {
     /// The ends of both logs.
     pub fn logs(&self) -> String {
         let show = |line: &str| self.gateway.cli(line).unwrap_or_else(|error| error.to_string());
+        let counters = ["show crypto session", "show crypto ipsec sa detail", "show tohub dataplane"];
+        let shown: String =
+            counters.iter().map(|line| format!("──── {line} ────\n{}\n", show(line))).collect();
         format!(
-            "──── tohub's log ends ────\n{}\n──── show crypto session ────\n{}\n──── the stranger's log ends ────\n{}\n",
+            "──── tohub's log ends ────\n{}\n{shown}──── the stranger's log ends ────\n{}\n",
             tail(&self.gateway.log(), 30),
-            show("show crypto session"),
             tail(&self.stranger.program().log(), 60)
         )
     }
