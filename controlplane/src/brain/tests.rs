@@ -333,7 +333,7 @@ fn a_hand_keyed_pair_goes_on_until_its_lines_change() {
     assert_eq!(reader.lookup_spi(500), Some(slot), "an edit elsewhere disturbs nothing");
 
     // Another control plane: the pair and its sequence numbers go on.
-    let memory = Memory::decode(&first.checkpoint().unwrap()).unwrap();
+    let memory = Memory::decode(&first.checkpoint(NOW).unwrap()).unwrap();
     drop(first);
     let table = Installer::new(segments.table_writer().unwrap(), segments.runtime_reader().unwrap(), &memory);
     let endpoint =
