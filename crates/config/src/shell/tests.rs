@@ -372,6 +372,7 @@ fn a_crypto_map_on_an_interface_is_not_removed_under_it() {
         "crypto map m",
         "interface Gi0/2",
         "crypto map m",
+        "exit",
     ]);
     let before = s.device.running.clone();
     let refused = s.type_line("no crypto map m");
@@ -386,6 +387,7 @@ fn a_crypto_map_on_an_interface_is_not_removed_under_it() {
         "no crypto map m",
         "interface Gi0/2",
         "no crypto map m",
+        "exit",
     ]);
     s.type_all(&["no crypto map m"]);
     assert!(s.device.running.crypto_maps.is_empty());
