@@ -272,8 +272,8 @@ impl Network {
         let clock = self.gateways[index].clock(self.now);
         loop {
             let gateway = &mut self.gateways[index];
-            if self.remembers
-                && let Some(memory) = gateway.brain.checkpoint(clock)
+            if let Some(memory) = gateway.brain.checkpoint(clock)
+                && self.remembers
                 && gateway.checkpoint.store(&memory).is_err()
             {
                 self.trouble(index, "the checkpoint is too small");

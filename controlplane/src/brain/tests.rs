@@ -106,6 +106,8 @@ fn answer(addresses: &[&str], ttl: u64) -> Result<Answer, NameError> {
 fn give_up(brain: &mut Brain, mut now: Duration) -> Duration {
     while !brain.attempts.is_empty() && brain.failed.is_empty() {
         let before = brain.attempts.clone();
+        // As the loop around a brain does; what waits to be written is due at once.
+        let _ = brain.checkpoint(now);
         now = brain.deadline().max(now);
         brain.handle_timeout(now);
         if brain.attempts != before {
