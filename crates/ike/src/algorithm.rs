@@ -269,6 +269,7 @@ impl Group {
 mod tests {
     use super::*;
 
+    /// RFC 7296 §3.3.2
     #[test]
     fn every_transform_number_finds_its_algorithm_again() {
         for algorithm in Encryption::ALL {
@@ -286,10 +287,21 @@ mod tests {
         }
     }
 
+    /// RFC 7296 §3.3.5
     #[test]
     fn a_key_length_is_never_guessed() {
         assert_eq!(Encryption::from_transform(12, None), None);
         assert_eq!(Encryption::from_transform(20, Some(127)), None);
         assert_eq!(Encryption::from_transform(28, Some(256)), None);
+    }
+
+    /// RFC 4868 §2.1.1; RFC 7634 §2
+    #[test]
+    fn keys_are_as_long_as_the_hash_and_salts_as_the_mode_wants() {
+        assert_eq!(Integrity::HmacSha256_128.key_len(), 32);
+        assert_eq!(Integrity::HmacSha384_192.key_len(), 48);
+        assert_eq!(Integrity::HmacSha512_256.key_len(), 64);
+        let chacha = Encryption::ChaCha20Poly1305;
+        assert_eq!((chacha.key_len(), chacha.salt_len()), (32, 4));
     }
 }

@@ -186,6 +186,7 @@ mod tests {
     use crate::algorithm::{Encryption, Group};
     use crate::provider::DEFAULT;
 
+    /// RFC 7296 §2.13
     #[test]
     fn prf_plus_chains_its_blocks() {
         let key = Secret::from("key");
@@ -197,6 +198,7 @@ mod tests {
         assert_eq!(stream.expose(), &whole[..70]);
     }
 
+    /// RFC 7296 §2.17
     #[test]
     fn child_keys_are_cut_initiator_first_and_encryption_first() {
         let d = Secret::from("d");
@@ -214,6 +216,7 @@ mod tests {
         assert_eq!(i.encryption_key.len(), 16);
     }
 
+    /// RFC 5282 §7.1, §7.2; RFC 4106 §8.1
     #[test]
     fn combined_modes_get_a_salt_and_no_integrity_key() {
         let suite = IkeSuite {

@@ -171,6 +171,7 @@ mod tests {
         assert_eq!(net("0.0.0.0/0").intersection(&net("::/0")), None);
     }
 
+    /// RFC 4301 §4.4.1.1 and, for ICMP's type and code as ports, RFC 7296 §3.13.1
     #[test]
     fn protocols_and_ports_narrow_too() {
         let tcp = net("10.0.0.0/8").with_protocol(6);
@@ -181,6 +182,10 @@ mod tests {
         let opaque = tcp.with_ports(u16::MAX, 0);
         assert_eq!(tcp.intersection(&opaque), Some(opaque));
         assert_eq!(web.intersection(&opaque), None);
+        let icmp = net("10.0.0.0/8").with_protocol(1);
+        let unreachable = icmp.with_ports(0x0300, 0x03ff);
+        let too_big = icmp.with_ports(0x0304, 0x0304);
+        assert_eq!(unreachable.intersection(&too_big), Some(too_big));
     }
 
     #[test]

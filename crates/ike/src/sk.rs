@@ -224,6 +224,23 @@ mod tests {
         }
     }
 
+    /// RFC 5282 §4; the padding that is encrypted along by RFC 7296 §3.14
+    #[test]
+    fn the_nonce_of_combined_modes_is_salt_and_iv() {
+        let suite = suites()[0];
+        let keys = keys(&suite);
+        let protection = Protection { provider: &DEFAULT, suite: &suite, keys: &keys };
+        let mut iv = 7;
+        let message = protection.seal(&header(), 41, b"payloads", None, &mut iv, &mut SystemRandom).unwrap();
+        let (aad, rest) = message.split_at(crate::message::HEADER_LEN + 4);
+        let (iv, sealed) = rest.split_at(8);
+        let (key, salt) = keys.encryption.expose().split_at(16);
+        let nonce = <[u8; 12]>::try_from([salt, iv].concat()).unwrap();
+        let mut text = sealed.to_vec();
+        DEFAULT.aead(suite.encryption).unwrap().open(key, nonce, aad, &mut text).unwrap();
+        assert_eq!(text, b"payloads\0");
+    }
+
     proptest! {
         #[test]
         fn sealed_messages_open_and_damaged_ones_do_not(
@@ -247,6 +264,7 @@ mod tests {
         }
     }
 
+    /// RFC 5282 §3.1
     #[test]
     fn counter_ivs_differ_and_stop_before_wrapping() {
         let suite = suites()[0];

@@ -42,7 +42,11 @@ impl Endpoint {
                 self.with_sa(now, new, |sa, ctx| sa.inherit(ctx, old, estate, was_up));
             }
             Effect::ClaimEstate(id) => self.claim_estate(now, id),
-            Effect::CloseOrphan(id) => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
+            Effect::CloseOrphan(id) => self.with_sa(now, id, |sa, ctx| {
+                if sa.orphan_until.is_some() {
+                    sa.close(ctx, IkeDownReason::Local);
+                }
+            }),
             Effect::InitialContact(id) => self.initial_contact(now, id),
             Effect::Redirect(onward) => self.go_to_other_gateway(now, *onward),
             Effect::Established(id) => {
@@ -89,7 +93,8 @@ impl Endpoint {
         let old = self.sas.values().find(|sa| rekey_ike::crossing_successor(sa) == Some(id)).map(|sa| sa.id);
         match old {
             Some(old) => self.with_sa(now, old, |sa, ctx| rekey_ike::leave_to(sa, ctx, id)),
-            None => self.with_sa(now, id, |sa, _| sa.orphan_until = None),
+            // The one that it was to succeed is gone, and the caller was told so: it comes too late.
+            None => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
         }
     }
 
@@ -123,17 +128,18 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&id).filter(|sa| sa.connection.close_duplicates) else { return };
         let Some(identity) = &sa.remote_identity else { return };
         let crossing = |other: &IkeSa| {
+            let origin = other.origin();
             other.id != id
                 && other.connection.id == sa.connection.id
-                && other.initiator != sa.initiator
+                && origin.initiator != sa.initiator
                 && other.local_identity == sa.local_identity
-                && other.established_at.is_some_and(|established| established >= sa.born)
+                && origin.established_at.is_some_and(|established| established >= sa.born)
         };
         let peers = self.by_peer.get(identity).into_iter().flatten();
         let Some(other) = peers.filter_map(|other| self.sas.get(other)).find(|other| crossing(other)) else {
             return;
         };
-        let lower = if sa.low_nonce < other.low_nonce { sa } else { other };
+        let lower = if sa.low_nonce < other.origin().low_nonce { sa } else { other };
         let surplus = lower.id;
         self.with_sa(now, surplus, |sa, ctx| {
             sa.log(ctx, LogLevel::Info, "both ends initiated: closing the surplus IKE SA");

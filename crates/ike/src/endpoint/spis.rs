@@ -35,3 +35,33 @@ impl RandomSpis {
         self.0.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Draws small numbers for a while.
+    struct Small(u64);
+
+    impl Random for Small {
+        fn fill(&mut self, bytes: &mut [u8]) {
+            self.0 += 1;
+            bytes.fill(0);
+            if let Some(last) = bytes.last_mut() {
+                *last = self.0 as u8;
+            }
+            if let Some(middle) =
+                bytes.len().checked_sub(2).filter(|_| self.0 > 5).and_then(|at| bytes.get_mut(at))
+            {
+                *middle = 1;
+            }
+        }
+    }
+
+    /// RFC 4303 §2.1
+    #[test]
+    fn reserved_spis_are_not_given_out() {
+        let mut spis = RandomSpis::default();
+        assert_eq!(spis.allocate(&mut Small(0)), Some(0x106));
+    }
+}

@@ -151,6 +151,7 @@ impl Peer {
         };
         let init = peer.message(Exchange::IkeSaInit, false, 0, &[ike_sa(&[]), ke(), nonce(1)]);
         peer.deliver(&init);
+        // RFC 7296 §3.8: method 2 is the Shared Key Message Integrity Code.
         let auth = [
             Payload::IdI(Identity::Address(theirs().ip())),
             Payload::Auth(2, vec![0; 32]),
@@ -341,6 +342,33 @@ proptest! {
         peer.now = peer.now + Duration::from_secs(1000);
         peer.endpoint.handle_timeout(peer.now);
     }
+}
+
+/// RFC 7296 §2.21.3
+#[test]
+fn an_authentic_request_that_is_malformed_ends_the_ike_sa() {
+    let mut peer = Peer::established();
+    let mut message = peer.message(Exchange::Informational, false, peer.next_request, &[nonce(1)]);
+    // The length of the payload inside, behind header, payload header and IV.
+    message[HEADER_LEN + 4 + 8 + 3] = 0xff;
+    peer.deliver(&message);
+    assert_eq!((peer.installed, peer.endpoint.ike_sas().count()), (0, 0));
+}
+
+/// RFC 7296 §3.10.1
+#[test]
+fn a_refused_rekeying_names_the_child_that_was_asked_for() {
+    let mut peer = Peer::established();
+    let all = TrafficSelector::prefix("0.0.0.0".parse().unwrap(), 0);
+    let unknown = Payload::Notify(Notify::about_esp(notify_type::REKEY_SA, 0x0dea_dbee));
+    let payloads = [unknown, esp_sa(0x2000), nonce(1), Payload::TsI(vec![all]), Payload::TsR(vec![all])];
+    let message = peer.message(Exchange::CreateChildSa, false, peer.next_request, &payloads);
+    peer.endpoint.handle_datagram(peer.now, theirs(), ours(), &message);
+    let answer = peer.endpoint.poll_transmit().unwrap().bytes;
+    let notify =
+        [&[3, 4][..], &notify_type::CHILD_SA_NOT_FOUND.to_be_bytes(), &0x0dea_dbee_u32.to_be_bytes()]
+            .concat();
+    assert!(answer.windows(notify.len()).any(|part| part == notify), "{answer:02x?}");
 }
 
 #[test]

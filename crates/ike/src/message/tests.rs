@@ -57,6 +57,7 @@ fn payload() -> impl Strategy<Value = Payload> {
 }
 
 proptest! {
+    /// RFC 7296 §3, §3.10
     #[test]
     fn payload_chains_round_trip(payloads in vec(payload(), 0..8)) {
         let (first, bytes) = encode(&payloads);
@@ -92,6 +93,7 @@ proptest! {
     }
 }
 
+/// RFC 7296 §3.3, §3.3.1
 #[test]
 fn an_sa_payload_matches_its_bytes_in_the_rfc_layout() {
     let transforms = vec![
@@ -111,6 +113,7 @@ fn an_sa_payload_matches_its_bytes_in_the_rfc_layout() {
     assert_eq!(encode(&[payload]), (payload_type::SA, expected.to_vec()));
 }
 
+/// RFC 7296 §3.1
 #[test]
 fn a_header_matches_its_bytes_in_the_rfc_layout() {
     let header = Header {
@@ -127,6 +130,21 @@ fn a_header_matches_its_bytes_in_the_rfc_layout() {
     assert_eq!(header.encode(HEADER_LEN), expected);
 }
 
+/// RFC 7296 §3.9, and what is drawn here by RFC 7296 §2.10
+#[test]
+fn nonces_of_16_to_256_octets_are_taken() {
+    let nonce = |length: usize| {
+        let total = (length as u16 + 4).to_be_bytes();
+        [&[0, 0, total[0], total[1]][..], &vec![7; length]].concat()
+    };
+    for (length, taken) in [(15, false), (16, true), (256, true), (257, false)] {
+        assert_eq!(parse(payload_type::NONCE, &nonce(length)).is_ok(), taken, "{length} octets");
+    }
+    let longest_prf_key = crate::algorithm::Prf::ALL.iter().map(|prf| prf.output_len()).max();
+    assert!(crate::task::NONCE_LEN * 2 >= longest_prf_key.unwrap());
+}
+
+/// RFC 7296 §2.5, §3.2
 #[test]
 fn unknown_payloads_are_skipped_unless_critical() {
     let chain = |critical: u8| {
@@ -168,6 +186,7 @@ fn a_chain_must_fill_the_message_exactly() {
     assert_eq!(parse(first, &bytes), Err(ParseError::Length("the payload chain")));
 }
 
+/// RFC 7296 §3.3.6
 #[test]
 fn a_transform_with_an_unknown_attribute_is_marked() {
     let (first, bytes) = encode(&[Payload::Sa(vec![Proposal {

@@ -13,6 +13,7 @@ fn mixed() -> IkeProposal {
     }
 }
 
+/// RFC 7296 §3.3; RFC 5282 §8
 #[test]
 fn combined_modes_are_offered_in_a_proposal_of_their_own() {
     let offer = ike_offer(&[mixed()], &DEFAULT, &[]);
@@ -31,6 +32,7 @@ fn an_offer_answered_by_its_own_kind_is_accepted() {
     assert_eq!(accept_ike(&IkeProposal::defaults(), &DEFAULT, &[answer]), Some((suite, vec![])));
 }
 
+/// RFC 7296 §2.7, §3.3.6
 #[test]
 fn an_answer_outside_of_the_offer_is_refused() {
     let suite = IkeSuite {
@@ -48,6 +50,7 @@ fn an_answer_outside_of_the_offer_is_refused() {
     assert_eq!(accept_ike(&IkeProposal::defaults(), &DEFAULT, whole), None);
 }
 
+/// RFC 7296 §3.3.6
 #[test]
 fn a_proposal_with_an_additional_exchange_that_is_not_wanted_is_passed_over() {
     let mut offer = ike_offer(&[mixed()], &DEFAULT, &[]);
@@ -56,6 +59,7 @@ fn a_proposal_with_an_additional_exchange_that_is_not_wanted_is_passed_over() {
     assert_eq!((suite.encryption, number), (Encryption::AesCbc256, 2));
 }
 
+/// RFC 7296 §1.3.1
 #[test]
 fn a_proposal_with_an_unknown_transform_type_is_passed_over() {
     let mut offer = ike_offer(&[mixed()], &DEFAULT, &[]);
@@ -130,6 +134,7 @@ fn forward_secrecy_follows_the_peer_where_nothing_is_configured() {
     assert_eq!(choose_esp(&own, &DEFAULT, &offer, ChildGroups::None).unwrap().suite.group, None);
 }
 
+/// RFC 4303 §2.2.1
 #[test]
 fn esp_without_an_esn_transform_means_short_numbers() {
     let own = EspProposal::defaults();

@@ -136,6 +136,15 @@ mod tests {
     use crate::provider::DEFAULT;
     use crate::random::SystemRandom;
 
+    /// RFC 3526 §8
+    #[test]
+    fn exponents_have_the_length_that_the_second_estimate_asks_for() {
+        let bits =
+            [(MODP_2048.exponent_len, 320), (MODP_3072.exponent_len, 420), (MODP_4096.exponent_len, 480)];
+        assert!(bits.iter().all(|(octets, least)| octets * 8 >= *least));
+    }
+
+    /// RFC 6989 §2.1; RFC 7296 §2.14
     #[test]
     fn both_ends_agree_and_degenerate_values_are_refused() {
         for group in [Group::Modp2048, Group::Modp3072, Group::Modp4096] {

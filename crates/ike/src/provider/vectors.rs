@@ -97,6 +97,7 @@ fn curve25519_of_rfc_7748_section_6_1() {
     );
 }
 
+/// RFC 5903 §7; RFC 8031 §3.1
 #[test]
 fn a_point_off_the_curve_and_a_zero_secret_are_refused() {
     for group in [Group::Ecp256, Group::Ecp384, Group::Ecp521] {

@@ -17,12 +17,8 @@ impl IkeSa {
         // which a peer with a window of one accepts only after it has seen the one before. So keep that one going.
         let in_flight = self.sender.in_flight.take();
         // A rekeying in flight must still be heard of: what the peer makes of it has to be closed as well.
+        self.close_orphan(ctx);
         let rekeying = self.active.take_if(|task| matches!(task, Task::RekeyIke(_)));
-        if let Some(Task::RekeyIke(task)) = &rekeying
-            && let Some(successor) = task.peer_rekey.as_ref().and_then(|peer| peer.ike)
-        {
-            ctx.effects.push(Effect::CloseOrphan(successor));
-        }
         self.down(ctx, reason, false);
         self.active = rekeying;
         self.phase = Phase::Closing;
@@ -41,6 +37,7 @@ impl IkeSa {
             let id = child.id;
             self.remove_child(ctx, id, RemoveReason::IkeDown);
         }
+        self.close_orphan(ctx);
         self.cancel_tasks(ctx);
         followup::drop_promise(self, ctx);
         match std::mem::replace(&mut self.phase, Phase::Dead) {
@@ -62,6 +59,15 @@ impl IkeSa {
         }
         if linger {
             self.linger(ctx.now);
+        }
+    }
+
+    /// What the peer's half of crossing rekeyings made has nothing to succeed any more.
+    fn close_orphan(&self, ctx: &mut Ctx<'_>) {
+        if let Some(Task::RekeyIke(task)) = &self.active
+            && let Some(successor) = task.peer_rekey.as_ref().and_then(|peer| peer.ike)
+        {
+            ctx.effects.push(Effect::CloseOrphan(successor));
         }
     }
 

@@ -258,6 +258,7 @@ mod tests {
         framer.open(&DEFAULT, &Header::parse(packet).unwrap(), packet)
     }
 
+    /// RFC 7383 §2.5, §2.6
     #[test]
     fn a_long_message_travels_in_fragments_in_any_order() {
         let (mut a, mut b) = pair();
@@ -267,6 +268,11 @@ mod tests {
             a.seal(&DEFAULT, &mut SystemRandom, (Exchange::Informational, 3, false), &payloads, 4).unwrap();
         assert!(packets.len() > 6);
         assert!(packets.iter().all(|packet| packet.len() + 4 <= 200));
+        // RFC 7383 §2.6.1: the first fragment is told apart, as a repeated answer is due for it alone.
+        let (_, mut other) = pair();
+        let firsts =
+            packets.iter().map(|packet| matches!(open(&mut other, packet), Ok(Received::Fragment(true))));
+        assert_eq!(firsts.filter(|first| *first).count(), 1);
         let mut complete = Vec::new();
         for packet in packets.iter().rev().chain(&packets) {
             if let Received::Message(message) = open(&mut b, packet).unwrap() {
@@ -276,6 +282,7 @@ mod tests {
         assert_eq!(complete, [payloads.to_vec(), payloads.to_vec()]);
     }
 
+    /// RFC 7383 §2.6
     #[test]
     fn forged_fragments_do_not_enter_the_buffer() {
         let (mut a, mut b) = pair();

@@ -72,6 +72,16 @@ pub(crate) struct IkeSa {
     pub(crate) orphan_until: Option<Time>,
     /// The lower of its two nonces; decides which of two crossing initiations stays.
     pub(crate) low_nonce: Vec<u8>,
+    /// The initiation that it goes back to, if it came of rekeying since.
+    pub(crate) origin: Option<Box<Origin>>,
+}
+
+/// What crossing initiations are judged by. It outlives rekeying: one of the two may be rekeyed before the other is done.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) initiator: bool,
+    pub(crate) low_nonce: Vec<u8>,
+    pub(crate) established_at: Option<Time>,
 }
 
 /// Where NATs are (RFC 7296 §2.23).
@@ -155,6 +165,7 @@ impl IkeSa {
             keepalive_at: None,
             orphan_until: None,
             low_nonce: Vec::new(),
+            origin: None,
         }
     }
 
@@ -181,6 +192,15 @@ impl IkeSa {
             hard_limit: self.hard_at,
             children: self.children.iter().filter(|child| !child.reported).map(|child| child.id).collect(),
         }
+    }
+
+    /// The initiation that this IKE SA goes back to.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.as_deref().cloned().unwrap_or_else(|| Origin {
+            initiator: self.initiator,
+            low_nonce: self.low_nonce.clone(),
+            established_at: self.established_at,
+        })
     }
 
     pub(crate) fn is_established(&self) -> bool {

@@ -199,6 +199,7 @@ mod tests {
         }
     }
 
+    /// RFC 7296 §2.1
     #[test]
     fn intervals_grow_to_their_bound_until_the_request_is_given_up() {
         let request = InFlight::backoff(0, Exchange::Informational, vec![], Time::ZERO, settings());
@@ -224,6 +225,7 @@ mod tests {
         assert_eq!(probe.due(Time::from_millis(3000)), Due::PeerDead);
     }
 
+    /// RFC 7296 §2.1, §2.2, §2.3
     #[test]
     fn the_window_takes_the_next_request_and_repeats_the_last_answer() {
         let mut receiver = Receiver::default();

@@ -35,7 +35,7 @@ use crate::sa::{IkeSa, RequestSchedule};
 use crate::time::Time;
 
 /// Octets of the nonces that we draw: at least half the key of the largest PRF (RFC 7296 §2.10).
-const NONCE_LEN: usize = 32;
+pub(crate) const NONCE_LEN: usize = 32;
 
 /// What an exchange may touch beside its own IKE SA.
 pub(crate) struct Ctx<'a> {

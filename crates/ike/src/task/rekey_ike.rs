@@ -298,6 +298,7 @@ fn successor(
     new.remote_identity.clone_from(&sa.remote_identity);
     new.established_at = Some(ctx.now);
     new.low_nonce = inputs.nonce_i.min(inputs.nonce_r).to_vec();
+    new.origin = Some(Box::new(sa.origin()));
     new.start_timers(ctx);
     Some(new)
 }

@@ -78,6 +78,7 @@ fn a_rekeying_that_arrives_after_the_other_one_is_done_is_refused_and_forgotten(
     }
 }
 
+/// RFC 7296 §2.25.1
 #[test]
 fn both_ends_delete_the_child_at_once() {
     let mut network = Network::pair(1);
@@ -94,6 +95,7 @@ fn both_ends_delete_the_child_at_once() {
     }
 }
 
+/// RFC 7296 §2.25.2
 #[test]
 fn both_ends_delete_the_ike_sa_at_once() {
     let mut network = Network::pair(2);
@@ -106,6 +108,7 @@ fn both_ends_delete_the_ike_sa_at_once() {
     network.assert_empty();
 }
 
+/// RFC 7296 §2.25.1
 #[test]
 fn one_end_rekeys_the_child_that_the_other_deletes() {
     for seed in 0..10 {
@@ -124,6 +127,7 @@ fn one_end_rekeys_the_child_that_the_other_deletes() {
     }
 }
 
+/// RFC 7296 §2.25.2
 #[test]
 fn one_end_rekeys_the_ike_sa_that_the_other_deletes() {
     let mut network = Network::pair(3);
@@ -135,6 +139,7 @@ fn one_end_rekeys_the_ike_sa_that_the_other_deletes() {
     network.assert_empty();
 }
 
+/// RFC 7296 §2.25.2
 #[test]
 fn a_child_rekeying_waits_while_the_other_end_rekeys_the_ike_sa() {
     for seed in 0..10 {
@@ -185,4 +190,45 @@ fn the_ike_sa_goes_down_during_a_rekeying_without_leaving_anything() {
         }
         network.assert_empty();
     }
+}
+
+#[test]
+fn a_new_child_that_is_deleted_before_the_old_one_is_not_announced_any_more() {
+    let mut network = Network::pair(61);
+    network.up();
+    let child = network.child(B);
+    // b rekeys, and its Delete of the old child is late.
+    network.filter = Some(Box::new(|datagram| datagram.exchange != "INFORMATIONAL" || datagram.response));
+    network.command(B, Command::RekeyChild { child });
+    network.run_for(SECOND / 2);
+    let newest = *network.gateways[A].children.keys().last().unwrap();
+    network.command(A, Command::DeleteChild { child: newest });
+    network.filter = None;
+    network.run_for(10 * SECOND);
+    assert!(!network.gateways[A].has_event("ready"), "{:?}", network.gateways[A].events);
+    assert!(network.gateways.iter().all(|gateway| gateway.children.is_empty() && gateway.up.len() == 1));
+}
+
+#[test]
+fn of_crossing_initiations_one_is_surplus_even_if_the_other_was_rekeyed_meanwhile() {
+    for seed in 200..220 {
+        let mut network = Network::pair(seed);
+        // a's proof is late, so that b's IKE SA is there first, and rekeyed, when a's comes.
+        network.filter = Some(Box::new(|datagram| {
+            datagram.exchange != "IKE_AUTH" || datagram.from.ip() != a() || datagram.response
+        }));
+        network.initiate(A);
+        network.initiate(B);
+        network.run_for(SECOND / 2);
+        let ike = network.ike(B);
+        network.command(B, Command::RekeyIke { ike });
+        network.run_for(SECOND / 2);
+        network.filter = None;
+        network.run_for(30 * SECOND);
+        network.assert_converged();
+    }
+}
+
+fn a() -> std::net::IpAddr {
+    socket(ADDRESSES[A]).ip()
 }

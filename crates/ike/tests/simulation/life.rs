@@ -8,6 +8,7 @@ use crate::network::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// RFC 7296 §1.4, §2.4
 #[test]
 fn a_live_peer_answers_the_probe() {
     let mut network = Network::pair(22);
@@ -65,6 +66,7 @@ fn hearing_esp_from_the_peer_keeps_it_alive_during_a_probe() {
     assert!(network.gateways[A].has_event("down PeerDead"));
 }
 
+/// RFC 7296 §1.4.1, §3.11
 #[test]
 fn deleting_a_child_closes_it_on_both_ends() {
     let mut network = Network::pair(26);
@@ -78,6 +80,7 @@ fn deleting_a_child_closes_it_on_both_ends() {
     assert!(network.gateways.iter().all(|gateway| gateway.spis.0.lock().unwrap().is_empty()));
 }
 
+/// RFC 7296 §1.4.1
 #[test]
 fn deleting_the_ike_sa_closes_everything_on_both_ends() {
     let mut network = Network::pair(27);
@@ -109,6 +112,7 @@ fn a_lost_answer_to_a_delete_is_given_again() {
     network.assert_empty();
 }
 
+/// RFC 7296 §2.1, §2.2
 #[test]
 fn lost_answers_are_repeated_without_doing_anything_twice() {
     let mut network = Network::pair(29);

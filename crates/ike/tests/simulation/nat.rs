@@ -21,6 +21,7 @@ fn udp_encapsulation_can_be_had_without_a_nat() {
     }
 }
 
+/// RFC 7296 §2.23; RFC 3948 §2.2
 #[test]
 fn a_nat_moves_the_talk_to_port_4500_and_esp_into_udp() {
     let mut network = Network::pair(21);
@@ -33,6 +34,7 @@ fn a_nat_moves_the_talk_to_port_4500_and_esp_into_udp() {
     assert_eq!(network.gateways[B].children.values().next().unwrap().udp_encapsulation, Some((4500, 30_001)));
 }
 
+/// RFC 7296 §2.11, §2.23
 #[test]
 fn a_peer_behind_a_nat_is_followed_to_its_new_port_after_authentication_only() {
     let mut network = Network::pair(22);
@@ -54,6 +56,7 @@ fn a_peer_behind_a_nat_is_followed_to_its_new_port_after_authentication_only() {
     network.assert_converged();
 }
 
+/// RFC 3948 §2.3, §4
 #[test]
 fn an_end_behind_a_nat_keeps_the_mapping_alive() {
     let mut network = Network::pair(23);

@@ -8,6 +8,7 @@ use crate::network::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// RFC 7296 §1.3.3, §2.8
 #[test]
 fn a_child_is_rekeyed_and_the_old_one_deleted_by_the_initiator() {
     for side in [A, B] {
@@ -40,6 +41,7 @@ fn a_child_is_rekeyed_and_the_old_one_deleted_by_the_initiator() {
     }
 }
 
+/// RFC 7296 §1.3.2, §2.18
 #[test]
 fn an_ike_sa_is_rekeyed_and_its_children_move() {
     for side in [A, B] {
@@ -142,6 +144,7 @@ fn an_ike_sa_that_cannot_be_rekeyed_ends_at_its_hard_limit() {
     network.assert_empty();
 }
 
+/// RFC 7296 §2.4
 #[test]
 fn an_unanswered_rekeying_ends_the_ike_sa() {
     let mut network = Network::with(7, |_, _, connection| connection.established.give_up = 10 * SECOND);

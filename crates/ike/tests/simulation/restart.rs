@@ -86,6 +86,7 @@ fn a_request_in_flight_is_repeated_and_its_unfinished_child_closed() {
     network.assert_converged();
 }
 
+/// RFC 7296 §2.1
 #[test]
 fn a_request_that_was_answered_before_the_end_is_answered_the_same_after_it() {
     let mut network = with_checkpoints();

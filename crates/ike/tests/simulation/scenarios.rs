@@ -8,6 +8,7 @@ use crate::network::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// RFC 7296 §1.2, §2.14, §2.17
 #[test]
 fn two_round_trips_make_an_ike_sa_and_its_first_child() {
     let mut network = Network::pair(1);
@@ -33,6 +34,7 @@ fn two_round_trips_make_an_ike_sa_and_its_first_child() {
     assert_eq!(child.outbound.salt.len(), 4);
 }
 
+/// RFC 7296 §3.4
 #[test]
 fn each_group_and_each_cipher_makes_a_tunnel() {
     let ciphers = [
@@ -68,6 +70,7 @@ fn each_group_and_each_cipher_makes_a_tunnel() {
     }
 }
 
+/// RFC 7296 §1.2
 #[test]
 fn the_responder_takes_another_group_than_the_first_one_guessed() {
     let mut network = Network::with(3, |own, _, connection| {
@@ -88,6 +91,7 @@ fn the_responder_takes_another_group_than_the_first_one_guessed() {
     );
 }
 
+/// RFC 7296 §2.6
 #[test]
 fn under_load_the_initiator_must_return_a_cookie() {
     let mut network = Network::with(4, |_, config, _| config.cookie_threshold = Some(0));
@@ -110,6 +114,7 @@ fn cookie_and_another_group_together_also_lead_to_an_ike_sa() {
     network.assert_converged();
 }
 
+/// RFC 7296 §2.15
 #[test]
 fn a_wrong_key_fails_at_once_and_leaves_nothing() {
     let mut network = Network::with(6, |own, _, connection| {
@@ -126,6 +131,7 @@ fn a_wrong_key_fails_at_once_and_leaves_nothing() {
     network.assert_empty();
 }
 
+/// RFC 7296 §2.21.2
 #[test]
 fn a_responder_that_cannot_prove_itself_is_told_so() {
     // b accepts a's key but proves itself by another one.
@@ -144,6 +150,7 @@ fn a_responder_that_cannot_prove_itself_is_told_so() {
     network.assert_empty();
 }
 
+/// RFC 7296 §3.5
 #[test]
 fn an_unexpected_identity_is_refused_by_either_side() {
     for refusing in [A, B] {
@@ -162,6 +169,7 @@ fn an_unexpected_identity_is_refused_by_either_side() {
     }
 }
 
+/// RFC 7296 §3.5
 #[test]
 fn identities_of_every_kind_are_exchanged() {
     let identities = [
@@ -187,6 +195,7 @@ fn identities_of_every_kind_are_exchanged() {
     }
 }
 
+/// RFC 7296 §2.21.1
 #[test]
 fn without_a_common_proposal_the_attempt_ends_after_the_grace_time() {
     let mut network = Network::with(10, |own, _, connection| {
@@ -202,6 +211,7 @@ fn without_a_common_proposal_the_attempt_ends_after_the_grace_time() {
     network.assert_empty();
 }
 
+/// RFC 7296 §2.21.1
 #[test]
 fn a_forged_error_does_not_stop_an_initiation_that_succeeds() {
     let mut network = Network::pair(11);
@@ -219,6 +229,7 @@ fn a_forged_error_does_not_stop_an_initiation_that_succeeds() {
     network.assert_converged();
 }
 
+/// RFC 7296 §2.1, §2.4
 #[test]
 fn a_silent_peer_is_given_up_after_the_configured_time() {
     let mut network = Network::with(12, |_, _, connection| connection.initiation.give_up = 20 * SECOND);
@@ -232,6 +243,7 @@ fn a_silent_peer_is_given_up_after_the_configured_time() {
     network.assert_empty();
 }
 
+/// RFC 7296 §2.9, §3.13
 #[test]
 fn selectors_are_narrowed_to_what_both_sides_allow() {
     let mut network = Network::with(13, |own, _, connection| {
@@ -247,6 +259,7 @@ fn selectors_are_narrowed_to_what_both_sides_allow() {
     assert_eq!(child.remote_selectors, [net("10.2.0.0/16")]);
 }
 
+/// RFC 7296 §2.9
 #[test]
 fn the_triggering_packet_picks_the_policy() {
     let second = ChildTag(8);
@@ -306,6 +319,7 @@ fn a_child_without_common_algorithms_is_refused_and_keeps_the_ike_sa() {
     assert_eq!(network.gateways[A].events, ["up", "child failed NoProposal"]);
 }
 
+/// RFC 6023 §3; RFC 7296 §1.3.1
 #[test]
 fn an_ike_sa_without_a_child_gets_one_later() {
     let mut network = Network::pair(17);
@@ -323,6 +337,7 @@ fn an_ike_sa_without_a_child_gets_one_later() {
     );
 }
 
+/// RFC 7296 §1.3.1, §2.17
 #[test]
 fn a_second_child_with_forward_secrecy_comes_from_the_responder_of_the_ike_sa() {
     let mut network = Network::with(18, |_, _, connection| {
@@ -340,6 +355,7 @@ fn a_second_child_with_forward_secrecy_comes_from_the_responder_of_the_ike_sa() 
     assert_eq!(newest.outbound.encryption_key, peer.inbound.encryption_key);
 }
 
+/// RFC 7296 §1.3.1; RFC 4301 §3.2
 #[test]
 fn transport_mode_needs_both_sides() {
     for (modes, expected) in [
@@ -353,6 +369,7 @@ fn transport_mode_needs_both_sides() {
     }
 }
 
+/// RFC 7296 §1.3
 #[test]
 fn required_transport_mode_is_that_or_no_child() {
     // Whichever end requires it: the initiator deletes what the peer made, the responder makes nothing.
@@ -384,6 +401,7 @@ fn a_peer_that_insists_on_forward_secrecy_gets_it() {
     assert_eq!(network.gateways[A].children.values().next().unwrap().suite.group, Some(Group::Curve25519));
 }
 
+/// RFC 7296 §2.4
 #[test]
 fn a_restarted_peer_says_initial_contact_and_replaces_the_old_ike_sa() {
     let mut network = Network::pair(30);
