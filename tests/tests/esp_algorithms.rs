@@ -114,7 +114,7 @@ fn every_transform_is_negotiated_and_carries_packets_with_and_without_esn() -> R
             two.gateways[0].cli("clear crypto sa")?;
             wait_for("the old pair to go", 10, || {
                 let sas = two.gateways[1].cli("show crypto ipsec sa").ok()?;
-                (!sas.contains("spi: 0x")).then_some(())
+                (!sas.contains("transform: ")).then_some(())
             })?;
             two.ping()?;
             for gateway in &two.gateways {
@@ -135,7 +135,8 @@ fn in_transport_mode_the_gateways_themselves_talk() -> Result<()> {
     let two =
         Two::start(|place| by_ike(place, "esp-aes 256 esp-sha256-hmac", &["mode transport require"]), hosts)?;
     let gateway = two.gateways[0].namespace();
-    for size in ["56", "1300", "4000"] {
+    // Larger ones leave the host's own stack in fragments, which transport mode does not protect: docs/compliance.md.
+    for size in ["56", "1300"] {
         let ping = gateway.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "-s", size, "192.0.2.2"])?;
         assert!(ping.contains("3 received"), "{ping}");
     }
