@@ -41,7 +41,7 @@ impl Pair {
                 cookie_threshold: None,
                 ..EndpointConfig::default()
             };
-            let random = Box::new(SystemRandom::default());
+            let random = Box::new(SystemRandom);
             let mut endpoint = Endpoint::new(config, random, Box::<RandomSpis>::default());
             endpoint.set_connection(connection(local, remote, group));
             endpoint

@@ -126,11 +126,8 @@ impl Attempt {
             socket.set_nonblocking(true)?;
             Ok(socket)
         };
-        let mut endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            Box::new(SystemRandom::default()),
-            Box::<RandomSpis>::default(),
-        );
+        let mut endpoint =
+            Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::<RandomSpis>::default());
         let mut connection = Connection::psk(ConnectionId(1), local, responder, Secret::from(KEY));
         connection.ike_proposals = vec![IkeProposal {
             encryption: vec![Encryption::AesGcm256],

@@ -101,7 +101,7 @@ impl Brain {
         let v6 = self.plan.entries.get(key).is_some_and(|entry| entry.local.is_ipv6());
         match peer.host_name().filter(|_| self.address_now(&peer, v6, now).is_none()) {
             Some(name) => {
-                self.ask_for(now, &name.to_owned());
+                self.ask_for(now, name);
                 self.resolving.push((key.clone(), peer, policy));
             }
             None => self.connect(now, key, peer, policy),

@@ -1,6 +1,6 @@
 //! Connections for peers that nobody named: whoever has a key that the configuration gives, answered by a dynamic map.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use config::effective_ike::{IkeKey, KeyPeer};
@@ -59,22 +59,21 @@ pub(super) fn add(
         }
         for (key, credential) in keys(&template.entry) {
             let id = id(&key);
-            if !relations.contains_key(&id) {
-                match unknown(id, template, credential, (hostname, pki)) {
+            let relation = match relations.entry(id) {
+                btree_map::Entry::Occupied(known) => known.into_mut(),
+                btree_map::Entry::Vacant(free) => match unknown(id, template, credential, (hostname, pki)) {
                     Ok(connection) => {
                         let peer = Peer::Address(key.remote);
                         let ike = template.entry.ike.clone();
-                        relations.insert(id, Relation { key, peer, connection, ike, stale: false });
+                        free.insert(Relation { key, peer, connection, ike, stale: false })
                     }
                     Err(reason) => {
                         refused.push(reason);
                         continue;
                     }
-                }
-            }
-            if let Some(relation) = relations.get_mut(&id) {
-                relation.connection.children.extend(children.iter().cloned());
-            }
+                },
+            };
+            relation.connection.children.extend(children.iter().cloned());
         }
     }
 }

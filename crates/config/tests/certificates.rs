@@ -54,7 +54,7 @@ impl Executor for Device {
             _ => "CA KEY OWN".into(),
         };
         for (word, missing) in [("CA", "certificate of the CA"), ("KEY", "private key")] {
-            if !text.contains(word) && !(word == "KEY" && import.authorities_only) {
+            if !(text.contains(word) || word == "KEY" && import.authorities_only) {
                 return Err(ImportError::Incomplete(missing));
             }
         }

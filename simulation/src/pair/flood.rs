@@ -59,11 +59,11 @@ pub fn flood(kind: Kind, attempts: u64) -> Flood {
         received += message.len();
         endpoint.handle_datagram(now, from, ours, &message);
         sent += answers(&mut endpoint, |endpoint, answer| {
-            if kind == Kind::Returned {
-                if let Some(again) = with_cookie(&message, &answer.bytes) {
-                    received += again.len();
-                    endpoint.handle_datagram(now, from, ours, &again);
-                }
+            if kind == Kind::Returned
+                && let Some(again) = with_cookie(&message, &answer.bytes)
+            {
+                received += again.len();
+                endpoint.handle_datagram(now, from, ours, &again);
             }
         });
         if attempt % 100 == 0 {
