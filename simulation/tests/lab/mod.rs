@@ -1,4 +1,5 @@
 //! Gateways by address and configuration text, and flows between hosts behind them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::net::IpAddr;

@@ -26,9 +26,12 @@ use runner::Outcome;
 /// Cases of strongSwan side by side, unless `INTEROP_WORKERS` says how many: each mostly waits.
 const WORKERS: usize = 4;
 
+/// Plays a suite and gives what became of each case.
+type Suite = fn(&Choice) -> Result<Vec<Outcome>, String>;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (label, run): (_, fn(&Choice) -> Result<Vec<Outcome>, String>) = match arguments.next().as_deref() {
+    let (label, run): (_, Suite) = match arguments.next().as_deref() {
         Some("strongswan") => ("interop", play_strongswan),
         Some("kernel") => ("interop-kernel", kernel::play),
         _ => {
