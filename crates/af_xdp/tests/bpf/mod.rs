@@ -133,7 +133,15 @@ fn load(map: &OwnedFd) -> OwnedFd {
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> OwnedFd {
-    let fd = call(command, attributes);
+    let mut fd = call(command, attributes);
+    // The kernel takes the program of a link that was just closed off its device a moment later.
+    for _ in 0..100 {
+        if fd >= 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EBUSY) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fd = call(command, attributes);
+    }
     assert!(fd >= 0, "bpf command {command}: {}", std::io::Error::last_os_error());
     // SAFETY: the kernel just returned this descriptor and nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
