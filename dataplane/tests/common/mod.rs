@@ -3,6 +3,7 @@
 
 pub mod bench;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -194,7 +195,7 @@ impl Lab {
 
     /// How many of `count` UDP packets from `sender` arrive at `destination` outside.
     pub fn delivered(&self, sender: &Namespace, destination: &str, count: usize) -> usize {
-        let receiver = inside(&self.outside, || UdpSocket::bind(destination).unwrap());
+        let receiver = inside(&self.outside, || bound(destination));
         receiver.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         inside(sender, || {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -234,6 +235,19 @@ impl Lab {
             action: Action::Protect(PolicyId(0)),
         };
         (vec![port(0, "in0", false), port(1, "out0", true)], vec![vec![rule("10.1.0.0"), rule("")]])
+    }
+}
+
+/// A socket on this address. A program that another test starts holds a copy of a socket that was just closed until it is on its way.
+fn bound(address: &str) -> UdpSocket {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            bound => return bound.unwrap(),
+        }
     }
 }
 
