@@ -171,3 +171,18 @@ impl Flood {
         (amplification > 110).then(|| format!("{amplification} octets are sent for each 100 received"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floods_of_each_kind_are_bounded_and_forgotten() {
+        for kind in [Kind::Cookies, Kind::Returned, Kind::Limits] {
+            let flood = flood(kind, 20_000);
+            assert_eq!(flood.violation(), None, "{kind:?}");
+            let expected = if kind == Kind::Cookies { 256 } else { flood.limit };
+            assert_eq!(flood.most.half_open, expected, "{kind:?}: the flood reached the bound");
+        }
+    }
+}

@@ -360,3 +360,23 @@ fn traffic_flows(network: &Network) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_pairs_converge_and_leave_nothing() {
+        for seed in 1..=150 {
+            let found = run(seed, false);
+            assert_eq!(found.violation, None, "make simulate-ike SEED={seed}");
+        }
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_pair_each_time() {
+        let first = run(7, true);
+        assert!(first.timeline.len() > 50);
+        assert_eq!(first, run(7, true));
+    }
+}
