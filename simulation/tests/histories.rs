@@ -23,6 +23,15 @@ fn the_first_histories_hold_every_invariant() {
     }
 }
 
+/// 1253: after a restart of the control plane a dynamic name resolves to the address that it had before.
+#[test]
+fn histories_that_once_failed_hold_every_invariant() {
+    for seed in [1253] {
+        let found = outcome(seed, Options { timeline: true, ..Options::default() });
+        assert!(found.violations.is_empty(), "{}", report(&Plan::of(seed), &found));
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_history_each_time() {
     for seed in [3, 100, 17_177] {

@@ -93,6 +93,8 @@ impl Brain {
         }
         self.table.retire_strangers();
         self.derived_due = true;
+        // Peers by name may have got the address that they had before.
+        self.refresh_relations(now);
     }
 
     fn adopt(&mut self, now: Duration, child: ChildId, stored: &StoredPair) -> Option<EntryKey> {
