@@ -10,6 +10,7 @@ use config::model::{RevocationCheck, Secret, Trustpoint};
 use controlplane::pki::{KeyStore, Material, Pki, import, show};
 
 const CERTIFICATES: &str = include_str!("fixtures/pki/certificates.pem");
+const GATEWAY_AS_CA: &str = include_str!("fixtures/pki/gateway-as-ca.pem");
 const KEY: &str = include_str!("fixtures/pki/key.pem");
 const SEC1_KEY: &str = include_str!("fixtures/pki/sec1-key.pem");
 const ENCRYPTED_KEY: &str = include_str!("fixtures/pki/encrypted-key.pem");
@@ -133,6 +134,7 @@ fn what_does_not_fit_is_refused_with_place_and_remedy() {
         (format!("{CERTIFICATES}{ENCRYPTED_KEY}"), Some("wrong"), "wrong password"),
         (format!("{CERTIFICATES}{OLD_KEY}"), Some("secret"), "openssl pkcs8 -topk8"),
         (format!("{CERTIFICATES}{other}"), None, "not the one of the certificate"),
+        (format!("{ca}{GATEWAY_AS_CA}{KEY}"), None, "issued with basicConstraints CA:FALSE"),
         (format!("{CERTIFICATES}{KEY}{other}"), None, "more than one private key"),
         (format!("{ca}{own}").replace('M', "!"), None, "not PEM"),
     ];

@@ -58,12 +58,19 @@ pub fn import(request: &Import, store: &KeyStore) -> Result<Imported, ImportErro
             ));
         }
     };
+    let with_key = |own: &Certificate| Credential::new(&DEFAULT, own.der(), &[], key).ok();
+    let credential = others.iter().find_map(with_key);
+    // RFC 5280 §4.2.1.9: peers that validate the path refuse such a certificate as a gateway's.
+    if credential.is_none() && authorities.iter().any(|authority| with_key(authority).is_some()) {
+        return Err(refused(
+            place,
+            "the certificate of the private key is that of a CA; have one issued with basicConstraints CA:FALSE",
+        ));
+    }
     if others.is_empty() {
         return Err(ImportError::Incomplete("certificate of this gateway"));
     }
-    let credentials: Vec<Credential> =
-        others.iter().filter_map(|own| Credential::new(&DEFAULT, own.der(), &[], key).ok()).collect();
-    let Some(credential) = credentials.first() else {
+    let Some(credential) = credential else {
         let kind = DEFAULT.signatures.load(key.expose()).map(|key| key.kind());
         return Err(match kind {
             Ok(_) => refused(
