@@ -241,6 +241,10 @@ impl Brain {
     ) {
         let Some(policy) = policy(tag) else { return };
         if let Some(old) = rekeying {
+            if reason == FailReason::Cancelled {
+                // Nobody refused: the IKE SA, or the child itself, ended meanwhile, and how it ended says what follows.
+                return;
+            }
             let Some(record) = self.pairs.get(&old) else { return };
             let key = record.entry.clone();
             let peer = self.sessions.get(&key).and_then(|session| {
