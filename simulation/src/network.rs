@@ -96,8 +96,6 @@ pub struct Network {
     pub overheard: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     /// IKE messages that gateways sent, arrived or not.
     pub ike_messages: u64,
-    /// Whether control planes store their memory. With thousands of tunnels that is most of the work.
-    pub remembers: bool,
     sabotage: Sabotage,
     queue: BinaryHeap<Reverse<Due>>,
     number: u64,
@@ -133,7 +131,6 @@ impl Network {
             timeline: None,
             overheard: Vec::new(),
             ike_messages: 0,
-            remembers: true,
             sabotage,
             queue: BinaryHeap::new(),
             number: 0,
@@ -273,7 +270,6 @@ impl Network {
         loop {
             let gateway = &mut self.gateways[index];
             if let Some(memory) = gateway.brain.checkpoint(clock)
-                && self.remembers
                 && gateway.checkpoint.store(&memory).is_err()
             {
                 self.trouble(index, "the checkpoint is too small");
