@@ -61,11 +61,8 @@ pub(crate) fn sign(
             }
         }
         KeyKind::Ecdsa(curve) if can(hash_of(curve)) => SignatureScheme::Ecdsa(curve, hash_of(curve)),
-        KeyKind::Ecdsa(_) => {
-            // Methods 9 to 11 have their hash in the method, which needs no announcement.
-            let (method, scheme) = without_announcement(credential.kind()).ok_or(CryptoError)?;
-            return Ok((method, credential.sign(scheme, octets)?));
-        }
+        // RFC 7427 §3: methods 9 to 11, which need no announcement, are not for peers that speak it.
+        KeyKind::Ecdsa(_) => return Err(CryptoError),
         // RFC 8420 §2: Ed25519 is for peers that announced the identity hash.
         KeyKind::Ed25519 if announced.contains(&IDENTITY) => SignatureScheme::Ed25519,
         KeyKind::Ed25519 => return Err(CryptoError),
@@ -258,6 +255,7 @@ mod tests {
         digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
     }
 
+    /// RFC 4055 §3.1, §5; RFC 5758 §3.2
     #[test]
     fn identifiers_are_those_of_rfc_7427_appendix_a() {
         let vectors = [
@@ -294,6 +292,7 @@ mod tests {
         assert_eq!(scheme_of(&hex(short), KeyKind::Rsa), Some(SignatureScheme::RsaPss(Sha256)));
     }
 
+    /// RFC 8247 §3.2, RFC 7427 §4: SHA-1 is not announced.
     #[test]
     fn sha_1_and_another_kind_of_key_mean_nothing() {
         // RFC 7427 A.1.1, A.3.1 and A.4.2 (default parameters, spelled out).
@@ -315,8 +314,10 @@ mod tests {
         }
     }
 
+    /// RFC 7427 §4, §7: two octets for each hash.
     #[test]
     fn only_known_hashes_of_an_announcement_count() {
+        assert_eq!(announcement(), [0, 2, 0, 3, 0, 4, 0, 5]);
         assert_eq!(announced(&[0, 1, 0, 2, 0, 99, 0, 5, 7]), [2, IDENTITY]);
         assert_eq!(announced(&announcement()), ANNOUNCED);
     }
@@ -353,6 +354,7 @@ mod tests {
         Some((method, check(&data, b"octets").unwrap()))
     }
 
+    /// RFC 7427 §3; RFC 4754 §3, §4; RFC 8247 §3.2: RSASSA-PSS with SHA2-256.
     #[test]
     fn each_kind_of_key_signs_for_a_peer_with_rfc_7427_and_for_one_without() {
         use SignatureCurve::{P256, P384, P521};
@@ -370,15 +372,36 @@ mod tests {
         }
     }
 
+    /// RFC 7427 §4; RFC 8420 §2
     #[test]
     fn only_hashes_that_the_peer_announced_are_used() {
         assert_eq!(round_trip(Kind::Rsa, Some(&[4])), Some((14, SignatureScheme::RsaPss(Sha512))));
         // No common hash.
         assert_eq!(round_trip(Kind::Rsa, Some(&[])), None);
         assert_eq!(round_trip(Kind::Ed25519, Some(&[2])), None);
-        // The method says the hash.
-        let fixed = SignatureScheme::EcdsaFixed(SignatureCurve::P384);
-        assert_eq!(round_trip(Kind::P384, Some(&[2])), Some((10, fixed)));
+    }
+
+    /// RFC 7427 §3: where both ends announced hashes, the older methods are not used any more.
+    #[test]
+    fn a_peer_that_announced_other_hashes_gets_no_older_method() {
+        assert_eq!(round_trip(Kind::P384, Some(&[2])), None);
+        assert_eq!(round_trip(Kind::P256, Some(&[])), None);
+    }
+
+    /// RFC 7427 §3: octets of the identifier, the identifier, the signature; ECDSA in DER. RFC 4754 §7: r and s, one behind the other.
+    #[test]
+    fn authentication_data_have_the_form_of_their_method() {
+        for (kind, announced, form) in [
+            (Kind::P256, ALL, "0c 300a 0608 2a86 48ce 3d04 0302 30"),
+            (Kind::Ed25519, ALL, "07 3005 0603 2b65 70"),
+        ] {
+            let (_, data) = sign(&credential(kind), announced, None, b"octets").unwrap();
+            assert!(data.starts_with(&hex(form)), "{data:02x?}");
+        }
+        for (kind, octets) in [(Kind::P256, 64), (Kind::P384, 96), (Kind::P521, 132)] {
+            let (_, data) = sign(&credential(kind), None, None, b"octets").unwrap();
+            assert_eq!(data.len(), octets, "{kind:?}");
+        }
     }
 
     #[test]
@@ -390,6 +413,7 @@ mod tests {
         assert_eq!(ours, Ok(SignatureScheme::RsaPkcs1(Sha256)));
     }
 
+    /// RFC 8247 §3.2
     #[test]
     fn sha_1_is_for_peers_without_rfc_7427() {
         // Made by OpenSSL: the message "octets" signed by this certificate's key with SHA-1.
