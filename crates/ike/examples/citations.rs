@@ -69,7 +69,7 @@ fn collect() -> io::Result<BTreeMap<Citation, Places>> {
     for file in files()? {
         let text = std::fs::read_to_string(root().join(&file))?;
         let only_tests =
-            file.contains("/tests/") || file.ends_with("tests.rs") || file.ends_with("vectors.rs");
+            ["/tests/", "tests.rs", "vectors.rs", "/scripted"].iter().any(|part| file.contains(part));
         let (code, tests) = match text.find("\n#[cfg(test)]\nmod tests {") {
             _ if only_tests => ("", text.as_str()),
             Some(at) => text.split_at(at),

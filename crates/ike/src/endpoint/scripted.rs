@@ -1,4 +1,9 @@
-//! Stories with a peer that does what no endpoint of ours does: it moves (MOBIKE), redirects, or errs. Without cryptography.
+//! Stories with a peer that does what no endpoint of ours does: it moves (MOBIKE), redirects, leaves exchanges out, or errs. Without
+//! cryptography.
+
+mod intermediate;
+mod mobike;
+mod redirect;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -63,9 +68,15 @@ impl Script {
 
     /// Established by the peer, with one child; the peer says `more` in IKE_AUTH.
     fn established_by_peer(more: &[Payload]) -> Self {
+        Self::established_in(&[], more)
+    }
+
+    /// The same, and the peer says `in_init` in IKE_SA_INIT.
+    fn established_in(in_init: &[Payload], in_auth: &[Payload]) -> Self {
         let mut script = Script::new(|_, _| {});
-        script.say(Exchange::IkeSaInit, false, 0, &[ike_sa(&[]), ke(), nonce(1)]);
-        let auth = auth_payloads(true, more);
+        let init = [&[ike_sa(&[]), ke(), nonce(1)][..], in_init].concat();
+        script.say(Exchange::IkeSaInit, false, 0, &init);
+        let auth = auth_payloads(true, in_auth);
         script.say(Exchange::IkeAuth, false, 1, &auth);
         assert!(script.actions.iter().any(|action| matches!(action, Action::InstallChild(_))));
         script.actions.clear();
@@ -175,269 +186,6 @@ fn notify(kind: u16) -> Payload {
 
 fn mobile() -> SocketAddr {
     "198.51.100.7:500".parse().unwrap()
-}
-
-// MOBIKE (RFC 4555).
-
-fn with_mobike() -> Script {
-    let script = Script::established_by_peer(&[notify(notify_type::MOBIKE_SUPPORTED)]);
-    assert!(script.last().notify(notify_type::MOBIKE_SUPPORTED).is_some());
-    script
-}
-
-/// ```text
-/// peer (initiator)                                 endpoint
-/// x   moves
-/// | -- INFORMATIONAL N(UPDATE_SA_ADDRESSES) ------> |   the IKE SA is spoken there from now on
-/// | <---------------------------- INFORMATIONAL -- |
-/// | <------------------- INFORMATIONAL N(COOKIE2) -- |   to the new address
-/// | -- INFORMATIONAL N(COOKIE2) ------------------> |   now ESP goes there, too
-/// ```
-#[test]
-fn a_peer_that_moved_gets_its_esp_once_it_has_answered_at_the_new_address() {
-    let mut script = with_mobike();
-    script.at = mobile();
-    script.sent.clear();
-    script.say(Exchange::Informational, false, 2, &[notify(notify_type::UPDATE_SA_ADDRESSES)]);
-    let [answer, question] = &script.sent[..] else { panic!("{:?}", script.sent) };
-    assert!(answer.header.flags.response && answer.to == mobile());
-    assert_eq!((question.to, question.header.exchange), (mobile(), Exchange::Informational));
-    let cookie = question.notify(notify_type::COOKIE2).unwrap().data.clone();
-    let id = question.header.message_id;
-    assert!(script.actions.is_empty(), "nothing before the routability check: {:?}", script.actions);
-    script.say(Exchange::Informational, true, id, &[Payload::notify(notify_type::COOKIE2, cookie)]);
-    let [Action::PeerEndpointChanged { local, remote, udp_encapsulation: None, .. }] = script.actions[..]
-    else {
-        panic!("{:?}", script.actions)
-    };
-    assert_eq!((local, remote), (ours(), mobile()));
-    let child = script.child();
-    script.command(Command::RekeyChild { child });
-    assert_eq!(script.last().to, mobile());
-}
-
-#[test]
-fn another_cookie_closes_the_ike_sa() {
-    let mut script = with_mobike();
-    script.at = mobile();
-    script.say(Exchange::Informational, false, 2, &[notify(notify_type::UPDATE_SA_ADDRESSES)]);
-    let id = script.last().header.message_id;
-    script.say(Exchange::Informational, true, id, &[Payload::notify(notify_type::COOKIE2, vec![1; 16])]);
-    let down = |action: &Action| matches!(action, Action::IkeDown { reason: IkeDownReason::Protocol, .. });
-    assert!(script.actions.iter().any(down), "{:?}", script.actions);
-    assert!(script.last().payloads.contains(&Payload::Delete(DeletePayload::Ike)));
-}
-
-#[test]
-fn a_move_that_shows_a_nat_turns_encapsulation_on() {
-    let mut script = with_mobike();
-    script.at = mobile();
-    let detection = [notify_type::NAT_DETECTION_SOURCE_IP, notify_type::NAT_DETECTION_DESTINATION_IP];
-    let mut payloads = vec![notify(notify_type::UPDATE_SA_ADDRESSES)];
-    payloads.extend(detection.map(|kind| Payload::notify(kind, vec![7; 20])));
-    script.sent.clear();
-    script.say(Exchange::Informational, false, 2, &payloads);
-    assert!(
-        detection.iter().all(|&kind| script.sent[0].notify(kind).is_some()),
-        "RFC 4555 §3.5: ours in the answer"
-    );
-    let (id, cookie) = {
-        let question = script.last();
-        (question.header.message_id, question.notify(notify_type::COOKIE2).unwrap().data.clone())
-    };
-    script.say(Exchange::Informational, true, id, &[Payload::notify(notify_type::COOKIE2, cookie)]);
-    assert!(
-        matches!(
-            script.actions[..],
-            [Action::PeerEndpointChanged { udp_encapsulation: Some((500, 500)), .. }]
-        ),
-        "{:?}",
-        script.actions
-    );
-}
-
-#[test]
-fn a_nat_that_the_peer_does_not_allow_changes_nothing() {
-    let mut script = with_mobike();
-    script.at = mobile();
-    script.sent.clear();
-    let path = |from: SocketAddr| {
-        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from, ours()) else { panic!("IPv4 here") };
-        let ports = [from.port().to_be_bytes(), to.port().to_be_bytes()].concat();
-        [&from.ip().octets()[..], &to.ip().octets(), &ports].concat()
-    };
-    let update = |data| {
-        [notify(notify_type::UPDATE_SA_ADDRESSES), Payload::notify(notify_type::NO_NATS_ALLOWED, data)]
-    };
-    script.say(Exchange::Informational, false, 2, &update(path(theirs())));
-    assert_eq!(script.sent.len(), 1);
-    assert!(script.last().notify(notify_type::UNEXPECTED_NAT_DETECTED).is_some());
-    script.say(Exchange::Informational, false, 3, &update(path(mobile())));
-    assert!(script.last().notify(notify_type::COOKIE2).is_some());
-}
-
-#[test]
-fn an_address_that_nobody_can_be_reached_at_is_unacceptable() {
-    let mut script = with_mobike();
-    script.at = "224.0.0.1:500".parse().unwrap();
-    script.say(Exchange::Informational, false, 2, &[notify(notify_type::UPDATE_SA_ADDRESSES)]);
-    assert!(script.last().notify(notify_type::UNACCEPTABLE_ADDRESSES).is_some());
-    script.at = theirs();
-    script.say(Exchange::Informational, false, 3, &[]);
-    let child = script.child();
-    script.command(Command::RekeyChild { child });
-    assert_eq!(script.last().to, theirs(), "nothing has changed");
-}
-
-#[test]
-fn without_mobike_an_update_means_nothing_and_nobody_moves() {
-    let mut script = Script::established_by_peer(&[]);
-    assert!(script.last().notify(notify_type::MOBIKE_SUPPORTED).is_none());
-    script.at = mobile();
-    script.sent.clear();
-    script.say(Exchange::Informational, false, 2, &[notify(notify_type::UPDATE_SA_ADDRESSES)]);
-    assert!(script.sent.len() == 1 && script.last().payloads.is_empty());
-    assert!(script.actions.is_empty());
-}
-
-#[test]
-fn cookie2_of_a_peer_comes_back_as_it_was() {
-    let mut script = with_mobike();
-    let cookie = Payload::notify(notify_type::COOKIE2, vec![9; 24]);
-    script.say(Exchange::Informational, false, 2, std::slice::from_ref(&cookie));
-    assert_eq!(script.last().payloads, [cookie]);
-}
-
-// REDIRECT (RFC 5685).
-
-fn other_gateway() -> SocketAddr {
-    "203.0.113.9:500".parse().unwrap()
-}
-
-fn redirect(nonce: &[u8]) -> Payload {
-    Payload::notify(notify_type::REDIRECT, [&[1, 4, 203, 0, 113, 9][..], nonce].concat())
-}
-
-fn follows(config: &mut EndpointConfig, connection: &mut Connection) {
-    config.max_redirects = Some(2);
-    connection.remote_identities = vec![crate::identity::IdentityMatch::Any];
-}
-
-fn nonce_of(message: &Message) -> Vec<u8> {
-    let nonce = message.payloads.iter().find_map(|payload| match payload {
-        Payload::Nonce(nonce) => Some(nonce.clone()),
-        _ => None,
-    });
-    nonce.unwrap()
-}
-
-/// ```text
-/// endpoint                                             gateway      other gateway
-/// | -- IKE_SA_INIT N(REDIRECT_SUPPORTED) ------------> |
-/// | <-- IKE_SA_INIT N(REDIRECT other gateway, Ni) ---- |
-/// | -- IKE_SA_INIT N(REDIRECTED_FROM gateway) --------------------> |
-/// ```
-#[test]
-fn an_initiation_goes_on_with_the_gateway_to_which_it_is_redirected() {
-    let mut script = Script::initiated(follows);
-    assert!(script.last().notify(notify_type::REDIRECT_SUPPORTED).is_some());
-    let nonce = nonce_of(script.last());
-    script.say(Exchange::IkeSaInit, true, 0, &[redirect(&nonce)]);
-    let last = script.last();
-    assert_eq!((last.to, last.header.exchange), (other_gateway(), Exchange::IkeSaInit));
-    assert_eq!(last.notify(notify_type::REDIRECTED_FROM).unwrap().data, [1, 4, 192, 0, 2, 2]);
-    assert_ne!(nonce_of(last), nonce);
-    assert!(matches!(script.actions[..], [Action::Redirected { old, new, .. }] if old == new));
-    // The third one is too many.
-    for expected in [2, 2] {
-        script.at = other_gateway();
-        let nonce = nonce_of(script.last());
-        script.say(Exchange::IkeSaInit, true, 0, &[redirect(&nonce)]);
-        let redirected = script.actions.iter().filter(|a| matches!(a, Action::Redirected { .. })).count();
-        assert_eq!(redirected, expected);
-    }
-    script.later(Duration::from_secs(10));
-    let failed = |a: &Action| {
-        matches!(a, Action::InitiationFailed { reason: FailReason::Redirected, protected: false, .. })
-    };
-    assert!(script.actions.iter().any(failed), "{:?}", script.actions);
-}
-
-#[test]
-fn a_redirection_without_our_nonce_or_that_we_did_not_ask_for_is_ignored() {
-    let mut script = Script::initiated(follows);
-    script.say(Exchange::IkeSaInit, true, 0, &[redirect(&[5; 32])]);
-    assert!(script.sent.len() == 1 && script.actions.is_empty());
-    let mut script = Script::initiated(|_, _| {});
-    assert!(script.last().notify(notify_type::REDIRECT_SUPPORTED).is_none());
-    let nonce = nonce_of(script.last());
-    script.say(Exchange::IkeSaInit, true, 0, &[redirect(&nonce)]);
-    assert!(script.sent.len() == 1 && script.actions.is_empty());
-}
-
-/// ```text
-/// endpoint                                   gateway      other gateway
-/// | -- IKE_AUTH -------------------------> |
-/// | <-- IKE_AUTH AUTH, N(REDIRECT) ------- |
-/// | -- INFORMATIONAL D -----------------> |
-/// | -- IKE_SA_INIT N(REDIRECTED_FROM) -----------------> |
-/// ```
-#[test]
-fn a_redirection_in_ike_auth_closes_the_ike_sa_and_begins_another() {
-    let mut script = Script::initiated(follows);
-    script.say(Exchange::IkeSaInit, true, 0, &[ike_sa(&[]), ke(), nonce(2)]);
-    script.sent.clear();
-    let answer =
-        [Payload::IdR(Identity::Address(theirs().ip())), Payload::Auth(2, vec![0; 32]), redirect(&[])];
-    script.say(Exchange::IkeAuth, true, 1, &answer);
-    let closed = script.sent.iter().find(|m| m.header.exchange == Exchange::Informational).unwrap();
-    assert!(closed.payloads.contains(&Payload::Delete(DeletePayload::Ike)) && closed.to == theirs());
-    let begun = script.sent.iter().find(|m| m.header.exchange == Exchange::IkeSaInit).unwrap();
-    assert_eq!(begun.to, other_gateway());
-    assert!(begun.notify(notify_type::REDIRECTED_FROM).is_some());
-    assert!(
-        matches!(script.actions[..], [Action::Redirected { old, new, .. }] if old != new),
-        "{:?}",
-        script.actions
-    );
-}
-
-/// ```text
-/// gateway                                endpoint                  other gateway
-/// | -- INFORMATIONAL N(REDIRECT) ------> |
-/// | <------------------ INFORMATIONAL -- | -- IKE_SA_INIT, IKE_AUTH -----> |
-/// | <---------------- INFORMATIONAL D -- |   once the new IKE SA is up
-/// ```
-#[test]
-fn a_redirection_of_an_established_ike_sa_keeps_its_children_until_the_other_gateway_has_taken_over() {
-    let mut script = Script::initiated(follows);
-    script.say(Exchange::IkeSaInit, true, 0, &[ike_sa(&[]), ke(), nonce(2)]);
-    script.say(Exchange::IkeAuth, true, 1, &auth_payloads(false, &[]));
-    assert_eq!(script.endpoint.ike_sas().filter(|info| info.established).count(), 1);
-    script.actions.clear();
-    script.sent.clear();
-    script.say(Exchange::Informational, false, 0, &[redirect(&[])]);
-    let begun = script.sent.iter().find(|m| m.header.exchange == Exchange::IkeSaInit).unwrap();
-    assert_eq!(begun.to, other_gateway());
-    assert!(matches!(script.actions[..], [Action::Redirected { .. }]), "{:?}", script.actions);
-    script.spi = begun.header.spi_i;
-    script.at = other_gateway();
-    script.say(Exchange::IkeSaInit, true, 0, &[ike_sa(&[]), ke(), nonce(3)]);
-    script.say(Exchange::IkeAuth, true, 1, &auth_payloads(false, &[]));
-    let order: Vec<&str> = script
-        .actions
-        .iter()
-        .filter_map(|action| match action {
-            Action::IkeUp(_) => Some("up"),
-            Action::InstallChild(_) => Some("install"),
-            Action::RemoveChild { .. } => Some("remove"),
-            Action::IkeDown { reason: IkeDownReason::Redirected, .. } => Some("down"),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(order, ["up", "install", "remove", "down"]);
-    assert_eq!(script.last().to, theirs());
-    assert!(script.last().payloads.contains(&Payload::Delete(DeletePayload::Ike)));
 }
 
 // Errors.

@@ -17,9 +17,9 @@ use crate::time::Time;
 use super::parts::Parts;
 use super::{Ctx, Queued, Task};
 
-/// Redirections are counted over this time (RFC 5685 §11: REDIRECT_LOOP_DETECT_PERIOD).
+/// Redirections are counted over this time (RFC 5685 §7: REDIRECT_LOOP_DETECT_PERIOD).
 const LOOP_PERIOD: Duration = Duration::from_secs(300);
-/// Gateway identity types (RFC 5685 §7.2).
+/// Gateway identity types (RFC 5685 §9.2).
 const IPV4: u8 = 1;
 const IPV6: u8 = 2;
 
@@ -135,7 +135,7 @@ fn follow(sa: &mut IkeSa, ctx: &mut Ctx<'_>, target: Option<IpAddr>) -> Result<I
     let target = target.filter(usable).ok_or(FailReason::Redirected)?;
     let now = ctx.now;
     sa.redirects.times.retain(|&time| now.since(time) < LOOP_PERIOD);
-    // RFC 5685 §11: loops between gateways end by this bound.
+    // RFC 5685 §7: loops between gateways end by this bound.
     let limit = ctx.config.max_redirects.unwrap_or(0);
     if sa.redirects.times.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
         sa.log(
@@ -151,7 +151,7 @@ fn follow(sa: &mut IkeSa, ctx: &mut Ctx<'_>, target: Option<IpAddr>) -> Result<I
     Ok(target)
 }
 
-/// (address, what follows the identity): RFC 5685 §7.2. `None` in place of the address for a host name.
+/// (address, what follows the identity): RFC 5685 §9.2. `None` in place of the address for a host name.
 fn split(data: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     let (&[kind, length], rest) = data.split_first_chunk::<2>()?;
     let (identity, rest) = rest.split_at_checked(length.into())?;
