@@ -254,7 +254,7 @@ impl Group {
     }
 
     /// A key encapsulation method: the two ends send different things, and it is not used in IKE_SA_INIT, whose messages
-    /// cannot be fragmented (RFC 9370 §1.2).
+    /// cannot be fragmented (RFC 7383 §2.2).
     pub fn is_kem(self) -> bool {
         self == Group::MlKem768
     }

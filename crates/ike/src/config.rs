@@ -206,7 +206,7 @@ impl Authentication {
 pub struct Ppk {
     /// Its name, the same at both ends.
     pub id: Vec<u8>,
-    /// The key: at least 32 octets of entropy, to be worth anything (RFC 8784 §6).
+    /// The key: 32 octets of entropy and more, to be worth anything against a quantum computer (RFC 8784); nothing here can measure it.
     pub key: Secret,
     /// No IKE SA without it.
     pub required: bool,

@@ -198,6 +198,37 @@ mod tests {
         assert_eq!(stream.expose(), &whole[..70]);
     }
 
+    /// RFC 7296 §2.18; RFC 9370 §2.2.2 for what follows an IKE_INTERMEDIATE, §2.2.4 for a rekeying with IKE_FOLLOWUP_KE.
+    #[test]
+    fn the_keys_of_before_and_each_new_secret_go_into_the_next_keys() {
+        let suite = IkeSuite {
+            encryption: Encryption::AesCbc128,
+            integrity: Some(Integrity::HmacSha256_128),
+            prf: Prf::HmacSha256,
+            group: Group::Ecp256,
+            additional: crate::suite::Additional::default(),
+        };
+        let (old, shared) = (Secret::from("old d"), Secret::from("sk0"));
+        let more = [Secret::from("sk1"), Secret::from("sk2")];
+        for (additional, joined) in [(&more[..0], "sk0ninr"), (&more[..], "sk0ninrsk1sk2")] {
+            let (nonce_i, nonce_r, spi_i, spi_r) = (&b"ni"[..], &b"nr"[..], 1, 2);
+            let inputs = KeyInputs { nonce_i, nonce_r, spi_i, spi_r, shared: &shared, additional };
+            let keys = IkeKeys::rekeyed(&DEFAULT, &suite, Prf::HmacSha384, &old, &inputs).unwrap();
+            // The seed comes from the PRF of before.
+            let seed = prf(&DEFAULT, Prf::HmacSha384, &old, &[joined.as_bytes()]).unwrap();
+            let spis = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
+            let stream = prf_plus(&DEFAULT, Prf::HmacSha256, &seed, &[b"ninr", &spis], 192).unwrap();
+            let (i, r) = (&keys.initiator, &keys.responder);
+            let cut = [&keys.d, &i.integrity, &r.integrity, &i.encryption, &r.encryption];
+            let cut: Vec<u8> = cut
+                .into_iter()
+                .chain([&keys.p_initiator, &keys.p_responder])
+                .flat_map(|part| part.expose().to_vec())
+                .collect();
+            assert_eq!(cut, stream.expose());
+        }
+    }
+
     /// RFC 7296 §2.17
     #[test]
     fn child_keys_are_cut_initiator_first_and_encryption_first() {

@@ -49,7 +49,7 @@ impl Credential {
         while let Some(last) = chain.last().filter(|last| chain.len() < MAX_CHAIN && !last.is_self_issued()) {
             let Some(issuer) = authorities.iter().find(|issuer| last.names_issuer(issuer)) else { break };
             issuer_hashes.push((provider.sha1)(&[issuer.public_key_info()]));
-            // RFC 4945 §3.3.9: the peer has the root, or does not trust it.
+            // The peer has the root, or does not trust it.
             if issuer.is_self_issued() {
                 break;
             }

@@ -76,11 +76,16 @@ mod tests {
         parse(name).unwrap()
     }
 
+    /// RFC 4945 §3.1.5; RFC 5280 §7.1
     #[test]
     fn names_are_compared_without_case_and_repeated_blanks() {
         assert!(same_name(&der("CN=Gateway  One,O=Example"), &der("CN=gateway one,O=EXAMPLE")));
         assert!(!same_name(&der("CN=gateway,O=Example"), &der("O=Example,CN=gateway")));
         assert!(!same_name(&der("CN=gateway"), &der("O=gateway")));
+        // UTF8String as PrintableString.
+        let name = der("CN=gateway");
+        let printable: Vec<u8> = name.iter().map(|byte| if *byte == 0x0c { 0x13 } else { *byte }).collect();
+        assert!(name != printable && same_name(&name, &printable));
         assert!(!same_name(b"rubbish", &der("CN=gateway")));
     }
 

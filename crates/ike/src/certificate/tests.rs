@@ -23,6 +23,7 @@ fn verdict(ca: &Authority, chain: &[&[u8]]) -> Result<Certificate, CertificateEr
     trust(ca, &[], Revocation::Ignored).validate(&DEFAULT, &chain, AT)
 }
 
+/// RFC 4945 §3.1
 #[test]
 fn a_certificate_names_what_stands_in_it_and_nothing_else() {
     let issued = Authority::root("ca").issue("gateway", Kind::P256, |params| {
@@ -61,6 +62,7 @@ fn a_certificate_names_what_stands_in_it_and_nothing_else() {
     assert_eq!(certificate.issuer_text(), "CN=ca,O=Example");
 }
 
+/// RFC 5280 §6
 #[test]
 fn a_chain_to_the_ca_is_valid_whoever_has_the_intermediate() {
     let root = Authority::root("root");
@@ -92,12 +94,23 @@ fn a_path_is_refused_for_the_reason_that_is_named() {
     assert!(matches!(verdict(&root, &[&young]), Err(E::NotYetValid(_))));
     let ca = leaf(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
     assert!(matches!(verdict(&root, &[&ca]), Err(E::Usage(..))));
+    // RFC 4945 §5.1.3.2
     let keys_only = leaf(|params| params.key_usages = vec![KeyUsagePurpose::KeyEncipherment]);
     assert!(matches!(verdict(&root, &[&keys_only]), Err(E::Usage(..))));
+    let commits = leaf(|params| params.key_usages = vec![KeyUsagePurpose::ContentCommitment]);
+    assert!(verdict(&root, &[&commits]).is_ok());
+    // RFC 4945 §5.1.3.12
     let code = leaf(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning]);
     assert!(matches!(verdict(&root, &[&code]), Err(E::Usage(..))));
-    let server = leaf(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
-    assert!(verdict(&root, &[&server]).is_ok());
+    for usage in [
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::Any,
+        ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 5, 5, 7, 3, 17]),
+    ] {
+        let certificate =
+            root.issue("gateway", Kind::P256, |params| params.extended_key_usages = vec![usage]);
+        assert!(verdict(&root, &[&certificate.certificate]).is_ok());
+    }
     assert_eq!(verdict(&root, &[]), Err(E::Missing));
     let leaf = leaf(|_| {});
     assert_eq!(verdict(&root, &[&leaf[..]; 9]), Err(E::TooMany));
@@ -121,8 +134,12 @@ fn whoever_may_not_issue_certificates_issues_none() {
         let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
         assert!(verdict(&root, &chain).is_err());
     }
+    // RFC 5280 §4.2.1.9, §4.2.1.3: nor is it the CA of a trustpoint.
     let leaf = root.issue("gateway", Kind::P256, |_| {});
-    assert!(TrustStore::new(&DEFAULT, &[leaf.certificate], &[], Revocation::Ignored).is_err());
+    for der in [leaf.certificate, no_ca.der, usage.der] {
+        let refused = TrustStore::new(&DEFAULT, &[der], &[], Revocation::Ignored);
+        assert!(matches!(refused, Err(CertificateError::Usage(..))), "{refused:?}");
+    }
 }
 
 #[test]
@@ -171,6 +188,7 @@ fn a_forged_crl_counts_for_nothing() {
     assert!(verdict.is_err(), "{verdict:?}");
 }
 
+/// RFC 7296 §3.6: the certificate itself comes first.
 #[test]
 fn a_credential_needs_the_key_of_its_certificate() {
     let root = Authority::root("root");

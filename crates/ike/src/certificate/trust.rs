@@ -1,4 +1,4 @@
-//! Whose certificates are believed: path validation to the CA of a trustpoint (RFC 5280 §6, RFC 4945 §5).
+//! Whose certificates are believed: path validation to the CA of a trustpoint (RFC 5280 §6).
 
 use std::fmt;
 use std::time::Duration;

@@ -116,6 +116,7 @@ mod tests {
         choose(own, &DEFAULT, &offered(theirs), main).map(|agreed| agreed.methods().collect())
     }
 
+    /// RFC 9370 §2.2.1
     #[test]
     fn both_sides_decide_whether_an_exchange_is_needed() {
         let (needed, optional) = ([exchange(1, false)], [exchange(1, true)]);
@@ -128,6 +129,7 @@ mod tests {
         assert_eq!(agreed(&[exchange(2, false)], &needed), None, "another place");
     }
 
+    /// RFC 9370 §2.2.1
     #[test]
     fn no_method_is_used_twice() {
         assert_eq!(

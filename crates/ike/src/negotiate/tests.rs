@@ -68,6 +68,7 @@ fn a_proposal_with_an_unknown_transform_type_is_passed_over() {
     assert_eq!(number, 2);
 }
 
+/// RFC 9370 §2.2.1
 #[test]
 fn additional_exchanges_need_a_peer_with_ike_intermediate() {
     let exchange = |optional| AdditionalExchange { number: 1, groups: vec![Group::MlKem768], optional };
@@ -82,6 +83,30 @@ fn additional_exchanges_need_a_peer_with_ike_intermediate() {
     assert!(choose_ike(&optional, &DEFAULT, &offer, None, false).unwrap().0.additional.is_empty());
     assert!(choose_ike(&[mixed()], &DEFAULT, &offer, None, true).unwrap().0.additional.is_empty());
     assert_eq!(ike_offer(&needed, &DEFAULT, &[]).len(), 2);
+}
+
+/// RFC 7383 §2.2: IKE_SA_INIT does not come in fragments, so that its key exchange must be a small one.
+#[test]
+fn ml_kem_is_no_exchange_of_ike_sa_init() {
+    let with_kem = IkeProposal { groups: vec![Group::MlKem768, Group::Curve25519], ..mixed() };
+    let only = [IkeProposal { groups: vec![Group::MlKem768], ..mixed() }];
+    let offer = ike_offer(std::slice::from_ref(&with_kem), &DEFAULT, &[]);
+    let groups = |offer: &[Proposal]| -> Vec<u16> {
+        offer
+            .iter()
+            .flat_map(|o| &o.transforms)
+            .filter(|t| t.kind == kind::KEY_EXCHANGE)
+            .map(|t| t.id)
+            .collect()
+    };
+    assert_eq!(groups(&offer), [31, 31]);
+    assert_eq!(first_group(std::slice::from_ref(&with_kem), &DEFAULT), Some(Group::Curve25519));
+    assert!(!offers_group(&only, &DEFAULT, Group::MlKem768));
+    let mut theirs = offer;
+    theirs.iter_mut().for_each(|proposal| {
+        proposal.transforms.iter_mut().filter(|t| t.kind == kind::KEY_EXCHANGE).for_each(|t| t.id = 36);
+    });
+    assert!(choose_ike(&[with_kem], &DEFAULT, &theirs, Some(Group::MlKem768), true).is_none());
 }
 
 #[test]

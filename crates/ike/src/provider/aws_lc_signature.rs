@@ -12,7 +12,7 @@ use rustls_pki_types::SignatureVerificationAlgorithm;
 use super::CryptoError;
 use super::signature::{KeyKind, SignatureCurve, SignatureHash, SignatureScheme, Signatures, SigningKey};
 
-/// Smallest and largest RSA modulus, octets (RFC 8247 §3.2: not below 2048 bits).
+/// Smallest and largest RSA modulus, octets (RFC 8247 §3.1.1: not below 2048 bits).
 const RSA_OCTETS: std::ops::RangeInclusive<usize> = 256..=1024;
 
 pub(super) struct AwsLc;
@@ -195,5 +195,22 @@ impl SigningKey for Ecdsa {
             _ => return Err(CryptoError),
         };
         Ok(pair.sign(&SystemRandom::new(), message).map_err(|_| CryptoError)?.as_ref().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8247 §3.1.1. Made by OpenSSL: a key of 1024 bits, and its signature of the message "octets".
+    #[test]
+    fn rsa_below_2048_bits_neither_signs_nor_proves() {
+        let public = include_bytes!("rsa1024/public.der");
+        let proof = include_bytes!("rsa1024/signature");
+        let legacy = &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY;
+        assert!(UnparsedPublicKey::new(legacy, public).verify(b"octets", proof).is_ok(), "but for its size");
+        let scheme = SignatureScheme::RsaPkcs1(SignatureHash::Sha256);
+        assert_eq!(AwsLc.verify(scheme, public, b"octets", proof), Err(CryptoError));
+        assert!(AwsLc.load(include_bytes!("rsa1024/private.der")).is_err());
     }
 }

@@ -63,7 +63,7 @@ pub enum SignatureScheme {
     RsaPss(SignatureHash),
     /// ECDSA as a DER `Ecdsa-Sig-Value` (RFC 7427 §3).
     Ecdsa(SignatureCurve, SignatureHash),
-    /// ECDSA as r | s with the hash of the curve (RFC 4754 §3).
+    /// ECDSA as r | s with the hash of the curve (RFC 4754 §7).
     EcdsaFixed(SignatureCurve),
     /// Ed25519 (RFC 8420 §2).
     Ed25519,

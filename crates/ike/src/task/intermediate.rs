@@ -225,3 +225,60 @@ fn updated_keys(sa: &IkeSa, provider: &Provider, init: &Init, shared: &Secret) -
     };
     IkeKeys::rekeyed(provider, &framer.suite, framer.suite.prf, &framer.keys.d, &inputs).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::{Encryption, Prf};
+    use crate::keys::MessageKeys;
+    use crate::provider::DEFAULT;
+    use crate::suite::{Additional, IkeSuite};
+
+    fn framer() -> Framer {
+        let suite = IkeSuite {
+            encryption: Encryption::AesGcm256,
+            integrity: None,
+            prf: Prf::HmacSha256,
+            group: Group::Ecp256,
+            additional: Additional::default(),
+        };
+        let messages = || MessageKeys { encryption: Secret::zeroed(36), integrity: Secret::zeroed(0) };
+        let keys = IkeKeys {
+            d: Secret::zeroed(32),
+            initiator: messages(),
+            responder: messages(),
+            p_initiator: Secret::from("pi"),
+            p_responder: Secret::from("pr"),
+        };
+        Framer::new(true, 1, 2, suite, keys)
+    }
+
+    /// The IKE header of an IKE_INTERMEDIATE message.
+    fn header(next: u8, flags: u8, id: u8, length: u8) -> Vec<u8> {
+        let spis = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
+        [&spis[..], &[next, 0x20, 43, flags, 0, 0, 0, id, 0, 0, 0, length]].concat()
+    }
+
+    /// RFC 9242 §3.3.2: each message as if it had come in one piece, with the lengths of what it says alone.
+    #[test]
+    fn int_auth_is_a_chain_over_both_directions_and_the_id_of_ike_auth() {
+        let (framer, mut progress) = (framer(), Progress::default());
+        assert!(progress.int_auth().is_empty());
+        // A KE payload of 5 octets, once as the first of several fragments (53) and once whole (46).
+        let plain = [0, 0, 0, 9, 0, 36, 0, 0, 7];
+        let mut sums = [vec![], vec![]];
+        for (round, next) in [(1, 53), (2, 46)] {
+            for (by_initiator, flags, key, sum) in [(true, 8, "pi", 0), (false, 0x20, "pr", 1)] {
+                let sent = header(next, flags, round, 200);
+                progress.add(&DEFAULT, &framer, by_initiator, &sent, (34, &plain)).unwrap();
+                let header = header(46, flags, round, 28 + 4 + 9);
+                let parts = [&sums[sum][..], &header, &[34, 0, 0, 4 + 9], &plain];
+                let next = prf(&DEFAULT, Prf::HmacSha256, &Secret::from(key), &parts).unwrap();
+                sums[sum] = next.expose().to_vec();
+            }
+            progress.done += 1;
+        }
+        let [by_initiator, by_responder] = sums;
+        assert_eq!(progress.int_auth(), [by_initiator, by_responder, vec![0, 0, 0, 3]].concat());
+    }
+}

@@ -62,3 +62,64 @@ pub(crate) fn way<'a>(connection: &'a Connection, negotiated: bool, parts: &'a P
         (None, _) => Way::Refused,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::config::ConnectionId;
+
+    fn ppk() -> Ppk {
+        Ppk { id: b"ours".to_vec(), key: Secret::from("key"), required: false }
+    }
+
+    fn parts(notifies: &[(u16, &[u8])]) -> Parts {
+        let payloads = notifies.iter().map(|(kind, data)| Payload::notify(*kind, data.to_vec()));
+        Parts::of(payloads.collect()).unwrap()
+    }
+
+    /// RFC 8784 §5.1: PPK_ID_FIXED is type 2, and the rest is the name.
+    #[test]
+    fn a_ppk_is_named_by_type_and_identity() {
+        let Payload::Notify(notify) = identity(&ppk()) else { panic!("a notify") };
+        assert_eq!((notify.kind, &notify.data[..]), (16436, &b"\x02ours"[..]));
+    }
+
+    /// RFC 8784 §3, table 1, and §5.1: another type is another PPK.
+    #[test]
+    fn a_responder_looks_at_the_proof_that_both_ends_want() {
+        const NAMED: u16 = notify_type::PPK_IDENTITY;
+        const WITHOUT: (u16, &[u8]) = (notify_type::NO_PPK_AUTH, b"proof");
+        let outcome = |own: Option<Ppk>, negotiated, notifies: &[(u16, &[u8])]| {
+            let address: IpAddr = "192.0.2.1".parse().unwrap();
+            let mut connection = Connection::psk(ConnectionId(1), address, address, Secret::from("key"));
+            connection.ppk = own;
+            match way(&connection, negotiated, &parts(notifies)) {
+                Way::Plain => "plain",
+                Way::Mixed(_) => "mixed",
+                Way::Without(proof) => {
+                    assert_eq!(proof, b"proof");
+                    "without"
+                }
+                Way::Refused => "refused",
+            }
+        };
+        let insisting = || Some(Ppk { required: true, ..ppk() });
+        let (ours, other, opaque) =
+            ((NAMED, &b"\x02ours"[..]), (NAMED, &b"\x02other"[..]), (NAMED, &b"\x01ours"[..]));
+        assert_eq!(outcome(None, false, &[]), "plain");
+        assert_eq!(outcome(Some(ppk()), false, &[ours]), "plain");
+        assert_eq!(outcome(insisting(), false, &[ours]), "refused");
+        for unknown in [other, opaque] {
+            assert_eq!(outcome(insisting(), true, &[unknown]), "refused");
+            assert_eq!(outcome(Some(ppk()), true, &[unknown]), "refused");
+            assert_eq!(outcome(insisting(), true, &[unknown, WITHOUT]), "refused");
+            assert_eq!(outcome(Some(ppk()), true, &[unknown, WITHOUT]), "without");
+        }
+        for own in [Some(ppk()), insisting()] {
+            assert_eq!(outcome(own.clone(), true, &[ours]), "mixed");
+            assert_eq!(outcome(own, true, &[ours, WITHOUT]), "mixed");
+        }
+    }
+}

@@ -81,6 +81,7 @@ fn an_optional_exchange_is_left_out_with_a_peer_that_does_not_have_it() {
     }
 }
 
+/// RFC 9370 §2.2.1
 #[test]
 fn a_needed_exchange_and_a_peer_that_does_not_have_it_make_nothing() {
     for without in [A, B] {
@@ -100,6 +101,7 @@ fn a_needed_exchange_and_a_peer_that_does_not_have_it_make_nothing() {
     }
 }
 
+/// RFC 9242 §3.3.2: what goes into AUTH does not depend on the fragments.
 #[test]
 fn ike_intermediate_comes_in_fragments() {
     let mut network = Network::with(4, |_, config, connection| {

@@ -161,6 +161,7 @@ fn a_certificate_that_is_expired_or_revoked_is_refused_by_either_side() {
     }
 }
 
+/// RFC 4945 §3.1
 #[test]
 fn an_identity_that_the_certificate_does_not_name_is_refused_by_either_side() {
     for liar in [A, B] {
@@ -196,6 +197,7 @@ fn names_of_all_kinds_are_proved() {
     }
 }
 
+/// RFC 4945 §3.1
 #[test]
 fn without_a_configured_identity_the_subject_stands_in_for_an_address_that_is_not_in_the_certificate() {
     let ca = Authority::root("ca");
@@ -234,6 +236,7 @@ fn validity_follows_the_clock() {
     assert_refused(network);
 }
 
+/// RFC 7296 §3.6: the first certificate is the one whose key signed, the others lead to the root.
 #[test]
 fn chains_travel_in_fragments_or_in_one_piece() {
     let root = Authority::root("root");
@@ -269,6 +272,7 @@ fn chains_arrive_over_a_bad_network() {
     network.assert_converged();
 }
 
+/// RFC 7296 §3.7
 #[test]
 fn the_certificate_whose_ca_the_peer_asks_for_is_sent() {
     let (ours, theirs) = (Authority::root("ours"), Authority::root("theirs"));

@@ -33,6 +33,8 @@ fn child_key(network: &Network) -> Vec<u8> {
 /// | -- IKE_AUTH .. AUTH, N(PPK_IDENTITY), [N(NO_PPK_AUTH)] |   SK_d, SK_pi, SK_pr have the PPK in them
 /// | <---------------------- IKE_AUTH .. N(PPK_IDENTITY) -- |
 /// ```
+///
+/// RFC 8784 §3
 #[test]
 fn a_ppk_that_both_ends_have_goes_into_the_keys_of_the_child() {
     let plain = child_key(&outcome(None, None));
@@ -50,6 +52,7 @@ fn a_ppk_that_both_ends_have_goes_into_the_keys_of_the_child() {
     assert!(keys.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
+/// RFC 8784 §3
 #[test]
 fn a_ppk_that_one_end_lacks_is_left_out_if_neither_insists() {
     let plain = child_key(&outcome(None, None));
@@ -64,6 +67,7 @@ fn a_ppk_that_one_end_lacks_is_left_out_if_neither_insists() {
     }
 }
 
+/// RFC 8784 §3
 #[test]
 fn who_insists_on_a_ppk_has_no_ike_sa_without() {
     for (a, b, reason) in [
