@@ -1,6 +1,7 @@
 //! Post-quantum pre-shared keys (RFC 8784): a secret beside the proof of identity, mixed into SK_d and SK_p once IKE_AUTH begins. Whoever
 //! breaks the key exchange later still lacks it.
 
+use crate::algorithm::Prf;
 use crate::config::{Connection, Ppk};
 use crate::keys::{IkeKeys, prf_plus};
 use crate::message::{Payload, notify_type};
@@ -13,12 +14,15 @@ use super::parts::Parts;
 /// PPK_ID_FIXED (RFC 8784 §5.1).
 const FIXED: u8 = 2;
 
-/// SK_d = prf+(PPK, SK_d'), and SK_pi and SK_pr likewise (RFC 8784 §3). What protects messages stays.
+/// The keys of `sa` with the PPK in them.
 pub(crate) fn mix(sa: &IkeSa, provider: &Provider, ppk: &Ppk) -> Option<IkeKeys> {
     let framer = sa.framer.as_ref()?;
-    let mixed =
-        |key: &Secret| prf_plus(provider, framer.suite.prf, &ppk.key, &[key.expose()], key.len()).ok();
-    let keys = &framer.keys;
+    mixed(provider, framer.suite.prf, &framer.keys, ppk)
+}
+
+/// SK_d = prf+(PPK, SK_d'), and SK_pi and SK_pr likewise (RFC 8784 §3). What protects messages stays.
+fn mixed(provider: &Provider, prf: Prf, keys: &IkeKeys, ppk: &Ppk) -> Option<IkeKeys> {
+    let mixed = |key: &Secret| prf_plus(provider, prf, &ppk.key, &[key.expose()], key.len()).ok();
     Some(IkeKeys {
         d: mixed(&keys.d)?,
         p_initiator: mixed(&keys.p_initiator)?,
@@ -69,6 +73,8 @@ mod tests {
 
     use super::*;
     use crate::config::ConnectionId;
+    use crate::keys::{MessageKeys, prf};
+    use crate::provider::DEFAULT;
 
     fn ppk() -> Ppk {
         Ppk { id: b"ours".to_vec(), key: Secret::from("key"), required: false }
@@ -77,6 +83,30 @@ mod tests {
     fn parts(notifies: &[(u16, &[u8])]) -> Parts {
         let payloads = notifies.iter().map(|(kind, data)| Payload::notify(*kind, data.to_vec()));
         Parts::of(payloads.collect()).unwrap()
+    }
+
+    /// RFC 8784 §3: the PPK is the key of the PRF, and the one output block is as long as the keys.
+    #[test]
+    fn a_ppk_goes_into_what_makes_further_keys_and_proves() {
+        let messages =
+            |key: &str| MessageKeys { encryption: Secret::from(key), integrity: Secret::from(key) };
+        let long = |first: u8| Secret::new((first..first + 32).collect());
+        let plain = IkeKeys {
+            d: long(0),
+            initiator: messages("i"),
+            responder: messages("r"),
+            p_initiator: long(50),
+            p_responder: long(100),
+        };
+        let keys = mixed(&DEFAULT, Prf::HmacSha256, &plain, &ppk()).unwrap();
+        let expected = |key: &Secret| {
+            prf(&DEFAULT, Prf::HmacSha256, &Secret::from("key"), &[key.expose(), &[1]]).unwrap()
+        };
+        assert_eq!(keys.d, expected(&plain.d));
+        assert_eq!(keys.p_initiator, expected(&plain.p_initiator));
+        assert_eq!(keys.p_responder, expected(&plain.p_responder));
+        assert_eq!(keys.initiator.encryption, plain.initiator.encryption);
+        assert_eq!(keys.responder.integrity, plain.responder.integrity);
     }
 
     /// RFC 8784 §5.1: PPK_ID_FIXED is type 2, and the rest is the name.
