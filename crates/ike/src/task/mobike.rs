@@ -29,26 +29,24 @@ pub(crate) fn answer(
     if !sa.mobike {
         return vec![];
     }
+    let mut answer = Vec::new();
     // RFC 4555 §3.9: the peer says which addresses the packet must have; a NAT in between is not accepted by it.
     if parts.notify(notify_type::NO_NATS_ALLOWED).is_some_and(|notify| notify.data != path_octets(from, to)) {
-        return vec![Payload::notify(notify_type::UNEXPECTED_NAT_DETECTED, vec![])];
-    }
-    let mut answer = Vec::new();
-    if parts.has(notify_type::UPDATE_SA_ADDRESSES) {
-        if !acceptable(sa, from.ip(), to.ip()) {
-            // RFC 4555 §3.5: nothing changes then.
-            sa.log(ctx, LogLevel::Warning, format!("refused the peer's new address {from}"));
-            return vec![Payload::notify(notify_type::UNACCEPTABLE_ADDRESSES, vec![])];
-        }
+        answer.push(Payload::notify(notify_type::UNEXPECTED_NAT_DETECTED, vec![]));
+    } else if parts.has(notify_type::UPDATE_SA_ADDRESSES) && !acceptable(sa, from.ip(), to.ip()) {
+        // RFC 4555 §3.5: nothing changes then.
+        sa.log(ctx, LogLevel::Warning, format!("refused the peer's new address {from}"));
+        answer.push(Payload::notify(notify_type::UNACCEPTABLE_ADDRESSES, vec![]));
+    } else if parts.has(notify_type::UPDATE_SA_ADDRESSES) {
         moved(sa, ctx, parts, (from, to));
     }
-    // RFC 4555 §3.8: the peer looks for NATs by these, also without an update.
+    // RFC 4555 §3.8: the peer looks for NATs by these in any request.
     if parts.has(notify_type::NAT_DETECTION_SOURCE_IP) && parts.has(notify_type::NAT_DETECTION_DESTINATION_IP)
     {
         let pretend = sa.connection.force_udp_encapsulation;
         answer.extend(nat::payloads(ctx.provider(), ctx.random, sa.spis(), (to, from), pretend));
     }
-    // RFC 4555 §3.7: the cookie comes back as it was.
+    // RFC 4555 §3.7: the cookie comes back as it was, in a refusal too.
     if let Some(cookie) =
         parts.notify(notify_type::COOKIE2).filter(|cookie| (8..=64).contains(&cookie.data.len()))
     {

@@ -63,7 +63,7 @@ pub(crate) fn in_init(
     notify: &Notify,
     nonce: &[u8],
 ) -> Result<(), FailReason> {
-    // RFC 5685 §3: without our nonce in it, it is ignored; so is one that we did not ask for (§4).
+    // RFC 5685 §3: without our nonce in it, it is ignored; so is one that we did not ask for.
     let (target, returned) = split(&notify.data).ok_or(FailReason::Redirected)?;
     if !sa.redirects.announced || returned != nonce {
         return Err(FailReason::Syntax);

@@ -101,7 +101,6 @@ fn a_needed_exchange_and_a_peer_that_does_not_have_it_make_nothing() {
     }
 }
 
-/// RFC 9242 §3.3.2: what goes into AUTH does not depend on the fragments.
 #[test]
 fn ike_intermediate_comes_in_fragments() {
     let mut network = Network::with(4, |_, config, connection| {

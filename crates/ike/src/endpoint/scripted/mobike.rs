@@ -185,6 +185,34 @@ fn nat_detection_without_an_update_is_answered() {
     assert!(script.actions.is_empty(), "{:?}", script.actions);
 }
 
+/// RFC 4555 §3.7, §3.8: a request that is refused gets its cookie back, too, and the answer to its search for NATs: a peer without
+/// its cookie would have to close the IKE SA.
+#[test]
+fn a_refusal_returns_the_cookie_and_answers_nat_detection() {
+    let refused = [
+        (notify_type::UNEXPECTED_NAT_DETECTED, mobile(), notify_type::NO_NATS_ALLOWED),
+        (
+            notify_type::UNACCEPTABLE_ADDRESSES,
+            "224.0.0.1:500".parse().unwrap(),
+            notify_type::UPDATE_SA_ADDRESSES,
+        ),
+    ];
+    for (refusal, at, reason) in refused {
+        let mut script = with_mobike();
+        script.at = at;
+        let cookie = Payload::notify(notify_type::COOKIE2, vec![9; 24]);
+        let detection = [notify_type::NAT_DETECTION_SOURCE_IP, notify_type::NAT_DETECTION_DESTINATION_IP];
+        let mut request = vec![notify(reason), cookie.clone()];
+        request.extend(detection.map(|kind| Payload::notify(kind, vec![7; 20])));
+        script.say(Exchange::Informational, false, 2, &request);
+        let answer = script.last();
+        assert!(answer.notify(refusal).is_some(), "{answer:?}");
+        assert!(answer.payloads.contains(&cookie), "{answer:?}");
+        assert!(detection.iter().all(|&kind| answer.notify(kind).is_some()), "{answer:?}");
+        assert!(script.actions.is_empty());
+    }
+}
+
 /// RFC 4555 §3.8: the mapping of the peer's NAT changes. With MOBIKE the peer finds that out and says so; without, we follow it.
 #[test]
 fn a_peer_with_mobike_is_not_followed_before_it_says_so() {
