@@ -243,6 +243,8 @@ fn additional_exchanges_survive_loss_duplicates_and_reordering() {
 /// | <-- IKE_FOLLOWUP_KE STATE_NOT_FOUND  |
 /// | -- CREATE_CHILD_SA ----------------> |
 /// ```
+///
+/// RFC 9370 §2.2.4
 #[test]
 fn a_forgotten_promise_is_answered_by_state_not_found_and_asked_for_anew() {
     for kind in ["child", "ike"] {

@@ -157,3 +157,24 @@ fn where_a_redirection_leads_is_an_address_of_our_family() {
         assert_eq!(script.sent.len(), if followed { 2 } else { 1 });
     }
 }
+
+/// RFC 5685 §7: redirections are counted over five minutes.
+#[test]
+fn what_was_redirected_too_often_may_be_redirected_later() {
+    let mut script = Script::initiated(follows);
+    for _ in 0..2 {
+        let nonce = nonce_of(script.last());
+        script.say(Exchange::IkeSaInit, true, 0, &[redirect(&nonce)]);
+        script.at = other_gateway();
+    }
+    script.say(Exchange::IkeSaInit, true, 0, &[ike_sa(&[]), ke(), nonce(2)]);
+    script.say(Exchange::IkeAuth, true, 1, &auth_payloads(false, &[]));
+    assert_eq!(script.endpoint.ike_sas().filter(|info| info.established).count(), 1);
+    for (id, pause, followed) in [(0, 0, false), (1, 299, false), (2, 1, true)] {
+        script.later(Duration::from_secs(pause));
+        script.actions.clear();
+        script.say(Exchange::Informational, false, id, &[redirect(&[])]);
+        let redirected = |action: &Action| matches!(action, Action::Redirected { .. });
+        assert_eq!(script.actions.iter().any(redirected), followed, "{id}");
+    }
+}
