@@ -19,8 +19,9 @@ const REAL_CRYPTOGRAPHY: u64 = 20;
 const ROUND: u64 = 2_500;
 /// Longest time of calm until both ends agree: detection of a dead peer, a new initiation, what is still being repeated.
 const CALM: u64 = 400_000;
-/// After the last Delete: its repetition, and IKE SAs that linger.
-const TO_REST: u64 = 120_000;
+/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s for the peer's Delete, a request in flight on it
+/// is repeated up to 100 s, then its own Delete 10 s, and a closed IKE SA repeats its last answer for 30 s.
+const TO_REST: u64 = 205_000;
 
 /// What came out of a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -370,6 +371,21 @@ mod tests {
         for seed in 1..=150 {
             let found = run(seed, false);
             assert_eq!(found.violation, None, "make simulate-ike SEED={seed}");
+        }
+    }
+
+    /// Seeds that once failed: what was wrong, and where.
+    #[test]
+    fn pairs_that_once_failed_converge() {
+        let seeds = [
+            (3817, "the surplus half of crossing rekeyings rekeyed itself before it was given up"),
+            (3885, "a child that was closed while it was rekeyed had a successor"),
+            (4115, "a closed IKE SA succeeded one that the peer deleted"),
+            (6672, "a child that was closed while it was rekeyed had a successor"),
+            (9317, "of crossing initiations the surplus half of a crossing rekeying was closed instead"),
+        ];
+        for (seed, fault) in seeds {
+            assert_eq!(run(seed, false).violation, None, "seed {seed}: {fault}");
         }
     }
 

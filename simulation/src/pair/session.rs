@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ike::{ChildRequest, ChildTag, Command};
+use ike::{ChildRequest, ChildTag, Command, InstallChild};
 
 use super::network::{A, Network};
 
@@ -42,11 +42,25 @@ pub fn attend(network: &mut Network, which: usize, wishes: &Wishes) {
         network.gateways[which].asked.insert(tag, ike);
         network.command(which, Command::CreateChild { ike, child: ChildRequest::new(tag) });
     }
+    close_twins(network, which, &wishes.children);
     if wishes.probe > 0 {
         let interval = Duration::from_millis(wishes.probe);
         let up: Vec<_> = network.gateways[which].up.keys().copied().collect();
         for ike in up {
             network.command(which, Command::Liveness { ike, interval, retries: 5 });
+        }
+    }
+}
+
+/// Both ends may make the same child anew at once, such as after a restart: of two that replace nothing the older one is closed. What
+/// rekeying leaves double is not touched.
+fn close_twins(network: &mut Network, which: usize, wanted: &[ChildTag]) {
+    for tag in wanted {
+        let made_anew = |child: &&InstallChild| child.tag == *tag && child.replaces.is_none();
+        let twins: Vec<_> = network.gateways[which].children.values().filter(made_anew).collect();
+        if let [older, _, ..] = twins[..] {
+            let child = older.child;
+            network.command(which, Command::DeleteChild { child });
         }
     }
 }

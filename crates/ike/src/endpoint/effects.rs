@@ -22,6 +22,8 @@ pub(crate) enum Effect {
     ClaimEstate(IkeId),
     /// The IKE SA whose successor this might have become is being closed: this one shall be, too.
     CloseOrphan(IkeId),
+    /// This one of two crossing rekeyings is over before that was decided: it succeeds nobody.
+    OrphanGone(IkeId),
     /// The peer said INITIAL_CONTACT on this one.
     InitialContact(IkeId),
     /// The gateway of an IKE SA sent us to another one.
@@ -47,6 +49,11 @@ impl Endpoint {
                     sa.close(ctx, IkeDownReason::Local);
                 }
             }),
+            Effect::OrphanGone(id) => {
+                if let Some(old) = self.crossing_predecessor(id) {
+                    self.with_sa(now, old, |sa, _| rekey_ike::forget_successor(sa));
+                }
+            }
             Effect::InitialContact(id) => self.initial_contact(now, id),
             Effect::Redirect(onward) => self.go_to_other_gateway(now, *onward),
             Effect::Established(id) => {
@@ -89,9 +96,13 @@ impl Endpoint {
         }
     }
 
+    /// The IKE SA whose successor this one may become.
+    fn crossing_predecessor(&self, id: IkeId) -> Option<IkeId> {
+        self.sas.values().find(|sa| rekey_ike::crossing_successor(sa) == Some(id)).map(|sa| sa.id)
+    }
+
     fn claim_estate(&mut self, now: Time, id: IkeId) {
-        let old = self.sas.values().find(|sa| rekey_ike::crossing_successor(sa) == Some(id)).map(|sa| sa.id);
-        match old {
+        match self.crossing_predecessor(id) {
             Some(old) => self.with_sa(now, old, |sa, ctx| rekey_ike::leave_to(sa, ctx, id)),
             // The one that it was to succeed is gone, and the caller was told so: it comes too late.
             None => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
@@ -131,6 +142,8 @@ impl Endpoint {
             let origin = other.origin();
             other.id != id
                 && other.connection.id == sa.connection.id
+                // What crossing rekeyings made beside it goes with the one that it might succeed.
+                && other.orphan_until.is_none()
                 && origin.initiator != sa.initiator
                 && other.local_identity == sa.local_identity
                 && origin.established_at.is_some_and(|established| established >= sa.born)

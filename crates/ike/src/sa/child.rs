@@ -40,6 +40,11 @@ impl ChildSa {
         !self.deleting && self.replaced_by.is_none() && self.fate.is_none()
     }
 
+    /// The caller wanted neither it nor a successor any more.
+    pub(crate) fn is_closed_by_caller(&self) -> bool {
+        self.reported && self.fate == Some(RemoveReason::Local)
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         if self.deleting { None } else { earliest([self.soft_at, self.hard_at]) }
     }

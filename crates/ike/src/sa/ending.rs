@@ -38,6 +38,9 @@ impl IkeSa {
             self.remove_child(ctx, id, RemoveReason::IkeDown);
         }
         self.close_orphan(ctx);
+        if self.orphan_until.take().is_some() {
+            ctx.effects.push(Effect::OrphanGone(self.id));
+        }
         self.cancel_tasks(ctx);
         followup::drop_promise(self, ctx);
         match std::mem::replace(&mut self.phase, Phase::Dead) {

@@ -338,7 +338,11 @@ impl IkeSa {
         (children, queue): (Vec<ChildSa>, VecDeque<Queued>),
         was_up: bool,
     ) {
-        self.orphan_until = None;
+        if self.orphan_until.take().is_some() {
+            let hard_limit = self.hard_at;
+            self.start_timers(ctx);
+            self.hard_at = hard_limit;
+        }
         self.children.extend(children);
         self.queue.extend(queue);
         if was_up && !std::mem::replace(&mut self.reported_up, true) {

@@ -271,6 +271,10 @@ impl CreateChild {
                 old.replaced_by = Some(made.child.id);
             }
         }
+        if replaces.and_then(|id| sa.child(id)).is_some_and(ChildSa::is_closed_by_caller) {
+            sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
+            return Ok(());
+        }
         child::install(sa, ctx, made);
         if let Some(old) = replaces {
             sa.close_child(ctx, old, RemoveReason::Replaced, false);

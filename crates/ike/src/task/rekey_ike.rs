@@ -263,6 +263,13 @@ pub(crate) fn crossing_successor(sa: &IkeSa) -> Option<IkeId> {
     }
 }
 
+/// The IKE SA that the peer made while ours was being made is gone: our own is the only successor.
+pub(crate) fn forget_successor(sa: &mut IkeSa) {
+    if let Some(Task::RekeyIke(task)) = &mut sa.active {
+        task.peer_rekey = None;
+    }
+}
+
 /// The old IKE SA waits for the peer's Delete; should that never come, it is deleted from here.
 fn await_delete(sa: &mut IkeSa, ctx: &Ctx<'_>) {
     sa.phase = Phase::Replaced;
@@ -379,6 +386,8 @@ impl PromisedIke {
         if let Some(Task::RekeyIke(task)) = &mut sa.active {
             // Who gets the children is decided when our own answer comes.
             new.orphan_until = Some(ctx.now + ORPHAN_LIFE);
+            // Until then the peer may have forgotten it: it is not rekeyed.
+            new.rekey_at = None;
             task.peer_rekey = Some(PeerRekey { ike: Some(new.id), nonces });
         } else {
             let was_up = std::mem::take(&mut sa.reported_up);
