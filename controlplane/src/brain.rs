@@ -111,6 +111,8 @@ struct Attempt {
     peer: Peer,
     policy: PolicyId,
     ike: IkeId,
+    /// The one before it, to the same peer, ended with its IKE SA.
+    again: bool,
 }
 
 /// See the module's description.

@@ -21,8 +21,9 @@ use crate::site::{Site, dns_name};
 /// One history in so many uses real cryptography.
 const REAL_CRYPTOGRAPHY: u64 = 100;
 
-/// After the last Delete: its repetition, half-open IKE SAs, SAs that drain.
-const TO_REST: u64 = 45_000;
+/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s for the peer's Delete, a request in flight on it
+/// is repeated up to 120 s, then its own Delete 10 s, and a closed IKE SA repeats its last answer for 30 s.
+const TO_REST: u64 = 225_000;
 
 /// How a history is run.
 #[derive(Clone, Copy, Debug, Default)]

@@ -256,6 +256,10 @@ impl Brain {
             }
             return;
         }
+        if reason == FailReason::Cancelled && self.ike_info(ike).is_none_or(|info| !info.established) {
+            // It ended with its IKE SA, and how that ended says what follows.
+            return;
+        }
         let (failed, rest): (Vec<Attempt>, Vec<Attempt>) = std::mem::take(&mut self.attempts)
             .into_iter()
             .partition(|attempt| attempt.ike == ike && attempt.policy == policy);
@@ -279,7 +283,7 @@ impl Brain {
         self.fail(now, failed, reason);
     }
 
-    fn fail(&mut self, now: Duration, attempts: Vec<Attempt>, reason: FailReason) {
+    pub(super) fn fail(&mut self, now: Duration, attempts: Vec<Attempt>, reason: FailReason) {
         for attempt in attempts {
             self.aborted(now, &attempt.entry, &attempt.peer, &reason.to_string());
             self.failed.push_back((attempt.entry, attempt.peer));
@@ -304,7 +308,7 @@ impl Brain {
                 None => sessions.push((key, vec![child])),
             }
         }
-        // Children that were being made over it have failed with it; a dead peer moves the cursor by itself.
+        // Children that were being made over it ended with it; a dead peer moves the cursor by itself.
         let (failed, rest): (Vec<Attempt>, Vec<Attempt>) =
             std::mem::take(&mut self.attempts).into_iter().partition(|attempt| attempt.ike == ike);
         self.attempts = rest;
@@ -313,6 +317,10 @@ impl Brain {
                 if !sessions.iter().any(|(key, _)| *key == attempt.entry) {
                     self.failed.push_back((attempt.entry, attempt.peer));
                 }
+            }
+        } else if is_no_refusal(reason) {
+            for attempt in failed {
+                self.connect_again(now, attempt);
             }
         } else {
             self.fail(now, failed, FailReason::Cancelled);
@@ -417,4 +425,15 @@ impl Brain {
     pub(super) fn seconds_until(now: Duration, at: Option<ike::Time>) -> u64 {
         at.map_or(0, |at| at.since(ike_time(now)).as_secs())
     }
+}
+
+/// An IKE SA that ended so says nothing against the peer: that one is alive and did not refuse what was asked for over it.
+fn is_no_refusal(reason: IkeDownReason) -> bool {
+    matches!(
+        reason,
+        IkeDownReason::DeletedByPeer
+            | IkeDownReason::InitialContact
+            | IkeDownReason::Redundant
+            | IkeDownReason::Expired
+    )
 }

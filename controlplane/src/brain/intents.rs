@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::{ChildRequest, Command};
+use ike::{ChildRequest, Command, FailReason};
 use sa_table::PolicyId;
 
 use super::{Attempt, Brain};
@@ -109,8 +109,21 @@ impl Brain {
     }
 
     pub(super) fn connect(&mut self, now: Duration, key: &EntryKey, peer: Peer, policy: PolicyId) {
+        self.begin(now, key, peer, policy, false);
+    }
+
+    /// The IKE SA that an attempt went over was closed by an end that is alive: two initiations crossed, it restarted, or the lifetime was
+    /// over. That is no refusal, so the same peer is asked once more; twice in a row is one.
+    pub(super) fn connect_again(&mut self, now: Duration, attempt: Attempt) {
+        if attempt.again {
+            return self.fail(now, vec![attempt], FailReason::Cancelled);
+        }
+        self.begin(now, &attempt.entry, attempt.peer, attempt.policy, true);
+    }
+
+    fn begin(&mut self, now: Duration, key: &EntryKey, peer: Peer, policy: PolicyId, again: bool) {
         match self.try_connect(now, key, &peer, policy) {
-            Ok(ike) => self.attempts.push(Attempt { entry: key.clone(), peer, policy, ike }),
+            Ok(ike) => self.attempts.push(Attempt { entry: key.clone(), peer, policy, ike, again }),
             Err(reason) => {
                 self.aborted(now, key, &peer, &reason);
                 self.failed.push_back((key.clone(), peer));
