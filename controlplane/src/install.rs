@@ -252,6 +252,11 @@ impl Installer {
         Ok(())
     }
 
+    /// The fingerprint of the reverse routes that the data plane forwards by.
+    pub fn forwarded_reverse_routes(&self) -> u64 {
+        self.runtime.reverse_routes()
+    }
+
     /// Sends the flow through a pair, or holds it.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ use message::{describe, gateway, message, ours, with_destination};
 /// Kernel route protocol of `ip route` lines.
 pub const STATIC_PROTOCOL: u8 = 170;
 /// Kernel route protocol of `reverse-route`.
-pub const REVERSE_PROTOCOL: u8 = 171;
+pub const REVERSE_PROTOCOL: u8 = sa_table::routes::REVERSE_ROUTE_PROTOCOL;
 
 /// A netlink request that failed; the text names the object and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]

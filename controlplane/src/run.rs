@@ -1,5 +1,6 @@
 //! The shell around the brain: one thread, one loop. It moves bytes and time, and decides nothing.
 
+mod held_back;
 mod kernel;
 mod sessions;
 
@@ -25,8 +26,8 @@ use crate::names::{Answer, NameError};
 use crate::operator::Facts;
 use crate::pki::{Material, Pki};
 use crate::resolver::NameService;
-use crate::routes::RouteChange;
 use crate::sockets::{Datagram, SocketError, Sockets};
+use held_back::HeldBack;
 
 /// Log lines that `show logging` remembers.
 const LOG_LINES: usize = 200;
@@ -110,7 +111,7 @@ struct Running {
     kernel_is_stale: bool,
     /// Reverse routes as they are in the kernel.
     routes: BTreeMap<crate::routes::ReverseRoute, KernelRoute>,
-    route_changes: VecDeque<RouteChange>,
+    held_back: HeldBack,
     reported: BTreeSet<String>,
     /// When the files of the CRLs were looked at last.
     crls_checked: std::time::Instant,
@@ -160,7 +161,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
         errands,
         kernel_is_stale: false,
         routes: BTreeMap::new(),
-        route_changes: VecDeque::new(),
+        held_back: HeldBack::default(),
         reported: BTreeSet::new(),
         stop: false,
     };
@@ -252,6 +253,7 @@ impl Running {
 
     fn sleep_until(&self) -> tokio::time::Instant {
         let wait = self.scale.real(self.brain.deadline().saturating_sub(self.now()));
+        let wait = if self.held_back.is_empty() { wait } else { wait.min(held_back::LOOK_AGAIN) };
         // Never a busy loop, whatever a deadline says.
         tokio::time::Instant::now() + wait.max(Duration::from_millis(1))
     }
@@ -296,18 +298,17 @@ impl Running {
         {
             self.trouble(&error);
         }
+        let (mut datagrams, mut changes) = (Vec::new(), Vec::new());
         while let Some(output) = self.brain.poll_output() {
             match output {
-                Output::Transmit(transmit) => self.sockets.send(&transmit),
+                Output::Transmit(transmit) => datagrams.push(transmit),
                 Output::Log(message) => self.log(&message),
                 Output::IkeLog(record) => log_ike(&record),
-                Output::Route(change) => self.route_changes.push_back(change),
+                Output::Route(change) => changes.push(change),
                 Output::Resolve(name) => self.resolve(name),
             }
         }
-        while let Some(change) = self.route_changes.pop_front() {
-            self.change_route(change).await;
-        }
+        self.send_behind_routes(datagrams, changes).await;
     }
 
     fn log(&mut self, message: &Message) {

@@ -94,6 +94,7 @@ impl Engine {
         let table = parts.descriptors.table_reader()?;
         // A new writer is a new incarnation: what workers of an earlier engine had claimed is free again.
         let runtime = parts.descriptors.runtime_writer()?;
+        parts.kernel.report_to(runtime.clone());
         let shared = Shared::new(table, runtime, Arc::clone(parts.kernel), parts.backend, workers)
             .map_err(|error| Failure::system("make an eventfd")(error.into()))?;
         let mut engine = Self {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use common::{Lab, eventually, inside, is_root};
 use dataplane::kernel::{KernelView, Mirror, PortNames, Route};
+use sa_table::Segments;
+use sa_table::routes::{REVERSE_ROUTE_PROTOCOL, fingerprint};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -94,6 +96,34 @@ fn routes_addresses_and_devices_are_followed() {
         lab.gateway.ip(&["link", "delete", "in0"]).unwrap();
         eventually("the device to go", || view.load().port(0).is_none());
         assert_eq!(route("10.1.0.77"), Route::None);
+    });
+}
+
+/// The control plane lets the peer know of a tunnel only when its routes are forwarded by.
+#[test]
+fn the_control_plane_is_told_of_reverse_routes_once_they_are_forwarded_by() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let segments = Segments::in_memory().unwrap();
+    let (runtime, reader) = (segments.runtime_writer().unwrap(), segments.runtime_reader().unwrap());
+    mirrored(&lab, |view| {
+        let told =
+            |destinations: &[(IpAddr, u8)]| reader.reverse_routes() == fingerprint(destinations.to_vec());
+        let forwarded = || view.load().lookup_route(ip("203.0.113.1")) != Route::None;
+        let protocol = REVERSE_ROUTE_PROTOCOL.to_string();
+        let reverse = ["203.0.113.0/24", "via", "192.0.2.9", "protocol", &protocol];
+        lab.gateway.ip(&[&["route", "add"], &reverse[..]].concat()).unwrap();
+        eventually("a reverse route before the workers start", forwarded);
+        assert!(told(&[]), "nobody said yet where to tell it");
+        view.report_to(runtime.clone());
+        eventually("what was known then", || told(&[(ip("203.0.113.0"), 24)]));
+        lab.gateway.route("198.51.100.0/24", "192.0.2.9").unwrap();
+        lab.gateway.ip(&["route", "add", "default", "via", "192.0.2.9", "protocol", &protocol]).unwrap();
+        eventually("two", || told(&[(ip("203.0.113.0"), 24), (ip("0.0.0.0"), 0)]));
+        lab.gateway.ip(&[&["route", "del"], &reverse[..]].concat()).unwrap();
+        eventually("one", || told(&[(ip("0.0.0.0"), 0)]));
     });
 }
 

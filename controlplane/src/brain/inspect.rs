@@ -47,6 +47,11 @@ impl Brain {
         self.table.slots(pair)
     }
 
+    /// The fingerprint of the reverse routes that the data plane forwards by.
+    pub fn forwarded_reverse_routes(&self) -> u64 {
+        self.table.forwarded_reverse_routes()
+    }
+
     /// Whether there is an IKE SA with this address, or one under way.
     pub fn has_ike_with(&self, remote: IpAddr) -> bool {
         self.ike_sas.values().any(|sa| sa.remote.ip() == remote)

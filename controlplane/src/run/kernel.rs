@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use ike::Transmit;
+use sa_table::routes::fingerprint;
+
 use super::Running;
 use crate::interfaces::{Kernel, KernelRoute};
 use crate::routes::RouteChange;
@@ -26,6 +29,28 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// Routes first, and what tells the peer that a tunnel is up only when the data plane forwards by its routes: what the peer sends then
+    /// may have its answer within microseconds, and that must not leave by another way.
+    pub(super) async fn send_behind_routes(&mut self, datagrams: Vec<Transmit>, changes: Vec<RouteChange>) {
+        let adds = changes.iter().any(|change| matches!(change, RouteChange::Add(_)));
+        for change in changes {
+            self.change_route(change).await;
+        }
+        let destinations = self.routes.values().map(|route| (route.prefix.address, route.prefix.length));
+        let (now, seen) = (std::time::Instant::now(), self.brain.forwarded_reverse_routes());
+        let ready = if adds || !self.held_back.is_empty() {
+            if adds {
+                self.held_back.hold(now, datagrams);
+            } else {
+                datagrams.iter().for_each(|datagram| self.sockets.send(datagram));
+            }
+            self.held_back.release(now, fingerprint(destinations) == seen)
+        } else {
+            datagrams
+        };
+        ready.iter().for_each(|datagram| self.sockets.send(datagram));
     }
 
     /// The configuration changed: the kernel follows, and then the brain knows what the kernel made of it.

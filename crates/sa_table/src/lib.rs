@@ -32,6 +32,7 @@ mod mapping;
 pub mod policy;
 mod protocol;
 pub mod record;
+pub mod routes;
 mod runtime;
 mod segments;
 mod table;

@@ -14,6 +14,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::RouteMessage;
 use rtnetlink::{Handle, IpVersion, MulticastGroup, RouteMessageBuilder};
+use sa_table::routes::fingerprint;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -59,6 +60,8 @@ pub struct Mirror {
 struct State {
     generation: u64,
     tables: Arc<RouteTables>,
+    /// Fingerprint of those that the control plane added for tunnels.
+    reverse_routes: u64,
     ports: Vec<(PortId, PortLink)>,
     index: PortIndex,
     addresses: Vec<(PortId, IpAddr)>,
@@ -160,6 +163,7 @@ impl Mirror {
             builder = builder.neighbour(port, address, mac);
         }
         self.view.publish(builder.build());
+        self.view.report_reverse_routes(self.state.reverse_routes);
         Ok(())
     }
 
@@ -176,8 +180,10 @@ impl Mirror {
             .await
             .map_err(NetlinkError::request("list addresses"))?;
         let mut builder = SnapshotBuilder::new();
+        let mut reverse_routes = Vec::new();
         for version in [IpVersion::V4, IpVersion::V6] {
             for message in self.read_routes(version).await? {
+                reverse_routes.extend(translate::reverse_route(&message));
                 if let Some(one) = translate::route(&message, &index) {
                     builder = builder.table_route(one.table, one.prefix, one.length, one.metric, one.route);
                 }
@@ -189,6 +195,7 @@ impl Mirror {
         self.state = State {
             generation: self.state.generation + 1,
             tables: builder.build().tables(),
+            reverse_routes: fingerprint(reverse_routes),
             addresses: addresses.iter().filter_map(|one| own_address(one, &index)).collect(),
             ports,
             index,

@@ -8,8 +8,10 @@ use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHopFlags, RouteProtocol, RouteType,
+    RouteVia,
 };
+use sa_table::routes::REVERSE_ROUTE_PROTOCOL;
 
 use super::snapshot::{PortId, Route, Table};
 
@@ -69,6 +71,19 @@ pub(super) fn route(message: &RouteMessage, ports: &PortIndex) -> Option<Transla
         _ => return None,
     };
     Some(Translated { table, prefix, length: header.destination_prefix_length, metric: parts.metric, route })
+}
+
+/// The destination of a `reverse-route` route, dead or alive; `None` for every other route.
+pub(super) fn reverse_route(message: &RouteMessage) -> Option<(IpAddr, u8)> {
+    let header = &message.header;
+    if header.protocol != RouteProtocol::Other(REVERSE_ROUTE_PROTOCOL) {
+        return None;
+    }
+    let destination = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => route_address(address),
+        _ => None,
+    });
+    Some((destination.or_else(|| unspecified(header.address_family))?, header.destination_prefix_length))
 }
 
 #[derive(Default)]

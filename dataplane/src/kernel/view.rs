@@ -2,10 +2,12 @@
 //! wishes for neighbours.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use crossbeam::queue::ArrayQueue;
+use sa_table::RuntimeWriter;
 use tokio::sync::Notify;
 
 use super::snapshot::{KernelSnapshot, PortId};
@@ -20,11 +22,19 @@ pub struct ResolveRequest {
 }
 
 /// Shared by the mirror task and all workers behind one `Arc`.
-#[derive(Debug)]
 pub struct KernelView {
     snapshot: ArcSwap<KernelSnapshot>,
     requests: ArrayQueue<ResolveRequest>,
     wake: Notify,
+    /// Fingerprint of the reverse routes in the snapshot, and where the control plane reads it.
+    reverse_routes: AtomicU64,
+    control_plane: OnceLock<RuntimeWriter>,
+}
+
+impl std::fmt::Debug for KernelView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KernelView").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
 }
 
 impl Default for KernelView {
@@ -41,6 +51,8 @@ impl KernelView {
             snapshot: ArcSwap::from_pointee(snapshot),
             requests: ArrayQueue::new(REQUEST_CAPACITY),
             wake: Notify::new(),
+            reverse_routes: AtomicU64::new(0),
+            control_plane: OnceLock::new(),
         }
     }
 
@@ -65,6 +77,20 @@ impl KernelView {
     /// Publishes a new picture; called by the mirror, and by tests.
     pub fn publish(&self, snapshot: KernelSnapshot) {
         self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Tells the control plane by which reverse routes packets are forwarded, those of the newest snapshot; called by the mirror.
+    pub(super) fn report_reverse_routes(&self, fingerprint: u64) {
+        self.reverse_routes.store(fingerprint, Ordering::SeqCst);
+        if let Some(runtime) = self.control_plane.get() {
+            runtime.set_reverse_routes(fingerprint);
+        }
+    }
+
+    /// From now on the control plane is told; called once, when the workers start. A second call changes nothing.
+    pub fn report_to(&self, runtime: RuntimeWriter) {
+        let runtime = self.control_plane.get_or_init(|| runtime);
+        runtime.set_reverse_routes(self.reverse_routes.load(Ordering::SeqCst));
     }
 
     /// Takes the oldest wish; the mirror's side, and what tests look at.

@@ -171,7 +171,9 @@ words! {
     /// The data plane as a process.
     RuntimeControl {
         incarnation: 1,
-        reserved: 7,
+        /// Fingerprint of the reverse routes that packets are forwarded by, see `routes`.
+        reverse_routes: 1,
+        reserved: 6,
     }
 }
 

@@ -125,6 +125,11 @@ impl RuntimeReader {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::incarnation)
     }
 
+    /// The [`fingerprint`](crate::routes::fingerprint) of the reverse routes that the data plane forwards by.
+    pub fn reverse_routes(&self) -> u64 {
+        self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::reverse_routes)
+    }
+
     /// Statistics of an outbound SA; `None` if there is no such slot or it is used by a newer SA.
     pub fn outbound(&self, slot: SlotWord) -> Option<OutboundStats> {
         let words = match self.state::<{ OutboundState::WORDS }>(&self.layout.outbound, slot)? {

@@ -92,6 +92,12 @@ impl RuntimeWriter {
             == self.incarnation
     }
 
+    /// Says which reverse routes packets are forwarded by from now on, by their [`fingerprint`](crate::routes::fingerprint).
+    pub fn set_reverse_routes(&self, fingerprint: u64) {
+        self.layout.control.all(self.mapping.words())[RuntimeControl::reverse_routes]
+            .store_release(fingerprint);
+    }
+
     /// Says that the worker uses nothing any more that it looked up before `generation` was loaded. Between bursts;
     /// costs a load when nothing changed. After sleeping, announce before the first look-up.
     pub fn announce(&self, worker: WorkerId, generation: Generation) {
