@@ -36,6 +36,8 @@ pub static CHEAP: Provider = Provider {
         (Group::Modp2048, &SmallField(256)),
         (Group::Modp3072, &SmallField(384)),
         (Group::Modp4096, &SmallField(512)),
+        // No encapsulation, as the ends need not know: each sends a value, and both have the secret.
+        (Group::MlKem768, &SmallField(1184)),
     ],
     // No history has certificates: their keys are the gateway's.
     signatures: ike::provider::DEFAULT.signatures,

@@ -114,7 +114,9 @@ impl Plan {
         let mut draw = root.fork(1);
         let branches = if draw.percent(75) { 1 } else { 2 };
         let hubs = *draw.pick(&[1, 2, 2, 2, 2, 2, 3, 3]);
-        let sites = sites(&mut draw, branches, hubs);
+        let mut sites = sites(&mut draw, branches, hubs);
+        let mut answering = root.fork(6);
+        sites[branches..].iter_mut().for_each(|hub| hub.dynamic = answering.percent(12));
         let flows = flows(&mut draw, &sites, branches);
         let calm_at = draw.range(20, 110) * 1000;
         let mut plan =
@@ -247,6 +249,7 @@ fn sites(draw: &mut Stream, branches: usize, hubs: usize) -> Vec<Site> {
             idle: draw.percent(15).then(|| *draw.pick(&[60, 90])),
             ike_lifetime: draw.percent(10).then(|| draw.range(120, 200) as u32),
             applied: true,
+            dynamic: false,
             entries: vec![entry],
         });
     }
@@ -273,6 +276,7 @@ fn sites(draw: &mut Stream, branches: usize, hubs: usize) -> Vec<Site> {
             idle: None,
             ike_lifetime: None,
             applied: true,
+            dynamic: false,
             entries,
         });
     }

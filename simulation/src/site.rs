@@ -59,6 +59,8 @@ pub struct Site {
     pub ike_lifetime: Option<u32>,
     /// Whether the crypto map is on the interface.
     pub applied: bool,
+    /// The entries are those of a dynamic map: it answers the peers, and never asks them.
+    pub dynamic: bool,
     /// The entries.
     pub entries: Vec<Entry>,
 }
@@ -97,7 +99,16 @@ impl Site {
             "crypto ipsec transform-set narrow esp-gcm\ncrypto ipsec transform-set wide esp-gcm 256"
         );
         for (seq, entry) in (1..).zip(&self.entries) {
-            entry.write(out, seq, sites);
+            if self.dynamic {
+                let _ = writeln!(out, "crypto dynamic-map anybody {seq}");
+            } else {
+                let _ = writeln!(out, "crypto map tohub {seq} ipsec-isakmp");
+                entry.write_peers(out, sites);
+            }
+            entry.write(out, seq);
+        }
+        if self.dynamic {
+            let _ = writeln!(out, "crypto map tohub 10 ipsec-isakmp dynamic anybody");
         }
         let _ = writeln!(out, "interface GigabitEthernet0/1\n device outside");
         if self.applied {
@@ -142,14 +153,16 @@ impl Site {
 }
 
 impl Entry {
-    fn write(&self, out: &mut String, seq: u16, sites: &[Site]) {
-        let _ = writeln!(out, "crypto map tohub {seq} ipsec-isakmp");
+    fn write_peers(&self, out: &mut String, sites: &[Site]) {
         for (place, peer) in self.peers.iter().filter_map(|peer| sites.get(*peer)).enumerate() {
             let name =
                 if self.by_name { format!("{} dynamic", dns_name(peer)) } else { peer.address.to_string() };
             let default = if place == 0 && self.default_first { " default" } else { "" };
             let _ = writeln!(out, " set peer {name}{default}");
         }
+    }
+
+    fn write(&self, out: &mut String, seq: u16) {
         if let Some((seconds, to_default)) = self.idle {
             let default = if to_default { " default" } else { "" };
             let _ = writeln!(out, " set security-association idle-time {seconds}{default}");

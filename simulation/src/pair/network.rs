@@ -216,6 +216,7 @@ fn describe(transmit: &Transmit) -> String {
         36 => "CREATE_CHILD_SA",
         37 => "INFORMATIONAL",
         43 => "IKE_INTERMEDIATE",
+        44 => "IKE_FOLLOWUP_KE",
         _ => "?",
     };
     let kind = if header[19] & 0x20 != 0 { "response" } else { "request" };

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ike::provider::Provider;
 use ike::{
-    ChildLifetime, ChildPolicy, ChildTag, Connection, ConnectionId, Encryption, EndpointConfig, EspProposal,
-    Group, Identity, IdentityMatch, IkeLifetime, IkeProposal, Mode, Prf, Retransmission, Secret,
-    TrafficSelector,
+    AdditionalExchange, ChildLifetime, ChildPolicy, ChildTag, Connection, ConnectionId, Encryption,
+    EndpointConfig, EspProposal, Group, Identity, IdentityMatch, IkeLifetime, IkeProposal, Mode, Ppk, Prf,
+    Retransmission, Secret, TrafficSelector,
 };
 
 use super::gateway::Gateway;
@@ -40,6 +40,7 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
     let short = draw.percent(50);
     let lifetimes = (short.then(|| draw.range(60, 600)), short.then(|| draw.range(40, 400)));
     let transport = draw.percent(15);
+    let quantum = Quantum::draw(&mut random.fork(5));
     let mut shared = draw.fork(2);
     let gateways = [A, B].map(|own| {
         let address = SocketAddr::from((ADDRESSES[own], 500));
@@ -47,6 +48,7 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
         let mut connection = connection(own, &mut draw, &mut shared.clone());
         connection.children =
             tags.iter().map(|tag| child(own, *tag, &mut draw, lifetimes.1, transport)).collect();
+        quantum.apply(own, &mut connection);
         if let Some(seconds) = lifetimes.0 {
             let rekey = Duration::from_secs(seconds);
             connection.lifetime =
@@ -70,6 +72,39 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
         Wishes { initiates: both, children: vec![], probe },
     ];
     Setup { gateways, wishes, nat, gentle }
+}
+
+/// What holds against an attacker with a quantum computer: whether an end has it, and whether it insists on it.
+struct Quantum {
+    /// ML-KEM-768 as an additional key exchange (RFC 9370) of IKE SAs and of children with forward secrecy.
+    exchange: Option<[bool; 2]>,
+    /// A post-quantum pre-shared key (RFC 8784).
+    ppk: Option<[bool; 2]>,
+}
+
+impl Quantum {
+    fn draw(draw: &mut Stream) -> Self {
+        let mut some = |percent| {
+            let insist = [draw.percent(50), draw.percent(50)];
+            draw.percent(percent).then_some(insist)
+        };
+        Quantum { exchange: some(25), ppk: some(20) }
+    }
+
+    fn apply(&self, own: usize, connection: &mut Connection) {
+        if let Some(insist) = self.exchange {
+            let additional =
+                AdditionalExchange { number: 1, groups: vec![Group::MlKem768], optional: !insist[own] };
+            for proposal in &mut connection.ike_proposals {
+                proposal.additional = vec![additional.clone()];
+            }
+        }
+        connection.ppk = self.ppk.map(|insist| Ppk {
+            id: b"ppk".to_vec(),
+            key: Secret::from("a post-quantum pre-shared key"),
+            required: insist[own],
+        });
+    }
 }
 
 /// A bad wire: loss and doubling up to 30 %, reordering.
