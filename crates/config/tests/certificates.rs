@@ -47,6 +47,9 @@ impl Executor for Device {
     fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
         self.imports.push(import.clone());
         let text = match &import.source {
+            ImportSource::Pasted(text) if text.expose().contains("REFUSED") => {
+                return Err(ImportError::Refused("%ERROR: there is no PEM in what was pasted".into()));
+            }
             ImportSource::Pasted(text) => text.expose().to_owned(),
             ImportSource::Pem(file) | ImportSource::Pkcs12(file) if file == "/missing" => {
                 return Err(ImportError::Refused("%ERROR: /missing: no such file".into()));
@@ -109,6 +112,17 @@ fn pem_is_pasted_in_parts_each_ended_by_quit() {
     assert_eq!(trustpoint.authorities, [certificate("01")]);
     assert_eq!(trustpoint.key_label("T"), "T");
     assert!(!format!("{session_imports:?}", session_imports = session.1.imports).contains("KEY+/="));
+}
+
+#[test]
+fn a_refused_paste_is_forgotten_and_its_mode_left() {
+    let mut session = Session::new();
+    session.lines(&["crypto pki import T pem terminal", "REFUSED CA KEY"]);
+    let refused = session.line("quit");
+    assert!(!refused.status.is_ok() && refused.text.contains("no PEM"), "{refused:?}");
+    assert!(refused.prompt.contains("(config)"), "{refused:?}");
+    let again = session.lines(&["crypto pki import T pem terminal", "CA KEY", "quit"]);
+    assert!(again.text.contains("succeeded"), "nothing of the refused text is left: {again:?}");
 }
 
 #[test]

@@ -89,6 +89,11 @@ impl Mode {
         }
     }
 
+    /// Its lines are collected, and a last one makes something of all of them.
+    pub(crate) fn collects(&self) -> bool {
+        matches!(self, Self::CertificateData { .. } | Self::PkiPaste { .. })
+    }
+
     /// The mode that `exit` leads to, `None` from global configuration.
     pub fn parent(&self) -> Option<Mode> {
         match self {

@@ -279,7 +279,10 @@ fn paste_end(editor: &mut Editor<'_>, _: &Args) -> Result<(), EditError> {
                 "Enter the PEM-formatted {missing}.\nEnd with \"quit\" on a line by itself."
             ));
         }
-        Err(ImportError::Refused(text)) => return Err(EditError(text)),
+        Err(ImportError::Refused(text)) => {
+            editor.mode = Mode::Global;
+            return Err(EditError(text));
+        }
     }
     Ok(())
 }

@@ -144,6 +144,7 @@ impl Shell {
             Ok(step) => step,
             Err(error) => return self.parse_error(&error, line, false, executor),
         };
+        let collecting = mode.collects();
         let mut candidate = executor.running().clone();
         let mut resolver = Resolver(executor);
         let mut editor = Editor {
@@ -155,7 +156,13 @@ impl Shell {
         };
         let next = match step.apply(&mut editor) {
             Ok(next) => next,
-            Err(error) => return refused(error.0),
+            Err(error) => {
+                // What was collected and is refused as a whole goes with its mode.
+                if collecting {
+                    self.mode = Some(editor.mode);
+                }
+                return refused(error.0);
+            }
         };
         let (mode, mut notices) = (editor.mode, editor.notices);
         if next == Next::Leave {
