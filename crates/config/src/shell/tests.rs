@@ -3,6 +3,7 @@ use crate::Configuration;
 use crate::command::{ExecCommand, ShowCommand};
 use crate::control::{Format, Request, Response, Status};
 use crate::diff::Change;
+use crate::model::{KeyAddress, Prefix};
 
 /// An executor that only keeps the configuration.
 #[derive(Default)]
@@ -328,6 +329,18 @@ fn long_work_is_answered_later() {
     assert_eq!(s.shell.handle(&request, &mut s.device), Reply::Later);
     let response = s.shell.finish(Ok("!!!\n".into()), &s.device);
     assert_eq!((response.text.as_str(), response.prompt.as_str()), ("!!!\n", "R1#"));
+}
+
+#[test]
+fn a_key_for_address_0_0_0_0_is_for_every_peer() {
+    for typed in ["0.0.0.0", "0.0.0.0 0.0.0.0"] {
+        let mut s = Session::new();
+        s.type_all(&["conf t", &format!("crypto isakmp key S3cret address {typed}")]);
+        let any = KeyAddress::Address(Prefix::v4(std::net::Ipv4Addr::UNSPECIFIED, 0));
+        assert_eq!(s.device.running.isakmp_keys[0].peer, any, "{typed}");
+        s.type_all(&[&format!("no crypto isakmp key S3cret address {typed}")]);
+        assert!(s.device.running.isakmp_keys.is_empty());
+    }
 }
 
 #[test]
