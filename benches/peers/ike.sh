@@ -14,6 +14,8 @@ export PEERS_STATE=$scratch/peers
 supervisor=
 
 clean_up() {
+    local status=$?
+    [ "$status" = 0 ] || tail -n 20 "$scratch/tohub.log" 2>/dev/null || true
     [ -z "$supervisor" ] || { kill "$supervisor" 2>/dev/null; wait "$supervisor" 2>/dev/null; } || true
     stop_peer "$gateway" 2>/dev/null || true
     "$programs/tohub" --run-dir "$scratch/run" release >/dev/null 2>&1 || true
@@ -38,7 +40,8 @@ measure() {
     local name=$1 pid=$2 before after result
     shift 2
     before=$(cpu "$pid")
-    result=$(ip netns exec "$load" "$programs/ike-load" drive 10.1.1.1 "$peers" "$@")
+    result=$(ip netns exec "$load" "$programs/ike-load" drive 10.1.1.1 "$peers" "$@") ||
+        { echo "bench-ike: FAIL $name: not every handshake was done"; exit 1; }
     after=$(cpu "$pid")
     rate=$(awk -v n="$peers" -v t=$((after - before)) -v hz="$(getconf CLK_TCK)" 'BEGIN { printf "%.0f", n * hz / (t > 0 ? t : 1) }')
     echo "$name: $rate handshakes per CPU second of the responder ($result, $((after - before)) ticks)"
@@ -58,7 +61,7 @@ ready() { nsenter --net="/run/netns/$gateway" -- "$programs/tohub" --run-dir "$s
 wait_until 60 ready || { tail -n 20 "$scratch/tohub.log"; echo "bench-ike: FAIL tohub did not start"; exit 1; }
 pid=$(pgrep -P "$supervisor" -f tohub-controlplane | head -n 1)
 before=$(resident "$pid")
-measure "tohub, PSK, x25519, first child" "$pid" || { tail -n 20 "$scratch/tohub.log"; exit 1; }
+measure "tohub, PSK, x25519, first child" "$pid"
 tohub=$rate
 echo "tohub: $((($(resident "$pid") - before) * 1024 / peers)) octets of resident memory per idle tunnel"
 kill "$supervisor"; wait "$supervisor" 2>/dev/null || true
