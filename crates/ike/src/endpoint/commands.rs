@@ -36,7 +36,7 @@ impl Endpoint {
             }
             Command::CreateChild { ike, child } => {
                 if let Some(sa) = self.sas.get(&ike) {
-                    let configured = self.connections.get(&sa.connection.id).unwrap_or(&sa.connection);
+                    let configured = self.connections.get(sa.connection.id).unwrap_or(&sa.connection);
                     known_child(configured, &child)?;
                 }
                 self.with_sa(now, ike, |sa, ctx| {
@@ -90,7 +90,7 @@ impl Endpoint {
         child: Option<ChildRequest>,
         path: (std::net::SocketAddr, std::net::SocketAddr),
     ) -> Result<IkeId, CommandError> {
-        let connection = self.connections.get(&id).ok_or(CommandError::UnknownConnection(id))?.clone();
+        let connection = self.connections.get(id).ok_or(CommandError::UnknownConnection(id))?.clone();
         if let Some(child) = &child {
             known_child(&connection, child)?;
         }

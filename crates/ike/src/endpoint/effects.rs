@@ -10,7 +10,7 @@ use crate::task::redirect::Onward;
 use crate::task::{Queued, Task, init, rekey_ike};
 use crate::time::Time;
 
-use super::Endpoint;
+use super::{Endpoint, Ids};
 
 /// A consequence for other IKE SAs, carried out once the IKE SA that caused it is back in the tables.
 pub(crate) enum Effect {
@@ -116,7 +116,7 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&id) else { return };
         let (born, own) = (sa.born, sa.local_identity.clone());
         let Some(identity) = &sa.remote_identity else { return };
-        let left_over = |other: &&IkeId| {
+        let left_over = |other: &IkeId| {
             self.sas.get(other).is_some_and(|other| {
                 other.id != id
                     && other.local_identity == own
@@ -124,7 +124,7 @@ impl Endpoint {
             })
         };
         let ids: Vec<IkeId> =
-            self.by_peer.get(identity).into_iter().flatten().filter(left_over).copied().collect();
+            self.by_peer.get(identity).into_iter().flat_map(Ids::iter).filter(left_over).collect();
         for other in ids {
             self.with_sa(now, other, |sa, ctx| sa.down(ctx, IkeDownReason::InitialContact, false));
         }
@@ -139,17 +139,23 @@ impl Endpoint {
         let Some(sa) = self.sas.get(&id).filter(|sa| sa.connection.close_duplicates) else { return };
         let Some(identity) = &sa.remote_identity else { return };
         let crossing = |other: &IkeSa| {
-            let origin = other.origin();
-            other.id != id
+            let with_same_ends = other.id != id
                 && other.connection.id == sa.connection.id
-                // What crossing rekeyings made beside it goes with the one that it might succeed.
-                && other.orphan_until.is_none()
-                && origin.initiator != sa.initiator
+                && other.remote_identity == sa.remote_identity
                 && other.local_identity == sa.local_identity
-                && origin.established_at.is_some_and(|established| established >= sa.born)
+                // What crossing rekeyings made beside it goes with the one that it might succeed.
+                && other.orphan_until.is_none();
+            with_same_ends && {
+                let origin = other.origin();
+                origin.initiator != sa.initiator
+                    && origin.established_at.is_some_and(|established| established >= sa.born)
+            }
         };
-        let peers = self.by_peer.get(identity).into_iter().flatten();
-        let Some(other) = peers.filter_map(|other| self.sas.get(other)).find(|other| crossing(other)) else {
+        // A peer may have many connections with us, and a connection many peers.
+        let (of_peer, of_connection) = (self.by_peer.get(identity), self.established.get(&sa.connection.id));
+        let fewest = of_peer.into_iter().chain(of_connection).min_by_key(|ids| ids.len());
+        let peers = fewest.into_iter().flat_map(Ids::iter);
+        let Some(other) = peers.filter_map(|other| self.sas.get(&other)).find(|other| crossing(other)) else {
             return;
         };
         let lower = if sa.low_nonce < other.origin().low_nonce { sa } else { other };

@@ -110,12 +110,8 @@ impl Endpoint {
             self.counters.malformed += 1;
             return;
         };
-        let local = to.ip();
-        let fits = |connection: &&Arc<Connection>| {
-            connection.local_address.is_none_or(|address| address == local)
-                && connection.remote_addresses.iter().any(|wanted| wanted.accepts(from.ip()))
-        };
-        let connections: Vec<Arc<Connection>> = self.connections.values().filter(fits).cloned().collect();
+        let connections: Vec<Arc<Connection>> =
+            self.connections.between(to.ip(), from.ip()).cloned().collect();
         if connections.is_empty() {
             self.counters.no_connection += 1;
             return;

@@ -1,9 +1,11 @@
 //! The endpoint: all IKE SAs of a gateway, found by SPI; the entry points of the crate.
 
 mod commands;
+mod connections;
 mod counters;
 mod effects;
 mod half_open;
+mod ids;
 mod rate;
 #[cfg(test)]
 mod scripted;
@@ -16,7 +18,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::{Action, ChildId, IkeId, IkeInfo, Transmit};
@@ -32,9 +33,11 @@ use crate::task::{Ctx, Names};
 use crate::time::Time;
 
 pub use commands::CommandError;
+pub(crate) use connections::Connections;
 pub use counters::Counters;
 pub(crate) use effects::Effect;
 use half_open::HalfOpens;
+pub(crate) use ids::Ids;
 pub use spis::RandomSpis;
 pub use tables::Tables;
 
@@ -43,13 +46,13 @@ pub struct Endpoint {
     config: EndpointConfig,
     random: Box<dyn Random>,
     spis: Box<dyn SpiSource>,
-    connections: BTreeMap<ConnectionId, Arc<Connection>>,
+    connections: Connections,
     sas: BTreeMap<IkeId, Box<IkeSa>>,
     /// By our SPI.
     by_spi: HashMap<u64, IkeId>,
     /// Established ones, by connection and by the peer's proven identity.
-    established: BTreeMap<ConnectionId, BTreeSet<IkeId>>,
-    by_peer: HashMap<Identity, BTreeSet<IkeId>>,
+    established: BTreeMap<ConnectionId, Ids>,
+    by_peer: BTreeMap<Identity, Ids>,
     /// Where each child is; one that is only being deleted is not here.
     child_home: HashMap<ChildId, IkeId>,
     deadlines: BTreeSet<(Time, IkeId)>,
@@ -72,11 +75,11 @@ impl Endpoint {
             config,
             random,
             spis,
-            connections: BTreeMap::new(),
+            connections: Connections::default(),
             sas: BTreeMap::new(),
             by_spi: HashMap::new(),
             established: BTreeMap::new(),
-            by_peer: HashMap::new(),
+            by_peer: BTreeMap::new(),
             child_home: HashMap::new(),
             deadlines: BTreeSet::new(),
             half_open,
@@ -98,12 +101,12 @@ impl Endpoint {
     /// Adds a connection or replaces the one of the same id. Existing IKE SAs go on under the old settings until they are
     /// rekeyed; a new child takes the new ones.
     pub fn set_connection(&mut self, connection: Connection) {
-        self.connections.insert(connection.id, Arc::new(connection));
+        self.connections.insert(connection);
     }
 
     /// Removes a connection. Its IKE SAs are deleted, the peers told; initiations are given up.
     pub fn remove_connection(&mut self, now: Time, id: ConnectionId) {
-        if self.connections.remove(&id).is_some() {
+        if self.connections.remove(id).is_some() {
             self.close_connection(now, id);
         }
     }
@@ -171,6 +174,11 @@ impl Endpoint {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
+    /// The IKE SAs for which [`Endpoint::handle_timeout`] would do something now.
+    pub fn overdue(&self, now: Time) -> impl Iterator<Item = IkeId> + '_ {
+        self.deadlines.iter().take_while(move |(at, _)| *at <= now).map(|&(_, id)| id)
+    }
+
     /// What there is to know about one IKE SA, also while it is being negotiated.
     pub fn ike_sa(&self, ike: IkeId) -> Option<IkeInfo> {
         self.sas.get(&ike).filter(|sa| sa.is_listed()).map(|sa| sa.info())
@@ -195,7 +203,7 @@ impl Endpoint {
     /// # Errors
     /// If the record cannot be used; nothing has changed then.
     pub fn restore(&mut self, now: Time, record: &[u8]) -> Result<Restored, RestoreError> {
-        let find = |id| self.connections.get(&id).cloned();
+        let find = |id| self.connections.get(id).cloned();
         let sa = checkpoint::read(record, now, find)?;
         if self.sas.contains_key(&sa.id) || self.by_spi.contains_key(&sa.local_spi) {
             return Err(RestoreError::Exists);
@@ -258,13 +266,8 @@ impl Endpoint {
         }
         if sa.is_established() {
             remove_from(&mut self.established, &sa.connection.id, id);
-            if let Some(identity) = &sa.remote_identity
-                && let Some(ids) = self.by_peer.get_mut(identity)
-            {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.by_peer.remove(identity);
-                }
+            if let Some(identity) = &sa.remote_identity {
+                remove_from(&mut self.by_peer, identity, id);
             }
         }
         if matches!(sa.phase, Phase::HalfOpen(_)) {
@@ -313,9 +316,9 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<IkeId>>, key: &K, id: IkeId) {
+fn remove_from<K: Ord>(index: &mut BTreeMap<K, Ids>, key: &K, id: IkeId) {
     if let Some(ids) = index.get_mut(key) {
-        ids.remove(&id);
+        ids.remove(id);
         if ids.is_empty() {
             index.remove(key);
         }

@@ -230,7 +230,7 @@ impl IkeSa {
 
     /// Children and rekeyings follow the configuration as it is now.
     pub(crate) fn refresh_connection(&mut self, ctx: &Ctx<'_>) {
-        if let Some(connection) = ctx.connections.get(&self.connection.id) {
+        if let Some(connection) = ctx.connections.get(self.connection.id) {
             self.connection = connection.clone();
         }
     }

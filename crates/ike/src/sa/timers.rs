@@ -76,7 +76,7 @@ impl IkeSa {
 
     /// RFC 3948 §4: who is behind a NAT keeps its mapping alive. The configuration of now counts.
     fn keepalive_interval(&self, ctx: &Ctx<'_>) -> Option<std::time::Duration> {
-        let connection = ctx.connections.get(&self.connection.id).unwrap_or(&self.connection);
+        let connection = ctx.connections.get(self.connection.id).unwrap_or(&self.connection);
         connection.nat_keepalive.or(ctx.config.nat_keepalive).filter(|_| self.nat.local)
     }
 

@@ -377,8 +377,7 @@ fn candidates(
     let answer = [ike_answer(suite, 1, &[])];
     let mut fitting: Vec<Arc<Connection>> = ctx
         .connections
-        .values()
-        .filter(|connection| fits_addresses(connection, sa))
+        .between(sa.local.ip(), sa.remote.ip())
         .filter(|connection| accepts(connection, identity, sa))
         .filter(|connection| accept_ike(&connection.ike_proposals, ctx.provider(), &answer).is_some())
         .cloned()
@@ -389,11 +388,6 @@ fn candidates(
     });
     fitting.truncate(MAX_CANDIDATES);
     fitting
-}
-
-pub(crate) fn fits_addresses(connection: &Connection, sa: &IkeSa) -> bool {
-    connection.local_address.is_none_or(|address| address == sa.local.ip())
-        && connection.remote_addresses.iter().any(|wanted| wanted.accepts(sa.remote.ip()))
 }
 
 /// Is `identity` one that the connection wants of its peer? Where nothing is configured: the address that it comes from.

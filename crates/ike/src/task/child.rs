@@ -315,6 +315,10 @@ pub(crate) fn install(sa: &mut IkeSa, ctx: &mut Ctx<'_>, made: Made) {
     let (local, remote) = (show(&child.local_selectors), show(&child.remote_selectors));
     let spis = format!("in {:08x} out {:08x}", child.inbound_spi, child.outbound_spi);
     sa.log(ctx, LogLevel::Info, format!("child SA {local} to {remote} up, {spis}"));
+    // Most IKE SAs have one child, and there may be ten thousand of them.
+    if sa.children.len() == sa.children.capacity() {
+        sa.children.reserve_exact(1 + sa.children.len() / 2);
+    }
     sa.children.push(child);
     ctx.act(Action::InstallChild(order));
 }

@@ -20,14 +20,13 @@ pub(crate) mod redirect;
 pub(crate) mod rekey_ike;
 pub(crate) mod signature;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::action::{Action, ChildId, IkeId, LogLevel, LogRecord, Transmit};
-use crate::config::{ChildTag, Connection, ConnectionId, EndpointConfig, Retransmission, SpiSource};
-use crate::endpoint::{Counters, Effect};
+use crate::config::{ChildTag, ConnectionId, EndpointConfig, Retransmission, SpiSource};
+use crate::endpoint::{Connections, Counters, Effect, Ids};
 use crate::message::{Exchange, ParseError, Payload};
 use crate::provider::Provider;
 use crate::random::{Random, draw_u64};
@@ -45,11 +44,11 @@ pub(crate) struct Ctx<'a> {
     pub(crate) config: &'a EndpointConfig,
     pub(crate) random: &'a mut dyn Random,
     pub(crate) spis: &'a mut dyn SpiSource,
-    pub(crate) connections: &'a BTreeMap<ConnectionId, Arc<Connection>>,
+    pub(crate) connections: &'a Connections,
     /// IKE SPIs of ours that are taken.
     pub(crate) taken: &'a HashMap<u64, IkeId>,
     /// The other established IKE SAs of each connection that has any.
-    pub(crate) established: &'a BTreeMap<ConnectionId, BTreeSet<IkeId>>,
+    pub(crate) established: &'a BTreeMap<ConnectionId, Ids>,
     pub(crate) names: &'a mut Names,
     pub(crate) transmits: &'a mut VecDeque<Transmit>,
     pub(crate) actions: &'a mut VecDeque<Action>,
