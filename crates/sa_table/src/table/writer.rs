@@ -92,6 +92,8 @@ impl TableWriter {
             .chain(retired_policies)
             .map(|subject| Retired { generation, subject, first_seen_ms: None })
             .collect();
+        let mut lines = layout.outbound_lines.all(words).chunks_exact(SlotLine::WORDS);
+        let has_chains = lines.any(|line| line[SlotLine::next].load_relaxed() != 0);
         Self {
             runtime,
             runtime_layout: RuntimeLayout::new(&capacities),
@@ -102,7 +104,7 @@ impl TableWriter {
             idle_arena_since: generation,
             encoded_lists: Vec::new(),
             next_policy: 0,
-            has_chains: true,
+            has_chains,
             capacities,
             layout,
             table,
