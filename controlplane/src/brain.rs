@@ -8,6 +8,7 @@
 //! sessions, whose intents become commands to the endpoint and words in the table.
 
 mod actions;
+mod books;
 mod configure;
 mod derived;
 mod events;
@@ -17,12 +18,14 @@ mod manual;
 mod names;
 mod operator;
 mod orphans;
+mod timers;
 mod views;
 
 pub use inspect::Load;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::Configuration;
@@ -41,6 +44,7 @@ use crate::pki::Pki;
 use crate::responder::{ConnectionKey, Relation, TemplateFlow};
 use crate::routes::{ReverseRoute, RouteChange, RouteTable};
 use crate::session::{Peer, Session};
+use timers::Timers;
 
 /// How often the data plane's times and level states are read.
 pub const SCAN_INTERVAL: Duration = Duration::from_secs(1);
@@ -87,6 +91,8 @@ struct PairRecord {
     /// The soft limit has passed without traffic: rekey as soon as there is some.
     soft_passed: bool,
     rekeying: bool,
+    /// What the session was told last: the stamps of the last packet heard and of the last one sent.
+    told: (u64, u64),
 }
 
 /// What `show` prints of an SA pair; no keys.
@@ -133,8 +139,13 @@ pub struct Brain {
     connection_ids: BTreeMap<ConnectionKey, ConnectionId>,
     sessions: BTreeMap<EntryKey, Session>,
     changes: BTreeMap<EntryKey, (u64, crate::select::Reason)>,
+    session_timers: Timers<Arc<EntryKey>>,
+    /// Changed by [`Brain::enter_ike`] and [`Brain::strike_ike`] only, as the pairs are; see [`books`].
     ike_sas: BTreeMap<IkeId, IkeSa>,
+    ikes_of: BTreeSet<(ConnectionId, IkeId)>,
+    detection_timers: Timers<IkeId>,
     pairs: BTreeMap<ChildId, PairRecord>,
+    pairs_of: BTreeSet<(IkeId, ChildId)>,
     attempts: Vec<Attempt>,
     /// Children that went down with their IKE SA, until the reason is known.
     orphans: BTreeMap<IkeId, Vec<ChildId>>,
@@ -178,8 +189,12 @@ impl Brain {
             connection_ids: BTreeMap::new(),
             sessions: BTreeMap::new(),
             changes: BTreeMap::new(),
+            session_timers: Timers::default(),
             ike_sas: BTreeMap::new(),
+            ikes_of: BTreeSet::new(),
+            detection_timers: Timers::default(),
             pairs: BTreeMap::new(),
+            pairs_of: BTreeSet::new(),
             attempts: Vec::new(),
             orphans: BTreeMap::new(),
             failed: VecDeque::new(),
@@ -213,8 +228,7 @@ impl Brain {
         self.endpoint.handle_timeout(ike_time(now));
         self.settle(now);
         self.detect(now);
-        let keys: Vec<EntryKey> = self.sessions.keys().cloned().collect();
-        for key in keys {
+        for key in self.sessions_due(now) {
             self.with_session(now, &key, |session, intents| session.handle_timeout(now, intents));
         }
         for name in self.names.overdue(now) {
@@ -227,10 +241,8 @@ impl Brain {
     /// When [`Brain::handle_timeout`] wants to be called next.
     pub fn deadline(&self) -> Duration {
         let endpoint = self.endpoint.poll_timeout().map(crate::clock::from_ike_time);
-        let detection = self.ike_sas.values().filter_map(|sa| sa.liveness.as_ref()?.deadline());
-        let sessions = self.sessions.values().filter_map(Session::deadline);
         let others = endpoint.into_iter().chain(self.names.deadline()).chain(self.checkpoint_at());
-        detection.chain(sessions).chain(others).fold(self.next_scan, Duration::min)
+        self.alarm().into_iter().chain(others).fold(self.next_scan, Duration::min)
     }
 
     /// The next thing to carry out, oldest first.
@@ -253,17 +265,15 @@ impl Brain {
         self.outputs.push_back(Output::Log(message));
     }
 
-    /// Asks the detection of every IKE SA what to do.
+    /// Asks the detections whose time has come what to do.
     fn detect(&mut self, now: Duration) {
         let mut verdicts = Vec::new();
-        for (ike, sa) in &mut self.ike_sas {
-            let Some(liveness) = sa.liveness.as_mut() else { continue };
-            match liveness.poll(now) {
-                Verdict::Quiet => {}
+        for ike in self.detections_due(now) {
+            match self.with_liveness(ike, |liveness| (liveness.poll(now), liveness.timing())) {
+                Some((Verdict::Probe(0), timing)) => verdicts.push((ike, Some(timing))),
+                Some((Verdict::Dead, _)) => verdicts.push((ike, None)),
                 // The endpoint repeats its probe by itself in the same rhythm.
-                Verdict::Probe(0) => verdicts.push((*ike, Some(liveness.timing()))),
-                Verdict::Probe(_) => {}
-                Verdict::Dead => verdicts.push((*ike, None)),
+                Some((Verdict::Probe(_) | Verdict::Quiet, _)) | None => {}
             }
         }
         for (ike, timing) in verdicts {

@@ -340,7 +340,10 @@ impl Installer {
     }
 
     /// Policies for which traffic asks and that have no SA; a request that was answered counts again when it is renewed.
-    pub fn acquires(&self) -> Vec<(PolicyId, FiveTuple)> {
+    /// One that the data plane has withdrawn is forgotten.
+    pub fn acquires(&mut self) -> Vec<(PolicyId, FiveTuple)> {
+        let runtime = &self.runtime;
+        self.answered.retain(|policy, _| runtime.acquire(*policy).is_some());
         let unanswered = |policy: &PolicyId| {
             let request = self.runtime.acquire(*policy).filter(|request| {
                 self.answered.get(policy).is_none_or(|answered| request.raised_ms > *answered)

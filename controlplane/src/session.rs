@@ -4,9 +4,10 @@
 //! answers with [`Intent`]s that the brain carries out. It holds the cursor ([`Selection`]) and one idle timer per
 //! SA pair; it knows neither IKE messages nor the table.
 
+mod few;
 mod kinds;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ike::ChildId;
@@ -15,6 +16,8 @@ use sa_table::PolicyId;
 use crate::idle::{IdleRule, IdleTimer};
 use crate::select::{Next, Selection, Standing, Step};
 
+use few::Few;
+
 pub use kinds::{Close, Intent, Pair, Peer, State};
 
 /// The state of one entry on one interface.
@@ -22,8 +25,8 @@ pub use kinds::{Close, Intent, Pair, Peer, State};
 pub struct Session {
     selection: Selection<Peer>,
     rule: IdleRule,
-    pairs: BTreeMap<ChildId, Pair>,
-    outbound: BTreeMap<PolicyId, ChildId>,
+    pairs: Few<ChildId, Pair>,
+    outbound: Few<PolicyId, ChildId>,
     pending: BTreeSet<PolicyId>,
     attempting: Option<PolicyId>,
     retry_at: Option<Duration>,
@@ -37,8 +40,8 @@ impl Session {
         Session {
             selection: Selection::new(peers, default_first, rule),
             rule,
-            pairs: BTreeMap::new(),
-            outbound: BTreeMap::new(),
+            pairs: Few::new(),
+            outbound: Few::new(),
             pending: BTreeSet::new(),
             attempting: None,
             retry_at: None,
@@ -139,6 +142,10 @@ impl Session {
         );
         self.rekey_refused.remove(peer);
         self.pending.remove(&policy);
+        if self.pending.is_empty() {
+            // An empty set may keep its last node.
+            self.pending = BTreeSet::new();
+        }
         self.bind(policy, Some(id), intents);
         self.follow(now, step, intents);
         self.drive(now, intents);
@@ -413,8 +420,8 @@ impl Session {
     fn bind(&mut self, policy: PolicyId, pair: Option<ChildId>, intents: &mut Vec<Intent>) {
         match pair {
             Some(id) => self.outbound.insert(policy, id),
-            None => self.outbound.remove(&policy),
-        };
+            None => drop(self.outbound.remove(&policy)),
+        }
         intents.push(Intent::Outbound { policy, pair });
     }
 

@@ -36,10 +36,8 @@ impl Brain {
             Action::PeerHeard { ike } => {
                 if let Some(sa) = self.ike_sas.get_mut(&ike) {
                     sa.probing = false;
-                    if let Some(liveness) = &mut sa.liveness {
-                        liveness.heard(now);
-                    }
                 }
+                self.with_liveness(ike, |liveness| liveness.heard(now));
             }
             Action::PeerEndpointChanged { ike, local, remote, udp_encapsulation } => {
                 self.peer_endpoint(now, ike, (local, remote), udp_encapsulation);
@@ -55,7 +53,10 @@ impl Brain {
 
     /// Notes an IKE SA that begins; detection starts when it is established.
     pub(super) fn remember_ike(&mut self, ike: IkeId, connection: ConnectionId, remote: SocketAddr) {
-        self.ike_sas.entry(ike).or_insert(IkeSa {
+        if self.ike_sas.contains_key(&ike) {
+            return;
+        }
+        let sa = IkeSa {
             connection,
             remote,
             identity: None,
@@ -63,7 +64,8 @@ impl Brain {
             liveness: None,
             probing: false,
             declared_dead: false,
-        });
+        };
+        self.enter_ike(ike, sa);
     }
 
     fn ike_up(&mut self, now: Duration, info: &IkeInfo) {
@@ -75,6 +77,7 @@ impl Brain {
             sa.identity = info.remote_identity.as_ref().map(ToString::to_string);
             sa.liveness = timing.map(|timing| Liveness::new(timing, now));
         }
+        self.note_detection(info.ike);
         let peer = info.remote;
         let began = if info.initiator { "initiator" } else { "responder" };
         self.history.push(now, peer.ip().to_string(), format!("IKE SA up ({began})"));
@@ -94,12 +97,10 @@ impl Brain {
     }
 
     fn ike_rekeyed(&mut self, old: IkeId, new: &IkeInfo) {
-        if let Some(before) = self.ike_sas.remove(&old) {
-            self.ike_sas.insert(new.ike, IkeSa { remote: new.remote, established: true, ..before });
+        if let Some(before) = self.strike_ike(old) {
+            self.enter_ike(new.ike, IkeSa { remote: new.remote, established: true, ..before });
         }
-        for record in self.pairs.values_mut().filter(|record| record.ike == Some(old)) {
-            record.ike = Some(new.ike);
-        }
+        self.move_pairs(old, new.ike);
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.ike == old) {
             attempt.ike = new.ike;
         }
@@ -145,17 +146,14 @@ impl Brain {
             routes: self.routes_up(&key, child),
             soft_passed: false,
             rekeying: false,
+            told: (0, 0),
         };
-        self.pairs.insert(child.child, record);
+        self.enter_pair(child.child, record);
         self.checkpoint_due = true;
         self.take_attempts(|attempt| {
-            attempt.entry == key && attempt.policy == policy && attempt.peer == peer
+            attempt.policy == policy && attempt.entry == key && attempt.peer == peer
         });
-        if let Some(sa) = self.ike_sas.get_mut(&child.ike)
-            && let Some(liveness) = &mut sa.liveness
-        {
-            liveness.heard(now);
-        }
+        self.with_liveness(child.ike, |liveness| liveness.heard(now));
         let replaced = child.replaces.filter(|old| {
             self.sessions.get(&key).is_some_and(|session| session.pairs().any(|(id, _)| id == *old))
         });
@@ -213,7 +211,7 @@ impl Brain {
 
     /// Takes a pair out of the books and its slots out of use; the session is told by the caller.
     pub(super) fn forget_pair(&mut self, now: Duration, child: ChildId, drains: bool) -> Option<EntryKey> {
-        let record = self.pairs.remove(&child)?;
+        let record = self.strike_pair(child)?;
         self.checkpoint_due = true;
         self.derived_due = true;
         self.routes_down(&record);
@@ -268,7 +266,7 @@ impl Brain {
     }
 
     fn initiation_failed(&mut self, now: Duration, ike: IkeId, connection: ConnectionId, reason: FailReason) {
-        let remote = self.ike_sas.remove(&ike).map(|sa| sa.remote);
+        let remote = self.strike_ike(ike).map(|sa| sa.remote);
         let (failed, rest): (Vec<Attempt>, Vec<Attempt>) =
             std::mem::take(&mut self.attempts).into_iter().partition(|attempt| attempt.ike == ike);
         self.attempts = rest;
@@ -291,7 +289,7 @@ impl Brain {
     }
 
     fn ike_down(&mut self, now: Duration, ike: IkeId, reason: IkeDownReason) {
-        let Some(sa) = self.ike_sas.remove(&ike) else { return };
+        let Some(sa) = self.strike_ike(ike) else { return };
         let dead = sa.declared_dead || matches!(reason, IkeDownReason::PeerDead | IkeDownReason::Timeout);
         let remote = sa.remote;
         let why = if sa.declared_dead { "PeerDead".to_owned() } else { format!("{reason:?}") };
@@ -367,14 +365,13 @@ impl Brain {
             sa.remote = remote;
         }
         let mut outdated = Vec::new();
-        for (child, record) in &mut self.pairs {
-            if record.ike == Some(ike) {
-                self.table.endpoint_changed(*child, remote);
-                let facts = &mut record.facts;
-                facts.remote = remote.ip();
-                if facts.local != local.ip() || facts.udp.is_some() != udp.is_some() {
-                    outdated.push(*child);
-                }
+        for child in self.pairs_under(ike) {
+            let Some(record) = self.pairs.get_mut(&child) else { continue };
+            self.table.endpoint_changed(child, remote);
+            let facts = &mut record.facts;
+            facts.remote = remote.ip();
+            if facts.local != local.ip() || facts.udp.is_some() != udp.is_some() {
+                outdated.push(child);
             }
         }
         for child in outdated {
@@ -397,7 +394,7 @@ impl Brain {
     ) {
         let before = self.ike_sas.get(&old).map(|sa| (sa.remote, sa.established));
         if old != new && before.is_some_and(|(_, established)| !established) {
-            self.ike_sas.remove(&old);
+            self.strike_ike(old);
         }
         self.remember_ike(new, connection, remote);
         if let Some(sa) = self.ike_sas.get_mut(&new) {

@@ -166,6 +166,7 @@ impl Brain {
             self.delete_child(now, pair);
         }
         self.sessions.remove(key);
+        self.note_session(key);
         self.changes.remove(key);
     }
 
@@ -231,6 +232,7 @@ impl Brain {
                 }
                 (None, liveness) => *liveness = None,
             }
+            self.note_detection(ike);
         }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! An event is a hint that may be lost; the level state is the truth. Handling one twice does no harm.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ike::{ChildId, Command};
 use sa_table::{Direction, Event, FiveTuple, PolicyId};
 
 use super::{Brain, SCAN_INTERVAL};
+use crate::clock::ike_time;
 use crate::log::Message;
 
 impl Brain {
@@ -41,18 +43,30 @@ impl Brain {
         self.settle(now);
     }
 
-    /// Reads every level state that is due.
+    /// Reads every level state once in [`SCAN_INTERVAL`], and in between those that something is about to be decided by: the pairs of
+    /// sessions whose timer runs out, and of IKE SAs whose peer may be given up.
     pub(super) fn scan(&mut self, now: Duration) {
-        if now >= self.next_scan {
+        let everything = now >= self.next_scan;
+        let children: BTreeSet<ChildId> = if everything {
             self.next_scan = now + SCAN_INTERVAL;
             for (policy, flow) in self.table.acquires() {
                 self.acquire(now, policy, &flow);
             }
             self.scan_manual(now);
-        }
-        let children: Vec<ChildId> = self.pairs.keys().copied().collect();
+            self.pairs.keys().copied().collect()
+        } else {
+            let of_sessions = self.sessions_due(now).into_iter().filter_map(|key| self.sessions.get(&*key));
+            let of_sessions = of_sessions.flat_map(|session| session.pairs().map(|(child, _)| child));
+            let probed = self.endpoint.overdue(ike_time(now));
+            let probed = probed.filter(|ike| self.ike_sas.get(ike).is_some_and(|sa| sa.probing));
+            let of_ikes = self.detections_due(now).into_iter().chain(probed);
+            of_sessions.chain(of_ikes.flat_map(|ike| self.pairs_under(ike))).collect()
+        };
         for child in children {
             self.scan_pair(now, child);
+        }
+        if everything {
+            self.scan_orphans(now);
         }
         self.settle(now);
     }
@@ -66,23 +80,22 @@ impl Brain {
         let Some(activity) = self.table.activity(child) else { return };
         let Some(record) = self.pairs.get_mut(&child) else { return };
         let key = record.entry.clone();
-        let Some(ike) = record.ike else {
-            return self.scan_orphan(now, child, &activity);
-        };
+        let Some(ike) = record.ike else { return };
         let late_rekey = record.soft_passed && !record.rekeying && activity.packets() > 0;
         record.rekeying |= late_rekey;
+        // Most of many tunnels are silent, and their sessions know it.
+        let stamps = (activity.last_heard_ms, activity.last_sent_ms);
+        let news = std::mem::replace(&mut record.told, stamps) != stamps;
         let heard = self.scale.from_stamp(activity.last_heard_ms).map(|at| at.min(now));
         let sent = self.scale.from_stamp(activity.last_sent_ms).map(|at| at.min(now));
-        let mut alive = false;
-        if let Some(sa) = self.ike_sas.get_mut(&ike)
-            && let Some(liveness) = &mut sa.liveness
-        {
+        let answered = self.with_liveness(ike, |liveness| {
             heard.into_iter().for_each(|at| liveness.heard(at));
             sent.into_iter().for_each(|at| liveness.sent(at));
-            // The peer was heard while a probe was out: the endpoint begins its count anew with our ladder.
-            alive = sa.probing && liveness.unanswered() == 0;
-        }
-        if alive {
+            liveness.unanswered() == 0
+        });
+        let probing = self.ike_sas.get(&ike).is_some_and(|sa| sa.probing);
+        // The peer was heard while a probe was out: the endpoint begins its count anew with our ladder.
+        if probing && answered == Some(true) {
             self.order(now, Command::PeerAlive { ike });
         }
         if late_rekey {
@@ -97,9 +110,11 @@ impl Brain {
         if activity.new_endpoint {
             self.new_endpoint(now, child);
         }
-        self.with_session(now, &key, |session, intents| {
-            session.activity(now, child, heard, sent, intents);
-        });
+        if news {
+            self.with_session(now, &key, |session, intents| {
+                session.activity(now, child, heard, sent, intents);
+            });
+        }
     }
 
     /// Bytes, packets or sequence numbers are running out.

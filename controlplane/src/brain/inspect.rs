@@ -57,6 +57,11 @@ impl Brain {
         self.ike_sas.values().any(|sa| sa.remote.ip() == remote)
     }
 
+    /// How much the IKE endpoint holds.
+    pub fn ike_tables(&self) -> ike::Tables {
+        self.endpoint.tables()
+    }
+
     /// How much is in use.
     pub fn load(&self) -> Load {
         Load {

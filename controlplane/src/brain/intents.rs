@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ike::{ChildRequest, Command, FailReason};
+use ike::{ChildRequest, Command, FailReason, IkeId};
 use sa_table::PolicyId;
 
 use super::{Attempt, Brain};
@@ -31,6 +31,7 @@ impl Brain {
         let mut intents = Vec::new();
         let result = event(session, &mut intents);
         let after = live_peers(session);
+        self.note_session(key);
         for peer in before.difference(&after) {
             self.session_status(now, key, peer, false);
         }
@@ -50,9 +51,7 @@ impl Brain {
             Intent::CloseChild { pair, why } => {
                 self.history.push(now, key.to_string(), format!("SA pair closed ({})", closing(why)));
                 let ike = self.pairs.get(&pair).and_then(|record| record.ike);
-                let alone = ike.filter(|ike| {
-                    self.pairs.iter().all(|(id, other)| *id == pair || other.ike != Some(*ike))
-                });
+                let alone = ike.filter(|ike| self.pairs_under(*ike).iter().all(|other| *other == pair));
                 match alone {
                     // Closing the IKE SA closes its last child too: without it, the next connection would be made over
                     // the old IKE SA instead of going to the peer under the cursor.
@@ -150,24 +149,19 @@ impl Brain {
         let local = entry.local;
         let child = ChildRequest::new(tag(policy));
         let existing = self
-            .ike_sas
-            .iter()
-            .filter(|(_, sa)| sa.connection == connection && sa.established && !sa.declared_dead)
-            .map(|(ike, _)| *ike)
+            .ikes_of(connection)
+            .filter(|(_, sa)| sa.established && !sa.declared_dead)
+            .map(|(ike, _)| ike)
             .next_back()
             .or_else(|| {
-                let on_its_way = |attempt: &&Attempt| {
-                    self.ike_sas.get(&attempt.ike).is_some_and(|sa| sa.connection == connection)
-                };
-                self.attempts.iter().find(on_its_way).map(|attempt| attempt.ike)
+                let on_its_way = |ike: &IkeId| self.attempts.iter().any(|attempt| attempt.ike == *ike);
+                self.ikes_of(connection).map(|(ike, _)| ike).find(on_its_way)
             });
         if let Some(ike) = existing {
             self.history.push(now, key.to_string(), format!("asking {peer} for a child SA"));
             // On-demand detection probes when there is something to send; a request for a child is that, too. Without it a
             // peer that has forgotten the IKE SA would cost the long patience of established IKE SAs.
-            if let Some(liveness) = self.ike_sas.get_mut(&ike).and_then(|sa| sa.liveness.as_mut()) {
-                liveness.sent(now);
-            }
+            self.with_liveness(ike, |liveness| liveness.sent(now));
             return self
                 .endpoint
                 .command(ike_time(now), Command::CreateChild { ike, child })

@@ -4,6 +4,7 @@
 //! renegotiated without a reason. It has not the keys of their IKE SAs, so it can neither rekey them nor probe their peer;
 //! silence, or the approach of their end, is the reason to make a new IKE SA, which takes the flow over.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -28,6 +29,15 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// after the one before; up to a hundred pairs it does not wait at all.
 const PAUSE_PER_PAIR: Duration = Duration::from_micros(100);
 const NO_PAUSE_UP_TO: Duration = Duration::from_millis(10);
+
+/// What is known of a peer of orphans.
+#[derive(Clone, Copy)]
+struct Sign {
+    /// Its silence is borne for so long.
+    patience: Duration,
+    /// When any of its orphans heard it last.
+    heard: Option<Duration>,
+}
 
 impl Brain {
     /// What to store in the checkpoint, if anything changed since the last call. With many pairs it comes a moment late, and a control
@@ -78,8 +88,10 @@ impl Brain {
     /// configuration, when sessions and policies are there.
     pub(super) fn remember(&mut self, now: Duration, memory: Memory) {
         for (entry, selection) in memory.cursors {
-            if let Some(session) = entry.key().and_then(|key| self.sessions.get_mut(&key)) {
+            let Some(key) = entry.key() else { continue };
+            if let Some(session) = self.sessions.get_mut(&key) {
                 session.resume(selection);
+                self.note_session(&key);
             }
         }
         for (name, stored) in (FIRST_NAME..).zip(&memory.pairs) {
@@ -131,11 +143,13 @@ impl Brain {
             routes,
             soft_passed: false,
             rekeying: false,
+            told: (0, 0),
         };
-        self.pairs.insert(child, record);
+        self.enter_pair(child, record);
         let session = self.sessions.get_mut(&key)?;
         // Silence counts from now: what was heard before is in the table.
         session.adopt(child, policy, stored.peer.clone(), now, stored.carries);
+        self.note_session(&key);
         Some(key)
     }
 
@@ -148,12 +162,41 @@ impl Brain {
         }
     }
 
+    /// The pairs without an IKE SA.
+    fn orphan_pairs(&self) -> impl Iterator<Item = (ChildId, &PairRecord)> {
+        self.pairs.range(ChildId(FIRST_NAME)..).map(|(child, record)| (*child, record))
+    }
+
+    pub(super) fn scan_orphans(&mut self, now: Duration) {
+        let orphans: Vec<(ChildId, IpAddr)> =
+            self.orphan_pairs().map(|(child, record)| (child, record.facts.remote)).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        let mut signs: BTreeMap<IpAddr, Sign> = BTreeMap::new();
+        for relation in self.relations.values() {
+            let patience = relation.ike.dpd.map_or(SILENCE, |dpd| Duration::from_secs(dpd.interval.into()));
+            signs.entry(relation.key.remote).or_insert(Sign { patience, heard: None });
+        }
+        for (child, remote) in &orphans {
+            let heard =
+                self.table.activity(*child).and_then(|seen| self.scale.from_stamp(seen.last_heard_ms));
+            let sign = signs.entry(*remote).or_insert(Sign { patience: SILENCE, heard: None });
+            sign.heard = sign.heard.max(heard.map(|at: Duration| at.min(now)));
+        }
+        for (child, remote) in orphans {
+            if let (Some(activity), Some(sign)) = (self.table.activity(child), signs.get(&remote)) {
+                self.scan_orphan(now, child, &activity, *sign);
+            }
+        }
+    }
+
     /// An orphan ends when its peer is silent for as long as detection would wait before its first probe, since the other
     /// side may have given us up; a little before its hard limit a successor is made. Silence is that of all orphans with
     /// the peer: it is not told when one ends, and as long as it hears the others it would go on sending into the void.
-    pub(super) fn scan_orphan(&mut self, now: Duration, child: ChildId, activity: &Activity) {
+    fn scan_orphan(&mut self, now: Duration, child: ChildId, activity: &Activity, sign: Sign) {
         let Some(record) = self.pairs.get(&child) else { return };
-        let (key, policy, remote) = (record.entry.clone(), record.policy, record.facts.remote);
+        let (key, policy) = (record.entry.clone(), record.policy);
         let stamp = |ms| self.scale.from_stamp(ms).map(|at: Duration| at.min(now));
         let (heard, sent) = (stamp(activity.last_heard_ms), stamp(activity.last_sent_ms));
         let hard_limit = record.facts.hard_limit;
@@ -162,18 +205,8 @@ impl Brain {
         }) else {
             return self.drop_orphan(now, child, false);
         };
-        let patience = self
-            .relations
-            .values()
-            .find(|relation| relation.key.remote == remote)
-            .and_then(|relation| relation.ike.dpd)
-            .map_or(SILENCE, |dpd| Duration::from_secs(dpd.interval.into()));
-        let siblings =
-            self.pairs.iter().filter(|(_, record)| record.ike.is_none() && record.facts.remote == remote);
-        let any_heard =
-            siblings.filter_map(|(sibling, _)| stamp(self.table.activity(*sibling)?.last_heard_ms)).max();
-        let last_heard = any_heard.map_or(installed, |heard| heard.max(installed));
-        let silent = now >= last_heard + patience;
+        let last_heard = sign.heard.map_or(installed, |heard| heard.max(installed));
+        let silent = now >= last_heard + sign.patience;
         if silent || activity.hard_limit || hard_limit.is_some_and(|limit| now >= limit) {
             self.history.push(
                 now,
@@ -190,19 +223,16 @@ impl Brain {
             self.initiate(now, &key, peer, policy);
         }
         // Nor does it idle out while a sibling lives: the peer would not be told.
-        let sent = sent.max(any_heard);
+        let sent = sent.max(sign.heard);
         self.with_session(now, &key, |session, intents| session.activity(now, child, heard, sent, intents));
     }
 
     /// A pair of our own carries the flow now.
     pub(super) fn replace_orphans(&mut self, now: Duration, policy: PolicyId, remote: IpAddr) {
         let replaced: Vec<ChildId> = self
-            .pairs
-            .iter()
-            .filter(|(_, record)| {
-                record.ike.is_none() && record.policy == policy && record.facts.remote == remote
-            })
-            .map(|(child, _)| *child)
+            .orphan_pairs()
+            .filter(|(_, record)| record.policy == policy && record.facts.remote == remote)
+            .map(|(child, _)| child)
             .collect();
         for child in replaced {
             self.drop_orphan(now, child, true);

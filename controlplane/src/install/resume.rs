@@ -61,8 +61,8 @@ impl Installer {
     /// Goes on with a pair of a previous control plane under a new name. `false` if one of its slots is gone.
     pub fn adopt(&mut self, pair: ChildId, stored: &StoredPair) -> bool {
         let Some((inbound, outbound)) = stored.slot_words() else { return false };
-        let live = self.table.live_inbound().any(|slot| slot == inbound)
-            && self.table.live_outbound().any(|slot| slot == outbound);
+        let live =
+            self.table.inbound_record(inbound).is_some() && self.table.outbound_record(outbound).is_some();
         if live {
             self.pairs.insert(pair, Slots { inbound, outbound });
         }
@@ -71,13 +71,15 @@ impl Installer {
 
     /// Takes out of use what was kept for [`Installer::adopt`] and not adopted.
     pub fn retire_strangers(&mut self) {
-        let known = |slot: SlotWord| {
-            self.is_manual(slot) || self.pairs.values().any(|s| s.inbound == slot || s.outbound == slot)
-        };
-        let outbound: Vec<SlotWord> = self.table.live_outbound().filter(|slot| !known(*slot)).collect();
-        let drains = |slot: SlotWord| self.draining.iter().any(|(draining, _)| *draining == slot);
+        let (mut ours_in, ours_out): (BTreeSet<SlotWord>, BTreeSet<SlotWord>) =
+            self.pairs.values().map(|slots| (slots.inbound, slots.outbound)).unzip();
+        ours_in.extend(self.draining.iter().map(|(slot, _)| *slot));
+        let strange =
+            |slot: &SlotWord, ours: &BTreeSet<SlotWord>| !ours.contains(slot) && !self.is_manual(*slot);
+        let outbound: Vec<SlotWord> =
+            self.table.live_outbound().filter(|slot| strange(slot, &ours_out)).collect();
         let inbound: Vec<SlotWord> =
-            self.table.live_inbound().filter(|slot| !known(*slot) && !drains(*slot)).collect();
+            self.table.live_inbound().filter(|slot| strange(slot, &ours_in)).collect();
         for slot in outbound {
             let _ = self.table.retire_outbound(slot);
         }

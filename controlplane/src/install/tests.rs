@@ -149,11 +149,11 @@ fn an_answered_request_counts_again_when_traffic_renews_it() {
     };
     assert!(setup.installer.acquires().is_empty());
     setup.workers.raise_acquire(policy, &flow, 1_000);
-    assert_eq!(asking(&setup.installer), [policy]);
+    assert_eq!(asking(&mut setup.installer), [policy]);
     setup.installer.drop_held(policy);
     assert!(setup.installer.acquires().is_empty());
     setup.workers.raise_acquire(policy, &flow, 2_500);
-    assert_eq!(asking(&setup.installer), [policy]);
+    assert_eq!(asking(&mut setup.installer), [policy]);
 }
 
 #[test]
@@ -229,6 +229,6 @@ fn no_configuration_lets_aes_encrypt_more_than_its_blocks_allow() {
     assert!(gmac.soft_packets > 0 && gmac.soft_packets < 1 << 36);
 }
 
-fn asking(installer: &Installer) -> Vec<PolicyId> {
+fn asking(installer: &mut Installer) -> Vec<PolicyId> {
     installer.acquires().into_iter().map(|(policy, _)| policy).collect()
 }
