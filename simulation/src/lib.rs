@@ -21,3 +21,4 @@ pub mod plane;
 pub mod predict;
 pub mod random;
 pub mod site;
+pub mod tunnels;

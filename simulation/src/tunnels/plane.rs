@@ -1,0 +1,184 @@
+//! One end: a control plane, its segments, and as much of a data plane as sends a packet now and then.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use controlplane::brain::{Brain, Output};
+use controlplane::clock::Scale;
+use controlplane::install::Installer;
+use controlplane::memory::Memory;
+use controlplane::operator::Unresolved;
+use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
+use sa_table::{
+    Checkpoint, Event, InboundOwner, Locking, OutboundOwner, PolicyId, RuntimeWriter, Segments, TableReader,
+    WorkerId,
+};
+
+use super::hub::{self, HUB};
+use super::{Heap, Holding};
+use crate::network::SimulationError;
+
+const WORKER: WorkerId = WorkerId(0);
+const PACKET_BYTES: u64 = 100;
+
+/// See the module's description.
+pub(super) struct End {
+    brain: Brain,
+    index: usize,
+    checkpoint: Checkpoint,
+    reader: TableReader,
+    runtime: RuntimeWriter,
+    /// By the number of the tunnel.
+    policies: Vec<PolicyId>,
+    /// The requests for SAs that stand.
+    asked: Vec<PolicyId>,
+    heap: Heap,
+    held: i64,
+    _segments: Segments,
+}
+
+impl End {
+    pub(super) fn new(index: usize, count: u32, heap: Heap) -> Result<Self, SimulationError> {
+        let segments = Segments::create(hub::capacities(count), Locking::Never)?;
+        let (reader, runtime) = (segments.table_reader()?, segments.runtime_writer()?);
+        let before = heap();
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
+        let memory = Memory::default();
+        let installer = Installer::new(segments.table_writer()?, segments.runtime_reader()?, &memory);
+        let brain = Brain::new(endpoint, installer, Scale::default(), memory);
+        let mut end = End {
+            brain,
+            index,
+            checkpoint: segments.checkpoint()?,
+            reader,
+            runtime,
+            policies: Vec::new(),
+            asked: Vec::new(),
+            heap,
+            held: heap() - before,
+            _segments: segments,
+        };
+        end.announce();
+        Ok(end)
+    }
+
+    pub(super) fn configure(&mut self, now: Duration, text: &str, count: u32) {
+        let devices = hub::devices(self.index, count);
+        let configuration = match config::file::parse("tunnels", text, &mut Unresolved) {
+            Ok(loaded) => loaded.configuration,
+            Err(error) => panic!("{error}"),
+        };
+        self.work(|brain| brain.configure(now, configuration, devices));
+        let mut policies: Vec<(u32, PolicyId)> = self
+            .brain
+            .policies()
+            .filter_map(|(id, key)| {
+                let spoke = if self.index == HUB { &key.remote } else { &key.local };
+                Some((hub::number_of(spoke.first()?.start)?, id))
+            })
+            .collect();
+        policies.sort_unstable();
+        assert_eq!(policies.len(), count as usize, "a policy for each tunnel");
+        self.policies = policies.into_iter().map(|(_, id)| id).collect();
+    }
+
+    /// Lets the control plane work and charges it with the heap.
+    fn work<R>(&mut self, work: impl FnOnce(&mut Brain) -> R) -> R {
+        let before = (self.heap)();
+        let result = work(&mut self.brain);
+        self.held += (self.heap)() - before;
+        result
+    }
+
+    pub(super) fn datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.work(|brain| brain.handle_datagram(now, from, to, bytes));
+    }
+
+    pub(super) fn timeout(&mut self, now: Duration) {
+        self.work(|brain| brain.handle_timeout(now));
+    }
+
+    pub(super) fn deadline(&mut self) -> Duration {
+        self.brain.deadline()
+    }
+
+    pub(super) fn output(&mut self) -> Option<Output> {
+        self.work(Brain::poll_output)
+    }
+
+    /// Drops what the control plane had made.
+    pub(super) fn discard(&mut self, output: Output) {
+        if let Output::Log(controlplane::log::Message::Trouble(text)) = &output {
+            panic!("{text}");
+        }
+        self.work(|_| drop(output));
+    }
+
+    pub(super) fn store_checkpoint(&mut self, now: Duration) {
+        if let Some(memory) = self.brain.checkpoint(now)
+            && let Err(error) = self.checkpoint.store(&memory)
+        {
+            panic!("{} octets of checkpoint: {error}", memory.len());
+        }
+    }
+
+    /// What a worker does between bursts: it lets go of what is gone, and withdraws requests that are answered.
+    pub(super) fn announce(&mut self) {
+        self.runtime.announce_policy(WORKER, self.reader.policy_version());
+        self.runtime.announce(WORKER, self.reader.generation());
+        let (reader, runtime) = (&self.reader, &self.runtime);
+        self.asked.retain(|policy| {
+            let waits = reader.policy_word(*policy).is_none();
+            if !waits {
+                runtime.clear_acquire(*policy);
+            }
+            waits
+        });
+    }
+
+    /// A packet of this tunnel waits for an SA.
+    pub(super) fn ask(&mut self, now: Duration, number: u32) {
+        let (policy, flow) = (self.policies[number as usize], hub::flow(number));
+        self.runtime.raise_acquire(policy, &flow, now.as_millis() as u64);
+        self.asked.push(policy);
+        self.work(|brain| brain.handle_event(now, &Event::Acquire { policy, flow }));
+    }
+
+    /// A packet leaves through the SA of this tunnel; the SPI that it carries.
+    pub(super) fn send(&mut self, now: Duration, number: u32) -> u32 {
+        let owner = || -> Option<(OutboundOwner, u32)> {
+            let slot = self.reader.policy_word(self.policies[number as usize])?;
+            let record = self.reader.outbound(slot)?;
+            Some((self.runtime.claim_outbound(WORKER, slot, record.esn).ok()?, record.spi))
+        };
+        let Some((mut owner, spi)) = owner() else { panic!("tunnel {number} is not up") };
+        assert_eq!(owner.take_sequence(1).ok(), Some(1), "a new SA begins at 1");
+        owner.add_sent(1, PACKET_BYTES);
+        owner.set_last_sent(now.as_millis() as u64);
+        spi
+    }
+
+    /// A packet with this SPI arrives.
+    pub(super) fn receive(&mut self, now: Duration, spi: u32) {
+        let owner = || -> Option<InboundOwner> {
+            self.runtime.claim_inbound(WORKER, self.reader.lookup_spi(spi)?).ok()
+        };
+        let Some(owner) = owner() else { panic!("nobody has SPI {spi:#x}") };
+        owner.add_received(1, PACKET_BYTES);
+        owner.set_last_heard(now.as_millis() as u64);
+    }
+
+    pub(super) fn holding(&self) -> Holding {
+        Holding {
+            heap: self.held,
+            load: self.brain.load(),
+            ike: self.brain.ike_tables(),
+            carried: self
+                .policies
+                .iter()
+                .filter(|policy| self.reader.policy_word(**policy).is_some())
+                .count(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Two rounds of all tunnels up and all idle again, and what must be true of them.
+
+use std::time::{Duration, Instant};
+
+use super::{Heap, Holding, Tunnels};
+use crate::network::SimulationError;
+
+/// Octets of heap that an idle tunnel may take of one control plane: its IKE SA, its SA pair, its part of the session, and all that the
+/// brain and the endpoint find them by. The keys are among them: about 250 octets of IKE keys; those of ESP are in the shared table only.
+pub const LIMIT: i64 = 4096;
+
+/// Octets of heap for each tunnel that may stay when all are closed: room in hash tables that do not shrink. The second round must not
+/// add to it.
+pub const LEFT: i64 = 256;
+
+/// Octets that do not grow with the tunnels: the history of the last thousand transitions has longer and shorter lines.
+const SLACK: i64 = 128 * 1024;
+
+/// What the two control planes held, the hub first.
+pub struct Rounds {
+    /// Tunnels.
+    pub count: u32,
+    /// Configured, nothing up.
+    pub before: [Holding; 2],
+    /// All tunnels idle, in each round.
+    pub up: [[Holding; 2]; 2],
+    /// All tunnels closed by their idle timers, in each round.
+    pub after: [[Holding; 2]; 2],
+    /// How long it took to bring the tunnels up, and to idle them out, by the clock on the wall.
+    pub took: [[Duration; 2]; 2],
+    /// Resident memory of the whole process at these five moments, in KiB: its own pages, and shared ones. For people to look at: an allocator
+    /// gives pages back as it likes, and a segment keeps those that were touched.
+    pub resident: Vec<(u64, u64)>,
+}
+
+impl Rounds {
+    /// Plays them.
+    ///
+    /// # Errors
+    /// If the segments cannot be made.
+    pub fn play(count: u32, heap: Heap) -> Result<Self, SimulationError> {
+        let mut tunnels = Tunnels::new(count, heap)?;
+        let before = tunnels.holdings();
+        let mut pages = vec![resident()];
+        let mut round = || {
+            let begin = Instant::now();
+            tunnels.bring_up();
+            let up_after = begin.elapsed();
+            tunnels.rest();
+            let up = tunnels.holdings();
+            pages.push(resident());
+            let begin = Instant::now();
+            tunnels.idle_out();
+            let took = [up_after, begin.elapsed()];
+            pages.push(resident());
+            (up, tunnels.holdings(), took)
+        };
+        let (first, second) = (round(), round());
+        Ok(Rounds {
+            count,
+            before,
+            up: [first.0, second.0],
+            after: [first.1, second.1],
+            took: [first.2, second.2],
+            resident: pages,
+        })
+    }
+
+    /// Octets of heap for each idle tunnel, of the control plane and the round where it is most.
+    pub fn octets_per_tunnel(&self) -> i64 {
+        let ups = self.up.iter().flat_map(|up| up.iter().zip(&self.before));
+        ups.map(|(up, before)| (up.heap - before.heap) / i64::from(self.count)).max().unwrap_or_default()
+    }
+
+    /// What is not as it must be, in words.
+    pub fn violations(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut must = |holds: bool, what: &str, seen: &dyn std::fmt::Debug| {
+            if !holds {
+                found.push(format!("{what}: {seen:?}"));
+            }
+        };
+        let count = self.count as usize;
+        for up in self.up.iter().flatten() {
+            let Holding { load, ike, carried, .. } = up;
+            let all = [load.ike_sas, load.pairs, load.table.pairs, ike.ike_sas, ike.children, *carried];
+            must(all == [count; 6], "every tunnel is up", up);
+            must(load.table.free == (0, 0), "every slot is taken", up);
+        }
+        for (after, before) in self.after.iter().flat_map(|after| after.iter().zip(&self.before)) {
+            must(after.load == before.load, "shared memory and books are as they were", after);
+            must(after.ike == before.ike, "the tables of IKE are as they were", after);
+            must(after.carried == 0, "no policy leads to an SA", after);
+            let left = after.heap - before.heap;
+            must(left <= LEFT * i64::from(self.count) + SLACK, "the heap is nearly as it was", &left);
+        }
+        for (first, second) in self.after[0].iter().zip(&self.after[1]) {
+            let growth = second.heap - first.heap;
+            must(growth <= SLACK, "the second round leaves nothing more", &growth);
+        }
+        let each = self.octets_per_tunnel();
+        // What does not grow with the tunnels must not hide in few of them.
+        let limit = LIMIT + SLACK / i64::from(self.count);
+        must(each <= limit.min(LIMIT + LIMIT / 8), "octets of an idle tunnel are within the limit", &each);
+        found
+    }
+}
+
+/// (RssAnon, RssShmem) of this process in KiB; zeros where the kernel does not say.
+fn resident() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    (field("RssAnon:").unwrap_or_default(), field("RssShmem:").unwrap_or_default())
+}
