@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             before.load.table.policies
         );
         for (round, (up, after)) in rounds.up.iter().zip(&rounds.after).enumerate() {
+            let (up, after) = (&up[end], &after[end]);
             let [up_in, out_in] = rounds.took[round];
             println!(
                 "{name}, round {}: up {} KiB, {} slots free, {} policies bound (both ends in {up_in:.1?}); idled out {} KiB, {} slots free, \
