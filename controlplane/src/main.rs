@@ -13,6 +13,10 @@ use controlplane::operator::Unresolved;
 use controlplane::run::{Service, run};
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 
+/// Gives the pages of closed tunnels back to the system, which the C library keeps: an idle gateway is a small one again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The control plane of tohub: IKE, dead peer detection, preferred peer. Started by `tohub supervise` or a service
 /// manager, which hands the shared segments down as LISTEN_FDS.
 #[derive(Debug, Parser)]
