@@ -2,6 +2,7 @@
 //! machine, and stop so that the programs in the kernel go on dropping.
 
 mod report;
+mod sources;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use crate::punt::{PuntCounters, PuntPort};
 use crate::settings::Settings;
 use crate::status::StatusSocket;
 use crate::xdp::{Attached, KernelPolicy, Programs};
+
+use sources::Sources;
 
 /// Runs the data plane until SIGTERM or SIGINT. Call it first thing in `main`: it takes over the descriptors that the
 /// parent handed down.
@@ -62,6 +65,8 @@ struct Dataplane<'a> {
     programs: Programs,
     forwarding: Forwarding,
     punt: PuntPort,
+    punt_ifindex: u32,
+    sources: Sources,
     punt_counters: Arc<PuntCounters>,
     kernel: Arc<KernelView>,
     names: Arc<PortNames>,
@@ -94,7 +99,7 @@ impl<'a> Dataplane<'a> {
         let netlink = Netlink::open()?;
         let forwarding = Forwarding::new(instance.run_dir());
         forwarding.close_new_devices()?;
-        let punt = open_punt(&netlink, &instance, &forwarding)?;
+        let (punt, punt_ifindex) = open_punt(&netlink, &instance, &forwarding)?;
         let status = StatusSocket::bind(&instance.status_socket())
             .map_err(Failure::system(format!("listen at {}", instance.status_socket().display())))?;
         let (kernel, names) = (Arc::new(KernelView::default()), Arc::new(PortNames::default()));
@@ -111,6 +116,8 @@ impl<'a> Dataplane<'a> {
             programs,
             forwarding,
             punt,
+            punt_ifindex,
+            sources: Sources::default(),
             punt_counters: Arc::new(PuntCounters::default()),
             kernel,
             names,
@@ -136,6 +143,9 @@ impl<'a> Dataplane<'a> {
         }
         if devices_due {
             self.devices_seen = Instant::now();
+            let generation = self.kernel.load().generation();
+            let traffic = self.instance.local_traffic();
+            self.sources.refresh(traffic, &self.netlink, self.punt_ifindex, generation)?;
         }
         self.commit()?;
         if self.mirror.is_finished() {
@@ -251,9 +261,11 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// New rules before old ones go, so the union is routed to the punt port meanwhile.
-    fn local_traffic(&self, policy: &KernelPolicy) -> Result<(), Failure> {
-        Ok(self.instance.local_traffic().set_prefixes(&self.netlink, policy.protected_destinations())?)
+    /// New rules before old ones go, so the union is routed to the punt port meanwhile; and before the rules the routes that they lead to.
+    fn local_traffic(&mut self, policy: &KernelPolicy) -> Result<(), Failure> {
+        let traffic = self.instance.local_traffic();
+        self.sources.set(traffic, &self.netlink, self.punt_ifindex, policy.flows())?;
+        Ok(traffic.set_prefixes(&self.netlink, policy.protected_destinations())?)
     }
 
     fn replace_engine(&mut self, ports: &Ports) -> Result<(), Failure> {
@@ -317,7 +329,12 @@ fn worker_cores(settings: &Settings) -> Result<Vec<usize>, Failure> {
     })
 }
 
-fn open_punt(netlink: &Netlink, instance: &Instance, forwarding: &Forwarding) -> Result<PuntPort, Failure> {
+/// The punt port, up and at the end of the instance's table, with its ifindex.
+fn open_punt(
+    netlink: &Netlink,
+    instance: &Instance,
+    forwarding: &Forwarding,
+) -> Result<(PuntPort, u32), Failure> {
     let punt = PuntPort::open().map_err(Failure::Punt)?;
     let device = netlink
         .device(punt.name())?
@@ -328,7 +345,7 @@ fn open_punt(netlink: &Netlink, instance: &Instance, forwarding: &Forwarding) ->
     // What the kernel has to forward for us, toward devices that are no ports, enters it here.
     forwarding.allow(punt.name())?;
     instance.local_traffic().set_default(netlink, device.ifindex)?;
-    Ok(punt)
+    Ok((punt, device.ifindex))
 }
 
 /// The mirror has a thread of its own beside the main one, in the same network namespace.

@@ -36,7 +36,6 @@ impl Two {
         let host = |number: usize| Namespace::new(&format!("host{}", number + 1));
         let hosts = [host(0)?, host(1)?];
         let spaces = [Namespace::new("gw1")?, Namespace::new("gw2")?];
-        connect(&spaces[0], "outside", &spaces[1], "outside")?;
         for (place, (host, gateway)) in hosts.iter().zip(&spaces).enumerate() {
             let number = place + 1;
             connect(host, "eth0", gateway, "inside")?;
@@ -44,6 +43,8 @@ impl Two {
             host.end_host_offloads("eth0")?;
             host.route("default", &format!("192.168.{number}.1"))?;
         }
+        // The inner device is the older one: the kernel would take its address where nothing says which.
+        connect(&spaces[0], "outside", &spaces[1], "outside")?;
         let [first, second] = spaces;
         let start = |space: Namespace, place: usize| {
             let (number, peer) = (place + 1, 2 - place);
@@ -135,6 +136,7 @@ fn in_transport_mode_the_gateways_themselves_talk() -> Result<()> {
     let two =
         Two::start(|place| by_ike(place, "esp-aes 256 esp-sha256-hmac", &["mode transport require"]), hosts)?;
     let gateway = two.gateways[0].namespace();
+    assert_eq!(source_of(gateway, "192.0.2.2")?, "192.0.2.1");
     // Larger ones leave the host's own stack in fragments, which transport mode does not protect: docs/compliance.md.
     for size in ["56", "1300"] {
         let ping = gateway.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "-s", size, "192.0.2.2"])?;
@@ -143,6 +145,49 @@ fn in_transport_mode_the_gateways_themselves_talk() -> Result<()> {
     let sas = two.gateways[0].cli("show crypto ipsec sa")?;
     assert!(sas.contains("in use settings ={Transport, }"), "{sas}");
     Ok(())
+}
+
+/// The address that the kernel gives a packet of the gateway's own.
+fn source_of(gateway: &Namespace, destination: &str) -> Result<String> {
+    let route = gateway.ip(&["route", "get", destination])?;
+    Ok(route
+        .split(" src ")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next())
+        .unwrap_or(&route)
+        .to_owned())
+}
+
+#[test]
+fn the_gateways_own_packets_have_an_address_that_the_crypto_map_protects() -> Result<()> {
+    if !available("the_gateways_own_packets_have_an_address_that_the_crypto_map_protects") {
+        return Ok(());
+    }
+    let two = Two::start(|place| by_ike(place, "esp-gcm 128", &[]), networks)?;
+    let gateway = two.gateways[0].namespace();
+    assert_eq!(source_of(gateway, "192.168.2.10")?, "192.168.1.1");
+    let ping = gateway.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "192.168.2.10"])?;
+    assert!(ping.contains("3 received"), "{ping}");
+    assert!(two.gateways[0].cli("show crypto ipsec sa")?.contains("transform: esp-gcm ,"));
+
+    // Another permit, for an address that comes later.
+    two.gateways[0].configure(&[
+        "ip route 192.168.3.0 255.255.255.0 192.0.2.2",
+        "access-list 101 permit ip host 192.0.2.7 host 192.168.3.1",
+    ])?;
+    wait_for("the address of the main table", 10, || {
+        (source_of(gateway, "192.168.3.1").ok()? == "192.0.2.1").then_some(())
+    })?;
+    gateway.ip(&["address", "add", "192.0.2.7/24", "dev", "outside"])?;
+    wait_for("the address that is protected", 10, || {
+        (source_of(gateway, "192.168.3.1").ok()? == "192.0.2.7").then_some(())
+    })?;
+    two.gateways[0].configure(&["no access-list 101 permit ip host 192.0.2.7 host 192.168.3.1"])?;
+    wait_for("the route to go", 10, || {
+        let rules = gateway.ip(&["rule", "show"]).ok()?;
+        let routes = gateway.ip(&["route", "show", "table", "all"]).ok()?;
+        (!rules.contains("192.168.3.1") && !routes.contains("192.168.3.1")).then_some(())
+    })
 }
 
 #[test]

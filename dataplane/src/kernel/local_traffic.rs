@@ -31,7 +31,7 @@ pub const PRIORITIES: u32 = 4;
 
 /// `FRA_PROTOCOL` of our rules: marks them as ours for whoever lists or removes them.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(183);
-const IKE_PORTS: [u16; 2] = [500, 4500];
+pub(super) const IKE_PORTS: [u16; 2] = [500, 4500];
 
 impl LocalTraffic {
     /// Points the table at the punt port, and behind it at nothing.
@@ -236,7 +236,7 @@ async fn delete(handle: &Handle, rule: RuleMessage) -> Result<(), NetlinkError> 
         .map_err(NetlinkError::request("remove policy-routing rule"))
 }
 
-fn ignore_absent(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+pub(super) fn ignore_absent(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
     match result {
         Err(error) if matches!(netlink_errno(&error), Some(libc::ENOENT | libc::ESRCH)) => Ok(()),
         other => other,
@@ -248,7 +248,7 @@ fn no_ipv6(error: &rtnetlink::Error) -> bool {
 }
 
 /// The address without its host bits: how the kernel shows it.
-fn network(address: IpAddr, length: u8) -> IpAddr {
+pub(super) fn network(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits().range(length).0)),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits().range(length).0)),

@@ -7,6 +7,7 @@ mod local_traffic;
 mod mirror;
 mod netlink;
 mod snapshot;
+mod source_address;
 mod translate;
 mod view;
 
@@ -15,4 +16,5 @@ pub use local_traffic::{LocalTraffic, PRIORITIES};
 pub use mirror::{Mirror, PortNames};
 pub use netlink::{Device, Netlink, NetlinkError};
 pub use snapshot::{KernelSnapshot, PortId, PortLink, Route, SnapshotBuilder};
+pub use source_address::{Flow, SourceRoutes};
 pub use view::{KernelView, ResolveRequest};

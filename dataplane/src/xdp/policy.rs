@@ -7,7 +7,7 @@ use ebpf_abi::{
     CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, GuardRule, MAX_QUEUES, MAX_RULES, PORT_COARSE,
     PORT_CRYPTO_MAP, PortConfig,
 };
-use sa_table::policy::{Action, PortRecord, Rule};
+use sa_table::policy::{Action, PortRecord, Prefix, Rule};
 
 use super::classes::PrefixClass;
 use super::rules::translate;
@@ -23,6 +23,8 @@ pub struct KernelPolicy {
     pub(super) rules: Vec<GuardRule>,
     /// Entries by ifindex; `rule_first` counts from the start of the half.
     pub(super) ports: BTreeMap<u32, PortConfig>,
+    /// Destination and source of each rule.
+    flows: Vec<(Prefix, Prefix)>,
 }
 
 impl KernelPolicy {
@@ -73,6 +75,11 @@ impl KernelPolicy {
         self.classes.iter().filter(|(.., class)| class & CLASS_DESTINATION != 0).map(|(a, l, _)| (*a, *l))
     }
 
+    /// Destination and source of each rule that protects.
+    pub fn flows(&self) -> &[(Prefix, Prefix)] {
+        &self.flows
+    }
+
     fn protect_everything(&mut self) {
         for unspecified in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
             self.classes.push((unspecified, 0, CLASS_SOURCE | CLASS_DESTINATION));
@@ -84,6 +91,7 @@ impl KernelPolicy {
         for rule in list.iter().filter(|rule| !matches!(rule.action, Action::Jump(_))) {
             self.classes.push((rule.source.address, rule.source.length, CLASS_SOURCE));
             self.classes.push((rule.destination.address, rule.destination.length, CLASS_DESTINATION));
+            self.flows.push((rule.destination, rule.source));
         }
         let first = u32::try_from(self.rules.len()).ok()?;
         let translated = translate(list, first)?;
