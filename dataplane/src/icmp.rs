@@ -111,7 +111,8 @@ impl IcmpErrors {
 
 /// An address of ours of the offender's family: of the port that a clear packet came from; for one that came out of a tunnel of another
 /// port than the tunnel's, because the answer goes back into the tunnel, which protects our networks and not the wire between the
-/// gateways; else any.
+/// gateways; else any. This host's own stack takes nothing from one of its own addresses that comes in by a device (a martian source), so for
+/// it the error comes from where the packet wanted to go.
 fn source_address(offender: &Packet, kernel: &KernelSnapshot) -> Option<IpAddr> {
     let usable = |address: &IpAddr| {
         address.is_ipv4() == offender.ip.is_ipv4()
@@ -124,7 +125,8 @@ fn source_address(offender: &Packet, kernel: &KernelSnapshot) -> Option<IpAddr> 
     let preferred = match offender.origin {
         Origin::Port(port) => any(&|other| other == port),
         Origin::Tunnel(port) => any(&|other| other != port),
-        Origin::Punt | Origin::Own { .. } => None,
+        Origin::Punt => Some(offender.ip.destination),
+        Origin::Own { .. } => None,
     };
     preferred.or_else(|| any(&|_| true))
 }
@@ -223,6 +225,19 @@ mod tests {
         let message = icmpv4::Packet::new_checked(&packet.frame.bytes()[20..]).unwrap();
         assert_eq!(message.next_hop_mtu(), Some(1400));
         assert!(message.checksum_ok());
+    }
+
+    #[test]
+    fn an_error_for_this_host_does_not_come_from_an_address_of_its_own() {
+        let umem =
+            Umem::new(UmemConfig { frames: 8, headroom: MIN_HEADROOM, backing: Backing::Heap }).unwrap();
+        let mut pool = umem.pool(8, 8);
+        let mut errors = IcmpErrors::default();
+        let offender = offender(&mut pool, Origin::Punt);
+        errors.report(IcmpError::TooBig { mtu: 1400 }, &offender, &kernel(), &mut pool, 0);
+        let packet = errors.pop().unwrap();
+        assert_eq!(packet.ip.source, "10.9.0.9".parse::<IpAddr>().unwrap());
+        assert_eq!(packet.ip.destination, offender.ip.source);
     }
 
     #[test]

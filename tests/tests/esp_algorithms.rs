@@ -5,6 +5,7 @@ use lab::command::wait_for;
 use lab::gateway::Gateway;
 use lab::namespace::{Namespace, available, connect};
 use lab::peer::{Pair, Release, gateway_configuration, installed};
+use lab::probe::tcp_transfer;
 
 /// Two gateways on one wire, a host behind each.
 struct Two {
@@ -142,6 +143,9 @@ fn in_transport_mode_the_gateways_themselves_talk() -> Result<()> {
         let ping = gateway.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "-s", size, "192.0.2.2"])?;
         assert!(ping.contains("3 received"), "{ping}");
     }
+    // Segments of the wire's MTU are too long for the SA: the stack must learn what fits.
+    let transfer = tcp_transfer(gateway, two.gateways[1].namespace(), "192.0.2.2", 7001, 4, 30)?;
+    assert!(transfer.intact && transfer.bytes == 4 << 20, "{transfer:?}");
     let sas = two.gateways[0].cli("show crypto ipsec sa")?;
     assert!(sas.contains("in use settings ={Transport, }"), "{sas}");
     Ok(())
@@ -168,6 +172,8 @@ fn the_gateways_own_packets_have_an_address_that_the_crypto_map_protects() -> Re
     assert_eq!(source_of(gateway, "192.168.2.10")?, "192.168.1.1");
     let ping = gateway.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "192.168.2.10"])?;
     assert!(ping.contains("3 received"), "{ping}");
+    let transfer = tcp_transfer(gateway, &two.hosts[1], "192.168.2.10", 7001, 4, 30)?;
+    assert!(transfer.intact && transfer.bytes == 4 << 20, "{transfer:?}");
     assert!(two.gateways[0].cli("show crypto ipsec sa")?.contains("transform: esp-gcm ,"));
 
     // Another permit, for an address that comes later.
