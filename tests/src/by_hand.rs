@@ -17,13 +17,17 @@ use crate::command::{LabError, Result, clean_up, wait_for};
 use crate::gateway::program;
 use crate::namespace::Namespace;
 
-/// One end of a hand-keyed tunnel between two networks.
+/// One end of a hand-keyed pair between two networks, or, in transport mode, between the two ends themselves.
 #[derive(Debug, Clone)]
 pub struct Tunnel {
     /// Our address on the wire, on interface `outside`.
     pub local: IpAddr,
     /// The peer's.
     pub remote: IpAddr,
+    /// Tunnel or transport.
+    pub mode: Mode,
+    /// Plain or in UDP.
+    pub encapsulation: Encapsulation,
     /// Our network (address, prefix length), behind interface `inside`.
     pub inner_local: (IpAddr, u8),
     /// The peer's network.
@@ -101,8 +105,8 @@ impl ByHand {
                 spi: tunnel.spi_in,
                 local: tunnel.local,
                 peer_address: tunnel.remote,
-                mode: Mode::Tunnel,
-                encapsulation: Encapsulation::None,
+                mode: tunnel.mode,
+                encapsulation: tunnel.encapsulation,
                 keys: keys()?,
                 esn: tunnel.esn,
                 replay_window: 64,
@@ -117,8 +121,8 @@ impl ByHand {
                 spi: tunnel.spi_out,
                 source: tunnel.local,
                 destination: tunnel.remote,
-                mode: Mode::Tunnel,
-                encapsulation: Encapsulation::None,
+                mode: tunnel.mode,
+                encapsulation: tunnel.encapsulation,
                 keys: keys()?,
                 esn: tunnel.esn,
                 selectors,

@@ -111,17 +111,16 @@ impl Recording {
 
     /// The same, each as a line for a person: when, from where to where, what.
     pub fn describe_clear(&self) -> Vec<String> {
-        self.clear()
-            .map(|packet| {
-                let [source, destination] = packet.addresses().map_or([[0; 4]; 2], |(from, to)| [from, to]);
-                format!(
-                    "{:.3} {} -> {} protocol {}",
-                    packet.time,
-                    std::net::Ipv4Addr::from(source),
-                    std::net::Ipv4Addr::from(destination),
-                    packet.protocol().unwrap_or(0)
-                )
-            })
+        self.clear().map(describe).collect()
+    }
+
+    /// IPv4 packets that are neither ESP nor UDP on IKE's ports: on a wire between two hosts that protect everything between
+    /// themselves, nothing else may be seen.
+    pub fn describe_unprotected(&self) -> Vec<String> {
+        self.packets
+            .iter()
+            .filter(|packet| packet.ipv4().is_some() && !is_ipsec(packet))
+            .map(describe)
             .collect()
     }
 
@@ -196,5 +195,63 @@ impl Recording {
             }
         }
         targets
+    }
+}
+
+fn describe(packet: &Captured) -> String {
+    let [source, destination] = packet.addresses().map_or([[0; 4]; 2], |(from, to)| [from, to]);
+    format!(
+        "{:.3} {} -> {} protocol {}",
+        packet.time,
+        std::net::Ipv4Addr::from(source),
+        std::net::Ipv4Addr::from(destination),
+        packet.protocol().unwrap_or(0)
+    )
+}
+
+fn is_ipsec(packet: &Captured) -> bool {
+    const IKE: [[u8; 2]; 2] = [500_u16.to_be_bytes(), 4500_u16.to_be_bytes()];
+    let Some(ip) = packet.ipv4() else { return false };
+    let behind = usize::from(ip[0] & 0x0f) * 4;
+    match packet.protocol() {
+        Some(50) => true,
+        Some(17) => ip
+            .get(behind..behind + 4)
+            .is_some_and(|ports| ports.chunks(2).any(|port| IKE.iter().any(|ike| port == ike))),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(protocol: u8, ports: [u16; 2]) -> Captured {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45]);
+        frame.extend([0; 8]);
+        frame.push(protocol);
+        frame.extend([0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+        frame.extend(ports.iter().flat_map(|port| port.to_be_bytes()));
+        Captured { time: 0.0, frame }
+    }
+
+    #[test]
+    fn what_is_neither_esp_nor_ike_is_unprotected() {
+        let recording = |packets: Vec<Captured>| Recording { packets, dropped: 0 };
+        let fine = recording(vec![frame(50, [0, 0]), frame(17, [500, 500]), frame(17, [4500, 1024])]);
+        assert_eq!(fine.describe_unprotected(), Vec::<String>::new());
+        let bad = recording(vec![
+            frame(50, [0, 0]),
+            frame(1, [500, 500]),
+            frame(6, [4500, 1]),
+            frame(17, [53, 501]),
+        ]);
+        let protocols = ["protocol 1", "protocol 6", "protocol 17"];
+        let seen = bad.describe_unprotected();
+        assert_eq!(seen.len(), 3, "{seen:?}");
+        for (line, protocol) in seen.iter().zip(protocols) {
+            assert!(line.ends_with(&format!("192.0.2.1 -> 192.0.2.2 {protocol}")), "{line}");
+        }
     }
 }

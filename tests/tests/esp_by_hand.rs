@@ -11,7 +11,7 @@ use lab::capture::Capture;
 use lab::command::checked;
 use lab::namespace::{Namespace, available, connect};
 use lab::pcap::to_hex;
-use sa_table::record::Algorithm;
+use sa_table::record::{Algorithm, Encapsulation, Mode};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
@@ -21,6 +21,8 @@ fn tunnel(algorithm: Algorithm, key_bytes: u8, esn: bool) -> Tunnel {
     Tunnel {
         local: ip("10.9.9.9"),
         remote: ip("10.9.9.8"),
+        mode: Mode::Tunnel,
+        encapsulation: Encapsulation::None,
         inner_local: (ip("192.168.1.0"), 24),
         inner_remote: (ip("192.168.2.0"), 24),
         spi_in: 0x1001,

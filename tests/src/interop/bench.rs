@@ -75,7 +75,27 @@ impl Opponent<'_> {
     }
 }
 
+/// Between whom the traffic of a case passes.
+#[derive(Debug)]
+pub struct Ends<'b> {
+    /// On our side: the host, or the gateway itself in transport mode.
+    pub near: &'b Namespace,
+    /// Its address.
+    pub near_address: &'static str,
+    /// On the stranger's side.
+    pub far_address: &'static str,
+}
+
 impl<'a> Bench<'a> {
+    /// Between whom the traffic passes.
+    pub fn ends(&self) -> Ends<'_> {
+        if self.case.transport {
+            Ends { near: self.gateway.namespace(), near_address: OURS, far_address: THEIRS }
+        } else {
+            Ends { near: &self.host, near_address: HOST, far_address: FAR_HOST }
+        }
+    }
+
     /// Builds everything. `machine` is the virtual machine for cases that need one.
     pub fn start(case: &'a Case, machine: Option<&'a Machine>) -> Result<Self> {
         let (host, gateway) = (Namespace::new("host")?, Namespace::new("gateway")?);
@@ -150,7 +170,8 @@ impl<'a> Bench<'a> {
         if recording.dropped > 0 {
             return fail(&format!("the capture missed {} packets", recording.dropped));
         }
-        let clear = recording.describe_clear();
+        let clear =
+            if self.case.transport { recording.describe_unprotected() } else { recording.describe_clear() };
         if !clear.is_empty() {
             return fail(&format!("{} clear packets, for example {}", clear.len(), clear[0]));
         }
@@ -253,17 +274,7 @@ pub fn our_configuration(case: &Case) -> String {
         Nat::Ours => (HIDDEN, ROUTER_INSIDE),
         _ => (OURS, THEIRS),
     };
-    let interfaces = format!(
-        "interface GigabitEthernet0/0
- device inside
- ip address 192.168.1.1 255.255.255.0
-interface GigabitEthernet0/1
- device outside
- ip address {address} 255.255.255.0
- crypto map tohub
-ip route 0.0.0.0 0.0.0.0 {hop}
-"
-    );
+    let interfaces = interfaces(address, hop);
     if let Some((ours, _)) = &case.verbatim {
         return interfaces + ours;
     }
@@ -282,6 +293,21 @@ crypto isakmp keepalive {}
 {} match address 101
 {interfaces}{permits}",
         ours.keepalive, ours.ike, ours.transform, ours.set, ours.entry
+    )
+}
+
+/// The lines of our two interfaces; `address` is the outer one, and everything else is behind `hop`.
+pub fn interfaces(address: &str, hop: &str) -> String {
+    format!(
+        "interface GigabitEthernet0/0
+ device inside
+ ip address 192.168.1.1 255.255.255.0
+interface GigabitEthernet0/1
+ device outside
+ ip address {address} 255.255.255.0
+ crypto map tohub
+ip route 0.0.0.0 0.0.0.0 {hop}
+"
     )
 }
 

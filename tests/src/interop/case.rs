@@ -117,6 +117,8 @@ pub struct Case {
     pub ours: Ours,
     /// Certificates: the kind of keys, as `make-pki.sh` wants it.
     pub pki: Option<&'static str>,
+    /// Transport mode between the two ends themselves, instead of a tunnel between the hosts behind them.
+    pub transport: bool,
     /// Translator on the way.
     pub nat: Nat,
     /// What the wire must carry.
@@ -144,6 +146,7 @@ impl Case {
             settings: vec!["IKE=aes256-sha256-ecp256".to_owned(), "ESP=aes128gcm16".to_owned()],
             ours: Ours::default(),
             pki: None,
+            transport: false,
             nat: Nat::None,
             wire,
             we_show: vec!["READY".to_owned()],
@@ -164,6 +167,19 @@ impl Case {
         self.we_show.extend(ours.iter().map(|&text| text.to_owned()));
         self.they_show.extend(theirs.iter().map(|&text| text.to_owned()));
         self
+    }
+
+    /// In transport mode, between the two ends themselves. `set` says so in our transform set.
+    pub fn in_transport_mode(mut self, set: &str) -> Self {
+        self.transport = true;
+        self.ours.set = set.to_owned();
+        self.ours.permits = vec!["ip host 192.0.2.1 host 192.0.2.2".to_owned()];
+        self.with(&["MODE=transport", "LOCAL_TS=192.0.2.2/32", "REMOTE_TS=192.0.2.1/32"])
+    }
+
+    /// Whether we offer extended sequence numbers.
+    pub fn esn(&self) -> bool {
+        self.ours.set.contains(" esn\n")
     }
 
     /// What happens.

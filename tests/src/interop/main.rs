@@ -9,6 +9,7 @@ mod algorithms;
 mod bench;
 mod case;
 mod kernel;
+mod ping;
 mod plays;
 mod report;
 mod runner;

@@ -4,8 +4,9 @@ use lab::Result;
 use lab::command::{output, wait_for};
 use lab::probe::{Probe, echo_server, tcp_transfer};
 
-use crate::bench::{Bench, FAR_HOST, HOST, Opponent, fail};
+use crate::bench::{Bench, Ends, FAR_HOST, Opponent, fail};
 use crate::case::{Initiator, Opposite};
+use crate::ping::Pings;
 
 /// Port of the stranger's echo server.
 pub const ECHO_PORT: u16 = 7000;
@@ -17,6 +18,20 @@ pub fn tunnel(bench: &mut Bench) -> Result<()> {
     bench.raise()?;
     bench.ping_both_ways()?;
     bench.ends_agree()?;
+    bench.judge_wire()
+}
+
+/// A transfer between the ends themselves: the stranger's kernel must have nothing but transport mode.
+pub fn transport(bench: &mut Bench) -> Result<()> {
+    bench.raise()?;
+    bench.ping_both_ways()?;
+    bench.transfer_both_ways()?;
+    bench.ends_agree()?;
+    let states = bench.stranger.program().exec(&["ip", "xfrm", "state"])?;
+    let esn = states.lines().any(|line| line.contains("flag ") && line.contains(" esn"));
+    if !states.contains("mode transport") || states.contains("mode tunnel") || esn != bench.case.esn() {
+        return fail(&format!("the stranger's kernel has\n{states}"));
+    }
     bench.judge_wire()
 }
 
@@ -110,38 +125,24 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Five small and three large pings from each end.
+    /// Five small and three large pings from our side, five from the stranger's.
     pub fn ping_both_ways(&self) -> Result<()> {
         self.ping_from_host(5, 3)?;
         self.ping_from_stranger(5)?;
-        self.host
-            .run("ping", &["-c", "3", "-i", "0.05", "-W", "3", "-s", "1300", FAR_HOST])
-            .and_then(|text| all_answered(&text, 3))
+        let ends = self.ends();
+        Pings::new(ends.far_address, 3, 3).of_size(1300).send_from(ends.near)
     }
 
     /// Pings from the host behind us, each of which must be answered.
     pub fn ping_from_host(&self, count: u32, patience: u32) -> Result<()> {
-        let text = self
-            .host
-            .run("ping", &["-c", &count.to_string(), "-i", "0.05", "-W", &patience.to_string(), FAR_HOST])?;
-        all_answered(&text, count)
+        let ends = self.ends();
+        Pings::new(ends.far_address, count, patience).send_from(ends.near)
     }
 
     /// Pings from the stranger's network.
     pub fn ping_from_stranger(&self, count: u32) -> Result<()> {
-        let text = self.stranger.program().exec(&[
-            "ping",
-            "-c",
-            &count.to_string(),
-            "-i",
-            "0.05",
-            "-W",
-            "3",
-            "-I",
-            FAR_HOST,
-            HOST,
-        ])?;
-        all_answered(&text, count)
+        let ends = self.ends();
+        Pings::new(ends.near_address, count, 3).with_source(ends.far_address).send_by(self.stranger.program())
     }
 
     /// Whether a single ping from the host is answered; for the cases in which it must not.
@@ -150,16 +151,17 @@ impl Bench<'_> {
             .map(|output| output.status.success())
     }
 
-    /// 4 MB each way, checksums compared.
+    /// 4 MB each way, 1 MB opposite a virtual machine; checksums compared.
     pub fn transfer_both_ways(&mut self) -> Result<()> {
+        let Ends { near, near_address, far_address } = self.ends();
         let (there, back) = match &self.stranger {
             Opponent::Own(_, network) => (
-                tcp_transfer(&self.host, network, FAR_HOST, TRANSFER_PORT, TRANSFER_MEGABYTES, 40)?,
-                tcp_transfer(network, &self.host, HOST, TRANSFER_PORT, TRANSFER_MEGABYTES, 40)?,
+                tcp_transfer(near, network, far_address, TRANSFER_PORT, TRANSFER_MEGABYTES, 40)?,
+                tcp_transfer(network, near, near_address, TRANSFER_PORT, TRANSFER_MEGABYTES, 40)?,
             ),
             Opponent::Guest(machine, _) => (
-                machine.receive(&self.host, FAR_HOST, TRANSFER_PORT, 1)?,
-                machine.send(&self.host, HOST, TRANSFER_PORT, 1)?,
+                machine.receive(near, far_address, TRANSFER_PORT, 1)?,
+                machine.send(near, near_address, TRANSFER_PORT, 1)?,
             ),
         };
         for (way, transfer) in [("there", &there), ("back", &back)] {
@@ -177,13 +179,5 @@ impl Bench<'_> {
         let probe = Probe::start(&self.host, &format!("{FAR_HOST}:{ECHO_PORT}"), 10)?;
         probe.wait_for_echo(5)?;
         Ok((echo, probe))
-    }
-}
-
-fn all_answered(text: &str, count: u32) -> Result<()> {
-    if text.contains(&format!(" {count} received")) {
-        Ok(())
-    } else {
-        fail(&format!("pings were lost:\n{text}"))
     }
 }

@@ -23,6 +23,7 @@ pub struct Machine {
     pub namespace: Namespace,
     // The bridge needs a first port at boot.
     _spare: Namespace,
+    root: String,
     daemon_runs: AtomicBool,
 }
 
@@ -45,7 +46,13 @@ impl Machine {
             .map_err(LabError::io("giving the laboratory's program to a guest"))?;
         // Not every daemon brings a route that prefers the inner address.
         stranger.exec(&["ip", "route", "add", "192.168.1.0/24", "dev", "eth0", "src", FAR_HOST])?;
-        Ok(Self { stranger, namespace, _spare: spare, daemon_runs: AtomicBool::new(false) })
+        Ok(Self {
+            stranger,
+            namespace,
+            _spare: spare,
+            root: root.to_owned(),
+            daemon_runs: AtomicBool::new(false),
+        })
     }
 
     /// Wires a gateway's interface to the machine. The MAC address on that wire differs from the last case's.
@@ -77,6 +84,24 @@ impl Machine {
             Opposite::LibreswanOnKernel => self.stranger.libreswan_in_guest(&stranger_configuration(case)?),
             Opposite::Namespace(_) => Ok(()),
         }
+    }
+
+    /// Ends what the guest's daemon has, before somebody else gives SAs and policies to the kernel: it would take them away when its
+    /// own end. With `udp`, strongSwan is started if it does not run: the kernel takes ESP out of UDP only where somebody holds port 4500
+    /// for that.
+    pub fn stand_aside(&self, udp: bool) -> Result<()> {
+        if self.daemon_runs.load(Ordering::Relaxed) {
+            // Either fails where there is nothing to end.
+            let _ = if self.root == "libreswan" {
+                self.stranger.exec(&["ipsec", "whack", "--delete", "--name", "gw"])
+            } else {
+                self.stranger.swanctl(&["--terminate", "--ike", "gw", "--force"])
+            };
+        } else if udp {
+            self.stranger.strongswan_in_guest("connections {}\n", None)?;
+            self.daemon_runs.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Sends that many megabytes by TCP from a host to the guest and compares checksums.

@@ -1,5 +1,6 @@
-//! Nobody speaks IKE: our data plane alone, with SAs and keys that the laboratory writes, opposite the kernel's with the same
-//! (`ip xfrm`). Also what configurations cannot have by hand, the combined ciphers with their keys.
+//! Nobody speaks IKE: the kernel has SAs and keys of `ip xfrm`, and so have we. Either our data plane alone, with SAs that the laboratory
+//! writes (also what configurations cannot have by hand: the combined ciphers, extended sequence numbers, UDP), or all of tohub with an
+//! `ipsec-manual` entry of its crypto map.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -7,44 +8,31 @@ use std::time::Instant;
 use lab::Result;
 use lab::by_hand::{ByHand, Tunnel};
 use lab::capture::Capture;
+use lab::gateway::Gateway;
 use lab::namespace::{Namespace, connect};
 use lab::pcap::to_hex;
-use sa_table::record::Algorithm;
+use lab::probe::Transfer;
+use sa_table::record::{Encapsulation, Mode};
 
-use crate::bench::{FAR_HOST, HOST, OURS, THEIRS, fail};
+use super::hand_cases::{HandCase, Ours};
+use crate::bench::{FAR_HOST, HOST, OURS, THEIRS, fail, interfaces};
+use crate::ping::Pings;
 use crate::runner::Outcome;
 use crate::vm::Machine;
 
-/// Algorithm, its name in the table, octets of the cipher's key with its salt and of the HMAC's, the kernel's words for both.
-pub type Row = (Algorithm, &'static str, usize, usize, &'static str, &'static str);
-
-#[rustfmt::skip]
-const ROWS: &[Row] = &[
-    (Algorithm::AesGcm128, "esp-gcm", 20, 0, "rfc4106(gcm(aes))", ""),
-    (Algorithm::AesGcm192, "esp-gcm 192", 28, 0, "rfc4106(gcm(aes))", ""),
-    (Algorithm::AesGcm256, "esp-gcm 256", 36, 0, "rfc4106(gcm(aes))", ""),
-    (Algorithm::AesGmac128, "esp-gmac", 20, 0, "rfc4543(gcm(aes))", ""),
-    (Algorithm::ChaCha20Poly1305, "esp-chacha20-poly1305", 36, 0, "rfc7539esp(chacha20,poly1305)", ""),
-    (Algorithm::AesCbc128HmacSha256, "esp-aes esp-sha256-hmac", 16, 32, "cbc(aes)", "hmac(sha256) 128"),
-    (Algorithm::AesCbc256HmacSha512, "esp-aes 256 esp-sha512-hmac", 32, 64, "cbc(aes)", "hmac(sha512) 256"),
-    (Algorithm::NullHmacSha256, "esp-null esp-sha256-hmac", 0, 32, "ecb(cipher_null)", "hmac(sha256) 128"),
-];
-
-/// Every case: its row, and whether it has extended sequence numbers.
-pub fn cases() -> impl Iterator<Item = (String, &'static Row, bool)> {
-    ROWS.iter().flat_map(|row| {
-        [false, true].map(|esn| {
-            let words = if esn { " with ESN" } else { "" };
-            (format!("tohub = kernel by hand: {}{words}", row.1), row, esn)
-        })
-    })
-}
+/// SPI of what the kernel receives.
+const SPI_THERE: u32 = 0x1001;
+/// SPI of what we receive.
+const SPI_BACK: u32 = 0x2002;
+const TRANSFER_PORT: u16 = 7001;
+/// Five small pings and five large ones from us, five from the kernel, and as many answers.
+const PACKETS_OF_PINGS: usize = 30;
 
 /// Plays one.
-pub fn play(number: usize, name: String, row: &Row, esn: bool, machine: &Machine) -> Outcome {
-    let started = Instant::now();
+pub fn play(number: usize, case: &HandCase, machine: &Machine) -> Outcome {
+    let (started, name) = (Instant::now(), case.name());
     let mut seen = Vec::new();
-    let failure = pass(row, esn, machine, &mut seen).err().map(|error| error.to_string());
+    let failure = pass(case, machine, &mut seen).err().map(|error| error.to_string());
     let seconds = started.elapsed().as_secs_f32();
     match &failure {
         None => println!("ok    {name} ({seconds:.1} s) {}", seen.join(", ")),
@@ -53,68 +41,185 @@ pub fn play(number: usize, name: String, row: &Row, esn: bool, machine: &Machine
     Outcome { number, name, seen, failure }
 }
 
-fn pass(row: &Row, esn: bool, machine: &Machine, seen: &mut Vec<String>) -> Result<()> {
-    let &(algorithm, _, cipher_octets, mac_octets, cipher, mac) = row;
+/// What runs at our end.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
+enum End {
+    DataPlane(ByHand),
+    Whole(Gateway),
+}
+
+impl End {
+    fn namespace(&self) -> &Namespace {
+        match self {
+            Self::DataPlane(end) => end.namespace(),
+            Self::Whole(end) => end.namespace(),
+        }
+    }
+}
+
+fn pass(case: &HandCase, machine: &Machine, seen: &mut Vec<String>) -> Result<()> {
     let (host, gateway) = (Namespace::new("host")?, Namespace::new("gateway")?);
     connect(&host, "eth0", &gateway, "inside")?;
     host.address("eth0", &format!("{HOST}/24"))?;
     host.end_host_offloads("eth0")?;
     host.route("default", "192.168.1.1")?;
+    machine.stand_aside(case.udp)?;
     let plug = machine.plug(&gateway, "outside")?;
-    gateway.address("inside", "192.168.1.1/24")?;
-    gateway.address("outside", &format!("{OURS}/24"))?;
-    gateway.route("10.2.0.0/16", THEIRS)?;
+    give_keys_to_the_kernel(case, machine)?;
 
-    let key: Vec<u8> = (1..=u8::MAX).take(cipher_octets + mac_octets).collect();
-    let (cipher_key, mac_key) = key.split_at(cipher_octets);
-    let cipher_key = if cipher_key.is_empty() { String::new() } else { format!("0x{}", to_hex(cipher_key)) };
-    let mac_key = format!("0x{}", to_hex(mac_key));
-    let mut arguments = vec![THEIRS, OURS, "10.2.0.0/16", "192.168.1.0/24", "0x1001", "0x2002"];
-    match mac.split_once(' ') {
-        Some((name, bits)) => {
-            arguments.extend(["enc", cipher, &cipher_key, "auth-trunc", name, &mac_key, bits])
-        }
-        None => arguments.extend(["aead", cipher, &cipher_key, "128"]),
-    }
-    if esn {
-        arguments.extend(["flag", "esn", "replay-window", "64"]);
-    }
-    machine.stranger.manual_sas(&arguments)?;
-
-    let tunnel = Tunnel {
-        local: address(OURS)?,
-        remote: address(THEIRS)?,
-        inner_local: (address("192.168.1.0")?, 24),
-        inner_remote: (address("10.2.0.0")?, 16),
-        spi_in: 0x2002,
-        spi_out: 0x1001,
-        algorithm,
-        key,
-        esn,
-    };
     let wire = Capture::start(&machine.namespace, plug.interface())?;
-    let _gateway = ByHand::start(gateway, &tunnel)?;
-    for size in ["56", "1300"] {
-        let text = host.run("ping", &["-c", "5", "-i", "0.1", "-W", "5", "-s", size, FAR_HOST])?;
-        if !text.contains(" 5 received") {
-            return fail(&text);
+    let end = start(case, gateway)?;
+    let (near, near_address, far_address) = match case.mode {
+        Mode::Tunnel => (&host, HOST, FAR_HOST),
+        Mode::Transport => (end.namespace(), OURS, THEIRS),
+    };
+    for size in [56, 1300] {
+        Pings::new(far_address, 5, 5).of_size(size).send_from(near)?;
+    }
+    Pings::new(near_address, 5, 5).with_source(far_address).send_by(&machine.stranger)?;
+    if case.transfer {
+        let there = machine.receive(near, far_address, TRANSFER_PORT, 1)?;
+        let back = machine.send(near, near_address, TRANSFER_PORT, 1)?;
+        seen.push(both_intact(&there, &back)?);
+    }
+    if let End::Whole(gateway) = &end {
+        let sas = gateway.cli("show crypto ipsec sa")?;
+        let mode = if case.mode == Mode::Transport { "Transport" } else { "Tunnel" };
+        for wanted in [format!("transform: {} ,", case.row.we_show), format!("in use settings ={{{mode}, }}")]
+        {
+            if !sas.contains(&wanted) {
+                return fail(&format!("`{wanted}` is not in\n{sas}"));
+            }
         }
     }
-    let text = machine.stranger.exec(&["ping", "-c", "5", "-i", "0.2", "-W", "5", "-I", FAR_HOST, HOST])?;
-    if !text.contains(" 5 received") {
-        return fail(&text);
+    seen.push(judge(case, wire)?);
+    Ok(())
+}
+
+fn both_intact(there: &Transfer, back: &Transfer) -> Result<String> {
+    if [there, back].iter().any(|transfer| !transfer.intact || transfer.bytes == 0) {
+        return fail(&format!("a transfer arrived damaged: {there:?}, {back:?}"));
     }
+    Ok(format!("{} MB each way, intact", there.bytes >> 20))
+}
+
+/// Nothing in clear, and ESP in the form of the case.
+fn judge(case: &HandCase, wire: Capture) -> Result<String> {
     let recording = wire.finish()?;
-    let clear = recording.describe_clear();
-    if recording.dropped > 0 || !clear.is_empty() || recording.esp_packets() < 30 {
+    let clear = match case.mode {
+        Mode::Tunnel => recording.describe_clear(),
+        Mode::Transport => recording.describe_unprotected(),
+    };
+    let (plain, udp) = (recording.esp_packets(), recording.udp_esp_packets());
+    let (right, wrong, words) = if case.udp { (udp, plain, "ESP in UDP") } else { (plain, udp, "ESP") };
+    if recording.dropped > 0 || !clear.is_empty() || right < PACKETS_OF_PINGS || wrong > 0 {
         return fail(&format!(
-            "{} ESP packets, {} missed, clear: {clear:?}",
-            recording.esp_packets(),
+            "{plain} plain ESP packets, {udp} in UDP, {} missed, clear: {clear:?}",
             recording.dropped
         ));
     }
-    seen.push(format!("{} ESP", recording.esp_packets()));
-    Ok(())
+    Ok(format!("{right} {words}"))
+}
+
+/// The two ends of the pair: networks, or hosts in transport mode. Ours first.
+fn ends(mode: Mode) -> [(&'static str, u8); 2] {
+    match mode {
+        Mode::Tunnel => [("192.168.1.0", 24), ("10.2.0.0", 16)],
+        Mode::Transport => [(OURS, 32), (THEIRS, 32)],
+    }
+}
+
+/// The key of the cipher with its salt, and the HMAC's.
+fn keys(case: &HandCase) -> (Vec<u8>, Vec<u8>) {
+    let mut key: Vec<u8> = (1..=u8::MAX).take(case.row.cipher_octets + case.row.mac_octets).collect();
+    let mac = key.split_off(case.row.cipher_octets);
+    (key, mac)
+}
+
+fn give_keys_to_the_kernel(case: &HandCase, machine: &Machine) -> Result<()> {
+    let (cipher, mac) = keys(case);
+    let cipher = if cipher.is_empty() { String::new() } else { format!("0x{}", to_hex(&cipher)) };
+    let mac = format!("0x{}", to_hex(&mac));
+    let [ours, theirs] = ends(case.mode).map(|(address, length)| format!("{address}/{length}"));
+    let mode = if case.mode == Mode::Transport { "transport" } else { "tunnel" };
+    let (there, back) = (format!("{SPI_THERE:#x}"), format!("{SPI_BACK:#x}"));
+    let mut arguments = vec![mode, THEIRS, OURS, &theirs, &ours, &there, &back];
+    match case.row.mac.split_once(' ') {
+        Some((name, bits)) => {
+            arguments.extend(["enc", case.row.cipher, &cipher, "auth-trunc", name, &mac, bits]);
+        }
+        None => arguments.extend(["aead", case.row.cipher, &cipher, "128"]),
+    }
+    if case.esn {
+        arguments.extend(["flag", "esn", "replay-window", "64"]);
+    }
+    if case.udp {
+        arguments.extend(["encap", "espinudp", "4500", "4500", "0.0.0.0"]);
+    }
+    machine.stranger.manual_sas(&arguments)
+}
+
+fn start(case: &HandCase, gateway: Namespace) -> Result<End> {
+    match case.ours {
+        Ours::CryptoMap => Gateway::start(gateway, &configuration(case), 1).map(End::Whole),
+        Ours::Tables => {
+            gateway.address("inside", "192.168.1.1/24")?;
+            gateway.address("outside", &format!("{OURS}/24"))?;
+            gateway.route("10.2.0.0/16", THEIRS)?;
+            ByHand::start(gateway, &tunnel(case)?).map(End::DataPlane)
+        }
+    }
+}
+
+fn tunnel(case: &HandCase) -> Result<Tunnel> {
+    let (cipher, mac) = keys(case);
+    let [(ours, our_length), (theirs, their_length)] = ends(case.mode);
+    Ok(Tunnel {
+        local: address(OURS)?,
+        remote: address(THEIRS)?,
+        mode: case.mode,
+        encapsulation: if case.udp {
+            Encapsulation::Udp { local_port: 4500, remote_port: 4500 }
+        } else {
+            Encapsulation::None
+        },
+        inner_local: (address(ours)?, our_length),
+        inner_remote: (address(theirs)?, their_length),
+        spi_in: SPI_BACK,
+        spi_out: SPI_THERE,
+        algorithm: case.row.algorithm,
+        key: [cipher, mac].concat(),
+        esn: case.esn,
+    })
+}
+
+/// The same as lines of a configuration.
+fn configuration(case: &HandCase) -> String {
+    let (cipher, mac) = keys(case);
+    // NULL takes no key, but a word must be typed.
+    let cipher = if cipher.is_empty() { "00".to_owned() } else { to_hex(&cipher) };
+    let key = |direction: &str, spi: u32| {
+        format!(" set session-key {direction} esp {spi} cipher {cipher} authenticator {}\n", to_hex(&mac))
+    };
+    let (mode, permit) = match case.mode {
+        Mode::Tunnel => ("tunnel", "ip 192.168.1.0 0.0.0.255 10.2.0.0 0.0.255.255".to_owned()),
+        Mode::Transport => ("transport require", format!("ip host {OURS} host {THEIRS}")),
+    };
+    format!(
+        "hostname gateway
+crypto ipsec transform-set ts {}
+ mode {mode}
+crypto map tohub 1 ipsec-manual
+ set peer {THEIRS}
+{}{} set transform-set ts
+ match address 101
+{}access-list 101 permit {permit}
+",
+        case.row.transform,
+        key("inbound", SPI_BACK),
+        key("outbound", SPI_THERE),
+        interfaces(OURS, THEIRS)
+    )
 }
 
 fn address(text: &str) -> Result<IpAddr> {

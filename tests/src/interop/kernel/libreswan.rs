@@ -1,7 +1,8 @@
-//! libreswan keys the kernel.
+//! libreswan keys the kernel: each algorithm that it has, plain or in UDP, and some in transport mode.
 
 use crate::algorithms::{ALL, Algorithm};
 use crate::case::{Case, Initiator, Opposite, Wire};
+use crate::kernel::transport::Way;
 use crate::plays;
 
 pub fn cases() -> Vec<Case> {
@@ -13,7 +14,16 @@ pub fn cases() -> Vec<Case> {
         let ((initiator, _), (_, wire)) = (ways[number % 2], ways[number / 2 % 2]);
         cases.push(case(algorithm, word, initiator, wire));
     }
+    let transport = |way: Way| in_transport_mode(way, way.algorithm.libreswan.unwrap_or_default());
+    cases.extend(super::transport::WAYS.map(transport));
     cases
+}
+
+fn in_transport_mode(way: Way, word: &str) -> Case {
+    let mut case = super::transport::case(way, Opposite::LibreswanOnKernel);
+    case.template = "libreswan-psk";
+    case.settings.retain(|setting| !setting.starts_with("IKE=") && !setting.starts_with("ESP="));
+    case.with(&["IKE=aes256-sha2_256-dh19", &format!("ESP={word}")])
 }
 
 fn case(algorithm: &Algorithm, word: &str, initiator: Initiator, wire: Wire) -> Case {

@@ -1,9 +1,11 @@
 //! The cases opposite a Linux kernel in a virtual machine. Two machines, one with strongSwan and one with libreswan, each play their cases
-//! one after the other.
+//! one after the other, and share those without IKE.
 
 mod by_hand;
+mod hand_cases;
 mod libreswan;
 mod strongswan;
+mod transport;
 
 use lab::command::{LabError, interrupt_flag};
 
@@ -18,14 +20,16 @@ pub fn play(choice: &Choice) -> Result<Vec<Outcome>, String> {
         .map_err(|error| format!("the peers could not be installed: {error}"))?;
     let all = [strongswan::cases(), libreswan::cases()].concat();
     let by_hand: Vec<_> =
-        (all.len() + 1..).zip(by_hand::cases()).filter(|(_, (name, ..))| choice.takes(name)).collect();
+        (all.len() + 1..).zip(hand_cases::cases()).filter(|(_, case)| choice.takes(&case.name())).collect();
     let cases = choice.of(all);
     let (theirs, ours): (Vec<_>, Vec<_>) =
         cases.iter().cloned().partition(|(_, case)| case.opposite == Opposite::LibreswanOnKernel);
+    // Without a daemon both machines are the same; for UDP, strongSwan holds the port.
+    let (in_udp, plain): (Vec<_>, Vec<_>) = by_hand.iter().copied().partition(|(_, case)| case.udp);
     let (mut outcomes, mut kernel) = (Vec::new(), String::new());
     std::thread::scope(|scope| {
-        let libreswan = scope.spawn(|| on_machine("libreswan", &theirs, &[]));
-        let strongswan = on_machine("strongswan6", &ours, &by_hand);
+        let libreswan = scope.spawn(|| on_machine("libreswan", &theirs, &plain));
+        let strongswan = on_machine("strongswan6", &ours, &in_udp);
         let libreswan = libreswan
             .join()
             .unwrap_or_else(|_| Err(LabError::Unexpected("the thread of a machine ended".to_owned())));
@@ -42,13 +46,10 @@ pub fn play(choice: &Choice) -> Result<Vec<Outcome>, String> {
     everything_was_played(cases.len() + by_hand.len(), outcomes)
 }
 
-/// A case of [`by_hand`] with its number in the table.
-type ByHandCase = (usize, (String, &'static by_hand::Row, bool));
-
 fn on_machine(
     root: &str,
     cases: &[(usize, Case)],
-    by_hand: &[ByHandCase],
+    by_hand: &[(usize, hand_cases::HandCase)],
 ) -> lab::Result<(String, Vec<Outcome>)> {
     if cases.is_empty() && by_hand.is_empty() {
         return Ok(Default::default());
@@ -56,11 +57,11 @@ fn on_machine(
     let machine = Machine::boot(root)?;
     let kernel = machine.stranger.exec(&["uname", "-r"])?.trim().to_owned();
     let mut outcomes = play_all(cases, 1, Some(&machine));
-    for (number, (name, row, esn)) in by_hand {
+    for (number, case) in by_hand {
         if interrupt_flag().load(std::sync::atomic::Ordering::Relaxed) {
             break;
         }
-        outcomes.push(by_hand::play(*number, name.clone(), row, *esn, &machine));
+        outcomes.push(by_hand::play(*number, case, &machine));
     }
     Ok((kernel, outcomes))
 }

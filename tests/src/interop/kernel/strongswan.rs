@@ -1,7 +1,8 @@
-//! strongSwan keys the kernel: each algorithm plain, and in UDP with extended sequence numbers.
+//! strongSwan keys the kernel: each algorithm plain, and in UDP with extended sequence numbers; some in transport mode.
 
 use crate::algorithms::{ALL, Algorithm};
 use crate::case::{BOTH, Case, Initiator, Opposite, Wire};
+use crate::kernel::transport::Way;
 use crate::plays;
 
 pub fn cases() -> Vec<Case> {
@@ -11,7 +12,19 @@ pub fn cases() -> Vec<Case> {
         cases.push(plain(algorithm, *initiator));
         cases.push(in_udp_with_esn(algorithm, other));
     }
+    cases.extend(super::transport::WAYS.map(in_transport_mode));
     cases
+}
+
+fn in_transport_mode(way: Way) -> Case {
+    let case = super::transport::case(way, Opposite::StrongSwanOnKernel);
+    let esp = if way.esn {
+        format!("ESP={}-esn", way.algorithm.strongswan)
+    } else {
+        format!("ESP={}", way.algorithm.strongswan)
+    };
+    let shown = if way.wire == Wire::Udp { "TRANSPORT-in-UDP" } else { "TRANSPORT, " };
+    case.with(&[&esp]).showing(&[], &[way.algorithm.shown, shown])
 }
 
 fn plain(algorithm: &Algorithm, initiator: Initiator) -> Case {

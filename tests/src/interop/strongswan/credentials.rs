@@ -10,9 +10,10 @@ use crate::case::{BOTH, Case, Initiator, Opposite, RELEASES, WITH_PROFILE, profi
 use crate::plays;
 
 /// Kind of keys, our word for the method, what we show.
-const METHODS: [(&str, &str, &str); 2] = [
+const METHODS: [(&str, &str, &str); 3] = [
     ("rsa", "rsa-sig", "Auth sign: RSA, Auth verify: RSA"),
     ("ecdsa", "ecdsa-sig", "Auth sign: ECDSA, Auth verify: ECDSA"),
+    ("ed25519", "ecdsa-sig", "Auth sign: EDDSA, Auth verify: EDDSA"),
 ];
 /// The key in the template `ikev2-ppk`.
 const PPK: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
