@@ -2,8 +2,8 @@
 # Handshakes per CPU second of tohub's control plane and of strongSwan's charon, on this machine, one after the other.
 #   ike.sh FOLDER [PEERS]    FOLDER has tohub, tohub-controlplane, tohub-dataplane and ike-load
 # ike-load is the initiator of both: full handshakes with PSK and x25519, AES-GCM-256, over UDP between two namespaces. What
-# counts is the CPU time (user and system) of the responding process alone, tohub-controlplane or charon. charon is measured with the first
-# child (its user-space ESP installs it) and without any child; the better of the two stands for it.
+# counts is the CPU time (user and system) of the responding process alone, tohub-controlplane or charon. The ratio is that of handshakes with
+# the first child on both sides (charon installs it in its user-space ESP); charon without any child is shown beside it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../tests/peers/lib.sh"
@@ -77,6 +77,8 @@ root=$(root_fs strongswan5 2>/dev/null) || { "$here/../../tests/peers/setup.sh" 
 ip -n "$gateway" address replace 10.1.1.1/24 dev outside
 ip -n "$gateway" link set outside up
 ip -n "$gateway" route replace 10.100.0.0/16 via 10.1.1.2
+# Its user-space ESP makes a route for a child, from an address of its own in the selectors.
+ip -n "$gateway" address add 10.2.0.1/16 dev lo
 # A charon that knows nobody yet.
 start_charon() {
     new_peer "$gateway"
@@ -91,9 +93,8 @@ start_charon() {
 start_charon
 before=$(resident "$pid")
 measure "charon, PSK, x25519, childless" "$pid" childless
-charon=$rate
+echo "tohub with a child over charon without: $(awk -v a="$tohub" -v b="$rate" 'BEGIN { printf "%.2f", a / b }')"
 echo "charon: $((($(resident "$pid") - before) * 1024 / peers)) octets of resident memory per idle IKE SA without a child"
 start_charon
 measure "charon, PSK, x25519, first child" "$pid"
-[ "$rate" -le "$charon" ] || charon=$rate
-awk -v a="$tohub" -v b="$charon" 'BEGIN { printf "bench-ike: ratio=%.2f\n", a / b }'
+awk -v a="$tohub" -v b="$rate" 'BEGIN { printf "bench-ike: ratio=%.2f\n", a / b }'

@@ -25,9 +25,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// So long before its end an orphan is replaced.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// A checkpoint holds everything: writing it at each of many changes would take longer than the changes. So long for each pair it waits
-/// after the one before; up to a hundred pairs it does not wait at all.
-const PAUSE_PER_PAIR: Duration = Duration::from_micros(100);
+/// A checkpoint holds everything: writing it at each of many changes would take longer than the changes. So long for each policy, pair and
+/// session it waits after the one before; a gateway with less than a hundred tunnels does not wait at all.
+const PAUSE_PER_ITEM: Duration = Duration::from_micros(33);
 const NO_PAUSE_UP_TO: Duration = Duration::from_millis(10);
 
 /// What is known of a peer of orphans.
@@ -47,7 +47,8 @@ impl Brain {
             return None;
         }
         self.checkpoint_due = false;
-        let pause = PAUSE_PER_PAIR.saturating_mul(u32::try_from(self.pairs.len()).unwrap_or(u32::MAX));
+        let items = self.table.numbers().count() + self.pairs.len() + self.sessions.len();
+        let pause = PAUSE_PER_ITEM.saturating_mul(u32::try_from(items).unwrap_or(u32::MAX));
         self.next_checkpoint = if pause > NO_PAUSE_UP_TO { now + pause } else { Duration::ZERO };
         let policies = self.table.numbers().map(|(key, id)| StoredPolicy::of(key, id.0)).collect();
         let pairs =

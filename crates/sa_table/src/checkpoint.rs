@@ -5,12 +5,13 @@ use zeroize::Zeroizing;
 
 use crate::layout::{Capacities, CheckpointLayout};
 use crate::mapping::WritableMapping;
-use crate::protocol::double_buffer::{self, Buffer};
+use crate::protocol::double_buffer::{self, Buffer, Writer};
 
 /// The stored state of the control plane. It may hold keys of IKE SAs; the data plane never maps it.
 pub struct Checkpoint {
     mapping: WritableMapping,
     layout: CheckpointLayout,
+    writer: Writer,
 }
 
 /// The value was not stored; the previous one stands.
@@ -27,7 +28,7 @@ pub struct CheckpointTooLarge {
 
 impl Checkpoint {
     pub(crate) fn new(mapping: WritableMapping, capacities: &Capacities) -> Self {
-        Self { mapping, layout: CheckpointLayout::new(capacities) }
+        Self { mapping, layout: CheckpointLayout::new(capacities), writer: Writer::default() }
     }
 
     /// Octets that fit.
@@ -46,8 +47,11 @@ impl Checkpoint {
         if bytes.len() > capacity {
             return Err(CheckpointTooLarge { given: bytes.len(), capacity });
         }
+        let mut writer = std::mem::take(&mut self.writer);
         let [first, second] = self.buffers();
-        Ok(double_buffer::store([&first, &second], bytes))
+        let number = writer.store([&first, &second], bytes);
+        self.writer = writer;
+        Ok(number)
     }
 
     /// The newest whole value and its number; `None` if none was stored.
@@ -58,6 +62,7 @@ impl Checkpoint {
 
     /// Erases both buffers: after it there is nothing to go on with.
     pub fn clear(&mut self) {
+        self.writer = Writer::default();
         let [first, second] = self.buffers();
         double_buffer::clear([&first, &second]);
     }

@@ -19,12 +19,37 @@ impl<W> Buffer<'_, W> {
     }
 }
 
-/// Stores `bytes` as the newest value and gives its number. The caller checked the length against the capacity.
-pub(crate) fn store<W: Word>(buffers: [&Buffer<'_, W>; 2], bytes: &[u8]) -> u64 {
-    let numbers = buffers.map(|buffer| valid_number(buffer).unwrap_or(0));
-    let [first, second] = buffers;
-    let target = if numbers[0] <= numbers[1] { first } else { second };
-    let number = numbers[0].max(numbers[1]) + 1;
+/// The only writer of two buffers. What it wrote itself it need not read and check again.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    /// Number and buffer of the newest value, once this writer has stored one.
+    newest: Option<(u64, usize)>,
+    /// Words behind which each buffer holds nothing but zeros; unknown where a predecessor may have died while it wrote.
+    used: [Option<usize>; 2],
+}
+
+impl Writer {
+    /// Stores `bytes` as the newest value and gives its number. The caller checked the length against the capacity.
+    pub(crate) fn store<W: Word>(&mut self, buffers: [&Buffer<'_, W>; 2], bytes: &[u8]) -> u64 {
+        let (last, place) = self.newest.unwrap_or_else(|| newest(buffers));
+        let (number, place) = (last + 1, 1 - place);
+        let target = buffers[place];
+        let before = self.used[place].take().unwrap_or(target.content.len());
+        write(target, number, bytes, before);
+        self.used[place] = Some(bytes.len().div_ceil(8));
+        self.newest = Some((number, place));
+        number
+    }
+}
+
+/// Number and buffer of the newest whole value; 0 in the second one if there is none.
+fn newest<W: Word>(buffers: [&Buffer<'_, W>; 2]) -> (u64, usize) {
+    let [first, second] = buffers.map(|buffer| valid_number(buffer).unwrap_or(0));
+    if first > second { (first, 0) } else { (second, 1) }
+}
+
+/// Overwrites a buffer that holds nothing but zeros behind its first `before` words.
+fn write<W: Word>(target: &Buffer<'_, W>, number: u64, bytes: &[u8], before: usize) {
     target.head[CheckpointHead::sequence].store_relaxed(0);
     W::fence_release();
     let used = bytes.len().div_ceil(8);
@@ -32,11 +57,11 @@ pub(crate) fn store<W: Word>(buffers: [&Buffer<'_, W>; 2], bytes: &[u8]) -> u64 
         word.store_relaxed(value);
     }
     // The rest of an older, longer value held keys.
-    erase(&target.content[used.min(target.content.len())..]);
+    let before = before.min(target.content.len());
+    erase(&target.content[used.min(before)..before]);
     target.head[CheckpointHead::length].store_relaxed(bytes.len() as u64);
     target.head[CheckpointHead::checksum].store_relaxed(checksum(number, bytes));
     target.head[CheckpointHead::sequence].store_release(number);
-    number
 }
 
 /// The newest whole value and its number.
@@ -111,6 +136,11 @@ mod tests {
         act([&buffer(first), &buffer(second)])
     }
 
+    /// By a writer that knows nothing of what was written before.
+    fn store<W: Word>(buffers: [&Buffer<'_, W>; 2], bytes: &[u8]) -> u64 {
+        Writer::default().store(buffers, bytes)
+    }
+
     #[test]
     fn the_newest_value_is_read_back() {
         let memory = words(|| AtomicU64::new(0), 24);
@@ -158,7 +188,46 @@ mod tests {
         }
     }
 
+    /// Its successor stores next, and finds what it died of.
+    #[test]
+    fn a_writer_that_knows_its_buffers_may_die_at_any_store_too() {
+        for stores in 0..40 {
+            let memory = words(CrashWord::default, 24);
+            with_buffers(&memory, |buffers| {
+                let mut writer = Writer::default();
+                for value in [&b"the oldest and longest value"[..], b"older value", b"old value"] {
+                    writer.store(buffers, value);
+                }
+                CrashWord::die_after(stores, || writer.store(buffers, b"new value"));
+                let (number, bytes) = load(buffers).unwrap();
+                let value = if number == 4 { &b"new value"[..] } else { b"old value" };
+                assert_eq!(&bytes[..], value, "death after {stores} stores");
+                store(buffers, b"next");
+                store(buffers, b"last");
+                assert_eq!(&load(buffers).unwrap().1[..], b"last");
+            });
+            let longest = words_of(b"oldest and longest").next().unwrap();
+            assert!(memory.iter().all(|word| word.load_relaxed() != longest));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_a_writer_remembers_makes_no_difference(lengths in proptest::collection::vec(0usize..=32, 1..12)) {
+            let [remembers, forgets] = [(); 2].map(|()| words(|| AtomicU64::new(0), 24));
+            let mut writer = Writer::default();
+            for (round, length) in (1u8..).zip(lengths) {
+                let bytes = vec![round; length];
+                let numbers = (
+                    with_buffers(&remembers, |buffers| writer.store(buffers, &bytes)),
+                    with_buffers(&forgets, |buffers| store(buffers, &bytes)),
+                );
+                prop_assert_eq!(numbers.0, numbers.1);
+                let content = |memory: &[AtomicU64]| memory.iter().map(Word::load_relaxed).collect::<Vec<_>>();
+                prop_assert_eq!(content(&remembers), content(&forgets));
+            }
+        }
+
         #[test]
         fn arbitrary_content_is_refused(contents in proptest::collection::vec(any::<u64>(), 24)) {
             let memory: Vec<AtomicU64> = contents.into_iter().map(AtomicU64::new).collect();
