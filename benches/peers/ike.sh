@@ -47,8 +47,8 @@ measure() {
     echo "$name: $rate handshakes per CPU second of the responder ($result, $(((after - before) / peers)) microseconds each)"
 }
 
-# resident PID: KiB.
-resident() { awk '/^VmRSS/ { print $2 }' "/proc/$1/status"; }
+# resident PID: KiB of its own, without the shared segments.
+resident() { awk '/^RssAnon/ { print $2 }' "/proc/$1/status"; }
 
 # --- tohub
 ip -n "$gateway" link set outside up
