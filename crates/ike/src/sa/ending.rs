@@ -21,13 +21,25 @@ impl IkeSa {
         let rekeying = self.active.take_if(|task| matches!(task, Task::RekeyIke(_)));
         self.down(ctx, reason, false);
         self.active = rekeying;
-        self.phase = Phase::Closing;
         self.sender.in_flight = in_flight;
+        (self.rekey_at, self.hard_at, self.keepalive_at) = (None, None, None);
+        self.tell_the_end(ctx);
+    }
+
+    /// From now on the peer is told that it is over, by the Delete that follows the request in flight.
+    pub(super) fn tell_the_end(&mut self, ctx: &Ctx<'_>) {
+        self.phase = Phase::Closing;
         if let Some(request) = &mut self.sender.in_flight {
             request.give_up_by(ctx.now + ctx.config.delete_give_up);
         }
-        (self.rekey_at, self.hard_at, self.keepalive_at, self.orphan_until) = (None, None, None, None);
         self.enqueue(Task::DeleteIke, ctx.now);
+    }
+
+    /// If it might have become the successor of another one, it will not.
+    pub(super) fn renounce_succession(&mut self, ctx: &mut Ctx<'_>) {
+        if self.orphan_until.take().is_some() {
+            ctx.effects.push(Effect::OrphanGone(self.id));
+        }
     }
 
     /// Everything about this IKE SA is over: children, tasks and itself are reported as the caller knows them. With
@@ -38,9 +50,7 @@ impl IkeSa {
             self.remove_child(ctx, id, RemoveReason::IkeDown);
         }
         self.close_orphan(ctx);
-        if self.orphan_until.take().is_some() {
-            ctx.effects.push(Effect::OrphanGone(self.id));
-        }
+        self.renounce_succession(ctx);
         self.cancel_tasks(ctx);
         followup::drop_promise(self, ctx);
         match std::mem::replace(&mut self.phase, Phase::Dead) {

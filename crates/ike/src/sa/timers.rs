@@ -4,7 +4,6 @@ use super::child::{earliest, limits};
 use super::window::Due;
 use super::{IkeSa, Phase, nat_keepalive};
 use crate::action::{Action, ChildId, FailReason, IkeDownReason, LogLevel, RemoveReason};
-use crate::endpoint::Effect;
 use crate::task::create_child::CreateChild;
 use crate::task::followup;
 use crate::task::rekey_ike::RekeyIke;
@@ -145,15 +144,9 @@ impl IkeSa {
         let overdue = due(self.orphan_until) || (matches!(self.phase, Phase::Replaced) && due(self.hard_at));
         if overdue {
             // The peer owes us a Delete: for the surplus one of two crossing rekeyings, or for a replaced IKE SA.
-            if self.orphan_until.take().is_some() {
-                ctx.effects.push(Effect::OrphanGone(self.id));
-            }
+            self.renounce_succession(ctx);
             self.hard_at = None;
-            self.phase = Phase::Closing;
-            if let Some(request) = &mut self.sender.in_flight {
-                request.give_up_by(ctx.now + ctx.config.delete_give_up);
-            }
-            return self.enqueue(Task::DeleteIke, ctx.now);
+            return self.tell_the_end(ctx);
         }
         if !self.is_established() {
             return;

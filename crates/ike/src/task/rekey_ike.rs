@@ -143,9 +143,7 @@ impl RekeyIke {
             let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());
             if collision::ours_is_surplus(nonces, theirs) {
                 // The peer's stays. We close what we made; the peer deletes the old one.
-                new.phase = Phase::Closing;
-                new.enqueue(Task::DeleteIke, ctx.now);
-                ctx.effects.push(Effect::Adopt(new));
+                close_unwanted(ctx, new);
                 return give_way(sa, ctx, peer.ike);
             }
         }
@@ -228,7 +226,7 @@ impl RekeyIke {
     }
 }
 
-/// The IKE SA is being closed. The peer has made the new one, so that must be closed, too.
+/// The peer has made it, so it must hear that we do not want it: the one that it came of is being closed, or the peer's own stays.
 fn close_unwanted(ctx: &mut Ctx<'_>, mut new: Box<IkeSa>) {
     new.phase = Phase::Closing;
     new.enqueue(Task::DeleteIke, ctx.now);
