@@ -121,7 +121,7 @@ impl Brain {
         if let Err(error) = self.table.install(child, &parameters, self.scale, now) {
             self.aborted(now, &key, &peer, &error.to_string());
             self.order(now, Command::DeleteChild { child: child.child });
-            if self.take_attempts(|attempt| attempt.entry == key && attempt.policy == policy) > 0 {
+            if !self.take_attempts(|attempt| attempt.entry == key && attempt.policy == policy).is_empty() {
                 self.failed.push_back((key, peer));
             }
             return;
@@ -258,18 +258,13 @@ impl Brain {
             // It ended with its IKE SA, and how that ended says what follows.
             return;
         }
-        let (failed, rest): (Vec<Attempt>, Vec<Attempt>) = std::mem::take(&mut self.attempts)
-            .into_iter()
-            .partition(|attempt| attempt.ike == ike && attempt.policy == policy);
-        self.attempts = rest;
+        let failed = self.take_attempts(|attempt| attempt.ike == ike && attempt.policy == policy);
         self.fail(now, failed, reason);
     }
 
     fn initiation_failed(&mut self, now: Duration, ike: IkeId, connection: ConnectionId, reason: FailReason) {
         let remote = self.strike_ike(ike).map(|sa| sa.remote);
-        let (failed, rest): (Vec<Attempt>, Vec<Attempt>) =
-            std::mem::take(&mut self.attempts).into_iter().partition(|attempt| attempt.ike == ike);
-        self.attempts = rest;
+        let failed = self.take_attempts(|attempt| attempt.ike == ike);
         if failed.is_empty() && reason != FailReason::Cancelled {
             let peer = remote.or_else(|| {
                 let relation = self.relations.get(&connection)?;
@@ -307,9 +302,7 @@ impl Brain {
             }
         }
         // Children that were being made over it ended with it; a dead peer moves the cursor by itself.
-        let (failed, rest): (Vec<Attempt>, Vec<Attempt>) =
-            std::mem::take(&mut self.attempts).into_iter().partition(|attempt| attempt.ike == ike);
-        self.attempts = rest;
+        let failed = self.take_attempts(|attempt| attempt.ike == ike);
         if dead {
             for attempt in failed {
                 if !sessions.iter().any(|(key, _)| *key == attempt.entry) {
@@ -407,10 +400,9 @@ impl Brain {
         self.history.push(now, from, format!("redirected to {}", remote.ip()));
     }
 
-    fn take_attempts(&mut self, which: impl Fn(&Attempt) -> bool) -> usize {
-        let before = self.attempts.len();
-        self.attempts.retain(|attempt| !which(attempt));
-        before - self.attempts.len()
+    /// Takes these attempts out of the books, oldest first.
+    fn take_attempts(&mut self, which: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
+        self.attempts.extract_if(.., |attempt| which(attempt)).collect()
     }
 
     /// The endpoint's own view of an IKE SA.

@@ -38,19 +38,18 @@ impl Running {
         for change in changes {
             self.change_route(change).await;
         }
-        let destinations = self.routes.values().map(|route| (route.prefix.address, route.prefix.length));
-        let (now, seen) = (std::time::Instant::now(), self.brain.forwarded_reverse_routes());
-        let ready = if adds || !self.held_back.is_empty() {
-            if adds {
-                self.held_back.hold(now, datagrams);
-            } else {
-                datagrams.iter().for_each(|datagram| self.sockets.send(datagram));
-            }
-            self.held_back.release(now, fingerprint(destinations) == seen)
+        let now = std::time::Instant::now();
+        if adds {
+            self.held_back.hold(now, datagrams);
         } else {
-            datagrams
-        };
-        ready.iter().for_each(|datagram| self.sockets.send(datagram));
+            datagrams.iter().for_each(|datagram| self.sockets.send(datagram));
+        }
+        if self.held_back.is_empty() {
+            return;
+        }
+        let destinations = self.routes.values().map(|route| (route.prefix.address, route.prefix.length));
+        let forwarded = fingerprint(destinations) == self.brain.forwarded_reverse_routes();
+        self.held_back.release(now, forwarded).iter().for_each(|datagram| self.sockets.send(datagram));
     }
 
     /// The configuration changed: the kernel follows, and then the brain knows what the kernel made of it.
