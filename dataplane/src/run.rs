@@ -65,7 +65,6 @@ struct Dataplane<'a> {
     programs: Programs,
     forwarding: Forwarding,
     punt: PuntPort,
-    punt_ifindex: u32,
     sources: Sources,
     punt_counters: Arc<PuntCounters>,
     kernel: Arc<KernelView>,
@@ -100,6 +99,7 @@ impl<'a> Dataplane<'a> {
         let forwarding = Forwarding::new(instance.run_dir());
         forwarding.close_new_devices()?;
         let (punt, punt_ifindex) = open_punt(&netlink, &instance, &forwarding)?;
+        let sources = Sources::new(instance.local_traffic(), punt_ifindex);
         let status = StatusSocket::bind(&instance.status_socket())
             .map_err(Failure::system(format!("listen at {}", instance.status_socket().display())))?;
         let (kernel, names) = (Arc::new(KernelView::default()), Arc::new(PortNames::default()));
@@ -116,8 +116,7 @@ impl<'a> Dataplane<'a> {
             programs,
             forwarding,
             punt,
-            punt_ifindex,
-            sources: Sources::default(),
+            sources,
             punt_counters: Arc::new(PuntCounters::default()),
             kernel,
             names,
@@ -144,8 +143,7 @@ impl<'a> Dataplane<'a> {
         if devices_due {
             self.devices_seen = Instant::now();
             let generation = self.kernel.load().generation();
-            let traffic = self.instance.local_traffic();
-            self.sources.refresh(traffic, &self.netlink, self.punt_ifindex, generation)?;
+            self.sources.refresh(&self.netlink, generation)?;
         }
         self.commit()?;
         if self.mirror.is_finished() {
@@ -263,9 +261,8 @@ impl<'a> Dataplane<'a> {
 
     /// New rules before old ones go, so the union is routed to the punt port meanwhile; and before the rules the routes that they lead to.
     fn local_traffic(&mut self, policy: &KernelPolicy) -> Result<(), Failure> {
-        let traffic = self.instance.local_traffic();
-        self.sources.set(traffic, &self.netlink, self.punt_ifindex, policy.flows())?;
-        Ok(traffic.set_prefixes(&self.netlink, policy.protected_destinations())?)
+        self.sources.set(&self.netlink, policy.flows())?;
+        Ok(self.instance.local_traffic().set_prefixes(&self.netlink, policy.protected_destinations())?)
     }
 
     fn replace_engine(&mut self, ports: &Ports) -> Result<(), Failure> {

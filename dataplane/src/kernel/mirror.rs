@@ -18,7 +18,7 @@ use sa_table::routes::fingerprint;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::netlink::{Device, NetlinkError, devices, netlink_errno};
+use super::netlink::{Device, NetlinkError, addresses, devices, netlink_errno};
 use super::snapshot::{PortId, PortLink, Route, RouteTables, SnapshotBuilder, Table};
 use super::translate::{self, PortIndex};
 use super::view::KernelView;
@@ -171,14 +171,7 @@ impl Mirror {
         let devices = devices(&self.handle).await?;
         let ports = ports(&devices, &self.names.current());
         let index: PortIndex = ports.iter().map(|(port, link)| (link.ifindex, *port)).collect();
-        let addresses: Vec<AddressMessage> = self
-            .handle
-            .address()
-            .get()
-            .execute()
-            .try_collect()
-            .await
-            .map_err(NetlinkError::request("list addresses"))?;
+        let addresses = addresses(&self.handle).await?;
         let mut builder = SnapshotBuilder::new();
         let mut reverse_routes = Vec::new();
         for version in [IpVersion::V4, IpVersion::V6] {

@@ -3,6 +3,7 @@
 use std::io;
 
 use futures::TryStreamExt;
+use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
 use rtnetlink::{Handle, LinkUnspec};
 use thiserror::Error;
@@ -149,6 +150,11 @@ pub(super) async fn devices(handle: &Handle) -> Result<Vec<Device>, NetlinkError
     let links: Vec<LinkMessage> =
         handle.link().get().execute().try_collect().await.map_err(NetlinkError::request("list devices"))?;
     Ok(links.iter().map(device).collect())
+}
+
+/// Dumps all addresses.
+pub(super) async fn addresses(handle: &Handle) -> Result<Vec<AddressMessage>, NetlinkError> {
+    handle.address().get().execute().try_collect().await.map_err(NetlinkError::request("list addresses"))
 }
 
 fn device(link: &LinkMessage) -> Device {

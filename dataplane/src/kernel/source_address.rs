@@ -9,13 +9,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures::TryStreamExt;
 use netlink_packet_route::AddressFamily;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressScope};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute};
 use rtnetlink::{Handle, RouteMessageBuilder};
 use sa_table::policy::Prefix;
 
 use super::local_traffic::{IKE_PORTS, LocalTraffic, ignore_absent, network};
-use super::netlink::{Netlink, NetlinkError, netlink_errno};
+use super::netlink::{Netlink, NetlinkError, addresses, netlink_errno};
 
 /// What a rule protects: destination and source.
 pub type Flow = (Prefix, Prefix);
@@ -119,14 +119,8 @@ fn choose(main: Option<Ipv4Addr>, own: &[Ipv4Addr], sources: &[Prefix]) -> Optio
 
 /// The addresses that may stand in packets for others, in the order of the kernel.
 async fn own_addresses(handle: &Handle) -> Result<Vec<Ipv4Addr>, NetlinkError> {
-    let addresses: Vec<AddressMessage> = handle
-        .address()
-        .get()
-        .execute()
-        .try_collect()
-        .await
-        .map_err(NetlinkError::request("list addresses"))?;
-    Ok(addresses
+    Ok(addresses(handle)
+        .await?
         .iter()
         .filter(|one| one.header.family == AddressFamily::Inet && one.header.scope == AddressScope::Universe)
         .filter_map(|one| {
