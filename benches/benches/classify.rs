@@ -87,6 +87,7 @@ fn decision(criterion: &mut Criterion) {
         has_crypto_map: id == OUTSIDE,
         crypto_addresses: Vec::new(),
         rule_list: (id == OUTSIDE).then_some(0),
+        ..PortRecord::default()
     };
     let policy = Policy::compile(PolicyVersion(1), &[port(INSIDE), port(OUTSIDE)], &[rules(count)]);
     let views = Views { kernel: Arc::new(kernel(Site::Left).build()), policy: Arc::new(policy) };

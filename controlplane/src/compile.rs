@@ -19,10 +19,8 @@ use config::effective_ike::{
 use config::model::{
     AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, ReverseRoute,
 };
-use sa_table::{
-    Action, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PolicyId, PortRange, PortRecord, Prefix,
-    Rule,
-};
+use protection::{BEHIND_ENTRY, Carrier, Shape, carriers, close, closed_rules};
+use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PolicyId, PortRecord, Prefix, Rule};
 
 use crate::derived::{Derived, FIRST_TEMPORARY, TemplateKey};
 use crate::idle::IdleRule;
@@ -175,39 +173,41 @@ pub fn compile_with(
 ) -> Plan {
     let mut plan = Plan::default();
     let absent = Device::default();
-    for (name, interface) in &configuration.interfaces {
-        if interface.shutdown || is_virtual(name) {
-            continue;
-        }
-        let device_name = interface.device_name(name);
-        if device_name.len() > MAX_DEVICE_NAME || name.as_str().len() > MAX_IOS_NAME {
-            // No Linux device can have this name, hence no packet passes there.
-            plan.notes.push(format!(
-                "interface {name}: {device_name} is no device name; type \"device NAME\" with one that \"ip link\" lists"
-            ));
-            continue;
+    for carrier in carriers(configuration) {
+        let (name, interface) = (carrier.name, carrier.interface);
+        if carrier.device.is_none() {
+            plan.notes.push(without_device(&carrier));
+            if carrier.map.is_none() {
+                continue;
+            }
         }
         let device = devices.get(name).unwrap_or(&absent);
-        let set =
-            interface.crypto_map.as_ref().and_then(|map| Some((map, configuration.crypto_maps.get(map)?)));
         let mut crypto_addresses = Vec::new();
-        let rule_list = set.map(|(map, set)| {
-            crypto_addresses.clone_from(&device.addresses);
-            crypto_addresses.extend(local_addresses(set, devices));
-            crypto_addresses.dedup();
-            crypto_addresses.truncate(MAX_CRYPTO_ADDRESSES);
-            let compiler = SetCompiler { configuration, devices, derived, device, interface: name, map, set };
-            let rules = compiler.rules(&mut plan, numbers);
+        let rule_list = carrier.map.map(|(map, set)| {
+            let rules = if carrier.device.is_some() && !interface.shutdown {
+                crypto_addresses.clone_from(&device.addresses);
+                crypto_addresses.extend(local_addresses(set, devices));
+                crypto_addresses.dedup();
+                crypto_addresses.truncate(MAX_CRYPTO_ADDRESSES);
+                let compiler =
+                    SetCompiler { configuration, devices, derived, device, interface: name, map, set };
+                compiler.rules(&mut plan, numbers)
+            } else {
+                // No SA can be made there, but what the map protects stays protected.
+                closed_rules(configuration, set)
+            };
             plan.rules.push(rules);
             u32::try_from(plan.rules.len() - 1).unwrap_or(u32::MAX)
         });
         plan.ports.push(PortRecord {
             id: u16::try_from(plan.ports.len()).unwrap_or(u16::MAX),
             ifindex: device.ifindex,
-            device: device_name.to_owned(),
-            ios_name: name.as_str().to_owned(),
+            device: carrier.device.unwrap_or_default().to_owned(),
+            ios_name: carrier.record_name(),
             mtu: interface.mtu.map_or(if device.mtu == 0 { 1500 } else { device.mtu }, u32::from),
             has_crypto_map: rule_list.is_some(),
+            is_shut: interface.shutdown,
+            fail_close: false,
             crypto_addresses,
             rule_list,
         });
@@ -215,10 +215,14 @@ pub fn compile_with(
     plan
 }
 
-/// Interfaces that no packet enters from a wire.
-fn is_virtual(name: &InterfaceName) -> bool {
-    ["Loopback", "Tunnel", "Dialer"].iter().any(|kind| name.as_str().starts_with(kind))
-        || name.as_str() == "lo"
+fn without_device(carrier: &Carrier<'_>) -> String {
+    let closed = carrier.map.map_or(String::new(), |(map, _)| {
+        format!(" what crypto map {map} protects is dropped on every device;")
+    });
+    format!(
+        "interface {} has no device:{closed} type \"device NAME\" there, with one that \"ip link\" lists",
+        carrier.name
+    )
 }
 
 fn local_addresses(set: &CryptoMap, devices: &Devices) -> Vec<IpAddr> {
@@ -236,9 +240,6 @@ struct SetCompiler<'a> {
     map: &'a str,
     set: &'a CryptoMap,
 }
-
-/// Where a deny jumps to, until the end of its entry is known.
-const BEHIND_ENTRY: u32 = u32::MAX;
 
 impl SetCompiler<'_> {
     fn rules(&self, plan: &mut Plan, numbers: &mut impl PolicyNumbers) -> Vec<Rule> {
@@ -280,7 +281,7 @@ impl SetCompiler<'_> {
                 shape.push(Action::Jump(BEHIND_ENTRY), rules);
                 continue;
             }
-            let (local, remote) = shape.selectors();
+            let (local, remote) = selectors(&shape);
             if local.is_empty() || remote.is_empty() {
                 continue;
             }
@@ -330,7 +331,7 @@ impl SetCompiler<'_> {
         };
         let mut policy = None;
         for (rule, shape) in self.shapes(&entry.body) {
-            let (local, remote) = shape.selectors();
+            let (local, remote) = selectors(&shape);
             let is_permit = rule.action == AclAction::Permit;
             if !is_permit {
                 shape.push(Action::Jump(BEHIND_ENTRY), rules);
@@ -437,73 +438,14 @@ impl SetCompiler<'_> {
     }
 }
 
-/// The end of an entry is known: its denies lead there.
-fn close(rules: &mut [Rule], start: usize) {
-    let end = u32::try_from(rules.len()).unwrap_or(BEHIND_ENTRY);
-    for rule in rules.iter_mut().skip(start) {
-        if rule.action == Action::Jump(BEHIND_ENTRY) {
-            rule.action = Action::Jump(end);
-        }
-    }
-}
-
-/// What an ACE matches, in prefixes and ranges.
-struct Shape {
-    source: Prefix,
-    destination: Prefix,
-    protocol: Option<u8>,
-    source_ports: Vec<(u16, u16)>,
-    destination_ports: Vec<(u16, u16)>,
-}
-
-const ANY_PORT: (u16, u16) = (0, u16::MAX);
-
-impl Shape {
-    /// `None` for a non-contiguous wildcard, which the configuration refuses before it comes here.
-    fn of(rule: &AclRule) -> Option<Shape> {
-        let prefix = |address: config::model::AclAddress| {
-            address.prefix().map(|p| Prefix { address: p.address, length: p.length })
-        };
-        // ICMP type and code stand where ports do (RFC 4301 §4.4.1.1), type in the high octet.
-        let icmp = rule.icmp.map(|icmp| {
-            let kind = u16::from(icmp.kind) << 8;
-            icmp.code.map_or((kind, kind | 0xff), |code| (kind | u16::from(code), kind | u16::from(code)))
-        });
-        Some(Shape {
-            source: prefix(rule.source)?,
-            destination: prefix(rule.destination)?,
-            protocol: rule.protocol,
-            source_ports: match icmp {
-                Some(range) => vec![range],
-                None => rule.source_port.map_or(vec![ANY_PORT], |ports| ports.ranges()),
-            },
-            destination_ports: rule.destination_port.map_or(vec![ANY_PORT], |ports| ports.ranges()),
-        })
-    }
-
-    fn push(&self, action: Action, rules: &mut Vec<Rule>) {
-        for source in &self.source_ports {
-            for destination in &self.destination_ports {
-                rules.push(Rule {
-                    source: self.source,
-                    destination: self.destination,
-                    protocol: self.protocol,
-                    source_ports: PortRange { first: source.0, last: source.1 },
-                    destination_ports: PortRange { first: destination.0, last: destination.1 },
-                    action,
-                });
-            }
-        }
-    }
-
-    fn selectors(&self) -> (Vec<ike::TrafficSelector>, Vec<ike::TrafficSelector>) {
-        let side = |prefix: Prefix, ports: &[(u16, u16)]| {
-            let all = ike::TrafficSelector::prefix(prefix.address, prefix.length)
-                .with_protocol(self.protocol.unwrap_or(0));
-            ports.iter().map(|(first, last)| all.with_ports(*first, *last)).collect()
-        };
-        (side(self.source, &self.source_ports), side(self.destination, &self.destination_ports))
-    }
+/// Both sides of a permit as IKE proposes them.
+fn selectors(shape: &Shape) -> (Vec<ike::TrafficSelector>, Vec<ike::TrafficSelector>) {
+    let side = |prefix: Prefix, ports: &[(u16, u16)]| {
+        let all = ike::TrafficSelector::prefix(prefix.address, prefix.length)
+            .with_protocol(shape.protocol.unwrap_or(0));
+        ports.iter().map(|(first, last)| all.with_ports(*first, *last)).collect()
+    };
+    (side(shape.source, &shape.source_ports), side(shape.destination, &shape.destination_ports))
 }
 
 #[cfg(test)]

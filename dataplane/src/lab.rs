@@ -376,6 +376,7 @@ fn ports(site: Site) -> [PortRecord; 2] {
         has_crypto_map: id == OUTSIDE,
         crypto_addresses: if id == OUTSIDE { vec![site.outside()] } else { Vec::new() },
         rule_list: (id == OUTSIDE).then_some(0),
+        ..PortRecord::default()
     };
     [port(INSIDE), port(OUTSIDE)]
 }

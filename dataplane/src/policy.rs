@@ -130,6 +130,7 @@ mod tests {
             has_crypto_map,
             crypto_addresses: vec![format!("192.0.2.{id}").parse().unwrap()],
             rule_list,
+            ..PortRecord::default()
         }
     }
 

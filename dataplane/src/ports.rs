@@ -139,6 +139,7 @@ mod tests {
             has_crypto_map: false,
             crypto_addresses: Vec::new(),
             rule_list: None,
+            ..PortRecord::default()
         }
     }
 

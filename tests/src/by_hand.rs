@@ -83,6 +83,7 @@ impl ByHand {
                 has_crypto_map: outside,
                 crypto_addresses: if outside { vec![tunnel.local] } else { Vec::new() },
                 rule_list: outside.then_some(0),
+                ..PortRecord::default()
             })
         };
         let ports = [port(0, "inside", false)?, port(1, "outside", true)?];

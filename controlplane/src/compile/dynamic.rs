@@ -5,7 +5,9 @@ use config::model::{AclAction, CryptoMapEntry, Keying};
 use ike::TrafficSelector;
 use sa_table::{Action, Rule};
 
-use super::{BEHIND_ENTRY, Entry, EntryKey, Plan, PolicyKey, PolicyNumbers, SetCompiler, Template, close};
+use protection::{BEHIND_ENTRY, close};
+
+use super::{Entry, EntryKey, Plan, PolicyKey, PolicyNumbers, SetCompiler, Template};
 use crate::derived::{self, TemplateKey, Temporary};
 use crate::session::Peer;
 
@@ -84,7 +86,7 @@ impl SetCompiler<'_> {
                     shape.push(Action::Jump(BEHIND_ENTRY), rules);
                     continue;
                 }
-                let (local, remote) = shape.selectors();
+                let (local, remote) = super::selectors(&shape);
                 if !local.is_empty() && !remote.is_empty() {
                     place(local, remote, rules);
                 }

@@ -7,6 +7,7 @@
 //! * [`effective_ike`]: what a crypto-map entry means for IKE and for its SAs.
 //! * [`command`]: the typed exec and show commands; [`render_show`]: their output from plain state structs.
 //! * [`shell`]: a CLI session (modes, prompts, `do`, `no`, pipes), driven by whoever owns the running configuration.
+//! * [`salvage`]: what can be understood of a refused file, for closing what it would protect.
 //! * [`control`]: the messages of the control socket; [`file`]: configuration files, refused whole on the first bad line.
 //!
 //! The crate executes nothing, opens nothing but the configuration file that it is told to write, and reads no clock.
@@ -24,6 +25,7 @@ pub mod file;
 pub mod model;
 pub mod render;
 pub mod render_show;
+pub mod salvage;
 pub mod shell;
 pub mod tree;
 

@@ -48,7 +48,7 @@ pub use layout::{Capacities, CapacityError};
 pub use mapping::{Locking, MapError};
 pub use policy::{
     Action, EntryError, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PolicyError, PolicySnapshot,
-    PortRecord, Prefix, Rule, RuleList,
+    PortRecord, Prefix, Rule, RuleList, union,
 };
 pub use record::{
     AddressRange, Algorithm, AlgorithmLengths, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord,

@@ -40,6 +40,7 @@ fn port(id: PortId, rule_list: Option<u32>) -> PortRecord {
         has_crypto_map: id == OUTSIDE,
         crypto_addresses: Vec::new(),
         rule_list,
+        ..PortRecord::default()
     }
 }
 

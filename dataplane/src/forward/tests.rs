@@ -47,6 +47,7 @@ impl Bench {
             has_crypto_map: false,
             crypto_addresses: Vec::new(),
             rule_list: None,
+            ..PortRecord::default()
         };
         let policy = Policy::compile::<Vec<_>>(PolicyVersion(1), &[record], &[]);
         let views = Views { kernel: Arc::new(kernel(link, resolved).build()), policy: Arc::new(policy) };

@@ -1,16 +1,20 @@
-//! What the kernel programs have to know of a policy: address classes, and one entry with its rules for each port.
+//! What the guard has to know of a policy: address classes, and for each device the list that it is judged by.
+//!
+//! This is the one place that decides what is closed where. A crypto map whose interface has a living device is closed on that
+//! device; any other one is closed on every device, by way of the list of everywhere.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ebpf_abi::{
-    CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, GuardRule, MAX_QUEUES, MAX_RULES, PORT_COARSE,
-    PORT_CRYPTO_MAP, PortConfig,
+    CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, DEFAULT_PORT, GuardRule, MAX_QUEUES, MAX_RULES,
+    MAX_RULES_PER_PORT, PORT_COARSE, PORT_CRYPTO_MAP, PORT_RAW_IP, PORT_STEER, PortConfig,
 };
-use sa_table::policy::{Action, PortRecord, Prefix, Rule};
+use sa_table::policy::{Action, PortRecord, Prefix, Rule, union};
 
 use super::classes::PrefixClass;
 use super::rules::translate;
+use crate::kernel::Device;
 
 /// Half of the rule table: the other half is in use while this one is written.
 pub(super) const HALF: u32 = MAX_RULES / 2;
@@ -21,45 +25,68 @@ pub struct KernelPolicy {
     pub(super) classes: Vec<PrefixClass>,
     /// Rules, from the start of a half on.
     pub(super) rules: Vec<GuardRule>,
-    /// Entries by ifindex; `rule_first` counts from the start of the half.
+    /// Entries by ifindex, that of [`DEFAULT_PORT`] included; rule numbers count from the start of the half.
     pub(super) ports: BTreeMap<u32, PortConfig>,
-    /// Destination and source of each rule.
+    /// Destination and source of each rule that protects.
     flows: Vec<(Prefix, Prefix)>,
+    /// What is closed by coarser means than the rules, and why.
+    notes: Vec<String>,
 }
 
 impl KernelPolicy {
-    /// Compiles ports and rule lists. `place` gives a port's place in the socket map (`None`: it gets no sockets, so
-    /// what would go to a worker is dropped). Ports without device are left out.
+    /// Compiles ports and rule lists. The ifindex of a record says whether its device is there (0: it is not). `place` gives a
+    /// port's place in the socket map; a port without one is guarded and gets no packets. `devices` are all of the namespace.
     #[must_use]
     pub fn compile<L: AsRef<[Rule]>>(
         ports: &[PortRecord],
         lists: &[L],
+        devices: &[Device],
         place: impl Fn(&PortRecord) -> Option<u32>,
     ) -> Self {
         let mut policy = Self::default();
-        let mut placed: BTreeMap<u32, Option<(u32, u32)>> = BTreeMap::new();
+        let list_of = |port: &PortRecord| lists.get(port.rule_list? as usize).map(AsRef::as_ref);
+        let mapped = || ports.iter().filter(|port| port.has_crypto_map);
+        for port in mapped() {
+            match list_of(port) {
+                Some(list) => policy.classify(list),
+                // A crypto map whose rules are missing protects everything: workers drop it.
+                None => policy.protect_everything(),
+            }
+        }
+        let everywhere = everywhere(ports, lists);
+        let (first, count, coarse) = policy.place_list("every device", &everywhere);
+        let lost = mapped().any(|port| is_everywhere(port) && list_of(port).is_none());
+        let coarse = if lost { PORT_COARSE } else { coarse };
+        let (watch_first, watch_count) = policy.place_watch(&union(mapped().filter_map(list_of)));
+        let other =
+            PortConfig { flags: coarse, rule_first: first, rule_count: count, watch_first, watch_count, ..PortConfig::default() };
+        policy.ports.insert(DEFAULT_PORT, other);
+        let raw = |ifindex: u32| {
+            let is_raw = devices.iter().any(|device| device.ifindex == ifindex && device.is_raw_ip());
+            if is_raw { PORT_RAW_IP } else { 0 }
+        };
+        for device in devices.iter().filter(|device| device.is_raw_ip()) {
+            policy.ports.insert(device.ifindex, PortConfig { flags: other.flags | PORT_RAW_IP, ..other });
+        }
         for port in ports.iter().filter(|port| port.ifindex != 0) {
-            let mut config = PortConfig::default();
+            let mut config = PortConfig { flags: other.flags | raw(port.ifindex), ..other };
             if let Some(place) = place(port) {
+                config.flags |= PORT_STEER;
                 config.xsk_first = place * MAX_QUEUES;
                 config.xsk_count = MAX_QUEUES;
             }
             if port.has_crypto_map {
                 config.flags |= PORT_CRYPTO_MAP;
-            }
-            match port.rule_list.and_then(|at| Some((at, lists.get(at as usize)?))) {
-                Some((index, list)) => {
-                    match *placed.entry(index).or_insert_with(|| policy.add_list(list.as_ref())) {
-                        Some((first, count)) => (config.rule_first, config.rule_count) = (first, count),
-                        None => config.flags |= PORT_COARSE,
+                let coarse = match list_of(port) {
+                    Some(list) => {
+                        let whole = union([list, &everywhere]);
+                        let (first, count, coarse) = policy.place_list(&port.ios_name, &whole);
+                        (config.rule_first, config.rule_count) = (first, count);
+                        coarse
                     }
-                }
-                // A crypto map whose rules are missing protects everything: workers drop it.
-                None if port.has_crypto_map => {
-                    config.flags |= PORT_COARSE;
-                    policy.protect_everything();
-                }
-                None => {}
+                    None => PORT_COARSE,
+                };
+                config.flags |= coarse;
             }
             for address in &port.crypto_addresses {
                 let length = if address.is_ipv4() { 32 } else { 128 };
@@ -80,102 +107,92 @@ impl KernelPolicy {
         &self.flows
     }
 
+    /// What is closed by coarser means than the rules, and why.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     fn protect_everything(&mut self) {
         for unspecified in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
             self.classes.push((unspecified, 0, CLASS_SOURCE | CLASS_DESTINATION));
         }
     }
 
-    /// Adds a list's classes, and its rules if there is room: first index and number.
-    fn add_list(&mut self, list: &[Rule]) -> Option<(u32, u32)> {
+    fn classify(&mut self, list: &[Rule]) {
         for rule in list.iter().filter(|rule| !matches!(rule.action, Action::Jump(_))) {
             self.classes.push((rule.source.address, rule.source.length, CLASS_SOURCE));
             self.classes.push((rule.destination.address, rule.destination.length, CLASS_DESTINATION));
             self.flows.push((rule.destination, rule.source));
         }
+    }
+
+    /// Puts a list into the table: its first rule and their number, or [`PORT_COARSE`] when there is no room.
+    fn place_list(&mut self, name: &str, list: &[Rule]) -> (u32, u32, u32) {
+        match self.place(list) {
+            Some((first, count)) => (first, count, 0),
+            None => {
+                self.notes.push(format!(
+                    "{name}: {} rules do not fit into the guard ({MAX_RULES_PER_PORT} of a list, {HALF} of all): it drops by address prefixes alone",
+                    list.len()
+                ));
+                (0, 0, PORT_COARSE)
+            }
+        }
+    }
+
+    /// The rules that only tell what leaves by another device; without room nothing is told.
+    fn place_watch(&mut self, list: &[Rule]) -> (u32, u32) {
+        self.place(list).unwrap_or_else(|| {
+            self.notes.push(format!(
+                "{} rules are too many to name the flows that leave by a device without their crypto map",
+                list.len()
+            ));
+            (0, 0)
+        })
+    }
+
+    fn place(&mut self, list: &[Rule]) -> Option<(u32, u32)> {
         let first = u32::try_from(self.rules.len()).ok()?;
         let translated = translate(list, first)?;
+        // Several interfaces may have the same crypto map.
+        if let Some(at) = standing(&self.rules, &translated, first) {
+            return Some((at, u32::try_from(translated.len()).ok()?));
+        }
         let count = u32::try_from(translated.len()).ok().filter(|count| first + count <= HALF)?;
         self.rules.extend(translated);
         Some((first, count))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use sa_table::PolicyId;
-    use sa_table::policy::Prefix;
-    use sa_table::record::PortRange;
-
-    use super::*;
-
-    fn port(id: u16, rule_list: Option<u32>) -> PortRecord {
-        PortRecord {
-            id,
-            ifindex: u32::from(id) + 10,
-            device: format!("eth{id}"),
-            ios_name: String::new(),
-            mtu: 1500,
-            has_crypto_map: rule_list.is_some(),
-            crypto_addresses: vec!["192.0.2.1".parse().unwrap()],
-            rule_list,
-        }
-    }
-
-    fn prefix(text: &str, length: u8) -> Prefix {
-        Prefix { address: text.parse::<IpAddr>().unwrap(), length }
-    }
-
-    fn rule(action: Action) -> Rule {
-        Rule {
-            source: prefix("10.1.0.0", 16),
-            destination: prefix("10.2.0.0", 16),
-            protocol: None,
-            source_ports: PortRange::ANY,
-            destination_ports: PortRange::ANY,
-            action,
-        }
-    }
-
-    #[test]
-    fn ports_share_a_list_that_stands_once() {
-        let lists = [vec![rule(Action::Jump(1)), rule(Action::Protect(PolicyId(0)))]];
-        let ports = [port(0, None), port(1, Some(0)), port(2, Some(0))];
-        let policy = KernelPolicy::compile(&ports, &lists, |port| Some(u32::from(port.id)));
-        assert_eq!(policy.rules.len(), 2);
-        assert_eq!(policy.ports[&10].flags, 0);
-        assert_eq!(policy.ports[&11].rule_count, 2);
-        assert_eq!((policy.ports[&11].xsk_first, policy.ports[&12].xsk_first), (MAX_QUEUES, 2 * MAX_QUEUES));
-        assert_eq!(policy.ports[&11].rule_first, policy.ports[&12].rule_first);
-    }
-
-    #[test]
-    fn exempted_prefixes_are_not_protected_by_their_rule() {
-        let policy = KernelPolicy::compile(&[port(1, Some(0))], &[vec![rule(Action::Jump(1))]], |_| None);
-        assert_eq!(policy.protected_destinations().count(), 0);
-        let policy = KernelPolicy::compile(&[port(1, Some(0))], &[vec![rule(Action::Drop)]], |_| None);
-        assert_eq!(policy.protected_destinations().collect::<Vec<_>>(), [("10.2.0.0".parse().unwrap(), 16)]);
-    }
-
-    #[test]
-    fn too_many_rules_make_a_port_coarse_and_keep_its_classes() {
-        let long = vec![rule(Action::Protect(PolicyId(0))); ebpf_abi::MAX_RULES_PER_PORT as usize + 1];
-        let policy = KernelPolicy::compile(&[port(1, Some(0))], &[long], |_| None);
-        assert_eq!(policy.ports[&11].flags, PORT_CRYPTO_MAP | PORT_COARSE);
-        assert!(policy.protected_destinations().count() > 0);
-        assert_eq!(policy.ports[&11].xsk_count, 0);
-    }
-
-    #[test]
-    fn a_crypto_map_without_its_rules_protects_everything() {
-        let policy = KernelPolicy::compile::<Vec<Rule>>(&[port(1, Some(3))], &[], |_| None);
-        assert_eq!(policy.ports[&11].flags, PORT_CRYPTO_MAP | PORT_COARSE);
-        assert_eq!(policy.protected_destinations().count(), 2);
-    }
-
-    #[test]
-    fn a_port_without_device_is_left_out() {
-        let absent = PortRecord { ifindex: 0, ..port(1, None) };
-        assert!(KernelPolicy::compile::<Vec<Rule>>(&[absent], &[], |_| None).ports.is_empty());
-    }
+/// The rules that are closed on every device: those of crypto maps that no device carries, and of those that say `fail-close`.
+#[must_use]
+pub fn everywhere<L: AsRef<[Rule]>>(ports: &[PortRecord], lists: &[L]) -> Vec<Rule> {
+    let concerned = ports.iter().filter(|port| is_everywhere(port));
+    union(concerned.filter_map(|port| lists.get(port.rule_list? as usize)).map(AsRef::as_ref))
 }
+
+fn is_everywhere(port: &PortRecord) -> bool {
+    port.has_crypto_map && (port.ifindex == 0 || port.fail_close)
+}
+
+/// Where `list`, which was translated for the place `at`, stands already.
+fn standing(rules: &[GuardRule], list: &[GuardRule], at: u32) -> Option<u32> {
+    if list.is_empty() {
+        return Some(0);
+    }
+    let moved = |rule: &GuardRule, to: u32| {
+        let jump = if rule.exempts == 0 { rule.jump } else { rule.jump - at + to };
+        GuardRule { jump, ..*rule }
+    };
+    let starts = 0..=rules.len().checked_sub(list.len())?;
+    let fits = |start: &usize| {
+        u32::try_from(*start).is_ok_and(|to| {
+            rules[*start..].iter().zip(list).all(|(have, rule)| *have == moved(rule, to))
+        })
+    };
+    starts.into_iter().find(fits).and_then(|start| u32::try_from(start).ok())
+}
+
+#[cfg(test)]
+#[path = "policy_tests.rs"]
+mod tests;

@@ -68,6 +68,7 @@ pub fn policy(crypto_map: bool, rules: Vec<Rule>) -> KernelPolicy {
         has_crypto_map,
         crypto_addresses: vec![address("192.0.2.1"), address("2001:db8:ffff::1")],
         rule_list: has_crypto_map.then_some(0),
+        ..PortRecord::default()
     };
     // The rules are those of another port when the device under test is an inside port.
     let ports = [port(0, 1, crypto_map), port(1, 4_000_000, true)];

@@ -220,6 +220,7 @@ impl Lab {
             has_crypto_map: crypto_map,
             crypto_addresses: if crypto_map { vec!["192.0.2.1".parse().unwrap()] } else { Vec::new() },
             rule_list: crypto_map.then_some(0),
+            ..PortRecord::default()
         };
         let prefix = |address: &str| Prefix { address: address.parse().unwrap(), length: 16 };
         let rule = |source: &str| Rule {

@@ -143,6 +143,8 @@ fn check_rule(rule: &Rule, index: usize, rules: usize, policies: usize) -> Resul
 }
 
 const HAS_CRYPTO_MAP: u64 = 1;
+const IS_SHUT: u64 = 2;
+const FAIL_CLOSE: u64 = 4;
 const ADDRESS_COUNT_SHIFT: u32 = 8;
 const DEVICE_LENGTH_SHIFT: u32 = 16;
 const IOS_LENGTH_SHIFT: u32 = 24;
@@ -177,7 +179,10 @@ pub(crate) fn encode_port(words: &mut [u64], port: &PortRecord, lists: usize) ->
         put_address(words, PortWords::addresses + 2 * number, *address);
         families |= u64::from(address.is_ipv6()) << number;
     }
-    words[PortWords::bits] = if port.has_crypto_map { HAS_CRYPTO_MAP } else { 0 }
+    let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+    words[PortWords::bits] = flag(port.has_crypto_map, HAS_CRYPTO_MAP)
+        | flag(port.is_shut, IS_SHUT)
+        | flag(port.fail_close, FAIL_CLOSE)
         | (given as u64) << ADDRESS_COUNT_SHIFT
         | (port.device.len() as u64) << DEVICE_LENGTH_SHIFT
         | (port.ios_name.len() as u64) << IOS_LENGTH_SHIFT
@@ -218,6 +223,8 @@ pub(crate) fn decode_port(words: &[u64], lists: usize) -> Result<PortRecord, Ent
         )?,
         mtu: (words[PortWords::mtu_rules] >> 32) as u32,
         has_crypto_map: bits & HAS_CRYPTO_MAP != 0,
+        is_shut: bits & IS_SHUT != 0,
+        fail_close: bits & FAIL_CLOSE != 0,
         crypto_addresses: (0..count).map(address).collect(),
         rule_list,
     })

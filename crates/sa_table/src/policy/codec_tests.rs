@@ -47,15 +47,32 @@ pub(crate) fn arbitrary_port(lists: u32) -> impl Strategy<Value = PortRecord> {
         any::<u128>().prop_map(|bits| IpAddr::V6(bits.into())),
     ];
     (
-        any::<(u16, u32, u32, bool)>(),
+        any::<(u16, u32, u32, bool, bool, bool)>(),
         "[a-z0-9.-]{0,15}",
         "[A-Za-zäö0-9/]{0,31}",
         proptest::collection::vec(address, 0..=MAX_CRYPTO_ADDRESSES),
         proptest::option::of(0..lists),
     )
         .prop_map(
-            |((id, ifindex, mtu, has_crypto_map), device, ios_name, crypto_addresses, rule_list)| {
-                PortRecord { id, ifindex, device, ios_name, mtu, has_crypto_map, crypto_addresses, rule_list }
+            |(
+                (id, ifindex, mtu, has_crypto_map, is_shut, fail_close),
+                device,
+                ios_name,
+                crypto_addresses,
+                rule_list,
+            )| {
+                PortRecord {
+                    id,
+                    ifindex,
+                    device,
+                    ios_name,
+                    mtu,
+                    has_crypto_map,
+                    is_shut,
+                    fail_close,
+                    crypto_addresses,
+                    rule_list,
+                }
             },
         )
 }
@@ -82,7 +99,7 @@ proptest! {
         }
         let mut words = words;
         if narrow && words.len() > PortWords::bits {
-            words[PortWords::bits] &= 0x1f0f_0f01;
+            words[PortWords::bits] &= 0x1f0f_0f07;
             words[PortWords::mtu_rules] &= !0xffff_fffc;
         }
         let _ = decode_port(&words, 3);
@@ -135,6 +152,7 @@ fn ports_that_do_not_fit_are_refused() {
         has_crypto_map: true,
         crypto_addresses: vec![],
         rule_list: Some(0),
+        ..PortRecord::default()
     };
     let encode = |port: &PortRecord| encode_port(&mut [0; PortWords::WORDS], port, 1);
     assert_eq!(encode(&good), Ok(()));

@@ -9,4 +9,4 @@ pub(crate) use arena::{EncodedLists, decode_arena, encode_arena, encode_lists};
 pub use arena::{PolicyError, PolicySnapshot, RuleList};
 pub use codec::EntryError;
 pub use port::{MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PortRecord};
-pub use rule::{Action, Prefix, Rule};
+pub use rule::{Action, Prefix, Rule, union};

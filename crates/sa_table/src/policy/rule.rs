@@ -60,9 +60,41 @@ pub struct Rule {
     pub action: Action,
 }
 
+/// One list that protects what any of `lists` protects: what ends or jumps behind one list goes on with the next one. The first
+/// list that protects a packet decides how.
+#[must_use]
+pub fn union<'a>(lists: impl IntoIterator<Item = &'a [Rule]>) -> Vec<Rule> {
+    let mut all: Vec<Rule> = Vec::new();
+    for list in lists {
+        let first = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        all.extend(list.iter().map(|rule| match rule.action {
+            Action::Jump(target) => Rule { action: Action::Jump(target.saturating_add(first)), ..*rule },
+            _ => *rule,
+        }));
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deny_of_one_list_leads_on_to_the_next() {
+        let any = Prefix { address: IpAddr::from([0, 0, 0, 0]), length: 0 };
+        let rule = |action| Rule {
+            source: any,
+            destination: any,
+            protocol: None,
+            source_ports: PortRange::ANY,
+            destination_ports: PortRange::ANY,
+            action,
+        };
+        let exempting = [rule(Action::Jump(2)), rule(Action::Drop)];
+        let all = union([&exempting[..], &exempting[..]]);
+        let actions: Vec<Action> = all.iter().map(|rule| rule.action).collect();
+        assert_eq!(actions, [Action::Jump(2), Action::Drop, Action::Jump(4), Action::Drop]);
+    }
 
     #[test]
     fn a_prefix_contains_its_network_only() {

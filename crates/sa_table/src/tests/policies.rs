@@ -23,6 +23,7 @@ fn port() -> PortRecord {
         has_crypto_map: true,
         crypto_addresses: vec![ip("192.0.2.1"), ip("2001:db8::1")],
         rule_list: Some(0),
+        ..PortRecord::default()
     }
 }
 

@@ -1,0 +1,82 @@
+//! What can be understood of a file that is refused: for closing what it would protect, never for running it.
+
+use crate::Configuration;
+use crate::commit;
+use crate::edit::{self, Editor, Environment, Mode};
+use crate::shell::MAX_LINE;
+use crate::tree::tokens;
+
+/// The lines that are legal one by one, and those that are not.
+#[derive(Debug, Default)]
+pub struct Salvaged {
+    /// The model that the legal lines make. Rules on the whole model may not hold in it.
+    pub configuration: Configuration,
+    /// Each refused line with the mode it stood in.
+    pub refused: Vec<(Mode, String)>,
+}
+
+/// No name resolves, nothing is imported.
+struct Nothing;
+
+impl Environment for Nothing {
+    fn resolves(&mut self, _: &str) -> bool {
+        true
+    }
+}
+
+/// Reads `text` line by line and goes on behind each error.
+pub fn salvage(text: &str) -> Salvaged {
+    let mut salvaged = Salvaged::default();
+    let mut mode = Mode::Global;
+    for line in text.split('\n').map(str::trim_end) {
+        let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let words = tokens(&clean);
+        let Some(first) = words.first().filter(|first| !first.text.starts_with('!')) else { continue };
+        if words.len() == 1 && first.text.eq_ignore_ascii_case("end") {
+            break;
+        }
+        let step = if line.len() > MAX_LINE { None } else { edit::parse(&mode, &clean, &words).ok() };
+        let Some(step) = step else {
+            // An unknown line that begins at the margin ends the mode of the lines before it.
+            if !clean.starts_with(' ') {
+                mode = Mode::Global;
+            }
+            salvaged.refused.push((mode.clone(), clean));
+            continue;
+        };
+        let mut editor = Editor {
+            configuration: &mut salvaged.configuration,
+            mode: mode.clone(),
+            notices: Vec::new(),
+            from_file: true,
+            environment: &mut Nothing,
+        };
+        let applied = step.apply(&mut editor);
+        let after = editor.mode;
+        if applied.is_err() {
+            salvaged.refused.push((mode.clone(), clean));
+        }
+        mode = after;
+    }
+    // What it reports was reported when the file was refused.
+    let _ = commit::settle(&mut salvaged.configuration);
+    salvaged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn legal_lines_are_kept_and_others_are_listed_with_their_mode() {
+        let salvaged = salvage(
+            "hostname branch\nno such command\nip access-list extended lan\n permit ip any any\n permit gre nonsense\n\
+             interface GigabitEthernet0/1\n crypto map m\n",
+        );
+        assert!(salvaged.configuration.access_lists.contains_key("lan"));
+        assert_eq!(salvaged.configuration.interfaces.len(), 1);
+        let refused: Vec<&str> = salvaged.refused.iter().map(|(_, line)| line.trim()).collect();
+        assert_eq!(refused, ["no such command", "permit gre nonsense"]);
+        assert_eq!(salvaged.refused[1].0, Mode::AccessList("lan".to_owned()));
+    }
+}

@@ -1,0 +1,90 @@
+//! The closed state of a configuration: every permit of every crypto map dropped, for the time when nothing can seal.
+
+use config::Configuration;
+use config::model::{AccessList, AclAction, CryptoMap, EntryBody, Keying};
+use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRecord, Rule};
+
+use crate::carrier::{Carrier, carriers};
+use crate::shape::{BEHIND_ENTRY, Shape, close};
+
+/// Records and rule lists in the form that the guard loads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// The interfaces; one that has a crypto map names its list.
+    pub ports: Vec<PortRecord>,
+    /// One list for each interface with a crypto map.
+    pub lists: Vec<Vec<Rule>>,
+}
+
+/// What has to be closed while nothing runs.
+#[must_use]
+pub fn closed(configuration: &Configuration) -> Closed {
+    let mut closed = Closed::default();
+    let concerned = |carrier: &Carrier<'_>| carrier.device.is_some() || carrier.map.is_some();
+    for carrier in carriers(configuration).filter(concerned) {
+        let rule_list = carrier.map.map(|(_, set)| {
+            closed.lists.push(closed_rules(configuration, set));
+            u32::try_from(closed.lists.len() - 1).unwrap_or(u32::MAX)
+        });
+        closed.ports.push(PortRecord {
+            id: u16::try_from(closed.ports.len()).unwrap_or(u16::MAX),
+            device: carrier.device.unwrap_or_default().to_owned(),
+            ios_name: carrier.record_name(),
+            has_crypto_map: carrier.map.is_some(),
+            is_shut: carrier.interface.shutdown,
+            crypto_addresses: own_addresses(configuration, &carrier),
+            rule_list,
+            ..PortRecord::default()
+        });
+    }
+    closed
+}
+
+/// The rules of a crypto map with each permit dropped; a deny leads behind its entry, as while the gateway runs.
+#[must_use]
+pub fn closed_rules(configuration: &Configuration, set: &CryptoMap) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for entry in set.entries.values() {
+        match &entry.keying {
+            Keying::Isakmp | Keying::Manual => drop_all(configuration, &entry.body, &mut rules),
+            Keying::Dynamic { map, .. } => {
+                for body in
+                    configuration.dynamic_maps.get(map).into_iter().flat_map(|map| map.entries.values())
+                {
+                    drop_all(configuration, body, &mut rules);
+                }
+            }
+        }
+    }
+    rules
+}
+
+fn drop_all(configuration: &Configuration, body: &EntryBody, rules: &mut Vec<Rule>) {
+    let start = rules.len();
+    let list = body.match_address.as_ref().and_then(|name| configuration.access_lists.get(name));
+    for (_, rule) in list.into_iter().flat_map(AccessList::rules) {
+        match rule.action {
+            AclAction::Permit => Shape::covering(rule).push(Action::Drop, rules),
+            // What is exempted must be known exactly; a part that is not stays closed.
+            AclAction::Deny => {
+                if let Some(shape) = Shape::of(rule) {
+                    shape.push(Action::Jump(BEHIND_ENTRY), rules);
+                }
+            }
+        }
+    }
+    close(rules, start);
+}
+
+/// Where peers of the interface's crypto map send to, as far as the configuration says.
+fn own_addresses(configuration: &Configuration, carrier: &Carrier<'_>) -> Vec<std::net::IpAddr> {
+    let Some((_, set)) = carrier.map else { return Vec::new() };
+    let named = set.local_address.as_ref().and_then(|name| configuration.interfaces.get(name));
+    let mut addresses: Vec<_> = named
+        .into_iter()
+        .chain([carrier.interface])
+        .flat_map(|interface| interface.addresses.iter().map(|address| address.address))
+        .collect();
+    addresses.truncate(MAX_CRYPTO_ADDRESSES);
+    addresses
+}
