@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ebpf_abi::{
     CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, GuardRule, MAX_QUEUES, MAX_RULES, PORT_COARSE,
-    PORT_CRYPTO_MAP, PortConfig,
+    PORT_CRYPTO_MAP, PORT_STEER, PortConfig,
 };
 use sa_table::policy::{Action, PortRecord, Prefix, Rule};
 
@@ -43,6 +43,7 @@ impl KernelPolicy {
             if let Some(place) = place(port) {
                 config.xsk_first = place * MAX_QUEUES;
                 config.xsk_count = MAX_QUEUES;
+                config.flags |= PORT_STEER;
             }
             if port.has_crypto_map {
                 config.flags |= PORT_CRYPTO_MAP;
@@ -143,7 +144,7 @@ mod tests {
         let ports = [port(0, None), port(1, Some(0)), port(2, Some(0))];
         let policy = KernelPolicy::compile(&ports, &lists, |port| Some(u32::from(port.id)));
         assert_eq!(policy.rules.len(), 2);
-        assert_eq!(policy.ports[&10].flags, 0);
+        assert_eq!(policy.ports[&10].flags, PORT_STEER);
         assert_eq!(policy.ports[&11].rule_count, 2);
         assert_eq!((policy.ports[&11].xsk_first, policy.ports[&12].xsk_first), (MAX_QUEUES, 2 * MAX_QUEUES));
         assert_eq!(policy.ports[&11].rule_first, policy.ports[&12].rule_first);
