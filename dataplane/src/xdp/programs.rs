@@ -9,7 +9,8 @@ use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use ebpf_abi::{
-    ABI, Counter, EGRESS_PROGRAM, GuardRule, INGRESS_PROGRAM, MAX_PREFIXES, MAX_QUEUES, PortConfig, map,
+    ABI, ARRIVAL_PROGRAM, Counter, DEPARTURE_PROGRAM, GuardRule, INGRESS_PROGRAM, MAX_PREFIXES, MAX_QUEUES,
+    PortConfig, map,
 };
 
 use super::attach::{self, Attached, Device, DeviceQuery, TCX_LINK, XDP_LINK};
@@ -52,8 +53,10 @@ impl Programs {
         check_abi(&mut ebpf, &folder)?;
         let ingress: &mut Xdp = program(&mut ebpf, INGRESS_PROGRAM)?;
         ingress.load().map_err(|error| XdpError::from_program("load the ingress program", &error))?;
-        let egress: &mut SchedClassifier = program(&mut ebpf, EGRESS_PROGRAM)?;
-        egress.load().map_err(|error| XdpError::from_program("load the egress guard", &error))?;
+        for name in [DEPARTURE_PROGRAM, ARRIVAL_PROGRAM] {
+            let guard: &mut SchedClassifier = program(&mut ebpf, name)?;
+            guard.load().map_err(|error| XdpError::from_program("load the guard", &error))?;
+        }
         Ok(Self {
             xsks: take(&mut ebpf, map::XSKS)?,
             ports: take(&mut ebpf, map::PORTS)?,
@@ -80,7 +83,7 @@ impl Programs {
     ) -> Result<Attached, XdpError> {
         let device = Device { ifindex, name };
         if crypto_map {
-            attach::egress(program(&mut self.ebpf, EGRESS_PROGRAM)?, device, &self.folder)?;
+            attach::egress(program(&mut self.ebpf, DEPARTURE_PROGRAM)?, device, &self.folder)?;
         }
         let attached =
             attach::ingress(program(&mut self.ebpf, INGRESS_PROGRAM)?, device, &self.folder, query)?;
@@ -221,12 +224,20 @@ impl Programs {
         program(&mut self.ebpf, INGRESS_PROGRAM)
     }
 
-    /// The loaded egress guard, for tests that run it on packets of their own.
+    /// The loaded guard of what leaves, for tests that run it on packets of their own.
     ///
     /// # Errors
     /// The object lacks it.
-    pub fn egress_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
-        program(&mut self.ebpf, EGRESS_PROGRAM)
+    pub fn departure_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
+        program(&mut self.ebpf, DEPARTURE_PROGRAM)
+    }
+
+    /// The loaded guard of what arrives, for tests that run it on packets of their own.
+    ///
+    /// # Errors
+    /// The object lacks it.
+    pub fn arrival_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
+        program(&mut self.ebpf, ARRIVAL_PROGRAM)
     }
 
     /// The half of the rule table that no port refers to.

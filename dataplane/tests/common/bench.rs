@@ -39,7 +39,7 @@ impl Bench {
     pub fn egress(&mut self, frame: &[u8]) -> (u32, &'static str) {
         let before = self.programs.counters().unwrap();
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = self.programs.egress_program().unwrap().test_run(options).unwrap();
+        let result = self.programs.departure_program().unwrap().test_run(options).unwrap();
         (result.return_value, self.counted(&before))
     }
 
