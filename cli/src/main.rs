@@ -5,6 +5,7 @@
 //! tohub -c "show crypto map"     one command (or several -c); piped input works too
 //! tohub check FILE               a configuration file, without a gateway
 //! tohub simulate --config FILE   what a configuration would do when peers go and come
+//! tohub guard --config FILE      closes this machine for what the file protects, with nothing else running
 //! tohub supervise --config FILE  runs the gateway
 //! tohub release                  removes what a stopped gateway keeps in the kernel
 //! ```
@@ -15,6 +16,7 @@
 mod check;
 mod client;
 mod failure;
+mod guard;
 mod interactive;
 mod one_shot;
 mod pager;
@@ -59,6 +61,12 @@ enum Command {
     },
     /// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
     Simulate(simulate::Arguments),
+    /// Closes this machine for what the saved configuration protects, and ends; nothing else has to run. Before the network comes up.
+    Guard {
+        /// The saved configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Runs the gateway: both processes and the memory that they share, until SIGTERM or SIGINT.
     Supervise(supervise::Arguments),
     /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the kernel forwards in
@@ -71,6 +79,7 @@ fn main() -> ExitCode {
     let done = match &arguments.subcommand {
         Some(Command::Check { file }) => check::check(file),
         Some(Command::Simulate(simulate)) => simulate::simulate(simulate, arguments.json),
+        Some(Command::Guard { config }) => guard::run(&arguments.run_dir, config),
         Some(Command::Supervise(supervise)) => supervise::run(&arguments.run_dir, supervise),
         Some(Command::Release) => release::release(&arguments.run_dir),
         None => session(&arguments),

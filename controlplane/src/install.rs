@@ -18,7 +18,7 @@ use config::model::DfBit;
 use ike::{ChildId, InstallChild};
 use sa_table::{
     DfPolicy, DscpPolicy, Encapsulation, FiveTuple, InboundSaRecord, KeyLengthError, KeyMaterial, Level,
-    Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PortRecord, Rule, RuntimeReader, SaErrorKind, SlotWord,
+    Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PolicyVersion, PortRecord, Rule, RuntimeReader, SaErrorKind, SlotWord,
     TableError, TableWriter,
 };
 
@@ -255,6 +255,24 @@ impl Installer {
     /// The fingerprint of the reverse routes that the data plane forwards by.
     pub fn forwarded_reverse_routes(&self) -> u64 {
         self.runtime.reverse_routes()
+    }
+
+    /// Whether everything that was published is in force: in the guard, and in every worker.
+    pub fn policy_in_force(&self) -> bool {
+        let published = self.table.policy_version();
+        self.unpublished.is_none()
+            && self.runtime.in_force().version >= published
+            && self.table.policy_version_in_force() >= published
+    }
+
+    /// The version of the newest publication.
+    pub fn policy_version(&self) -> PolicyVersion {
+        self.table.policy_version()
+    }
+
+    /// Whether the guard covers exactly these devices, by interface index, under the policy in force.
+    pub fn guard_covers(&self, devices: impl IntoIterator<Item = u32>) -> bool {
+        self.policy_in_force() && self.runtime.in_force().devices == sa_table::guard::fingerprint(devices)
     }
 
     /// Sends the flow through a pair, or holds it.

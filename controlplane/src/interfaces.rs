@@ -86,11 +86,15 @@ impl Kernel {
         Kernel { handle }
     }
 
-    /// The devices of the configured interfaces as they are.
+    /// The devices of the configured interfaces as they are; `planned`: with the addresses that they are about to get.
     ///
     /// # Errors
     /// If the kernel does not answer.
-    pub async fn devices(&self, configuration: &Configuration) -> Result<Devices, KernelError> {
+    pub async fn devices(
+        &self,
+        configuration: &Configuration,
+        planned: bool,
+    ) -> Result<Devices, KernelError> {
         let links = self.links().await?;
         let mut devices = Devices::new();
         for (name, interface) in &configuration.interfaces {
@@ -98,7 +102,8 @@ impl Kernel {
             // The configured order comes first: the primary address is the tunnel endpoint.
             let configured = interface.addresses.iter().map(|address| address.address);
             let present: Vec<IpAddr> = link.addresses.iter().map(|(address, _)| *address).collect();
-            let mut addresses: Vec<IpAddr> = configured.filter(|address| present.contains(address)).collect();
+            let mut addresses: Vec<IpAddr> =
+                configured.filter(|address| planned || present.contains(address)).collect();
             let others: Vec<IpAddr> = present
                 .into_iter()
                 .filter(|address| usable(address) && !addresses.contains(address))

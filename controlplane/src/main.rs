@@ -98,10 +98,6 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn read(path: &std::path::Path) -> Result<config::Configuration, Failure> {
-    if !path.exists() {
-        tracing::warn!("{} does not exist; starting with an empty configuration", path.display());
-        return Ok(config::Configuration::default());
-    }
     let loaded = config::file::load(path, &mut Unresolved).map_err(|error| Failure(3, error.to_string()))?;
     for note in &loaded.notes {
         tracing::info!("{note}");

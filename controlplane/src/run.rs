@@ -11,7 +11,7 @@ use std::time::Duration;
 use config::shell::{CommandError, Shell};
 use rtnetlink::MulticastGroup;
 use rustix::time::{ClockId, clock_gettime};
-use sa_table::{Checkpoint, EventReceiver};
+use sa_table::{Checkpoint, EventReceiver, PolicyVersion};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -112,6 +112,12 @@ struct Running {
     /// Reverse routes as they are in the kernel.
     routes: BTreeMap<crate::routes::ReverseRoute, KernelRoute>,
     held_back: HeldBack,
+    /// The policy that was published when datagrams were last sent.
+    policy_version: PolicyVersion,
+    /// Addresses, links and routes wait for the guard.
+    interfaces_wait: bool,
+    /// They were set once, and IKE is spoken.
+    serves: bool,
     reported: BTreeSet<String>,
     /// When the files of the CRLs were looked at last.
     crls_checked: std::time::Instant,
@@ -162,6 +168,9 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
         kernel_is_stale: false,
         routes: BTreeMap::new(),
         held_back: HeldBack::default(),
+        policy_version: PolicyVersion(0),
+        interfaces_wait: true,
+        serves: false,
         reported: BTreeSet::new(),
         stop: false,
     };
@@ -180,6 +189,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
         // Timers first, whatever else is ready: a flood of datagrams must not keep detection waiting.
         running.timers();
         running.carry_out().await;
+        running.bring_up().await?;
         if !running.brain.is_current() {
             return Err(ServiceError::Superseded);
         }
@@ -198,8 +208,8 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
                 let now = running.now();
                 running.brain.handle_datagram(now, datagram.from, datagram.to, &datagram.bytes);
             }
-            Some(event) = control_events.recv() => running.control(event).await,
-            Some(done) = finished.recv() => running.finished(done).await,
+            Some(event) = control_events.recv() => running.control(event).await?,
+            Some(done) = finished.recv() => running.finished(done).await?,
             Some(_) = futures::StreamExt::next(&mut notices) => {
                 devices_changed.get_or_insert_with(|| tokio::time::Instant::now() + DEVICE_SETTLING);
             }
@@ -253,29 +263,21 @@ impl Running {
 
     fn sleep_until(&self) -> tokio::time::Instant {
         let wait = self.scale.real(self.brain.deadline().saturating_sub(self.now()));
-        let wait = if self.held_back.is_empty() { wait } else { wait.min(held_back::LOOK_AGAIN) };
+        let waits = self.interfaces_wait || !self.held_back.is_empty();
+        let wait = if waits { wait.min(held_back::LOOK_AGAIN) } else { wait };
         // Never a busy loop, whatever a deadline says.
         tokio::time::Instant::now() + wait.max(Duration::from_millis(1))
     }
 
-    /// Addresses, routes and sockets first, so that the first packet finds everything in place.
+    /// The policy is published first; addresses, links, routes and sockets follow when the guard covers the devices.
     async fn start(&mut self, configuration: config::Configuration) -> Result<(), ServiceError> {
-        for trouble in self.kernel.apply_interfaces(&configuration).await {
-            self.trouble(&trouble);
-        }
-        let devices = self.kernel.devices(&configuration).await?;
+        let devices = self.kernel.devices(&configuration, true).await?;
         let now = self.now();
         self.facts.read_pki(&configuration);
         self.brain.set_pki(Pki::new(&configuration, &self.facts.material));
         self.brain.set_unix_time(now, unix_time());
         self.brain.configure(now, configuration, devices);
-        // Routes of SAs that outlived the last control plane are known before surplus ones are removed.
         self.carry_out().await;
-        self.reconcile_routes().await;
-        let troubles = self.sockets.serve(&self.addresses());
-        if let Some(error) = troubles.into_iter().next() {
-            return Err(error.into());
-        }
         Ok(())
     }
 

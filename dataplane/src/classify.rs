@@ -22,6 +22,8 @@ pub enum Decision {
         port: PortId,
         /// The neighbour to send it to.
         next_hop: IpAddr,
+        /// The crypto map of another interface protects it.
+        elsewhere: bool,
     },
     /// It is for this host, or the kernel knows a way that does not lead through our ports.
     Punt,
@@ -72,6 +74,9 @@ pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Pol
             return Decision::Drop(DropReason::NotForwardable);
         }
         Route::Local => return Decision::Punt,
+        Route::ToKernel if policy.is_closed_everywhere(flow) => {
+            return Decision::Drop(DropReason::ClosedEverywhere);
+        }
         Route::ToKernel if is_unforwardable(flow.destination) => {
             return Decision::Drop(DropReason::NotForwardable);
         }
@@ -93,7 +98,10 @@ pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Pol
         Verdict::Clear if origin == (Origin::Own { quotes_secret: true }) && egress.is_protected() => {
             Decision::Drop(DropReason::IcmpWouldLeak)
         }
-        Verdict::Clear => Decision::Forward { port, next_hop },
+        Verdict::Clear if policy.is_closed_everywhere(flow) => Decision::Drop(DropReason::ClosedEverywhere),
+        Verdict::Clear => {
+            Decision::Forward { port, next_hop, elsewhere: policy.is_protected_elsewhere(flow) }
+        }
     }
 }
 
@@ -101,11 +109,12 @@ pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Pol
 fn refused_in_clear(flow: &Flow, port: PortId, policy: &Policy) -> Option<DropReason> {
     let Some(ingress) = policy.port(port) else { return Some(DropReason::NoPolicy) };
     let verdict = match &ingress.protection {
-        Protection::None => return None,
+        Protection::None => Verdict::Clear,
         Protection::Rules(rules) => rules.inbound(flow),
         Protection::Closed => return Some(DropReason::NoPolicy),
     };
     match verdict {
+        Verdict::Clear if policy.is_refused_everywhere(flow) => Some(DropReason::ClearOnProtected),
         Verdict::Clear => None,
         Verdict::Protect(_) | Verdict::Drop => Some(DropReason::ClearOnProtected),
         Verdict::Undecided => Some(DropReason::HiddenPorts),

@@ -31,6 +31,8 @@ counters! {
         IcmpErrors = "icmp-errors",
         /// Requests for an SA.
         Acquires = "acquires",
+        /// Packets forwarded in clear although the crypto map of another interface protects them.
+        ClearElsewhere = "clear-elsewhere",
         /// Times the worker went to sleep.
         Sleeps = "sleeps",
     }

@@ -101,6 +101,8 @@ counters! {
         InboundSelector = "inbound-selector-mismatch",
         /// A NAT keepalive (RFC 3948 section 2.3): meant to be dropped.
         NatKeepalive = "nat-keepalive",
+        /// It would leave in clear, and its crypto map has no usable device or says `fail-close`.
+        ClosedEverywhere = "closed-everywhere",
     }
 }
 

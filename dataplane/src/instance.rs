@@ -92,7 +92,7 @@ impl Instance {
         // Above every table that distributions and routing daemons use; rules before the main table's 32766.
         LocalTraffic {
             table: 0x7068_0000 | (hash & 0xffff),
-            priority: 5000 + (hash >> 16) % 1000 * crate::kernel::PRIORITIES,
+            priority: 5000 + (hash >> 16) % 100 * crate::kernel::PRIORITIES,
         }
     }
 

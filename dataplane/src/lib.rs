@@ -3,6 +3,7 @@
 
 mod address_bits;
 pub mod classify;
+pub mod closing;
 pub mod counter;
 pub mod drop_reason;
 pub mod engine;

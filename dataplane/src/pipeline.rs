@@ -254,7 +254,11 @@ impl Stages {
                 }
                 None => self.hold.push(policy, packet, env, &mut self.context),
             },
-            Decision::Forward { port, next_hop } => {
+            Decision::Forward { port, next_hop, elsewhere } => {
+                if elsewhere {
+                    self.context.counts.add(Counter::ClearElsewhere, 1);
+                    env.shared.note_elsewhere(&flow, port);
+                }
                 if matches!(packet.origin, Origin::Port(_)) {
                     self.context.counts.add(Counter::ClearForwarded, 1);
                 }

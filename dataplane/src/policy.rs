@@ -1,10 +1,11 @@
 //! The published configuration as workers use it: ports and compiled rule lists, immutable, swapped as a whole.
 
 use crate::kernel::PortId;
-use crate::rules::RuleList;
+use crate::flow::Flow;
+use crate::rules::{RuleList, Verdict};
 use arc_swap::ArcSwap;
 use sa_table::PolicyVersion;
-use sa_table::policy::{PortRecord, Rule};
+use sa_table::policy::{PortRecord, Rule, union};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,6 +16,10 @@ pub struct Policy {
     ports: Vec<Option<PortPolicy>>,
     /// Crypto addresses of all ports, sorted.
     crypto_addresses: Vec<IpAddr>,
+    /// What is closed on every port and on the way to every other device.
+    everywhere: RuleList,
+    /// What any crypto map protects, by whatever port it leaves.
+    protected: RuleList,
 }
 
 /// A port as the configuration describes it.
@@ -53,7 +58,10 @@ impl Policy {
     pub fn compile<L: AsRef<[Rule]>>(version: PolicyVersion, ports: &[PortRecord], rules: &[L]) -> Policy {
         let lists: Vec<Arc<RuleList>> =
             rules.iter().map(|rules| Arc::new(RuleList::compile(rules.as_ref()))).collect();
-        let mut policy = Policy { version, ..Policy::default() };
+        let concerned = ports.iter().filter(|port| port.has_crypto_map);
+        let mapped = concerned.filter_map(|port| rules.get(port.rule_list? as usize)).map(AsRef::as_ref);
+        let protected = RuleList::compile(&union(mapped));
+        let mut policy = Policy { version, protected, ..Policy::default() };
         for record in ports {
             let list = record.rule_list.and_then(|list| lists.get(list as usize)).cloned();
             let protection = match (record.has_crypto_map, list) {
@@ -75,6 +83,27 @@ impl Policy {
         policy.crypto_addresses.sort_unstable();
         policy.crypto_addresses.dedup();
         policy
+    }
+
+    /// The same with the rules that are closed on every device.
+    #[must_use]
+    pub fn closed_everywhere(self, rules: &[Rule]) -> Policy {
+        Policy { everywhere: RuleList::compile(rules), ..self }
+    }
+
+    /// Whether a packet that is about to leave in clear, by whatever device, is closed on every device.
+    pub fn is_closed_everywhere(&self, flow: &Flow) -> bool {
+        !self.everywhere.is_empty() && self.everywhere.outbound(flow) != Verdict::Clear
+    }
+
+    /// Whether a clear packet that arrived, at whatever device, is closed on every device.
+    pub fn is_refused_everywhere(&self, flow: &Flow) -> bool {
+        !self.everywhere.is_empty() && self.everywhere.inbound(flow) != Verdict::Clear
+    }
+
+    /// Whether some crypto map protects the packet, if it leaves by the map's interface.
+    pub fn is_protected_elsewhere(&self, flow: &Flow) -> bool {
+        matches!(self.protected.outbound(flow), Verdict::Protect(_) | Verdict::Drop)
     }
 
     /// Which publication this is.

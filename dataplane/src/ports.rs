@@ -6,13 +6,13 @@ use ebpf_abi::{MAX_PORTS, MAX_QUEUES};
 use sa_table::{PolicySnapshot, PortRecord};
 
 use crate::failure::Failure;
-use crate::kernel::{Device, PortId};
+use crate::kernel::{Device, LinkType, PortId};
 use af_xdp::device::receive_queues;
 
 /// A port whose device exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BoundPort {
-    /// Number in the configuration.
+    /// Number of this binding of an interface to a device, see [`Bindings`].
     pub id: PortId,
     /// Linux device name.
     pub device: String,
@@ -28,53 +28,113 @@ pub struct BoundPort {
     pub crypto_map: bool,
 }
 
+/// Numbers of bindings. Routes, rules and sockets are published one after the other, each by port number; a number stands for one
+/// interface on one device and is not used for another, so that a packet that was judged by the rules of one binding is never sent
+/// by the socket of another: where one of the three does not know the number, the packet is dropped.
+#[derive(Debug, Default)]
+pub struct Bindings {
+    numbers: BTreeMap<(String, u32), PortId>,
+    last: PortId,
+}
+
+impl Bindings {
+    /// The number of an interface on a device, a new one if it has none.
+    fn number(&mut self, ios_name: &str, ifindex: u32) -> Option<PortId> {
+        let key = (ios_name.to_owned(), ifindex);
+        if let Some(number) = self.numbers.get(&key) {
+            return Some(*number);
+        }
+        // Numbers come again only after all others.
+        let from = self.last;
+        let number = (1..=PortId::MAX)
+            .map(|step| from.wrapping_add(step))
+            .find(|number| !self.numbers.values().any(|taken| taken == number))?;
+        self.last = number;
+        self.numbers.insert(key, number);
+        Some(number)
+    }
+
+    /// Forgets the bindings that are not in use.
+    fn retain(&mut self, bound: &[BoundPort]) {
+        self.numbers.retain(|_, number| bound.iter().any(|port| port.id == *number));
+    }
+}
+
 /// What a look at configuration and machine gave.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
     /// Ports with a device.
     pub bound: Vec<BoundPort>,
-    /// The configuration's records with today's interface indices; 0 without device.
+    /// The configuration's records with today's interface indices; 0 without device. A bound one has the number of its binding.
     pub records: Vec<PortRecord>,
-    /// Ports without a device, or with one that cannot be used: device, IOS name, reason.
+    /// Interfaces without a device, or with one that cannot be used: device, IOS name, reason. One that is shut is not among them.
     pub missing: Vec<(String, String, String)>,
 }
 
 impl Ports {
     /// Joins a published policy with the devices. `before` keeps the places of ports in the socket map.
-    ///
-    /// # Errors
-    /// More ports than the kernel maps hold.
-    pub fn join(snapshot: &PolicySnapshot, devices: &[Device], before: &Ports) -> Result<Self, Failure> {
-        let mut places: BTreeMap<PortId, u32> =
-            before.bound.iter().map(|port| (port.id, port.place)).collect();
+    #[must_use]
+    pub fn join(
+        snapshot: &PolicySnapshot,
+        devices: &[Device],
+        before: &Ports,
+        bindings: &mut Bindings,
+    ) -> Self {
         let mut ports = Self::default();
         for record in &snapshot.ports {
             let mut record = record.clone();
             // The index in the record was true when it was written; the name is what the operator configured.
             let found = devices.iter().find(|device| device.name == record.device);
-            record.ifindex = 0;
-            match found
-                .ok_or_else(|| "does not exist; create it or correct the device name".to_owned())
-                .and_then(usable)
-            {
-                Ok((device, queues)) => {
-                    record.ifindex = device.ifindex;
-                    let place = place(&mut places, record.id)?;
-                    ports.bound.push(BoundPort {
-                        id: record.id,
-                        device: record.device.clone(),
-                        ios_name: record.ios_name.clone(),
-                        ifindex: device.ifindex,
-                        queues,
-                        place,
-                        crypto_map: record.has_crypto_map,
-                    });
+            record.ifindex = found.map_or(0, |device| device.ifindex);
+            if !record.is_shut {
+                let device = found.ok_or_else(|| absent(&record));
+                match device.and_then(usable).and_then(|found| ports.bind(&record, found, before, bindings)) {
+                    Ok(id) => record.id = id,
+                    Err(reason) => {
+                        ports.missing.push((record.device.clone(), record.ios_name.clone(), reason));
+                    }
                 }
-                Err(reason) => ports.missing.push((record.device.clone(), record.ios_name.clone(), reason)),
             }
             ports.records.push(record);
         }
-        Ok(ports)
+        bindings.retain(&ports.bound);
+        ports
+    }
+
+    fn bind(
+        &mut self,
+        record: &PortRecord,
+        (device, queues): (&Device, u32),
+        before: &Ports,
+        bindings: &mut Bindings,
+    ) -> Result<PortId, String> {
+        let number = bindings.number(&record.ios_name, device.ifindex);
+        let id = number.ok_or_else(|| "there is no free port number".to_owned())?;
+        let kept = before.bound.iter().find(|port| port.id == id).map(|port| port.place);
+        let taken = |place: &u32| self.bound.iter().chain(&before.bound).any(|port| port.place == *place);
+        let place = kept.or_else(|| (0..MAX_PORTS).find(|place| !taken(place)));
+        let place = place.ok_or_else(|| {
+            format!("there are {MAX_PORTS} ports already; shut an interface or remove it, then this one is taken up")
+        })?;
+        self.bound.push(BoundPort {
+            id,
+            device: record.device.clone(),
+            ios_name: record.ios_name.clone(),
+            ifindex: device.ifindex,
+            queues,
+            place,
+            crypto_map: record.has_crypto_map,
+        });
+        Ok(id)
+    }
+
+    /// The records of bound ports: what workers know.
+    #[must_use]
+    pub fn bound_records(&self) -> Vec<PortRecord> {
+        let is_bound = |record: &&PortRecord| {
+            self.bound.iter().any(|port| port.id == record.id && port.ifindex == record.ifindex)
+        };
+        self.records.iter().filter(|record| !record.is_shut).filter(is_bound).cloned().collect()
     }
 
     /// The first port that cannot be used, as the end of the process.
@@ -91,7 +151,19 @@ impl Ports {
     }
 }
 
+fn absent(record: &PortRecord) -> String {
+    if record.device.is_empty() {
+        return "it has no device; type \"device NAME\" there, with one that \"ip link\" lists".to_owned();
+    }
+    "does not exist; create it or correct the device name".to_owned()
+}
+
 fn usable(device: &Device) -> Result<(&Device, u32), String> {
+    if device.link_type != LinkType::Ethernet && device.link_type != LinkType::Loopback {
+        return Err("it has no Ethernet header, and the packet path needs one; what its crypto map protects is \
+                    dropped there. Put the crypto map on an Ethernet device"
+            .to_owned());
+    }
     if device.mtu > LARGEST_MTU {
         return Err(format!(
             "its MTU of {} is too large for packet memory; set it to {LARGEST_MTU} or less",
@@ -106,20 +178,6 @@ fn usable(device: &Device) -> Result<(&Device, u32), String> {
         ));
     }
     Ok((device, queues))
-}
-
-fn place(places: &mut BTreeMap<PortId, u32>, id: PortId) -> Result<u32, Failure> {
-    if let Some(place) = places.get(&id) {
-        return Ok(*place);
-    }
-    let free = (0..MAX_PORTS).find(|place| !places.values().any(|taken| taken == place));
-    let place = free.ok_or(crate::xdp::XdpError::TooMany {
-        what: "ports",
-        count: places.len() + 1,
-        limit: MAX_PORTS as usize,
-    })?;
-    places.insert(id, place);
-    Ok(place)
 }
 
 /// A frame of 4096 bytes less the kernel's 256, our headroom of 256, and what encapsulation adds at both ends.
@@ -144,41 +202,57 @@ mod tests {
     }
 
     fn loopback(mtu: u32) -> Device {
-        Device { ifindex: 1, name: "lo".to_owned(), mac: [0; 6], mtu, up: true, xdp: None, kind: None }
+        Device { ifindex: 1, name: "lo".to_owned(), mtu, up: true, ..Device::default() }
     }
 
     fn snapshot(ports: Vec<PortRecord>) -> PolicySnapshot {
         PolicySnapshot { ports, ..PolicySnapshot::default() }
     }
 
+    fn join(records: Vec<PortRecord>, devices: &[Device], before: &Ports, bindings: &mut Bindings) -> Ports {
+        Ports::join(&snapshot(records), devices, before, bindings)
+    }
+
     #[test]
     fn the_device_name_decides_not_the_index() {
-        let ports =
-            Ports::join(&snapshot(vec![record(3, "lo")]), &[loopback(1500)], &Ports::default()).unwrap();
+        let ports = join(vec![record(3, "lo")], &[loopback(1500)], &Ports::default(), &mut Bindings::default());
         assert_eq!((ports.bound[0].ifindex, ports.bound[0].queues, ports.records[0].ifindex), (1, 1, 1));
         assert!(ports.failure().is_none());
     }
 
     #[test]
     fn an_absent_or_unusable_device_is_named_with_a_remedy() {
-        let both = snapshot(vec![record(1, "tohub-none"), record(2, "lo")]);
-        let ports = Ports::join(&both, &[loopback(9000)], &Ports::default()).unwrap();
-        assert_eq!((ports.bound.len(), ports.missing.len()), (0, 2));
-        assert!(ports.missing[1].2.contains("3400"));
+        let both = vec![record(1, "tohub-none"), record(2, "lo"), record(3, "")];
+        let ports = join(both, &[loopback(9000)], &Ports::default(), &mut Bindings::default());
+        assert_eq!((ports.bound.len(), ports.missing.len()), (0, 3));
+        assert!(ports.missing[1].2.contains("3400") && ports.missing[2].2.contains("device NAME"));
         let failure = ports.failure().unwrap();
         assert_eq!(failure.exit_code(), 6);
         assert!(failure.to_string().contains("tohub-none"));
+        assert_eq!(ports.records[1].ifindex, 1, "the device is known to the guard all the same");
+        assert!(ports.bound_records().is_empty());
     }
 
     #[test]
-    fn a_port_keeps_its_place_when_another_one_goes() {
+    fn a_port_keeps_number_and_place_when_another_one_goes_and_no_number_is_used_twice() {
+        let mut bindings = Bindings::default();
         let devices = [loopback(1500)];
         let first =
-            Ports::join(&snapshot(vec![record(1, "lo"), record(2, "lo")]), &devices, &Ports::default())
-                .unwrap();
-        let second =
-            Ports::join(&snapshot(vec![record(2, "lo"), record(7, "lo")]), &devices, &first).unwrap();
-        assert_eq!(first.bound[1].place, second.bound[0].place);
+            join(vec![record(1, "lo"), record(2, "lo")], &devices, &Ports::default(), &mut bindings);
+        let second = join(vec![record(2, "lo"), record(7, "lo")], &devices, &first, &mut bindings);
+        assert_eq!((first.bound[1].place, first.bound[1].id), (second.bound[0].place, second.bound[0].id));
         assert_ne!(second.bound[0].place, second.bound[1].place);
+        assert!(first.bound.iter().all(|port| port.id != second.bound[1].id));
+        let anew = [Device { ifindex: 9, ..loopback(1500) }];
+        let third = join(vec![record(2, "lo")], &anew, &second, &mut bindings);
+        assert!(second.bound.iter().all(|port| port.id != third.bound[0].id), "another device, another number");
+    }
+
+    #[test]
+    fn a_shut_interface_is_no_port_and_its_device_is_known() {
+        let shut = PortRecord { is_shut: true, ..record(1, "lo") };
+        let ports = join(vec![shut], &[loopback(1500)], &Ports::default(), &mut Bindings::default());
+        assert!(ports.bound.is_empty() && ports.missing.is_empty());
+        assert_eq!(ports.records[0].ifindex, 1);
     }
 }

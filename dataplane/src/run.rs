@@ -11,21 +11,25 @@ use std::time::{Duration, Instant};
 
 use esp::AeadBackend;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sa_table::guard::{InForce, fingerprint};
 use sa_table::{
-    Descriptors, Locking, PolicyReadError, PolicyVersion, RuntimeReader, TableReader, take_listen_fds,
+    Descriptors, Locking, PolicyReadError, PolicyVersion, RuntimeReader, TableReader, WorkerId,
+    take_listen_fds,
 };
 
+use crate::closing::{GuardedDevices, covered};
 use crate::engine::{Engine, Parts};
 use crate::failure::Failure;
 use crate::hygiene::{self, Hygiene};
 use crate::instance::Instance;
-use crate::kernel::{Forwarding, KernelView, Mirror, Netlink, PortNames};
+use crate::kernel::{Device, Forwarding, KernelView, Mirror, Netlink, PortDevices};
+use crate::mailbox::Wake;
 use crate::policy::Policy;
-use crate::ports::Ports;
+use crate::ports::{Bindings, Ports};
 use crate::punt::{PuntCounters, PuntPort};
 use crate::settings::Settings;
 use crate::status::StatusSocket;
-use crate::xdp::{Attached, KernelPolicy, Programs};
+use crate::xdp::{Attached, KernelPolicy, Programs, everywhere};
 
 use sources::Sources;
 
@@ -48,7 +52,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
         plane.pause();
     }
     tracing::info!("stopping; the programs on the ports stay and drop protected traffic");
-    plane.close();
+    plane.end();
     Ok(())
 }
 
@@ -68,19 +72,28 @@ struct Dataplane<'a> {
     sources: Sources,
     punt_counters: Arc<PuntCounters>,
     kernel: Arc<KernelView>,
-    names: Arc<PortNames>,
+    port_devices: Arc<PortDevices>,
+    /// Woken by the mirror when a device appears, goes or changes.
+    link_news: Arc<Wake>,
     mirror: std::thread::JoinHandle<Result<(), crate::kernel::NetlinkError>>,
     cores: Vec<usize>,
     backend: AeadBackend,
     status: StatusSocket,
     ports: Ports,
+    bindings: Bindings,
+    guarded: GuardedDevices,
     attached: Vec<(String, Attached)>,
+    /// What the policy-routing rules repeat.
+    fence: Vec<sa_table::Rule>,
     engine: Option<Engine>,
     /// The newest policy that was applied.
     version: PolicyVersion,
-    /// What is left to forget once the workers follow the policy.
-    uncommitted: Option<(KernelPolicy, Instant)>,
+    /// The newest policy until every worker judges by it: what only the former one protected is forgotten then.
+    uncommitted: Option<KernelPolicy>,
     devices_seen: Instant,
+    /// A device appeared, went or changed since the last look.
+    news_came: bool,
+    elsewhere_reported: Option<Instant>,
 }
 
 impl<'a> Dataplane<'a> {
@@ -102,8 +115,12 @@ impl<'a> Dataplane<'a> {
         let sources = Sources::new(instance.local_traffic(), punt_ifindex);
         let status = StatusSocket::bind(&instance.status_socket())
             .map_err(Failure::system(format!("listen at {}", instance.status_socket().display())))?;
-        let (kernel, names) = (Arc::new(KernelView::default()), Arc::new(PortNames::default()));
-        let mirror = start_mirror(&kernel, &names)?;
+        let (kernel, port_devices) = (Arc::new(KernelView::default()), Arc::new(PortDevices::default()));
+        let link_news =
+            Arc::new(Wake::new().map_err(|error| Failure::system("make an eventfd")(error.into()))?);
+        let wake = Arc::clone(&link_news);
+        port_devices.on_link_news(move || wake.wake());
+        let mirror = start_mirror(&kernel, &port_devices)?;
         Ok(Self {
             settings,
             descriptors,
@@ -119,31 +136,41 @@ impl<'a> Dataplane<'a> {
             sources,
             punt_counters: Arc::new(PuntCounters::default()),
             kernel,
-            names,
+            port_devices,
+            link_news,
             mirror,
             cores,
             backend,
             status,
             ports: Ports::default(),
+            bindings: Bindings::default(),
+            guarded: GuardedDevices::default(),
             attached: Vec::new(),
+            fence: Vec::new(),
             engine: None,
             version: PolicyVersion(0),
             uncommitted: None,
             devices_seen: Instant::now(),
+            news_came: false,
+            elsewhere_reported: None,
         })
     }
 
     /// One turn of housekeeping.
     fn look_around(&mut self) -> Result<(), Failure> {
+        self.link_news.awake();
         let version = self.table.policy_version();
-        let devices_due = self.devices_seen.elapsed() >= DEVICE_PERIOD && self.version != PolicyVersion(0);
-        if version != self.version || (devices_due && self.devices_changed()?) {
+        let started = self.version != PolicyVersion(0);
+        let due = self.devices_seen.elapsed() >= DEVICE_PERIOD;
+        if version != self.version || (started && (due || self.news_came) && self.devices_changed(due)?) {
             self.apply()?;
         }
-        if devices_due {
+        self.news_came = false;
+        if started && due {
             self.devices_seen = Instant::now();
             let generation = self.kernel.load().generation();
             self.sources.refresh(&self.netlink, generation)?;
+            self.report_elsewhere();
         }
         self.commit()?;
         if self.mirror.is_finished() {
@@ -162,21 +189,35 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Sleeps until somebody asks for the status, or a turn is due.
-    fn pause(&self) {
-        let mut fds = [PollFd::from_borrowed_fd(self.status.fd(), PollFlags::IN)];
+    /// Sleeps until somebody asks for the status, a device changes, or a turn is due.
+    fn pause(&mut self) {
+        self.link_news.about_to_sleep();
+        let turn = if self.uncommitted.is_some() { &SHORT_TURN } else { &TURN };
+        let mut fds = [
+            PollFd::from_borrowed_fd(self.status.fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.link_news.fd(), PollFlags::IN),
+        ];
         // A signal ends the sleep, which is what it is for.
-        let _ = poll(&mut fds, Some(&TURN));
+        let _ = poll(&mut fds, Some(turn));
+        let [_, news] = fds;
+        self.news_came = news.revents().contains(PollFlags::IN);
     }
 
-    fn devices_changed(&self) -> Result<bool, Failure> {
+    /// Whether ports have to be bound anew, or a device lacks a program. The programs themselves are looked at when `verify` says so.
+    fn devices_changed(&mut self, verify: bool) -> Result<bool, Failure> {
         let devices = self.netlink.devices()?;
+        if verify {
+            self.guarded.verify(&mut self.programs);
+        }
+        // A new device must not wait for anything else.
+        self.guarded.extend(&mut self.programs, &devices, Some(self.punt.name()));
         let now = |name: &str| devices.iter().find(|device| device.name == name).map(|device| device.ifindex);
+        let ingress = self.programs.ingress_id();
         Ok(self.ports.records.iter().any(|record| now(&record.device).unwrap_or(0) != record.ifindex)
             || self.ports.bound.iter().any(|port| {
                 // A program that somebody took off the device comes back.
                 let device = devices.iter().find(|device| device.ifindex == port.ifindex);
-                device.is_some_and(|device| device.xdp.is_none())
+                device.is_some_and(|device| device.xdp.map(|state| state.program) != ingress)
             }))
     }
 
@@ -196,33 +237,33 @@ impl<'a> Dataplane<'a> {
             }
         };
         let devices = self.netlink.devices()?;
-        let ports = Ports::join(&snapshot, &devices, &self.ports)?;
+        let ports = Ports::join(&snapshot, &devices, &self.ports, &mut self.bindings);
         let first = self.version == PolicyVersion(0);
+        let lists: Vec<&[sa_table::Rule]> =
+            snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
+        let place = |record: &sa_table::PortRecord| {
+            let bound = |port: &&crate::ports::BoundPort| port.id == record.id && port.ifindex == record.ifindex;
+            ports.bound.iter().find(bound).filter(|_| !record.is_shut).map(|port| port.place)
+        };
+        let kernel_policy = KernelPolicy::compile(&ports.records, &lists, &devices, place);
+        for note in kernel_policy.notes() {
+            tracing::warn!("{note}");
+        }
+        self.close(&ports, &devices, &kernel_policy)?;
         match ports.failure() {
             Some(failure) if first => return Err(failure),
             Some(failure) => tracing::warn!("{failure}; it stays without data plane until then"),
             None => {}
         }
-        let lists: Vec<&[sa_table::Rule]> =
-            snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
-        let place = |record: &sa_table::PortRecord| {
-            ports.bound.iter().find(|port| port.id == record.id).map(|port| port.place)
-        };
-        let kernel_policy = KernelPolicy::compile(&ports.records, &lists, place);
-        let known = self.programs.attached();
-        for port in ports.bound.iter().filter(|port| !known.contains(&port.ifindex)) {
-            self.forwarding.hold(&port.device)?;
-        }
-        self.programs.prepare(&kernel_policy)?;
-        self.attach(&ports)?;
-        self.local_traffic(&kernel_policy)?;
-        self.names.set(ports.bound.iter().map(|port| (port.id, port.device.clone())).collect());
+        self.steer(&ports)?;
+        self.port_devices.set(ports.bound.iter().map(|port| (port.id, port.ifindex)).collect());
         self.wait_for_mirror(&ports);
         if self.engine.is_none() || ports.shape() != self.ports.shape() {
             self.replace_engine(&ports)?;
         }
         if let Some(engine) = &self.engine {
-            engine.shared.policy.publish(Policy::compile(snapshot.version, &ports.records, &lists));
+            let policy = Policy::compile(snapshot.version, &ports.bound_records(), &lists);
+            engine.shared.policy.publish(policy.closed_everywhere(&everywhere(&ports.records, &lists)));
             engine.shared.mailboxes.iter().for_each(|mailbox| mailbox.waker().wake());
         }
         for port in &ports.bound {
@@ -231,8 +272,57 @@ impl<'a> Dataplane<'a> {
         tracing::info!(version = snapshot.version.0, ports = ports.bound.len(), "policy applied");
         self.version = snapshot.version;
         self.ports = ports;
-        self.uncommitted = Some((kernel_policy, Instant::now()));
+        self.uncommitted = Some(kernel_policy);
         Ok(())
+    }
+
+    /// The guard and the policy routing for a policy, before any packet is judged by it.
+    fn close(&mut self, ports: &Ports, devices: &[Device], policy: &KernelPolicy) -> Result<(), Failure> {
+        for record in ports.records.iter().filter(|record| !self.guarded.contains(record.ifindex)) {
+            if record.ifindex != 0 {
+                self.forwarding.hold(&record.device)?;
+            }
+        }
+        self.programs.prepare(policy)?;
+        self.guarded.extend(&mut self.programs, devices, Some(self.punt.name()));
+        for port in &ports.bound {
+            if let Some(reason) = self.guarded.reason(port.ifindex) {
+                let (device, ios_name) = (port.device.clone(), port.ios_name.clone());
+                return Err(Failure::Interface { device, ios_name, reason: reason.to_owned() });
+            }
+        }
+        // Before the rules the routes that they lead to.
+        self.sources.set(&self.netlink, policy.flows())?;
+        if self.fence != policy.fence() {
+            self.instance.local_traffic().fence(&self.netlink, Some(self.punt.name()), policy.fence())?;
+            self.fence = policy.fence().to_vec();
+        }
+        Ok(())
+    }
+
+    /// Names a flow that left in clear although a crypto map of another interface protects it, once in a while.
+    fn report_elsewhere(&mut self) {
+        if self.elsewhere_reported.is_some_and(|reported| reported.elapsed() < ELSEWHERE_PERIOD) {
+            return;
+        }
+        let by_worker = self.engine.as_ref().and_then(|engine| engine.shared.take_elsewhere());
+        if let Some((flow, port)) = by_worker {
+            self.elsewhere_reported = Some(Instant::now());
+            let port = self.ports.bound.iter().find(|bound| bound.id == port);
+            let device = port.map_or("", |port| port.device.as_str());
+            tracing::warn!(
+                device, source = %flow.source, destination = %flow.destination,
+                "left in clear although the crypto map of another interface protects it; \"crypto map NAME fail-close\" closes it there"
+            );
+        }
+        for (flow, packets) in self.programs.take_elsewhere().into_iter().take(ELSEWHERE_LINES) {
+            self.elsewhere_reported = Some(Instant::now());
+            let (source, destination) = crate::xdp::addresses(&flow);
+            tracing::warn!(
+                ifindex = flow.ifindex, %source, %destination, packets,
+                "left in clear although the crypto map of another interface protects it; \"crypto map NAME fail-close\" closes it there"
+            );
+        }
     }
 
     /// Workers that look at a picture without the new ports would find no route. Bounded: a device may go meanwhile.
@@ -246,23 +336,16 @@ impl<'a> Dataplane<'a> {
         }
     }
 
-    fn attach(&mut self, ports: &Ports) -> Result<(), Failure> {
+    fn steer(&mut self, ports: &Ports) -> Result<(), Failure> {
         self.attached.clear();
         for port in &ports.bound {
-            let attached =
-                self.programs.attach(port.ifindex, &port.device, port.crypto_map, &self.netlink)?;
+            let attached = self.programs.steer(port.ifindex, &port.device, &self.netlink)?;
             if let Some(reason) = &attached.skb_reason {
                 tracing::warn!(device = port.device, reason, "no native XDP, using the generic hook");
             }
             self.attached.push((port.device.clone(), attached));
         }
         Ok(())
-    }
-
-    /// New rules before old ones go, so the union is routed to the punt port meanwhile; and before the rules the routes that they lead to.
-    fn local_traffic(&mut self, policy: &KernelPolicy) -> Result<(), Failure> {
-        self.sources.set(&self.netlink, policy.flows())?;
-        Ok(self.instance.local_traffic().set_prefixes(&self.netlink, policy.protected_destinations())?)
     }
 
     fn replace_engine(&mut self, ports: &Ports) -> Result<(), Failure> {
@@ -293,23 +376,25 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Forgets what only the old policy protected, when the workers have had time to take up the new one.
+    /// Once every worker judges by the new policy, says that it is in force, and forgets what only the old one protected.
     fn commit(&mut self) -> Result<(), Failure> {
-        let Some((policy, since)) = self.uncommitted.take() else { return Ok(()) };
-        if since.elapsed() < ADOPTION {
-            self.uncommitted = Some((policy, since));
+        let Some(engine) = self.engine.as_ref().filter(|_| self.uncommitted.is_some()) else { return Ok(()) };
+        let judges = |worker| {
+            let status = self.runtime.worker(WorkerId(worker));
+            status.and_then(|status| status.policy_version).is_some_and(|version| version >= self.version)
+        };
+        if !(0..).take(engine.cores.len()).all(judges) {
             return Ok(());
         }
-        self.programs.commit(&policy)?;
-        for ifindex in self.programs.attached() {
-            if !self.ports.bound.iter().any(|port| port.ifindex == ifindex) {
-                self.programs.detach(ifindex)?;
-            }
+        let devices = fingerprint(covered(&self.ports.records, &self.guarded));
+        engine.shared.runtime.set_in_force(InForce { version: self.version, devices });
+        if let Some(policy) = self.uncommitted.take() {
+            self.programs.commit(&policy)?;
         }
         Ok(())
     }
 
-    fn close(mut self) {
+    fn end(mut self) {
         if let Some(engine) = self.engine.take() {
             engine.stop();
         }
@@ -341,22 +426,22 @@ fn open_punt(
     netlink.bring_up(device.ifindex)?;
     // What the kernel has to forward for us, toward devices that are no ports, enters it here.
     forwarding.allow(punt.name())?;
-    instance.local_traffic().set_default(netlink, device.ifindex)?;
+    instance.local_traffic().set_default(netlink, Some(device.ifindex))?;
     Ok((punt, device.ifindex))
 }
 
 /// The mirror has a thread of its own beside the main one, in the same network namespace.
 fn start_mirror(
     kernel: &Arc<KernelView>,
-    names: &Arc<PortNames>,
+    ports: &Arc<PortDevices>,
 ) -> Result<std::thread::JoinHandle<Result<(), crate::kernel::NetlinkError>>, Failure> {
-    let (kernel, names) = (Arc::clone(kernel), Arc::clone(names));
+    let (kernel, ports) = (Arc::clone(kernel), Arc::clone(ports));
     let follow = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(crate::kernel::NetlinkError::Open)?;
-        runtime.block_on(async { Mirror::open(kernel, names)?.run().await })
+        runtime.block_on(async { Mirror::open(kernel, ports)?.run().await })
     };
     std::thread::Builder::new()
         .name("kernel mirror".to_owned())
@@ -364,11 +449,14 @@ fn start_mirror(
         .map_err(Failure::system("start the kernel mirror"))
 }
 
-/// Longest sleep of the main thread.
-const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+/// Longest sleep of the main thread: a new policy is noticed within it.
+const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// The same while workers take up a policy, for which a peer may wait.
+const SHORT_TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
 /// The mirror needs milliseconds for a small table, and a second for a full one.
 const MIRROR_PATIENCE: Duration = Duration::from_secs(3);
-/// How often devices are compared with the ports.
+/// How often devices are compared with the ports, and their programs with ours.
 const DEVICE_PERIOD: Duration = Duration::from_millis(500);
-/// Workers look at the policy with each burst, and asleep ten times a second.
-const ADOPTION: Duration = Duration::from_secs(1);
+/// How often flows that left in clear by another interface are named, and how many.
+const ELSEWHERE_PERIOD: Duration = Duration::from_secs(60);
+const ELSEWHERE_LINES: usize = 8;

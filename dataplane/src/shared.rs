@@ -1,9 +1,11 @@
 //! What all workers of the process share with each other and with the housekeeping thread.
 
-use crate::kernel::KernelView;
+use crate::flow::Flow;
+use crate::kernel::{KernelView, PortId};
 use crate::mailbox::{Mailbox, PuntQueue};
 use crate::policy::{Policy, PolicyView};
 use af_xdp::Frame;
+use crossbeam::queue::ArrayQueue;
 use esp::AeadBackend;
 use sa_table::policy::Rule;
 use sa_table::{PolicyReadError, RuntimeWriter, TableReader};
@@ -25,6 +27,8 @@ pub struct Shared {
     pub mailboxes: Vec<Mailbox>,
     /// Who does the ciphers.
     pub backend: AeadBackend,
+    /// A flow that left in clear by a port without the crypto map that protects it, for the log.
+    elsewhere: ArrayQueue<(Flow, PortId)>,
 }
 
 impl Shared {
@@ -48,7 +52,23 @@ impl Shared {
             punt: PuntQueue::new()?,
             mailboxes,
             backend,
+            elsewhere: ArrayQueue::new(1),
         })
+    }
+
+    /// Remembers one flow that leaves in clear although a crypto map of another port protects it, until the housekeeping thread
+    /// takes it: a sample, since every packet is counted.
+    #[inline]
+    pub fn note_elsewhere(&self, flow: &Flow, port: PortId) {
+        if self.elsewhere.is_empty() {
+            // Another worker may have been faster.
+            let _ = self.elsewhere.push((*flow, port));
+        }
+    }
+
+    /// Takes the remembered flow.
+    pub fn take_elsewhere(&self) -> Option<(Flow, PortId)> {
+        self.elsewhere.pop()
     }
 
     /// Compiles and publishes the newest policy of the table if it is not the published one. Called by the housekeeping thread

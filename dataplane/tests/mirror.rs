@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::{Lab, eventually, inside, is_root};
-use dataplane::kernel::{KernelView, Mirror, PortNames, Route};
+use dataplane::kernel::{KernelView, Mirror, PortDevices, Route};
 use sa_table::Segments;
 use sa_table::routes::{REVERSE_ROUTE_PROTOCOL, fingerprint};
 
@@ -17,7 +17,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// Runs the mirror beside `body` inside the gateway's namespace.
 fn mirrored(lab: &Lab, body: impl FnOnce(&KernelView) + Send) {
-    let (view, names) = (Arc::new(KernelView::default()), Arc::new(PortNames::default()));
+    let (view, names) = (Arc::new(KernelView::default()), Arc::new(PortDevices::default()));
     names.set(vec![(0, "in0".to_owned()), (1, "out0".to_owned())]);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     std::thread::scope(|scope| {

@@ -1,1 +1,161 @@
-fn main() {}
+//! `tohub-guard`: closes this machine for what the saved configuration protects, before anything else runs.
+//!
+//! It reads the file, loads the guard, attaches it to every device, and ends; the programs stay. It needs no other process, no address and
+//! no link. `tohub supervise` runs it first, and `tohub guard` is it.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use config::edit::Environment;
+use config::file::{self, FileError};
+use dataplane::closing::{self, Closing};
+use dataplane::failure::Failure;
+use protection::{Closed, closed, salvage};
+
+/// Closes this machine for what the saved configuration protects.
+#[derive(Debug, Parser)]
+#[command(name = "tohub-guard", version)]
+struct Arguments {
+    /// The saved configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Run directory of the gateway.
+    #[arg(long, value_name = "DIR", default_value = "/run/tohub", env = "TOHUB_RUN_DIR")]
+    run_dir: PathBuf,
+    /// Name of the instance, if it is not to be derived from the run directory.
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+}
+
+/// Host names are not looked up: there may be no network yet.
+struct Offline;
+
+impl Environment for Offline {
+    fn resolves(&mut self, _: &str) -> bool {
+        true
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, text)) => {
+            eprintln!("tohub-guard: {text}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Exit codes of ARCHITECTURE.md.
+const REFUSED: u8 = 3;
+const PERMISSION: u8 = 4;
+const NO_DEVICE: u8 = 6;
+
+type Refusal = (u8, String);
+
+fn run(arguments: &Arguments) -> Result<(), Refusal> {
+    match file::load(&arguments.config, &mut Offline) {
+        Ok(loaded) => {
+            let done = close(arguments, &closed(&loaded.configuration))?;
+            println!("tohub-guard: {} devices are guarded for {}", done.guarded, arguments.config.display());
+            match missing_device(&loaded.configuration) {
+                Some(remedy) => Err((NO_DEVICE, remedy)),
+                None => Ok(()),
+            }
+        }
+        Err(error) => {
+            let outcome = close_without_configuration(arguments, &error);
+            let code = match &error {
+                FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => PERMISSION,
+                _ => REFUSED,
+            };
+            let state = match outcome {
+                Ok(done) => format!(
+                    "this machine is closed for what its access lists permit, on {} devices; correct the file and start again, or open \
+                     it with \"tohub release\"",
+                    done.guarded
+                ),
+                Err((_, text)) => text,
+            };
+            Err((code, format!("{error}\n{state}")))
+        }
+    }
+}
+
+/// A file that is refused is closed for all that it could protect; of one that cannot be read nothing is known, so that nothing is forwarded.
+fn close_without_configuration(arguments: &Arguments, error: &FileError) -> Result<Closing, Refusal> {
+    let text = match error {
+        FileError::Line(_) => std::fs::read_to_string(&arguments.config).ok(),
+        _ => None,
+    };
+    let stopped = closing::stop_forwarding(&arguments.run_dir, arguments.instance.as_deref());
+    let closed = match text {
+        Some(text) => close(arguments, &salvage(&text))?,
+        None => Closing::default(),
+    };
+    stopped.map_err(refusal)?;
+    if closed.guarded == 0 {
+        let text = "nothing is known of what is to be protected: no interface forwards, and what a former run closed stays closed; correct the \
+                    file and start again, or open this machine with \"tohub release\"";
+        return Err((REFUSED, text.to_owned()));
+    }
+    Ok(closed)
+}
+
+fn close(arguments: &Arguments, closed: &Closed) -> Result<Closing, Refusal> {
+    let name = arguments.instance.as_deref();
+    let done = closing::close(&arguments.run_dir, name, &closed.ports, &closed.lists).map_err(refusal)?;
+    for note in &done.notes {
+        eprintln!("tohub-guard: {note}");
+    }
+    for interface in &done.without_device {
+        eprintln!("tohub-guard: {interface} has no device: what its crypto map protects is dropped on every device");
+    }
+    Ok(done)
+}
+
+/// A crypto map on an interface that can have no device, with what to type.
+fn missing_device(configuration: &config::Configuration) -> Option<String> {
+    protection::carriers(configuration).find(|carrier| carrier.device.is_none() && !carrier.interface.shutdown).and_then(
+        |carrier| {
+            let (map, _) = carrier.map?;
+            Some(format!(
+                "interface {}: crypto map {map} has no device that could carry its packets; type \"device NAME\" there, with one that \"ip link\" \
+                 lists, or take the map off. What it protects is dropped on every device until then",
+                carrier.name
+            ))
+        },
+    )
+}
+
+fn refusal(failure: Failure) -> Refusal {
+    (failure.exit_code(), failure.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn example() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/branch.cfg"))
+    }
+
+    #[test]
+    fn an_example_configuration_has_a_device_for_its_crypto_map() {
+        let loaded = file::load(example(), &mut Offline).unwrap();
+        assert_eq!(missing_device(&loaded.configuration), None);
+        assert_eq!(closed(&loaded.configuration).lists.len(), 1);
+    }
+
+    #[test]
+    fn a_crypto_map_without_device_is_named_with_its_remedy() {
+        let text = std::fs::read_to_string(example()).unwrap().replace(" device outside\n", "");
+        let loaded = file::parse("file", &text, &mut Offline).unwrap();
+        assert!(missing_device(&loaded.configuration).unwrap().contains("GigabitEthernet0/1: crypto map tohub"));
+    }
+}

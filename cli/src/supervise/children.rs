@@ -143,7 +143,7 @@ impl Child {
 }
 
 /// Beside this program (links followed or not), in the `sbin` next to its folder, or one folder up (a test build).
-fn find(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn find(name: &str) -> Result<PathBuf, Failure> {
     let own = std::env::current_exe().map_err(|error| Failure::system("finding this program", &error))?;
     let folder = own.parent().map(PathBuf::from).unwrap_or_default();
     let candidates = [folder.join(name), folder.join("../sbin").join(name), folder.join("..").join(name)];
@@ -151,7 +151,7 @@ fn find(name: &str) -> Result<PathBuf, Failure> {
         Some(path) => Ok(path.clone()),
         None => Err(Failure::new(
             Failure::FAILED,
-            format!("{name} is not in {}; install or build all three programs together", folder.display()),
+            format!("{name} is not in {}; install or build all programs together", folder.display()),
         )),
     }
 }

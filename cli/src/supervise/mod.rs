@@ -1,7 +1,8 @@
 //! `tohub supervise`: the small parent of both processes.
 //!
 //! It owns the shared segments, starts the control plane and the data plane with their descriptors, restarts what dies
-//! (only after it was reaped) and stops both in order. It reads no configuration and opens no socket.
+//! (only after it was reaped) and stops both in order. Before all that it runs the boot guard, which closes the machine for what the saved
+//! configuration protects. It reads no configuration and opens no socket.
 
 mod children;
 mod signals;
@@ -18,6 +19,7 @@ use sa_table::{Capacities, CreateError, Locking, Role, Segments};
 use tracing::{error, info, warn};
 
 use crate::failure::Failure;
+pub(crate) use children::find;
 use children::{Child, Death};
 use signals::Signals;
 
@@ -75,6 +77,8 @@ pub(crate) fn run(run_dir: &Path, arguments: &Arguments) -> Result<(), Failure> 
     }
     let signals =
         Signals::install().map_err(|error| Failure::system("installing signal handlers", &error))?;
+    // Closed first: whatever fails from here on, at whatever line, leaves the machine closed.
+    crate::guard::run(run_dir, &arguments.config)?;
     let mut gateway = Gateway::new(run_dir, arguments)?;
     let outcome = gateway.serve(&signals);
     gateway.stop();

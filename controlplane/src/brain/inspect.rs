@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ike::ChildId;
-use sa_table::{PolicyId, SlotWord};
+use sa_table::{PolicyVersion, PolicyId, SlotWord};
 
 use super::Brain;
 use crate::compile::{EntryKey, PolicyKey};
@@ -50,6 +50,21 @@ impl Brain {
     /// The fingerprint of the reverse routes that the data plane forwards by.
     pub fn forwarded_reverse_routes(&self) -> u64 {
         self.table.forwarded_reverse_routes()
+    }
+
+    /// Whether the published policy is in force: in the guard, and in every worker.
+    pub fn policy_in_force(&self) -> bool {
+        self.table.policy_in_force()
+    }
+
+    /// The version of the published policy.
+    pub fn policy_version(&self) -> PolicyVersion {
+        self.table.policy_version()
+    }
+
+    /// Whether the guard covers each interface of the configuration that has a device, under the policy in force.
+    pub fn guard_covers_interfaces(&self) -> bool {
+        self.table.guard_covers(self.plan.ports.iter().map(|port| port.ifindex))
     }
 
     /// Whether there is an IKE SA with this address, or one under way.

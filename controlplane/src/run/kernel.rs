@@ -1,13 +1,19 @@
 //! Keeping the kernel in line with the configuration and with the SAs.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use config::model::InterfaceName;
 use ike::Transmit;
 use sa_table::routes::fingerprint;
 
-use super::Running;
+use super::{Running, ServiceError, held_back};
 use crate::interfaces::{Kernel, KernelRoute};
 use crate::routes::RouteChange;
+use crate::sockets::SocketError;
+
+/// How long an edit waits for the guard of the devices that it names. It goes on without, and the links follow later.
+const GUARD_PATIENCE: Duration = Duration::from_millis(400);
 
 impl Running {
     pub(super) async fn change_route(&mut self, change: RouteChange) {
@@ -31,52 +37,97 @@ impl Running {
         }
     }
 
-    /// Routes first, and what tells the peer that a tunnel is up only when the data plane forwards by its routes: what the peer sends then
-    /// may have its answer within microseconds, and that must not leave by another way.
+    /// The order at every tunnel: the policy is in force in the guard and in every worker, then the routes, then the datagram that tells
+    /// the peer. What the peer sends then may have its answer within microseconds, and that must not leave in clear or by another way.
     pub(super) async fn send_behind_routes(&mut self, datagrams: Vec<Transmit>, changes: Vec<RouteChange>) {
+        let version = self.brain.policy_version();
+        let published = std::mem::replace(&mut self.policy_version, version) != version;
         let adds = changes.iter().any(|change| matches!(change, RouteChange::Add(_)));
-        for change in changes {
-            self.change_route(change).await;
-        }
-        let now = std::time::Instant::now();
-        if adds {
-            self.held_back.hold(now, datagrams);
+        if published || adds || !(changes.is_empty() || self.held_back.is_empty()) {
+            self.held_back.hold(changes, datagrams);
         } else {
-            datagrams.iter().for_each(|datagram| self.sockets.send(datagram));
+            for change in changes {
+                self.change_route(change).await;
+            }
+            let (behind, free): (Vec<_>, Vec<_>) =
+                datagrams.into_iter().partition(|datagram| self.held_back.concerns(datagram.to));
+            self.held_back.hold(Vec::new(), behind);
+            free.iter().for_each(|datagram| self.sockets.send(datagram));
         }
         if self.held_back.is_empty() {
             return;
+        }
+        let now = std::time::Instant::now();
+        if self.brain.policy_in_force() {
+            for change in self.held_back.take_changes(now) {
+                self.change_route(change).await;
+            }
         }
         let destinations = self.routes.values().map(|route| (route.prefix.address, route.prefix.length));
         let forwarded = fingerprint(destinations) == self.brain.forwarded_reverse_routes();
         self.held_back.release(now, forwarded).iter().for_each(|datagram| self.sockets.send(datagram));
     }
 
-    /// The configuration changed: the kernel follows, and then the brain knows what the kernel made of it.
-    pub(super) async fn refresh_kernel(&mut self) {
+    /// The configuration changed: the guard covers its devices first, then the kernel follows, and then the brain knows what the kernel
+    /// made of it.
+    pub(super) async fn refresh_kernel(&mut self) -> Result<(), ServiceError> {
         self.reported.clear();
+        self.refresh_devices().await;
+        self.interfaces_wait = true;
+        let deadline = std::time::Instant::now() + GUARD_PATIENCE;
+        while !self.brain.guard_covers_interfaces() && std::time::Instant::now() < deadline {
+            tokio::time::sleep(held_back::LOOK_AGAIN).await;
+        }
+        self.bring_up().await
+    }
+
+    /// Addresses, links and routes of the configuration, once the guard covers every device that is there: not before.
+    ///
+    /// # Errors
+    /// At the start, an IKE socket that cannot be opened.
+    pub(super) async fn bring_up(&mut self) -> Result<(), ServiceError> {
+        if !self.interfaces_wait || !self.brain.guard_covers_interfaces() {
+            return Ok(());
+        }
+        self.interfaces_wait = false;
         let configuration = self.brain.configuration().clone();
         for trouble in self.kernel.apply_interfaces(&configuration).await {
             self.trouble(&trouble);
         }
-        self.refresh_devices().await;
+        let troubles = self.follow_devices().await;
+        if std::mem::replace(&mut self.serves, true) {
+            troubles.iter().for_each(|error| self.trouble(error));
+            return Ok(());
+        }
+        troubles.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Devices or addresses may have changed.
     pub(super) async fn refresh_devices(&mut self) {
+        for error in self.follow_devices().await {
+            self.trouble(&error);
+        }
+    }
+
+    async fn follow_devices(&mut self) -> Vec<SocketError> {
         let configuration = self.brain.configuration().clone();
-        match self.kernel.devices(&configuration).await {
+        match self.kernel.devices(&configuration, !self.serves).await {
             Ok(devices) if devices != *self.brain.devices() => {
+                let known = |name: &InterfaceName| self.brain.devices().get(name).map(|device| device.ifindex);
+                // A device that was made anew gets its addresses back.
+                self.interfaces_wait |=
+                    devices.iter().any(|(name, device)| known(name) != Some(device.ifindex));
                 let now = self.now();
                 self.brain.configure(now, configuration, devices);
             }
             Ok(_) => {}
             Err(error) => self.trouble(&error),
         }
-        self.reconcile_routes().await;
-        for error in self.sockets.serve(&self.addresses()) {
-            self.trouble(&error);
+        if !self.serves {
+            return Vec::new();
         }
+        self.reconcile_routes().await;
+        self.sockets.serve(&self.addresses())
     }
 
     /// Static and reverse routes as they should be; what a killed control plane left is removed.

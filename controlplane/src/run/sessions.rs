@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::control::Request;
 use config::shell::{CommandError, Reply, Shell};
 
-use super::{Finished, Running};
+use super::{Finished, Running, ServiceError};
 use crate::control::{Answer, ControlEvent, SessionId};
 use crate::operator::{Errand, LookedUp, Operator};
 
@@ -13,14 +13,15 @@ use crate::operator::{Errand, LookedUp, Operator};
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Running {
-    pub(super) async fn control(&mut self, event: ControlEvent) {
+    pub(super) async fn control(&mut self, event: ControlEvent) -> Result<(), ServiceError> {
         match event {
             ControlEvent::Closed(session) => {
                 self.shells.remove(&session);
                 self.waiting.remove(&session);
+                Ok(())
             }
             ControlEvent::Request { session, request, answer } => {
-                self.request(session, request, answer, None).await;
+                self.request(session, request, answer, None).await
             }
         }
     }
@@ -32,7 +33,7 @@ impl Running {
         request: Request,
         answer: Answer,
         looked_up: Option<LookedUp>,
-    ) {
+    ) -> Result<(), ServiceError> {
         let now = self.now();
         let mut shell = self.shells.remove(&session).unwrap_or_else(|| Shell::new(1));
         let before = shell.clone();
@@ -44,11 +45,12 @@ impl Running {
             // Nothing has changed: the line waits for the name service and begins anew with its answer.
             self.shells.insert(session, before);
             self.waiting.insert(session, answer);
-            return self.look_up(session, request, name);
+            self.look_up(session, request, name);
+            return Ok(());
         }
         self.shells.insert(session, shell);
         if std::mem::take(&mut self.kernel_is_stale) {
-            self.refresh_kernel().await;
+            self.refresh_kernel().await?;
         }
         self.carry_out().await;
         let written = match reply {
@@ -69,6 +71,7 @@ impl Running {
             }
             Some(Errand::Resolve(_)) | None => {}
         }
+        Ok(())
     }
 
     fn look_up(&self, session: SessionId, request: Request, name: String) {
@@ -116,13 +119,13 @@ impl Running {
         });
     }
 
-    pub(super) async fn finished(&mut self, finished: Finished) {
+    pub(super) async fn finished(&mut self, finished: Finished) -> Result<(), ServiceError> {
         match finished {
             Finished::Program(session, result) => {
                 let (Some(mut shell), Some(answer)) =
                     (self.shells.remove(&session), self.waiting.remove(&session))
                 else {
-                    return;
+                    return Ok(());
                 };
                 let now = self.now();
                 let response = shell.finish(result, &self.operator(now));
@@ -135,9 +138,10 @@ impl Running {
             }
             Finished::Typed(session, request, name, found) => {
                 if let Some(answer) = self.waiting.remove(&session) {
-                    self.request(session, request, answer, Some((name, found))).await;
+                    self.request(session, request, answer, Some((name, found))).await?;
                 }
             }
         }
+        Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod checkpoint;
 mod descriptors;
 mod events;
 mod flow;
+pub mod guard;
 mod header;
 pub mod ids;
 mod layout;

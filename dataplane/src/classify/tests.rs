@@ -48,7 +48,7 @@ fn kernel() -> KernelSnapshot {
     SnapshotBuilder::new()
         .address(INSIDE, ip("10.0.0.1"))
         .route(ip("10.0.0.0"), 24, 0, Route::OnLink { port: INSIDE })
-        .route(ip("0.0.0.0"), 0, 0, Route::Via { port: OUTSIDE, next_hop: ip("192.0.2.1") })
+        .route(ip("0.0.0.0"), 0, 0, Route::Via { port: OUTSIDE, next_hop: ip("192.0.2.1"), elsewhere: false })
         .route(ip("172.16.0.0"), 16, 0, Route::ToKernel)
         .route(ip("172.17.0.0"), 16, 0, Route::Unreachable)
         .build()
@@ -84,11 +84,11 @@ fn the_route_chooses_the_port_and_its_rules_choose_the_policy() {
     assert_eq!(decide("10.0.0.5", "10.9.0.5", Origin::Port(INSIDE)), Decision::Protect(POLICY));
     assert_eq!(
         decide("10.0.0.5", "8.8.8.8", Origin::Port(INSIDE)),
-        Decision::Forward { port: OUTSIDE, next_hop: ip("192.0.2.1") }
+        Decision::Forward { port: OUTSIDE, next_hop: ip("192.0.2.1"), elsewhere: false }
     );
     assert_eq!(
         decide("10.9.0.5", "10.0.0.5", Origin::Tunnel(OUTSIDE)),
-        Decision::Forward { port: INSIDE, next_hop: ip("10.0.0.5") }
+        Decision::Forward { port: INSIDE, next_hop: ip("10.0.0.5"), elsewhere: false }
     );
 }
 
@@ -101,7 +101,7 @@ fn a_clear_packet_on_a_protected_flow_is_dropped() {
     // From the inside the same addresses are nobody's permit.
     assert_eq!(
         decide("10.9.0.5", "10.0.0.5", Origin::Port(INSIDE)),
-        Decision::Forward { port: INSIDE, next_hop: ip("10.0.0.5") }
+        Decision::Forward { port: INSIDE, next_hop: ip("10.0.0.5"), elsewhere: false }
     );
 }
 

@@ -1,20 +1,18 @@
-//! Policy routing that brings this host's own packets for protected prefixes into the punt port.
+//! The routing table of an instance: where packets for protected prefixes go instead of by the main table.
 //!
-//! The kernel's own path never reaches a worker, so `iif lo to PREFIX` looks into a table of our own whose default route
-//! is the punt port. Behind it stands an unreachable default: without punt port nothing falls through to the main table.
-//! IKE is exempted, or `permit ip any any` would send it into its own tunnel.
+//! Its default route is the punt port. Behind it stands an unreachable default: without punt port nothing falls through to the main
+//! table. Which packets look into it is the fence's matter ([`super::fence`]).
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use futures::TryStreamExt;
-use netlink_packet_route::IpProtocol;
 use netlink_packet_route::route::{RouteProtocol, RouteType};
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, RulePortRange};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 
 use crate::address_bits::AddressBits;
 
+use super::fence::PRIORITIES;
 use super::netlink::{Netlink, NetlinkError, netlink_errno};
 
 /// The rules and the table of one instance.
@@ -26,76 +24,35 @@ pub struct LocalTraffic {
     pub priority: u32,
 }
 
-/// How many rule priorities an instance takes.
-pub const PRIORITIES: u32 = 4;
-
 /// `FRA_PROTOCOL` of our rules: marks them as ours for whoever lists or removes them.
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(183);
+pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(183);
 pub(super) const IKE_PORTS: [u16; 2] = [500, 4500];
 
 impl LocalTraffic {
-    /// Points the table at the punt port, and behind it at nothing.
+    /// Points the table at nothing, and in front of that at the punt port if there is one.
     ///
     /// # Errors
     /// Netlink refused.
-    pub fn set_default(&self, netlink: &Netlink, punt_ifindex: u32) -> Result<(), NetlinkError> {
+    pub fn set_default(&self, netlink: &Netlink, punt_ifindex: Option<u32>) -> Result<(), NetlinkError> {
         netlink.run(async {
             let table = self.table;
             let v4 = RouteMessageBuilder::<Ipv4Addr>::new().table_id(table);
             let v6 = RouteMessageBuilder::<Ipv6Addr>::new().table_id(table);
-            let routes = [
-                v4.clone().output_interface(punt_ifindex).build(),
-                v4.kind(RouteType::Unreachable).priority(LAST_RESORT).build(),
-                v6.clone().output_interface(punt_ifindex).build(),
-                v6.kind(RouteType::Unreachable).priority(LAST_RESORT).build(),
+            let mut routes = vec![
+                (false, v4.clone().kind(RouteType::Unreachable).priority(LAST_RESORT).build()),
+                (true, v6.clone().kind(RouteType::Unreachable).priority(LAST_RESORT).build()),
             ];
-            for (index, route) in routes.into_iter().enumerate() {
+            if let Some(ifindex) = punt_ifindex {
+                routes.push((false, v4.output_interface(ifindex).build()));
+                routes.push((true, v6.output_interface(ifindex).build()));
+            }
+            for (is_v6, route) in routes {
                 match netlink.handle().route().add(route).replace().execute().await {
                     // A host without IPv6 has no IPv6 to protect.
-                    Err(error) if index > 1 && no_ipv6(&error) => {}
+                    Err(error) if is_v6 && no_ipv6(&error) => {}
                     result => {
                         result
                             .map_err(NetlinkError::request(format!("add default route to table {table}")))?;
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Makes the rules those of `prefixes`: new ones are added before old ones are removed.
-    ///
-    /// # Errors
-    /// Netlink refused.
-    pub fn set_prefixes(
-        &self,
-        netlink: &Netlink,
-        prefixes: impl IntoIterator<Item = (IpAddr, u8)>,
-    ) -> Result<(), NetlinkError> {
-        let wanted: BTreeSet<(IpAddr, u8)> = prefixes.into_iter().map(|(a, l)| (network(a, l), l)).collect();
-        netlink.run(async {
-            let handle = netlink.handle();
-            for version in [IpVersion::V4, IpVersion::V6] {
-                let is_v4 = matches!(version, IpVersion::V4);
-                let wanted: BTreeSet<_> =
-                    wanted.iter().copied().filter(|(a, _)| a.is_ipv4() == is_v4).collect();
-                let present = match self.own_rules(handle, version).await {
-                    Err(error) if wanted.is_empty() && error.errno() == Some(libc::EAFNOSUPPORT) => continue,
-                    result => result?,
-                };
-                if !wanted.is_empty() && present.is_empty() {
-                    for rule in self.exemptions(is_v4) {
-                        add(handle, rule).await?;
-                    }
-                }
-                let standing: BTreeSet<_> = present.iter().filter_map(destination).collect();
-                for (address, length) in wanted.difference(&standing) {
-                    add(handle, self.prefix_rule(*address, *length)).await?;
-                }
-                for rule in present {
-                    let stale = destination(&rule).is_some_and(|prefix| !wanted.contains(&prefix));
-                    if stale || wanted.is_empty() {
-                        delete(handle, rule).await?;
                     }
                 }
             }
@@ -108,8 +65,16 @@ impl LocalTraffic {
     /// # Errors
     /// Netlink refused.
     pub fn release(&self, netlink: &Netlink) -> Result<(), NetlinkError> {
-        self.set_prefixes(netlink, [])?;
         netlink.run(async {
+            for version in [IpVersion::V4, IpVersion::V6] {
+                let rules = match self.own_rules(netlink.handle(), version).await {
+                    Err(error) if error.errno() == Some(libc::EAFNOSUPPORT) => continue,
+                    result => result?,
+                };
+                for rule in rules {
+                    delete(netlink.handle(), rule).await?;
+                }
+            }
             let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
             let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
             for query in [v4, v6] {
@@ -136,7 +101,7 @@ impl LocalTraffic {
         })
     }
 
-    async fn own_rules(&self, handle: &Handle, version: IpVersion) -> Result<Vec<RuleMessage>, NetlinkError> {
+    pub(super) async fn own_rules(&self, handle: &Handle, version: IpVersion) -> Result<Vec<RuleMessage>, NetlinkError> {
         let ours = self.priority..self.priority + PRIORITIES;
         let rules: Vec<RuleMessage> = handle
             .rule()
@@ -155,46 +120,12 @@ impl LocalTraffic {
             })
             .collect())
     }
-
-    /// `iif lo udp sport 500 goto END`, the same for 4500, and `END: nop`.
-    fn exemptions(&self, is_v4: bool) -> Vec<RuleMessage> {
-        let end = self.priority + PRIORITIES - 1;
-        let mut landing = rule(is_v4, RuleAction::Nop, end);
-        landing.attributes.push(RuleAttribute::Protocol(PROTOCOL));
-        let mut rules = vec![landing];
-        for port in IKE_PORTS {
-            let mut exempt = rule(is_v4, RuleAction::Goto, self.priority);
-            exempt.attributes.extend([
-                RuleAttribute::Protocol(PROTOCOL),
-                RuleAttribute::Iifname("lo".to_owned()),
-                RuleAttribute::Goto(end),
-                RuleAttribute::IpProtocol(IpProtocol::Udp),
-                RuleAttribute::SourcePortRange(RulePortRange { start: port, end: port }),
-            ]);
-            rules.push(exempt);
-        }
-        rules
-    }
-
-    fn prefix_rule(&self, address: IpAddr, length: u8) -> RuleMessage {
-        let mut message = rule(address.is_ipv4(), RuleAction::ToTable, self.priority + 1);
-        message.header.dst_len = length;
-        message.attributes.extend([
-            RuleAttribute::Protocol(PROTOCOL),
-            RuleAttribute::Iifname("lo".to_owned()),
-            RuleAttribute::Table(self.table),
-        ]);
-        if length > 0 {
-            message.attributes.push(RuleAttribute::Destination(address));
-        }
-        message
-    }
 }
 
 /// Behind every other route of the table.
 const LAST_RESORT: u32 = u32::MAX - 1;
 
-fn rule(is_v4: bool, action: RuleAction, priority: u32) -> RuleMessage {
+pub(super) fn rule(is_v4: bool, action: RuleAction, priority: u32) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = if is_v4 {
         netlink_packet_route::AddressFamily::Inet
@@ -206,23 +137,7 @@ fn rule(is_v4: bool, action: RuleAction, priority: u32) -> RuleMessage {
     message
 }
 
-/// The prefix of a rule that looks into our table.
-fn destination(rule: &RuleMessage) -> Option<(IpAddr, u8)> {
-    if rule.header.action != RuleAction::ToTable {
-        return None;
-    }
-    let address = rule.attributes.iter().find_map(|attribute| match attribute {
-        RuleAttribute::Destination(address) => Some(*address),
-        _ => None,
-    });
-    let any = match rule.header.family {
-        netlink_packet_route::AddressFamily::Inet => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        _ => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    Some((address.unwrap_or(any), rule.header.dst_len))
-}
-
-async fn add(handle: &Handle, rule: RuleMessage) -> Result<(), NetlinkError> {
+pub(super) async fn add(handle: &Handle, rule: RuleMessage) -> Result<(), NetlinkError> {
     let mut request = handle.rule().add();
     *request.message_mut() = rule;
     match request.execute().await {
@@ -231,7 +146,7 @@ async fn add(handle: &Handle, rule: RuleMessage) -> Result<(), NetlinkError> {
     }
 }
 
-async fn delete(handle: &Handle, rule: RuleMessage) -> Result<(), NetlinkError> {
+pub(super) async fn delete(handle: &Handle, rule: RuleMessage) -> Result<(), NetlinkError> {
     ignore_absent(handle.rule().del(rule).execute().await)
         .map_err(NetlinkError::request("remove policy-routing rule"))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc::UnboundedReceiver;
@@ -23,29 +23,47 @@ use super::snapshot::{PortId, PortLink, Route, RouteTables, SnapshotBuilder, Tab
 use super::translate::{self, PortIndex};
 use super::view::KernelView;
 
-/// Which devices are ports; the main thread sets them, the mirror follows. A name may have no device yet.
-#[derive(Debug, Default)]
-pub struct PortNames {
-    names: Mutex<Vec<(PortId, String)>>,
+/// Which devices are ports, by interface index; the main thread sets them, the mirror follows. A device may be gone.
+#[derive(Default)]
+pub struct PortDevices {
+    devices: Mutex<Vec<(PortId, u32)>>,
     changed: Notify,
+    /// Called for each piece of news about a link.
+    on_link: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
-impl PortNames {
+impl PortDevices {
     /// Replaces the ports.
-    pub fn set(&self, names: Vec<(PortId, String)>) {
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    pub fn set(&self, devices: Vec<(PortId, u32)>) {
+        *self.devices.lock().unwrap_or_else(PoisonError::into_inner) = devices;
         self.changed.notify_one();
     }
 
-    fn current(&self) -> Vec<(PortId, String)> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// From now on `wake` is called in the mirror's thread when a device appears, goes or changes. A second call changes nothing.
+    pub fn on_link_news(&self, wake: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_link.set(Box::new(wake));
+    }
+
+    fn current(&self) -> Vec<(PortId, u32)> {
+        self.devices.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, message: &NetlinkMessage<RouteNetlinkMessage>) {
+        let about_links = matches!(
+            message.payload,
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_))
+                | NetlinkPayload::Overrun(_)
+        );
+        if let Some(wake) = self.on_link.get().filter(|_| about_links) {
+            wake();
+        }
     }
 }
 
 /// The mirror task.
 pub struct Mirror {
     view: Arc<KernelView>,
-    names: Arc<PortNames>,
+    names: Arc<PortDevices>,
     handle: Handle,
     messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, rtnetlink::sys::SocketAddr)>,
     state: State,
@@ -79,7 +97,7 @@ impl Mirror {
     ///
     /// # Errors
     /// No netlink socket.
-    pub fn open(view: Arc<KernelView>, names: Arc<PortNames>) -> Result<Self, NetlinkError> {
+    pub fn open(view: Arc<KernelView>, names: Arc<PortDevices>) -> Result<Self, NetlinkError> {
         let groups = [
             MulticastGroup::Link,
             MulticastGroup::Neigh,
@@ -119,7 +137,10 @@ impl Mirror {
             let names = Arc::clone(&self.names);
             tokio::select! {
                 message = self.messages.next() => match message {
-                    Some((message, _)) => dirty.note(&message),
+                    Some((message, _)) => {
+                        names.note(&message);
+                        dirty.note(&message);
+                    }
                     None => return Err(NetlinkError::Open(std::io::Error::other("the netlink socket was closed"))),
                 },
                 () = view.requested() => self.resolve().await,
@@ -267,14 +288,14 @@ impl Dirty {
     }
 }
 
-fn ports(devices: &[Device], names: &[(PortId, String)]) -> Vec<(PortId, PortLink)> {
-    names
+fn ports(devices: &[Device], ports: &[(PortId, u32)]) -> Vec<(PortId, PortLink)> {
+    ports
         .iter()
-        .filter_map(|(port, name)| {
-            let device = devices.iter().find(|device| device.name == *name)?;
+        .filter_map(|(port, ifindex)| {
+            let device = devices.iter().find(|device| device.ifindex == *ifindex)?;
             let link = PortLink {
                 ifindex: device.ifindex,
-                name: name.clone(),
+                name: device.name.clone(),
                 mac: device.mac,
                 mtu: u16::try_from(device.mtu).unwrap_or(u16::MAX),
                 vlan: None,

@@ -1,6 +1,7 @@
 //! The kernel's routes, neighbours, links and addresses, mirrored by netlink so that routes from FRR, BIRD or a
 //! static `ip route` just work. One slow-path task writes; workers read an immutable snapshot without a lock.
 
+mod fence;
 mod forwarding;
 mod interval_map;
 mod local_traffic;
@@ -12,9 +13,10 @@ mod translate;
 mod view;
 
 pub use forwarding::Forwarding;
-pub use local_traffic::{LocalTraffic, PRIORITIES};
-pub use mirror::{Mirror, PortNames};
-pub use netlink::{Device, Netlink, NetlinkError};
+pub use fence::PRIORITIES;
+pub use local_traffic::LocalTraffic;
+pub use mirror::{Mirror, PortDevices};
+pub use netlink::{Device, LinkType, Netlink, NetlinkError};
 pub use snapshot::{KernelSnapshot, PortId, PortLink, Route, SnapshotBuilder};
 pub use source_address::{Flow, SourceRoutes};
 pub use view::{KernelView, ResolveRequest};

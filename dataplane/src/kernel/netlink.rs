@@ -60,8 +60,37 @@ pub(super) fn netlink_errno(error: &rtnetlink::Error) -> Option<i32> {
     }
 }
 
+/// What a frame of a device begins with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkType {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// The IP header: TUN, PPP, WireGuard, IP in IP.
+    RawIp,
+    /// The loopback device.
+    Loopback,
+    /// Something that is not read: the `ARPHRD_…` number of the kernel.
+    Other(u16),
+}
+
+impl LinkType {
+    /// From `ifi_type` (include/uapi/linux/if_arp.h).
+    fn of(kind: u16) -> Self {
+        match kind {
+            // ARPHRD_ETHER.
+            1 => Self::Ethernet,
+            // ARPHRD_NONE, PPP, RAWIP, TUNNEL, TUNNEL6, SIT.
+            0xfffe | 512 | 519 | 768 | 769 | 776 => Self::RawIp,
+            // ARPHRD_LOOPBACK.
+            772 => Self::Loopback,
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// A network device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// Interface index.
     pub ifindex: u32,
@@ -77,6 +106,16 @@ pub struct Device {
     pub xdp: Option<DeviceState>,
     /// What made the device, such as `veth` or `vlan`.
     pub kind: Option<String>,
+    /// What its frames begin with.
+    pub link_type: LinkType,
+}
+
+impl Device {
+    /// Whether its frames begin with the IP header.
+    #[must_use]
+    pub fn is_raw_ip(&self) -> bool {
+        self.link_type == LinkType::RawIp
+    }
 }
 
 /// Netlink for callers that are not asynchronous.
@@ -166,6 +205,7 @@ fn device(link: &LinkMessage) -> Device {
         up: link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
         xdp: None,
         kind: None,
+        link_type: LinkType::of(u16::from(link.header.link_layer_type)),
     };
     for attribute in &link.attributes {
         match attribute {

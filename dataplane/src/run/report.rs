@@ -77,7 +77,7 @@ impl Dataplane<'_> {
                     "crypto_map": port.crypto_map,
                     "xdp": attached.map(|attached| attached.mode.name()),
                     "skb_reason": attached.and_then(|attached| attached.skb_reason.clone()),
-                    "guarded": attached.map(|attached| attached.guarded),
+                    "guarded": self.guarded.contains(port.ifindex),
                 })
             })
             .collect()

@@ -59,12 +59,45 @@ pub struct Attached {
     pub skb_reason: Option<String>,
     /// The ingress link was pinned by an earlier process and got the new program by update.
     pub updated: bool,
-    /// The egress guard is attached too.
-    pub guarded: bool,
 }
 
+/// Name of the pins of ingress links, in front of the ifindex.
 pub(super) const XDP_LINK: &str = "xdp";
-pub(super) const TCX_LINK: &str = "tcx";
+
+/// Which half of the guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// What the kernel transmits.
+    Departure,
+    /// What the kernel receives.
+    Arrival,
+}
+
+impl Hook {
+    pub(super) const BOTH: [Self; 2] = [Self::Departure, Self::Arrival];
+
+    /// Name of the pins, in front of the ifindex.
+    pub(super) fn pin(self) -> &'static str {
+        match self {
+            Self::Departure => "departure",
+            Self::Arrival => "arrival",
+        }
+    }
+
+    fn attach_type(self) -> TcAttachType {
+        match self {
+            Self::Departure => TcAttachType::Egress,
+            Self::Arrival => TcAttachType::Ingress,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Departure => "departure guard",
+            Self::Arrival => "arrival guard",
+        }
+    }
+}
 
 /// A device by number and name.
 #[derive(Clone, Copy, Debug)]
@@ -81,60 +114,113 @@ pub(super) fn ingress(
     query: &dyn DeviceQuery,
 ) -> Result<Attached, XdpError> {
     let path = folder.link(XDP_LINK, device.ifindex);
-    let mut skb_reason = None;
-    let updated = match open_link(&path)? {
-        Some(link) => update_ingress(program, link, &path)?,
-        None => false,
-    };
-    if !updated {
-        let (link, reason) = attach_ingress(program, device)?;
-        skb_reason = reason;
-        pin(link, &path)?;
-    }
-    // The pin may stem from a device of the same number in another namespace: only the device itself can tell.
-    let expected = program.info().map_err(|error| XdpError::from_program("program info", &error))?.id();
-    let state = query.xdp_program(device.ifindex).map_err(|error| missing(device, &error))?;
-    match state {
-        Some(state) if state.program == expected => {
-            Ok(Attached { mode: state.mode, skb_reason, updated, guarded: false })
+    if let Some(link) = open_link(&path)?
+        && update_ingress(program, link, &path)?
+    {
+        if let Some(mode) = ingress_mode(program, device, query)? {
+            return Ok(Attached { mode, skb_reason: None, updated: true });
         }
-        other => Err(XdpError::StalePin {
-            path,
-            reason: format!(
-                "does not act on interface {} (expected program {expected}, found {:?})",
-                device.name,
-                other.map(|state| state.program)
-            ),
+        // The pin belongs to a device of the same number in another namespace. It stays there.
+        folder.set_aside(&path)?;
+    }
+    let reason = match attach_ingress(program, device) {
+        Ok((link, reason)) => {
+            pin(link, &path)?;
+            reason
+        }
+        // A device that was in another namespace meanwhile comes back under another number, with its program.
+        Err(XdpError::DeviceTaken { .. }) if adopt_ingress(program, device, folder, query)? => None,
+        Err(error) => return Err(error),
+    };
+    match ingress_mode(program, device, query)? {
+        Some(mode) => Ok(Attached { mode, skb_reason: reason, updated: false }),
+        None => Err(XdpError::Device {
+            device: device.name.to_owned(),
+            reason: "the ingress program was replaced meanwhile".to_owned(),
         }),
     }
 }
 
-/// Attaches the egress guard in front of other tcx programs, or updates the pinned link.
-pub(super) fn egress(
+/// Where the program runs on the device, `None` if another one does or none.
+fn ingress_mode(
+    program: &Xdp,
+    device: Device<'_>,
+    query: &dyn DeviceQuery,
+) -> Result<Option<AttachedMode>, XdpError> {
+    // A pin does not say which device it belongs to: only the device itself can tell.
+    let expected = program.info().map_err(|error| XdpError::from_program("program info", &error))?.id();
+    let state = query.xdp_program(device.ifindex).map_err(|error| missing(device, &error))?;
+    Ok(state.filter(|state| state.program == expected).map(|state| state.mode))
+}
+
+/// Finds the pinned link of ours that acts on the device, and pins it under the device's number of today.
+fn adopt_ingress(
+    program: &mut Xdp,
+    device: Device<'_>,
+    folder: &PinFolder,
+    query: &dyn DeviceQuery,
+) -> Result<bool, XdpError> {
+    for path in folder.pins_of(XDP_LINK).into_iter().chain(folder.aside()) {
+        let Ok(Some(link)) = open_link(&path) else { continue };
+        // A pin of the guard is set aside in the same place, and is no link of an XDP program.
+        if update_ingress(program, link, &path).unwrap_or(false)
+            && ingress_mode(program, device, query)?.is_some()
+        {
+            folder.rename(&path, &folder.link(XDP_LINK, device.ifindex))?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Attaches one program of the guard in front of other tcx programs of the device, or updates the pinned link.
+pub(super) fn guard(
     program: &mut SchedClassifier,
+    hook: Hook,
     device: Device<'_>,
     folder: &PinFolder,
 ) -> Result<(), XdpError> {
-    let path = folder.link(TCX_LINK, device.ifindex);
+    let path = folder.link(hook.pin(), device.ifindex);
     let updated = match open_link(&path)? {
-        Some(link) => update_egress(program, link, &path)?,
+        Some(link) => update_guard(program, link, &path)?,
         None => false,
     };
-    if !updated {
-        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = program
-            .attach_with_options(device.name, TcAttachType::Egress, options)
-            .map_err(|error| attach_error(device, "egress guard", &error))?;
-        let link = program.take_link(id).map_err(|error| XdpError::from_program("take link", &error))?;
-        pin(link.try_into().map_err(|_| XdpError::Object("link of the egress guard"))?, &path)?;
-    }
-    let expected = program.info().map_err(|error| XdpError::from_program("program info", &error))?.id();
-    let (_, running) = SchedClassifier::query_tcx(device.name, TcAttachType::Egress)
-        .map_err(|error| attach_error(device, "egress guard", &error))?;
-    if running.iter().any(|info| info.id() == expected) {
+    if updated && acts(program, hook, device)? {
         return Ok(());
     }
-    Err(XdpError::StalePin { path, reason: format!("does not act on interface {}", device.name) })
+    if updated {
+        // The pin belongs to a device of the same number in another namespace. It goes on guarding that one.
+        folder.set_aside(&path)?;
+    }
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program
+        .attach_with_options(device.name, hook.attach_type(), options)
+        .map_err(|error| attach_error(device, hook.what(), &error))?;
+    let link = program.take_link(id).map_err(|error| XdpError::from_program("take link", &error))?;
+    pin(link.try_into().map_err(|_| XdpError::Object("link of the guard"))?, &path)?;
+    if acts(program, hook, device)? {
+        return Ok(());
+    }
+    Err(XdpError::Device { device: device.name.to_owned(), reason: "it was renamed meanwhile".to_owned() })
+}
+
+/// Whether the program runs on the device of that name, which must still be the one of that number.
+pub(super) fn acts(program: &SchedClassifier, hook: Hook, device: Device<'_>) -> Result<bool, XdpError> {
+    let expected = program.info().map_err(|error| XdpError::from_program("program info", &error))?.id();
+    let (_, running) = SchedClassifier::query_tcx(device.name, hook.attach_type())
+        .map_err(|error| attach_error(device, hook.what(), &error))?;
+    Ok(ifindex_of(device.name) == Some(device.ifindex) && running.iter().any(|info| info.id() == expected))
+}
+
+/// The device of that name in the namespace of the calling thread.
+fn ifindex_of(name: &str) -> Option<u32> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        None,
+    )
+    .ok()?;
+    rustix::net::netdevice::name_to_index(socket, name).ok()
 }
 
 /// Native first. The reasons why a driver refuses are many (no support, MTU, queues, offloads), so any refusal but "taken"
@@ -170,7 +256,7 @@ fn update_ingress(program: &mut Xdp, link: FdLink, path: &Path) -> Result<bool, 
     }
 }
 
-fn update_egress(program: &mut SchedClassifier, link: FdLink, path: &Path) -> Result<bool, XdpError> {
+fn update_guard(program: &mut SchedClassifier, link: FdLink, path: &Path) -> Result<bool, XdpError> {
     let link = SchedClassifierLink::try_from(link).map_err(|error| stale(path, &error))?;
     match program.attach_to_link(link) {
         Ok(id) => program.take_link(id).map(|_| true).map_err(|error| stale(path, &error)),

@@ -16,5 +16,5 @@ pub use attach::{Attached, AttachedMode, DeviceQuery, DeviceState};
 pub use classes::{PrefixClass, inherit};
 pub use error::XdpError;
 pub use pins::{Released, release};
-pub use policy::KernelPolicy;
-pub use programs::Programs;
+pub use policy::{KernelPolicy, everywhere};
+pub use programs::{Programs, addresses};

@@ -11,6 +11,8 @@ use rustix::mount::MountFlags;
 use super::error::{XdpError, chain, errno};
 
 const BPFFS: &str = "/sys/fs/bpf";
+/// Kind of the pins whose device is in another namespace.
+const ASIDE: &str = "aside";
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPFFS_MAGIC: u64 = 0xcafe_4a11;
 
@@ -43,6 +45,32 @@ impl PinFolder {
 
     pub(super) fn link(&self, kind: &str, ifindex: u32) -> PathBuf {
         self.path.join(format!("{kind}-{ifindex}"))
+    }
+
+    /// The pins of that kind.
+    pub(super) fn pins_of(&self, kind: &str) -> Vec<PathBuf> {
+        self.linked(kind).into_iter().map(|ifindex| self.link(kind, ifindex)).collect()
+    }
+
+    /// The pins that were set aside.
+    pub(super) fn aside(&self) -> Vec<PathBuf> {
+        self.pins_of(ASIDE)
+    }
+
+    /// Renames a pin whose device is in another namespace: the link stays, and the name becomes free.
+    pub(super) fn set_aside(&self, path: &Path) -> Result<(), XdpError> {
+        let taken = self.linked(ASIDE);
+        let free = (0..).find(|number| !taken.contains(number)).unwrap_or(u32::MAX);
+        self.rename(path, &self.link(ASIDE, free))
+    }
+
+    /// Gives a pin another name.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), XdpError> {
+        fs::rename(from, to).map_err(|source| XdpError::File {
+            operation: "rename pin",
+            path: from.to_owned(),
+            source,
+        })
     }
 
     /// The interface indices that have a link of `kind` pinned.

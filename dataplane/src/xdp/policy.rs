@@ -29,6 +29,8 @@ pub struct KernelPolicy {
     pub(super) ports: BTreeMap<u32, PortConfig>,
     /// Destination and source of each rule that protects.
     flows: Vec<(Prefix, Prefix)>,
+    /// What any crypto map protects, by whatever device it leaves.
+    protected: Vec<Rule>,
     /// What is closed by coarser means than the rules, and why.
     notes: Vec<String>,
 }
@@ -57,7 +59,8 @@ impl KernelPolicy {
         let (first, count, coarse) = policy.place_list("every device", &everywhere);
         let lost = mapped().any(|port| is_everywhere(port) && list_of(port).is_none());
         let coarse = if lost { PORT_COARSE } else { coarse };
-        let (watch_first, watch_count) = policy.place_watch(&union(mapped().filter_map(list_of)));
+        policy.protected = union(mapped().filter_map(list_of));
+        let (watch_first, watch_count) = policy.place_watch(&policy.protected.clone());
         let other =
             PortConfig { flags: coarse, rule_first: first, rule_count: count, watch_first, watch_count, ..PortConfig::default() };
         policy.ports.insert(DEFAULT_PORT, other);
@@ -97,9 +100,9 @@ impl KernelPolicy {
         policy
     }
 
-    /// The prefixes that locally originated packets must not reach by the kernel's main table.
-    pub fn protected_destinations(&self) -> impl Iterator<Item = (IpAddr, u8)> {
-        self.classes.iter().filter(|(.., class)| class & CLASS_DESTINATION != 0).map(|(a, l, _)| (*a, *l))
+    /// What any crypto map protects: the rules by which packets are kept off the kernel's main table.
+    pub fn fence(&self) -> &[Rule] {
+        &self.protected
     }
 
     /// Destination and source of each rule that protects.

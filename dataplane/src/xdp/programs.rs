@@ -1,7 +1,6 @@
 //! The loaded programs of one instance, and every write to their maps.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
@@ -9,11 +8,11 @@ use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use ebpf_abi::{
-    ABI, ARRIVAL_PROGRAM, Counter, DEPARTURE_PROGRAM, GuardRule, INGRESS_PROGRAM, MAX_PREFIXES, MAX_QUEUES,
-    PortConfig, map,
+    ABI, ARRIVAL_PROGRAM, ClearFlow, Counter, DEFAULT_PORT, DEPARTURE_PROGRAM, GuardRule, INGRESS_PROGRAM,
+    MAX_PREFIXES, MAX_QUEUES, PORT_COARSE, PORT_RAW_IP, PortConfig, map,
 };
 
-use super::attach::{self, Attached, Device, DeviceQuery, TCX_LINK, XDP_LINK};
+use super::attach::{self, Attached, Device, DeviceQuery, Hook};
 use super::classes::{Classes, inherited, split};
 use super::error::{XdpError, errno};
 use super::pins::{MapShape, PinFolder};
@@ -34,6 +33,7 @@ pub struct Programs {
     classes_v6: LpmTrie<MapData, [u32; 4], u32>,
     rules: Array<MapData, GuardRule>,
     counters: PerCpuArray<MapData, u64>,
+    elsewhere: HashMap<MapData, ClearFlow, u64>,
 }
 
 impl Programs {
@@ -64,54 +64,81 @@ impl Programs {
             classes_v6: take(&mut ebpf, map::CLASSES_V6)?,
             rules: take(&mut ebpf, map::RULES)?,
             counters: take(&mut ebpf, map::COUNTERS)?,
+            elsewhere: take(&mut ebpf, map::ELSEWHERE)?,
             folder,
             ebpf,
         })
     }
 
-    /// Attaches the ingress program to a device, and the egress guard if the port has a crypto map. Call it again
-    /// when a crypto map was added: what is attached already is only updated.
+    /// Attaches both programs of the guard to a device, which from then on is judged by its entry or by that of every device.
+    /// What is attached already is only updated.
     ///
     /// # Errors
-    /// The device is gone or taken, or a pin belongs to something else.
-    pub fn attach(
-        &mut self,
-        ifindex: u32,
-        name: &str,
-        crypto_map: bool,
-        query: &dyn DeviceQuery,
-    ) -> Result<Attached, XdpError> {
+    /// The device is gone, or a pin belongs to something else.
+    pub fn guard(&mut self, ifindex: u32, name: &str) -> Result<(), XdpError> {
         let device = Device { ifindex, name };
-        if crypto_map {
-            attach::egress(program(&mut self.ebpf, DEPARTURE_PROGRAM)?, device, &self.folder)?;
-        }
-        let attached =
-            attach::ingress(program(&mut self.ebpf, INGRESS_PROGRAM)?, device, &self.folder, query)?;
-        let guarded = self.folder.link(TCX_LINK, ifindex).exists();
-        Ok(Attached { guarded, ..attached })
-    }
-
-    /// Detaches both programs from a device that the configuration does not name any more.
-    ///
-    /// # Errors
-    /// A pin that cannot be removed.
-    pub fn detach(&mut self, ifindex: u32) -> Result<(), XdpError> {
-        for kind in [XDP_LINK, TCX_LINK] {
-            let path = self.folder.link(kind, ifindex);
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(XdpError::File { operation: "remove pin", path, source });
-                }
-                _ => {}
-            }
+        for hook in Hook::BOTH {
+            attach::guard(program(&mut self.ebpf, guard_program(hook))?, hook, device, &self.folder)?;
         }
         Ok(())
     }
 
-    /// The devices that carry our ingress program according to the pins.
+    /// Whether both programs of the guard run on a device. Anybody may have taken them off.
     #[must_use]
-    pub fn attached(&self) -> Vec<u32> {
-        self.folder.linked(XDP_LINK)
+    pub fn is_guarded(&mut self, ifindex: u32, name: &str) -> bool {
+        let device = Device { ifindex, name };
+        Hook::BOTH.into_iter().all(|hook| {
+            program(&mut self.ebpf, guard_program(hook))
+                .and_then(|program: &mut SchedClassifier| attach::acts(program, hook, device))
+                .unwrap_or(false)
+        })
+    }
+
+    /// Attaches the ingress program to a data-plane port that is guarded already; what is attached already is only updated.
+    ///
+    /// # Errors
+    /// The device is gone or taken, or a pin belongs to something else.
+    pub fn steer(&mut self, ifindex: u32, name: &str, query: &dyn DeviceQuery) -> Result<Attached, XdpError> {
+        let device = Device { ifindex, name };
+        attach::ingress(program(&mut self.ebpf, INGRESS_PROGRAM)?, device, &self.folder, query)
+    }
+
+    /// The kernel's number of the loaded ingress program.
+    #[must_use]
+    pub fn ingress_id(&mut self) -> Option<u32> {
+        let program: &mut Xdp = program(&mut self.ebpf, INGRESS_PROGRAM).ok()?;
+        Some(program.info().ok()?.id())
+    }
+
+    /// Gives a device without Ethernet header, which appeared since the policy was prepared, an entry that says so. Before the guard is
+    /// attached to it.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub fn add_raw_device(&mut self, ifindex: u32) -> Result<(), XdpError> {
+        if self.ports.get(&ifindex, 0).is_ok() {
+            return Ok(());
+        }
+        let other = self.ports.get(&DEFAULT_PORT, 0).unwrap_or(PortConfig { flags: PORT_COARSE, ..PortConfig::default() });
+        let raw = PortConfig { flags: other.flags | PORT_RAW_IP, ..other };
+        self.ports.insert(ifindex, raw, 0).map_err(|error| XdpError::from_map(map::PORTS, &error))
+    }
+
+    /// Whether a former process, or the boot guard, loaded a policy that is still in force.
+    #[must_use]
+    pub fn has_policy(&self) -> bool {
+        self.ports.get(&DEFAULT_PORT, 0).is_ok()
+    }
+
+    /// Takes the flows that left in clear by a device without the crypto map that protects them, with their packets.
+    #[must_use]
+    pub fn take_elsewhere(&mut self) -> Vec<(ClearFlow, u64)> {
+        let flows: Vec<_> = self.elsewhere.iter().flatten().collect();
+        for (flow, _) in &flows {
+            // The kernel may have evicted it meanwhile.
+            let _ = self.elsewhere.remove(flow);
+        }
+        flows
     }
 
     /// Where the pins are.
@@ -138,11 +165,20 @@ impl Programs {
         write_classes(&mut self.classes_v6, &v6, v6_key)?;
         let half = self.idle_half();
         for (index, rule) in (half..).zip(&policy.rules) {
-            self.rules.set(index, rule, 0).map_err(|error| XdpError::from_map(map::RULES, &error))?;
+            let moved = GuardRule { jump: rule.jump + half, ..*rule };
+            self.rules.set(index, moved, 0).map_err(|error| XdpError::from_map(map::RULES, &error))?;
         }
+        // Entry 0 comes first in the order, so that there is an entry for every device from the first moment on.
         for (ifindex, config) in &policy.ports {
             let moved = move_to(config, half);
             self.ports.insert(ifindex, moved, 0).map_err(|error| XdpError::from_map(map::PORTS, &error))?;
+        }
+        // An entry that is left over would refer to rules of the other half, which the next change writes over. Its device is judged
+        // like any other from now on.
+        let known: BTreeSet<u32> = self.ports.keys().flatten().collect();
+        for ifindex in known.iter().filter(|ifindex| !policy.ports.contains_key(ifindex)) {
+            ignore_absent(self.ports.remove(ifindex))
+                .map_err(|error| XdpError::from_map(map::PORTS, &error))?;
         }
         Ok(())
     }
@@ -160,11 +196,6 @@ impl Programs {
         }
         for (address, length) in stale_keys(present(&self.classes_v6, v6_number), &v6) {
             remove_class(&mut self.classes_v6, &v6_key(address, length))?;
-        }
-        let known: BTreeSet<u32> = self.ports.keys().flatten().collect();
-        for ifindex in known.iter().filter(|ifindex| !policy.ports.contains_key(ifindex)) {
-            ignore_absent(self.ports.remove(ifindex))
-                .map_err(|error| XdpError::from_map(map::PORTS, &error))?;
         }
         Ok(())
     }
@@ -240,16 +271,34 @@ impl Programs {
         program(&mut self.ebpf, ARRIVAL_PROGRAM)
     }
 
-    /// The half of the rule table that no port refers to.
+    /// The half of the rule table that no entry refers to.
     fn idle_half(&self) -> u32 {
-        let in_first =
-            self.ports.iter().flatten().any(|(_, port)| port.rule_count > 0 && port.rule_first < HALF);
-        if in_first { HALF } else { 0 }
+        let refers_to_first = |port: &PortConfig| {
+            (port.rule_count > 0 && port.rule_first < HALF) || (port.watch_count > 0 && port.watch_first < HALF)
+        };
+        if self.ports.iter().flatten().any(|(_, port)| refers_to_first(&port)) { HALF } else { 0 }
+    }
+}
+
+/// Source and destination of a flow of the map `ELSEWHERE`.
+#[must_use]
+pub fn addresses(flow: &ClearFlow) -> (std::net::IpAddr, std::net::IpAddr) {
+    let address = |words: [u32; 4]| match flow.version {
+        4 => std::net::Ipv4Addr::from_bits(v4_number([words[0]])).into(),
+        _ => std::net::Ipv6Addr::from_bits(v6_number(words)).into(),
+    };
+    (address(flow.source), address(flow.destination))
+}
+
+fn guard_program(hook: Hook) -> &'static str {
+    match hook {
+        Hook::Departure => DEPARTURE_PROGRAM,
+        Hook::Arrival => ARRIVAL_PROGRAM,
     }
 }
 
 fn move_to(config: &PortConfig, half: u32) -> PortConfig {
-    PortConfig { rule_first: config.rule_first + half, ..*config }
+    PortConfig { rule_first: config.rule_first + half, watch_first: config.watch_first + half, ..*config }
 }
 
 /// Refuses maps whose meaning differs although their shape does not.

@@ -173,7 +173,11 @@ words! {
         incarnation: 1,
         /// Fingerprint of the reverse routes that packets are forwarded by, see `routes`.
         reverse_routes: 1,
-        reserved: 6,
+        /// Policy version that the guard and every worker judge by, see `guard`.
+        guard_version: 1,
+        /// Fingerprint of the devices that the guard covers under that version.
+        guard_devices: 1,
+        reserved: 4,
     }
 }
 

@@ -4,6 +4,7 @@ use core::sync::atomic::AtomicU64;
 
 use super::{DROP_COUNTERS, Levels, SaErrorKind, WORKER_COUNTERS};
 use crate::flow::FiveTuple;
+use crate::guard::InForce;
 use crate::ids::{Generation, PolicyId, PolicyVersion, SlotWord, WorkerId};
 use crate::layout::{
     Capacities, InboundState, OutboundState, Region, RuntimeControl, RuntimeLayout, WorkerState,
@@ -128,6 +129,14 @@ impl RuntimeReader {
     /// The [`fingerprint`](crate::routes::fingerprint) of the reverse routes that the data plane forwards by.
     pub fn reverse_routes(&self) -> u64 {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::reverse_routes)
+    }
+
+    /// What the data plane says is in force; version 0 before the first policy of the segments. It stays true when the data plane
+    /// dies: the guard outlives it.
+    pub fn in_force(&self) -> InForce {
+        let control = self.layout.control.view_all(self.mapping.view());
+        let version = PolicyVersion(control.acquire(RuntimeControl::guard_version));
+        InForce { version, devices: control.acquire(RuntimeControl::guard_devices) }
     }
 
     /// Statistics of an outbound SA; `None` if there is no such slot or it is used by a newer SA.

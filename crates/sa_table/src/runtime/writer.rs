@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::owner::{InboundOwner, OutboundOwner};
 use super::{DROP_COUNTERS, WORKER_COUNTERS};
 use crate::flow::FiveTuple;
+use crate::guard::InForce;
 use crate::ids::{Generation, PolicyId, PolicyVersion, SlotWord, WorkerId};
 use crate::layout::{Capacities, InboundState, OutboundState, RuntimeControl, RuntimeLayout, WorkerState};
 use crate::mapping::WritableMapping;
@@ -96,6 +97,13 @@ impl RuntimeWriter {
     pub fn set_reverse_routes(&self, fingerprint: u64) {
         self.layout.control.all(self.mapping.words())[RuntimeControl::reverse_routes]
             .store_release(fingerprint);
+    }
+
+    /// Says by which policy the guard and every worker judge from now on, and which devices the guard covers.
+    pub fn set_in_force(&self, in_force: InForce) {
+        let control = self.layout.control.all(self.mapping.words());
+        control[RuntimeControl::guard_devices].store_release(in_force.devices);
+        control[RuntimeControl::guard_version].store_release(in_force.version.0);
     }
 
     /// Says that the worker uses nothing any more that it looked up before `generation` was loaded. Between bursts;
