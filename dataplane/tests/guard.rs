@@ -24,8 +24,8 @@ fn the_guard_walks_the_rules_in_order() {
         rule("10.1.9.0/24", "10.2.0.0/16", Action::Drop),
     ];
     let mut bench = Bench::new(true, rules);
-    let drop = (TC_SHOT, "egress-drop-protected");
-    let pass = (TC_NEXT, "egress-pass");
+    let drop = (TC_SHOT, "departure-drop-protected");
+    let pass = (TC_NEXT, "departure-pass");
     let https = |source: &str| Packet {
         payload: [&40000_u16.to_be_bytes()[..], &443_u16.to_be_bytes(), &[0; 16]].concat(),
         ..Packet::new(source, "10.2.0.6", TCP)
@@ -46,7 +46,7 @@ fn the_guard_walks_the_rules_in_order() {
         ("tagged", Packet { tags: vec![5], ..Packet::new("10.1.0.5", "10.2.0.6", ICMP) }, drop),
     ];
     for (what, packet, expected) in cases {
-        assert_eq!(bench.egress(&packet.frame()), expected, "{what}");
+        assert_eq!(bench.departure(&packet.frame()), expected, "{what}");
     }
 }
 
@@ -57,8 +57,8 @@ fn the_guard_lets_ike_of_this_host_go_and_nothing_that_looks_like_it() {
     }
     let mut bench = Bench::new(true, any_to_any());
     let (own, peer) = ("192.0.2.1", "198.51.100.7");
-    let ike = (TC_NEXT, "egress-ike");
-    let drop = (TC_SHOT, "egress-drop-protected");
+    let ike = (TC_NEXT, "departure-ike");
+    let drop = (TC_SHOT, "departure-drop-protected");
     let first =
         Packet { fragment: (true, 0), identification: 77, ..Packet::udp(own, peer, (500, 500), &[1; 64]) };
     let later =
@@ -76,7 +76,7 @@ fn the_guard_lets_ike_of_this_host_go_and_nothing_that_looks_like_it() {
         ("later fragment of another datagram", later(78), drop),
     ];
     for (what, packet, expected) in cases {
-        assert_eq!(bench.egress(&packet.frame()), expected, "{what}");
+        assert_eq!(bench.departure(&packet.frame()), expected, "{what}");
     }
 }
 
@@ -99,8 +99,8 @@ fn an_icmp_error_that_quotes_a_protected_packet_does_not_leave() {
     };
     let decrypted = Packet::new("10.2.0.6", "10.1.0.5", UDP);
     let decrypted6 = Packet::new("2001:db8:2::6", "2001:db8:1::5", UDP);
-    let drop = (TC_SHOT, "egress-drop-quoted");
-    let pass = (TC_NEXT, "egress-pass");
+    let drop = (TC_SHOT, "departure-drop-quoted");
+    let pass = (TC_NEXT, "departure-pass");
     let cases = [
         ("unreachable", error(3, &decrypted), drop),
         ("time exceeded", error(11, &decrypted), drop),
@@ -118,7 +118,7 @@ fn an_icmp_error_that_quotes_a_protected_packet_does_not_leave() {
         ),
     ];
     for (what, packet, expected) in cases {
-        assert_eq!(bench.egress(&packet.frame()), expected, "{what}");
+        assert_eq!(bench.departure(&packet.frame()), expected, "{what}");
     }
 }
 
@@ -130,8 +130,8 @@ fn a_list_too_long_to_walk_is_guarded_by_prefix() {
     let mut rules = vec![rule("10.1.0.0/16", "10.2.0.0/16", Action::Jump(1200)); 1100];
     rules.push(rule("10.1.0.0/16", "10.2.3.0/24", PROTECT));
     let mut bench = Bench::new(true, rules);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.3.6", TCP).frame()).0, TC_SHOT);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.4.6", TCP).frame()).0, TC_NEXT);
+    assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.3.6", TCP).frame()).0, TC_SHOT);
+    assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.4.6", TCP).frame()).0, TC_NEXT);
 }
 
 #[test]
@@ -143,6 +143,6 @@ fn the_longest_list_that_is_walked_is_walked_to_its_end() {
     let mut rules = vec![other; 1023];
     rules.push(Rule { protocol: Some(TCP), ..other });
     let mut bench = Bench::new(true, rules);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.3.6", TCP).frame()).0, TC_SHOT);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.3.6", ICMP).frame()).0, TC_NEXT);
+    assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.3.6", TCP).frame()).0, TC_SHOT);
+    assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.3.6", ICMP).frame()).0, TC_NEXT);
 }

@@ -128,7 +128,7 @@ fn permit_any_any_leaves_the_link_alive() {
     for crypto_map in [true, false] {
         let mut bench = Bench::new(crypto_map, any_to_any());
         assert_eq!(bench.ingress(&arp), KERNEL);
-        assert_eq!(bench.egress(&arp), (TC_NEXT, "egress-pass"));
+        assert_eq!(bench.departure(&arp), (TC_NEXT, "departure-pass"));
         check_ingress(
             &mut bench,
             &[
@@ -137,10 +137,10 @@ fn permit_any_any_leaves_the_link_alive() {
                 ("routing protocol", ospf.clone(), if crypto_map { NO_SOCKET } else { KERNEL }),
             ],
         );
-        assert_eq!(bench.egress(&solicitation.frame()), (TC_NEXT, "egress-pass"));
+        assert_eq!(bench.departure(&solicitation.frame()), (TC_NEXT, "departure-pass"));
         if crypto_map {
             assert_eq!(bench.ingress(&forwarded.frame()), NO_SOCKET);
-            assert_eq!(bench.egress(&forwarded.frame()), (TC_SHOT, "egress-drop-protected"));
+            assert_eq!(bench.departure(&forwarded.frame()), (TC_SHOT, "departure-drop-protected"));
         }
     }
 }
@@ -163,7 +163,7 @@ fn what_cannot_be_read_is_dropped_if_it_claims_to_be_ip() {
     let mut header_length = whole.clone();
     header_length[14] = 0x44;
     assert_eq!(bench.ingress(&header_length), malformed, "header length of 16");
-    assert_eq!(bench.egress(&header_length), (TC_SHOT, "egress-drop-malformed"));
+    assert_eq!(bench.departure(&header_length), (TC_SHOT, "departure-drop-malformed"));
     let tags = Packet { tags: vec![1, 2, 3], ..Packet::new("10.1.0.5", "10.2.0.6", TCP) };
     assert_eq!(bench.ingress(&tags.frame()), malformed, "three tags");
     let mut other = whole;
@@ -200,9 +200,9 @@ fn maps_survive_the_process_and_keep_protecting() {
     drop(first);
     let mut bench = Bench { programs: Programs::load(&instance.0).unwrap(), instance };
     assert_eq!(bench.ingress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()), NO_SOCKET);
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);
+    assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);
     // An unchanged policy may be applied again over what is there.
     bench.programs.prepare(&policy).unwrap();
     bench.programs.commit(&policy).unwrap();
-    assert_eq!(bench.egress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);
+    assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);
 }

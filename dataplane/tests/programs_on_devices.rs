@@ -60,7 +60,7 @@ fn clear_packets_for_a_protected_prefix_leave_neither_forwarded_nor_from_the_hos
     assert_eq!(lab.arriving(&lab.inside, 10), 0, "forwarded");
     assert!(counter(&programs, "ingress-drop-no-socket") >= 10);
     assert_eq!(lab.arriving(&lab.gateway, 10), 0, "from the host");
-    assert!(counter(&programs, "egress-drop-protected") >= 10);
+    assert!(counter(&programs, "departure-drop-protected") >= 10);
     assert_eq!(
         lab.delivered(&lab.inside, "192.0.2.2:9999", 5),
         5,
@@ -94,9 +94,9 @@ fn af_xdp_transmission_passes_the_guard_and_the_kernels_own_does_not() {
     assert!(arrived(frame.clone(), false), "without guard the kernel's packet arrives");
     let programs = inside(&lab.gateway, || guard(&lab, &instance));
     assert!(!arrived(frame.clone(), false));
-    assert_eq!(counter(&programs, "egress-drop-protected"), 1);
+    assert_eq!(counter(&programs, "departure-drop-protected"), 1);
     assert!(arrived(frame, true));
-    assert_eq!(counter(&programs, "egress-drop-protected"), 1, "the guard did not see it");
+    assert_eq!(counter(&programs, "departure-drop-protected"), 1, "the guard did not see it");
 }
 
 fn send_by_the_kernel() {

@@ -1,86 +1,60 @@
-//! Ingress: kernel, worker or nobody (the table of `docs/ebpf.md`).
+//! Ingress: which received packets go to a worker (the table of `docs/ebpf.md`). What no worker can take goes to the
+//! kernel, where the guard decides.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT};
-use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::programs::XdpContext;
-use ebpf_abi::{CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, Counter, PORT_CRYPTO_MAP, PortConfig};
+use ebpf_abi::{CLASS_OWN, Counter, PORT_CRYPTO_MAP, PORT_RAW_IP, PORT_STEER, PortConfig};
 
+use crate::address::{Owner, class, for_own_address, mirrored, outbound};
 use crate::count::count;
-use crate::maps::{CLASSES_V4, CLASSES_V6, PORTS, XSKS};
-use crate::packet::Packet;
-use crate::summary::{PROTOCOL_ESP, PROTOCOL_UDP, Parsed, Part, Summary, is_neighbour_discovery, parse};
-
-pub const PORT_IKE: u16 = 500;
-pub const PORT_NAT_T: u16 = 4500;
-const UDP_LENGTH: usize = 8;
+use crate::maps::{PORTS, XSKS};
+use crate::summary::{Parsed, Summary, is_neighbour_discovery, parse};
 
 #[inline(always)]
 pub fn decide(context: &XdpContext) -> u32 {
-    let summary = match parse(context) {
-        Parsed::Ip(summary) => summary,
+    let port = port(context);
+    let mut summary = Summary::EMPTY;
+    match parse(context, port.flags & PORT_RAW_IP != 0, &mut summary) {
+        Parsed::Ip => {}
         Parsed::NotIp => return pass(Counter::IngressPass),
-        Parsed::Malformed => {
-            count(Counter::IngressMalformed);
-            return XDP_DROP;
-        }
-    };
+        Parsed::Malformed => return drop(Counter::IngressMalformed),
+    }
     let destination = class(summary.version, &summary.destination);
     if destination & CLASS_OWN != 0 {
         match for_own_address(context, &summary) {
-            Owner::Worker => return to_worker(context, Counter::IngressEsp),
+            Owner::Worker => {
+                return match redirect(context, &port, XDP_DROP) {
+                    XDP_REDIRECT => counted(Counter::IngressEsp, XDP_REDIRECT),
+                    _ => drop(Counter::IngressNoSocket),
+                };
+            }
             Owner::Ike => return pass(Counter::IngressIke),
             Owner::Undecided => {}
         }
     }
-    if is_neighbour_discovery(context, &summary) {
+    if is_neighbour_discovery(&summary) {
         return pass(Counter::IngressPass);
     }
-    let crypto_map = port(context).is_some_and(|port| port.flags & PORT_CRYPTO_MAP != 0);
+    let crypto_map = port.flags & PORT_CRYPTO_MAP != 0;
     // The kernel never forwards what is meant for the link: a routing protocol on an inside port keeps running even if
     // a permit says `any`. Where a crypto map is applied, the mirrored permit decides.
     if !crypto_map && is_for_the_link(&summary) {
         return pass(Counter::IngressPass);
     }
     let source = class(summary.version, &summary.source);
-    let outbound = source & CLASS_SOURCE != 0 && destination & CLASS_DESTINATION != 0;
-    let mirrored = source & CLASS_DESTINATION != 0 && destination & CLASS_SOURCE != 0;
-    if outbound || (crypto_map && mirrored) {
-        return to_worker(context, Counter::IngressProtected);
+    if !outbound(source, destination) && !(crypto_map && mirrored(source, destination)) {
+        return pass(Counter::IngressPass);
     }
-    pass(Counter::IngressPass)
-}
-
-enum Owner {
-    Worker,
-    Ike,
-    Undecided,
-}
-
-/// What a peer sends to one of our crypto addresses.
-#[inline(always)]
-fn for_own_address(context: &XdpContext, summary: &Summary) -> Owner {
-    if summary.opaque {
-        return Owner::Undecided;
+    if port.flags & PORT_STEER == 0 {
+        return pass(Counter::IngressUnsteered);
     }
-    match summary.protocol {
-        PROTOCOL_ESP => Owner::Worker,
-        // The kernel reassembles for the IKE socket. Later parts come to nothing without a first one.
-        PROTOCOL_UDP if summary.part == Part::Later => Owner::Ike,
-        PROTOCOL_UDP => match summary.ports {
-            Some((_, PORT_IKE)) => Owner::Ike,
-            Some((_, PORT_NAT_T)) if summary.part == Part::First => Owner::Ike,
-            Some((_, PORT_NAT_T)) => match context.load::<[u8; 4]>(summary.payload + UDP_LENGTH) {
-                // RFC 3948 §2.2 and §2.3: the non-ESP marker, and the keepalive of one octet.
-                Some([0, 0, 0, 0]) | None => Owner::Ike,
-                Some(_) => Owner::Worker,
-            },
-            _ => Owner::Undecided,
-        },
-        _ => Owner::Undecided,
+    match redirect(context, &port, XDP_PASS) {
+        XDP_REDIRECT => counted(Counter::IngressProtected, XDP_REDIRECT),
+        _ => pass(Counter::IngressUnsteered),
     }
 }
 
-/// IPv4 224.0.0.0/24 and the limited broadcast, IPv6 ff02::/16 and its wider-scoped interface-local sister.
+/// IPv4 224.0.0.0/24 and the limited broadcast, IPv6 ff02::/16 and its interface-local sister.
 #[inline(always)]
 fn is_for_the_link(summary: &Summary) -> bool {
     let [a, b, c, d] = summary.destination[0].to_ne_bytes();
@@ -90,38 +64,36 @@ fn is_for_the_link(summary: &Summary) -> bool {
     }
 }
 
+/// A device without entry is no data-plane port.
 #[inline(always)]
-pub fn class(version: u8, address: &[u32; 4]) -> u32 {
-    let found = match version {
-        4 => CLASSES_V4.get(Key::new(32, [address[0]])),
-        _ => CLASSES_V6.get(Key::new(128, *address)),
-    };
-    found.copied().unwrap_or(0)
-}
-
-#[inline(always)]
-fn port(context: &XdpContext) -> Option<PortConfig> {
+fn port(context: &XdpContext) -> PortConfig {
     let ifindex = context.ingress_ifindex() as u32;
     // SAFETY: the value is copied at once; a concurrent update replaces the whole element.
-    unsafe { PORTS.get(ifindex) }.copied()
+    unsafe { PORTS.get(ifindex) }.copied().unwrap_or_default()
 }
 
-/// A queue without socket drops: a dead data plane is a closed door, not an open one.
+/// Gives the packet to the socket of (port, queue); `otherwise` when there is none.
 #[inline(always)]
-fn to_worker(context: &XdpContext, counter: Counter) -> u32 {
+fn redirect(context: &XdpContext, port: &PortConfig, otherwise: u32) -> u32 {
     let queue = context.rx_queue_index();
-    let sent = match port(context) {
-        Some(port) if queue < port.xsk_count => {
-            XSKS.redirect(port.xsk_first + queue, u64::from(XDP_DROP)).unwrap_or(XDP_DROP)
-        }
-        _ => XDP_DROP,
-    };
-    count(if sent == XDP_REDIRECT { counter } else { Counter::IngressNoSocket });
-    sent
+    if queue >= port.xsk_count {
+        return otherwise;
+    }
+    XSKS.redirect(port.xsk_first + queue, u64::from(otherwise)).unwrap_or(otherwise)
 }
 
 #[inline(always)]
 fn pass(counter: Counter) -> u32 {
+    counted(counter, XDP_PASS)
+}
+
+#[inline(always)]
+fn drop(counter: Counter) -> u32 {
+    counted(counter, XDP_DROP)
+}
+
+#[inline(always)]
+fn counted(counter: Counter, action: u32) -> u32 {
     count(counter);
-    XDP_PASS
+    action
 }

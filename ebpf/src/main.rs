@@ -1,10 +1,12 @@
-//! The two programs in the kernel: `tohub_ingress` (XDP) decides who gets a packet, `tohub_egress` (tcx) drops what would
-//! leave in clear. Both fail closed: what they cannot read or cannot deliver is dropped when it could be protected.
+//! The programs in the kernel. `tohub_ingress` (XDP) gives workers their packets. The guard, `tohub_departure` and
+//! `tohub_arrival` (tcx), drops what may only travel sealed; it fails closed: what it cannot read is dropped when it could
+//! be protected.
 #![no_std]
 #![no_main]
 
+mod address;
 mod count;
-mod egress;
+mod guard;
 mod ingress;
 mod maps;
 mod packet;
@@ -19,10 +21,16 @@ pub fn tohub_ingress(context: XdpContext) -> u32 {
     ingress::decide(&context)
 }
 
-/// Runs on every packet that the kernel sends on a crypto-map interface. AF_XDP transmission does not pass here.
+/// Runs on every packet that the kernel transmits by a device. AF_XDP transmission does not pass here.
 #[classifier]
-pub fn tohub_egress(context: TcContext) -> i32 {
-    egress::decide(&context)
+pub fn tohub_departure(context: TcContext) -> i32 {
+    guard::departure::decide(&context)
+}
+
+/// Runs on every packet that the kernel receives by a device, hence on none that XDP took.
+#[classifier]
+pub fn tohub_arrival(context: TcContext) -> i32 {
+    guard::arrival::decide(&context)
 }
 
 // No helper that these programs call is reserved for GPL programs.

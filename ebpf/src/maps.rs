@@ -3,7 +3,10 @@
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, XskMap};
-use ebpf_abi::{Counter, FragmentKey, GuardRule, MAX_PORTS, MAX_PREFIXES, MAX_QUEUES, MAX_RULES, PortConfig};
+use ebpf_abi::{
+    ClearFlow, Counter, FragmentKey, GuardRule, MAX_ELSEWHERE, MAX_ENTRIES, MAX_PORTS, MAX_PREFIXES,
+    MAX_QUEUES, MAX_RULES, PortConfig,
+};
 
 #[map]
 pub static META: Array<u32> = Array::with_max_entries(1, 0);
@@ -12,7 +15,7 @@ pub static META: Array<u32> = Array::with_max_entries(1, 0);
 pub static XSKS: XskMap = XskMap::with_max_entries(MAX_PORTS * MAX_QUEUES, 0);
 
 #[map]
-pub static PORTS: HashMap<u32, PortConfig> = HashMap::with_max_entries(4 * MAX_PORTS, 0);
+pub static PORTS: HashMap<u32, PortConfig> = HashMap::with_max_entries(MAX_ENTRIES, 0);
 
 #[map]
 pub static CLASSES_V4: LpmTrie<[u32; 1], u32> = LpmTrie::with_max_entries(MAX_PREFIXES, BPF_F_NO_PREALLOC);
@@ -28,3 +31,6 @@ pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::A
 
 #[map]
 pub static IKE_FRAGMENTS: LruHashMap<FragmentKey, u64> = LruHashMap::with_max_entries(1024, 0);
+
+#[map]
+pub static ELSEWHERE: LruHashMap<ClearFlow, u64> = LruHashMap::with_max_entries(MAX_ELSEWHERE, 0);

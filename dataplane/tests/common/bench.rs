@@ -1,18 +1,55 @@
-//! The two programs with the real maps, run by the kernel itself on one frame at a time.
+//! The programs with the real maps, run by the kernel itself on one frame at a time.
 
+use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{TestRun, TestRunOptions};
 use dataplane::xdp::{KernelPolicy, Programs};
+use ebpf_abi::{ClearFlow, PortConfig, map};
 use sa_table::PolicyId;
 use sa_table::policy::{Action, PortRecord, Prefix, Rule};
 use sa_table::record::PortRange;
 
 use super::Instance;
 
-/// `XDP_DROP`: nobody has a socket here, so what goes to a worker ends as a drop; the counter tells which.
+/// `XDP_DROP`: there are no sockets here; the counter tells what would go to a worker.
 pub const DROP: u32 = 1;
 pub const PASS: u32 = 2;
 pub const TC_NEXT: u32 = u32::MAX;
 pub const TC_SHOT: u32 = 2;
+
+/// The ifindex of the loopback device, on which test runs take place unless they say otherwise.
+pub const LOOPBACK: u32 = 1;
+
+/// What the kernel knows of a packet besides its octets: the fields of `struct __sk_buff` that a test run takes.
+#[derive(Clone, Default)]
+pub struct Context(Vec<u8>);
+
+impl Context {
+    const LENGTH: usize = 192;
+    const IFINDEX: usize = 40;
+    const GSO_SEGMENTS: usize = 164;
+    const GSO_SIZE: usize = 176;
+
+    /// The packet passes a device of this network namespace.
+    pub fn device(ifindex: u32) -> Self {
+        Self(Vec::new()).with(Self::IFINDEX, ifindex)
+    }
+
+    /// The kernel will cut the packet into segments.
+    pub fn merged() -> Self {
+        Self(Vec::new()).with(Self::GSO_SEGMENTS, 2).with(Self::GSO_SIZE, 1000)
+    }
+
+    fn with(mut self, offset: usize, value: u32) -> Self {
+        self.0.resize(Self::LENGTH, 0);
+        self.0[offset..offset + 4].copy_from_slice(&value.to_ne_bytes());
+        self
+    }
+
+    fn options<'a>(&'a self, frame: &'a [u8]) -> TestRunOptions<'a> {
+        let context = (!self.0.is_empty()).then_some(&self.0[..]);
+        TestRunOptions { data_in: Some(frame), ctx_in: context, ..TestRunOptions::default() }
+    }
+}
 
 pub struct Bench {
     pub programs: Programs,
@@ -36,11 +73,52 @@ impl Bench {
         (result.return_value, self.counted(&before))
     }
 
-    pub fn egress(&mut self, frame: &[u8]) -> (u32, &'static str) {
+    pub fn departure(&mut self, frame: &[u8]) -> (u32, &'static str) {
+        self.departure_with(frame, &Context::default())
+    }
+
+    pub fn departure_with(&mut self, frame: &[u8], context: &Context) -> (u32, &'static str) {
         let before = self.programs.counters().unwrap();
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = self.programs.departure_program().unwrap().test_run(options).unwrap();
+        let result = self.programs.departure_program().unwrap().test_run(context.options(frame)).unwrap();
         (result.return_value, self.counted(&before))
+    }
+
+    pub fn arrival(&mut self, frame: &[u8]) -> (u32, &'static str) {
+        self.arrival_with(frame, &Context::default())
+    }
+
+    pub fn arrival_with(&mut self, frame: &[u8], context: &Context) -> (u32, &'static str) {
+        let before = self.programs.counters().unwrap();
+        let result = self.programs.arrival_program().unwrap().test_run(context.options(frame)).unwrap();
+        (result.return_value, self.counted(&before))
+    }
+
+    /// Changes the entry of a device, or sets it where there was none.
+    pub fn set_entry(&self, ifindex: u32, change: impl FnOnce(&mut PortConfig)) {
+        let mut ports = self.ports();
+        let mut config = ports.get(&ifindex, 0).unwrap_or_default();
+        change(&mut config);
+        ports.insert(ifindex, config, 0).unwrap();
+    }
+
+    /// Removes the entry of a device.
+    pub fn remove_entry(&self, ifindex: u32) {
+        self.ports().remove(&ifindex).unwrap();
+    }
+
+    /// The flows that left in clear although another device's crypto map protects them.
+    pub fn elsewhere(&self) -> Vec<(ClearFlow, u64)> {
+        let flows: HashMap<MapData, ClearFlow, u64> =
+            HashMap::try_from(Map::LruHashMap(self.pin(map::ELSEWHERE))).unwrap();
+        flows.iter().map(|entry| entry.unwrap()).collect()
+    }
+
+    fn ports(&self) -> HashMap<MapData, u32, PortConfig> {
+        HashMap::try_from(Map::HashMap(self.pin(map::PORTS))).unwrap()
+    }
+
+    fn pin(&self, name: &str) -> MapData {
+        MapData::from_pin(self.programs.pins().join(name)).unwrap()
     }
 
     /// The one counter that moved.
