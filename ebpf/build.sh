@@ -20,9 +20,14 @@ if [ "$(bpf-linker --version 2>/dev/null || true)" != "bpf-linker $LINKER_VERSIO
 fi
 
 target="${EBPF_TARGET_DIR:-target}"
-LD_LIBRARY_PATH="$(rustc "+$toolchain" --print sysroot)/lib" CARGO_TARGET_DIR="$target" \
-    cargo "+$toolchain" build --locked --release
-fresh="$target/bpfel-unknown-none/release/tohub-ebpf"
+sysroot="$(rustc "+$toolchain" --print sysroot)"
+cargo_home="${CARGO_HOME:-$HOME/.cargo}"
+# The linker makes BTF, which names source files: by paths that are the same on every machine.
+export RUSTFLAGS="-C link-arg=--btf --remap-path-prefix=$PWD=ebpf --remap-path-prefix=$cargo_home=cargo --remap-path-prefix=$sysroot=rust"
+LD_LIBRARY_PATH="$sysroot/lib" CARGO_TARGET_DIR="$target" cargo "+$toolchain" build --locked --release
+fresh="$target/bpfel-unknown-none/release/tohub-ebpf.stripped"
+objcopy="$(find "$sysroot/lib/rustlib" -name rust-objcopy | head -n 1)"
+LD_LIBRARY_PATH="$sysroot/lib" "$objcopy" --strip-debug "${fresh%.stripped}" "$fresh"
 
 if [ "${1:-}" = "--check" ]; then
     expected="$(cut -d' ' -f1 tohub-ebpf.o.sha256)"

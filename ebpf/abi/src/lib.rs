@@ -14,9 +14,8 @@ pub const MAX_QUEUES: u32 = 64;
 pub const MAX_PORTS: u32 = 64;
 /// The guard's rules of all lists. The table is written in halves: one in use, one being filled.
 pub const MAX_RULES: u32 = 16_384;
-/// Rules of one list that the guard compares in order. The verifier walks every step of the loop, which bounds it.
-/// A longer list is matched by address class only (see [`PORT_COARSE`]).
-pub const MAX_RULES_PER_PORT: u32 = 1024;
+/// Rules of one list that the guard compares in order. A longer list is matched by address class only (see [`PORT_COARSE`]).
+pub const MAX_RULES_PER_PORT: u32 = MAX_RULES / 2;
 /// Devices that may have an entry in `PORTS`. The others share the entry of [`DEFAULT_PORT`].
 pub const MAX_ENTRIES: u32 = 4096;
 /// Flows that `ELSEWHERE` remembers.

@@ -1,6 +1,9 @@
 //! The walk of a rule list, equal to that of the workers (`dataplane/src/rules.rs`).
 
-use ebpf_abi::{ClearFlow, GuardRule, HIDDEN_PROTOCOL, MAX_RULES_PER_PORT, NO};
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::bpf_loop;
+use ebpf_abi::{ClearFlow, GuardRule, HIDDEN_PROTOCOL, MAX_RULES_PER_PORT, NO, YES};
 
 use crate::maps::RULES;
 use crate::summary::Summary;
@@ -88,25 +91,46 @@ fn outside(port: i64, range: &[u16; 2]) -> u32 {
     ((below | above) >> 63) as u32
 }
 
+/// A walk of a list. It lives on the stack of the program, where each step reads and writes it.
+struct Walk<'a> {
+    facts: &'a Facts,
+    index: u32,
+    end: u32,
+    /// [`YES`] once a rule protects the packet.
+    protects: u32,
+}
+
 /// Whether the list protects the packet: the first rule that matches decides. A rule that may match, but asks for what cannot
-/// be seen, protects. A function of its own, so that two walks fit one program.
-#[inline(never)]
+/// be seen, protects. The loop is the kernel's (`bpf_loop`): the verifier looks at one step, not at thousands.
+#[inline(always)]
 pub fn protects(facts: &Facts, first: u32, count: u32) -> bool {
-    let end = first + count;
-    let mut index = first;
-    for _ in 0..MAX_RULES_PER_PORT {
-        if index >= end {
-            return false;
-        }
-        // A list that is not in the table is unknown, hence closed.
-        let Some(rule) = RULES.get(index) else { return true };
-        if facts.differ(rule) != 0 {
-            index += 1;
-        } else if rule.exempts & !facts.unseen(rule) == NO {
-            return true;
-        } else {
-            index = rule.jump;
-        }
+    let mut walk = Walk { facts, index: first, end: first + count, protects: NO };
+    // SAFETY: `step` has the signature that the helper calls, and `walk` outlives the call.
+    let steps = unsafe { bpf_loop(MAX_RULES_PER_PORT, step as *mut c_void, (&raw mut walk).cast(), 0) };
+    // A loop that did not run, or a list that goes on behind the last step, is unknown, hence closed.
+    steps < 0 || walk.protects != NO || walk.index < walk.end
+}
+
+/// One rule; 1 ends the walk.
+unsafe extern "C" fn step(_: u64, walk: *mut c_void) -> i64 {
+    // SAFETY: the helper passes the pointer that `protects` gave it, and nobody else uses it meanwhile.
+    let walk = unsafe { &mut *walk.cast::<Walk<'_>>() };
+    if walk.index >= walk.end {
+        return 1;
     }
-    index < end
+    // A list that is not in the table is unknown, hence closed.
+    let Some(rule) = RULES.get(walk.index) else {
+        walk.protects = YES;
+        return 1;
+    };
+    if walk.facts.differ(rule) != 0 {
+        walk.index += 1;
+        return 0;
+    }
+    if rule.exempts & !walk.facts.unseen(rule) == NO {
+        walk.protects = YES;
+        return 1;
+    }
+    walk.index = rule.jump;
+    0
 }
