@@ -57,8 +57,8 @@ pub(crate) struct Arguments {
     /// AEAD back end by name.
     #[arg(long, value_name = "NAME")]
     aead: Option<String>,
-    /// Shared tables for up to 100 000 access-list rules.
-    #[arg(long)]
+    /// Of earlier releases, refused.
+    #[arg(long, hide = true)]
     large_rule_lists: bool,
     /// Log filter of all processes, such as info or debug.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "TOHUB_LOG")]
@@ -67,6 +67,10 @@ pub(crate) struct Arguments {
 
 /// Runs the gateway until a signal or a permanent failure.
 pub(crate) fn run(run_dir: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.large_rule_lists {
+        let text = "--large-rule-lists: leave it out; the shared segments are made for what the configuration file needs";
+        return Err(Failure::new(2, text));
+    }
     start_log(&arguments.log)?;
     make_run_dir(run_dir)?;
     let _lock = lock(run_dir)?;
@@ -133,11 +137,7 @@ struct Gateway {
 
 impl Gateway {
     fn new(run_dir: &Path, arguments: &Arguments) -> Result<Self, Failure> {
-        let capacities = if arguments.large_rule_lists {
-            Capacities::for_large_rule_lists()
-        } else {
-            Capacities::default()
-        };
+        let capacities = Capacities::default();
         let control =
             Child::new("tohub-controlplane", control_arguments(run_dir, arguments), &arguments.log)?;
         let data = Child::new("tohub-dataplane", data_arguments(run_dir, arguments), &arguments.log)?;
@@ -186,12 +186,12 @@ impl Gateway {
     fn renew_segments(&mut self, death: &Death) -> Result<(), Failure> {
         if death.young && self.segments_made.elapsed() < Duration::from_secs(2) {
             let text = format!(
-                "{} does not fit this release's shared segments; install all programs anew",
+                "{} cannot work with the shared segments, and new ones do not help: its reason is above",
                 death.name
             );
             return Err(Failure::new(Failure::SEGMENTS, text));
         }
-        warn!("the shared segments are damaged; both processes restart with new ones");
+        warn!("{} cannot work with the shared segments; both processes restart with new ones", death.name);
         self.control.stop(PATIENCE);
         self.data.stop(PATIENCE);
         self.segments = make_segments(self.capacities)?;
