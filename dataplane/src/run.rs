@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use af_xdp::device::receive_queues;
 use esp::AeadBackend;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sa_table::{
@@ -75,6 +76,8 @@ struct Dataplane<'a> {
     status: StatusSocket,
     ports: Ports,
     attached: Vec<(String, Attached)>,
+    /// What does not fit into the kernel's maps and is closed by coarser means.
+    limits: Vec<String>,
     engine: Option<Engine>,
     /// The newest policy that was applied.
     version: PolicyVersion,
@@ -126,6 +129,7 @@ impl<'a> Dataplane<'a> {
             status,
             ports: Ports::default(),
             attached: Vec::new(),
+            limits: Vec::new(),
             engine: None,
             version: PolicyVersion(0),
             uncommitted: None,
@@ -172,7 +176,8 @@ impl<'a> Dataplane<'a> {
     fn devices_changed(&self) -> Result<bool, Failure> {
         let devices = self.netlink.devices()?;
         let now = |name: &str| devices.iter().find(|device| device.name == name).map(|device| device.ifindex);
-        Ok(self.ports.records.iter().any(|record| now(&record.device).unwrap_or(0) != record.ifindex)
+        Ok(self.ports.can_open(&devices, receive_queues)
+            || self.ports.records.iter().any(|record| now(&record.device).unwrap_or(0) != record.ifindex)
             || self.ports.bound.iter().any(|port| {
                 // A program that somebody took off the device comes back.
                 let device = devices.iter().find(|device| device.ifindex == port.ifindex);
@@ -196,12 +201,15 @@ impl<'a> Dataplane<'a> {
             }
         };
         let devices = self.netlink.devices()?;
-        let ports = Ports::join(&snapshot, &devices, &self.ports)?;
+        let ports = Ports::join(&snapshot, &devices, &self.ports, receive_queues);
         let first = self.version == PolicyVersion(0);
         match ports.failure() {
             Some(failure) if first => return Err(failure),
             Some(failure) => tracing::warn!("{failure}; it stays without data plane until then"),
             None => {}
+        }
+        for port in ports.closed.iter().filter(|port| !self.ports.closed.contains(port)) {
+            tracing::error!(device = port.device, name = port.ios_name, "port closed: {}", port.reason);
         }
         let lists: Vec<&[sa_table::Rule]> =
             snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
@@ -213,6 +221,14 @@ impl<'a> Dataplane<'a> {
         for port in ports.bound.iter().filter(|port| !known.contains(&port.ifindex)) {
             self.forwarding.hold(&port.device)?;
         }
+        for port in &ports.closed {
+            self.forwarding.hold(&port.device)?;
+        }
+        let limits = crate::xdp::limits(&kernel_policy);
+        for limit in limits.iter().filter(|limit| !self.limits.contains(limit)) {
+            tracing::warn!("{limit}");
+        }
+        self.limits = limits;
         self.programs.prepare(&kernel_policy)?;
         self.attach(&ports)?;
         self.local_traffic(&kernel_policy)?;
@@ -255,6 +271,9 @@ impl<'a> Dataplane<'a> {
                 tracing::warn!(device = port.device, reason, "no native XDP, using the generic hook");
             }
             self.attached.push((port.device.clone(), attached));
+        }
+        for port in &ports.closed {
+            self.programs.attach(port.ifindex, &port.device, port.crypto_map, &self.netlink)?;
         }
         Ok(())
     }
@@ -302,7 +321,7 @@ impl<'a> Dataplane<'a> {
         }
         self.programs.commit(&policy)?;
         for ifindex in self.programs.attached() {
-            if !self.ports.bound.iter().any(|port| port.ifindex == ifindex) {
+            if !self.ports.has_programs(ifindex) {
                 self.programs.detach(ifindex)?;
             }
         }

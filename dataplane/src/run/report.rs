@@ -33,6 +33,10 @@ impl Dataplane<'_> {
             "missing_ports": self.ports.missing.iter().map(|(device, ios_name, reason)| {
                 json!({"device": device, "name": ios_name, "reason": reason})
             }).collect::<Vec<_>>(),
+            "closed_ports": self.ports.closed.iter().map(|port| {
+                json!({"device": port.device, "name": port.ios_name, "reason": port.reason})
+            }).collect::<Vec<_>>(),
+            "limits": self.limits,
             "workers": status::workers(&self.runtime, workers, monotonic_ms()),
             "drops": status::drops(&self.runtime, workers.len()),
             "programs": self.programs.counters().unwrap_or_default().into_iter().map(|(name, value)| {
