@@ -5,6 +5,8 @@ use std::path::Path;
 use config::commit::review;
 use config::edit::Environment;
 use config::file;
+use config::sizes::Sizes;
+use sa_table::Capacities;
 
 use crate::failure::Failure;
 
@@ -30,6 +32,43 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     for note in &notes {
         println!("{note}");
     }
+    println!("{}", sizes(&Sizes::of(&loaded.configuration)));
     println!("{}: accepted, {} notes", path.display(), notes.len());
     Ok(())
+}
+
+/// What the file needs, and the shared segments that a start with it gets.
+fn sizes(sizes: &Sizes) -> String {
+    let made = Capacities::for_demand(&protection::demand(sizes));
+    let restart = if made == Capacities::default() {
+        ""
+    } else {
+        "; a gateway that was started with a smaller file has smaller ones: restart it"
+    };
+    format!(
+        "sizes: {} permits, {} rules, {} tunnels, room for {} more that come by themselves; \
+         shared segments for {} policies and {} SAs each way, {} MiB{restart}",
+        sizes.permits,
+        sizes.rules(),
+        sizes.tunnels,
+        sizes.derived,
+        made.policies,
+        made.inbound_slots,
+        made.octets().div_ceil(1 << 20)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_needs_the_default_and_a_large_one_a_restart() {
+        let small = Sizes { interfaces: 2, permits: 10, tunnels: 20, ..Sizes::default() };
+        let told = sizes(&small);
+        assert!(told.contains("10 permits") && told.contains("for 4096 policies"), "{told}");
+        assert!(!told.contains("restart"), "{told}");
+        let told = sizes(&Sizes { permits: 100_000, ..small });
+        assert!(told.contains("for 125000 policies") && told.contains("restart it"), "{told}");
+    }
 }

@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     let done = match &arguments.subcommand {
         Some(Command::Check { file }) => check::check(file),
         Some(Command::Simulate(simulate)) => simulate::simulate(simulate, arguments.json),
-        Some(Command::Guard { config }) => guard::run(&arguments.run_dir, config),
+        Some(Command::Guard { config }) => guard::run(&arguments.run_dir, config).map(drop),
         Some(Command::Supervise(supervise)) => supervise::run(&arguments.run_dir, supervise),
         Some(Command::Release) => release::release(&arguments.run_dir),
         None => session(&arguments),

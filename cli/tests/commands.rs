@@ -145,12 +145,41 @@ fn check_accepts_notes_and_refuses() {
     assert_eq!(output.status.code(), Some(0));
     let out = text(&output.stdout);
     assert!(out.contains("stays disabled until") && out.contains("DPD is disabled"), "{out}");
+    assert!(out.contains("sizes: 0 permits") && out.contains("for 4096 policies"), "{out}");
     std::fs::write(&file, "crypto map tohub 1 ipsec-isakmp\n set peer 10.1.1.1 defalt\n").unwrap();
     let output = run(folder.path(), &["check", path]);
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("c.cfg:2:24:"), "{}", text(&output.stderr));
     let output = run(folder.path(), &["check", "/does/not/exist"]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn check_names_what_the_kernel_has_no_room_for_and_refuses_what_nothing_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.cfg");
+    let path = file.to_str().unwrap();
+    let lines: String =
+        (0..1025).map(|n| format!("access-list 101 permit udp any eq {n} host 10.1.1.9\n")).collect();
+    let map = "crypto map m 1 ipsec-isakmp\n set peer 10.1.1.1\n set transform-set ts\n match address 101\n\
+               crypto ipsec transform-set ts esp-gcm\ninterface GigabitEthernet0/1\n crypto map m\n";
+    std::fs::write(&file, format!("{map}{lines}")).unwrap();
+    let out = text(&run(folder.path(), &["check", path]).stdout);
+    assert!(out.contains("interface GigabitEthernet0/1 makes 1025 rules"), "{out}");
+    assert!(out.contains("sizes: 1025 permits, 1025 rules, 1025 tunnels"), "{out}");
+    let interfaces: String = (0..65).map(|n| format!("interface GigabitEthernet1/{n}\n")).collect();
+    std::fs::write(&file, interfaces).unwrap();
+    let output = run(folder.path(), &["check", path]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("a gateway holds 64"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn the_option_of_earlier_releases_is_refused_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["supervise", "--config", "/dev/null", "--large-rule-lists"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("leave it out"), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -235,6 +235,7 @@ impl Brain {
             self.resolved(now, &name, Err(NameError::Timeout));
         }
         self.table.tick(self.scale.stamp(now));
+        self.number_the_rest(now);
         self.settle(now);
     }
 

@@ -151,6 +151,21 @@ pub struct Plan {
     pub policies: BTreeMap<PolicyId, PolicyKey>,
     /// Why entries are not usable, for the log and for `show`.
     pub notes: Vec<String>,
+    /// Permits that are dropped because the table has no number for them.
+    pub unnumbered: usize,
+}
+
+impl Plan {
+    /// A permit gets no number: its packets are dropped.
+    fn no_number(&mut self, key: &EntryKey) {
+        self.unnumbered += 1;
+        let note = format!(
+            "{key}: a permit finds no free policy; what it selects is dropped until the data plane has left those of former permits"
+        );
+        if self.notes.last() != Some(&note) {
+            self.notes.push(note);
+        }
+    }
 }
 
 /// Gives out policy numbers and remembers them by what they stand for.
@@ -295,8 +310,7 @@ impl SetCompiler<'_> {
                     }
                 }
                 None => {
-                    plan.notes
-                        .push(format!("{key}: the table has no room for another policy; remove permits"));
+                    plan.no_number(&key);
                     shape.push(Action::Drop, rules);
                 }
             }
@@ -349,8 +363,7 @@ impl SetCompiler<'_> {
                         policy = Some(id);
                     }
                     None => {
-                        plan.notes
-                            .push(format!("{key}: the table has no room for another policy; remove permits"));
+                        plan.no_number(&key);
                         shape.push(Action::Drop, rules);
                     }
                 }

@@ -18,10 +18,10 @@ use crate::routes::prefixes;
 pub const FIRST_TEMPORARY: u32 = 65_536;
 
 /// Temporary entries at a time.
-pub const MAX_TEMPORARIES: usize = 4096;
+pub const MAX_TEMPORARIES: usize = config::sizes::MAX_TEMPORARIES as usize;
 
 /// Pairs of hosts of one entry at a time.
-pub const MAX_HOST_FLOWS: usize = 1024;
+pub const MAX_HOST_FLOWS: usize = config::sizes::MAX_HOSTS_OF_ENTRY as usize;
 
 /// Rules that one flow may need: a range of addresses is several prefixes.
 const MAX_RULES: usize = 64;

@@ -17,9 +17,9 @@ use config::effective_ike::IpsecParameters;
 use config::model::DfBit;
 use ike::{ChildId, InstallChild};
 use sa_table::{
-    DfPolicy, DscpPolicy, Encapsulation, FiveTuple, InboundSaRecord, KeyLengthError, KeyMaterial, Level,
-    Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PolicyVersion, PortRecord, Rule, RuntimeReader, SaErrorKind, SlotWord,
-    TableError, TableWriter,
+    Capacities, DfPolicy, DscpPolicy, Encapsulation, FiveTuple, InboundSaRecord, KeyLengthError, KeyMaterial,
+    Level, Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PolicyVersion, PortRecord, Rule, RuntimeReader,
+    SaErrorKind, SlotWord, TableError, TableWriter,
 };
 
 use crate::clock::Scale;
@@ -389,6 +389,24 @@ impl Installer {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether [`Installer::publish`] would take these ports and rules.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    pub fn check(&self, ports: &[PortRecord], rules: &[Vec<Rule>]) -> Result<(), TableError> {
+        self.table.check_policy(ports, rules)
+    }
+
+    /// How much the table holds.
+    pub fn capacities(&self) -> &Capacities {
+        self.table.capacities()
+    }
+
+    /// How many policies can be numbered now; one that was given back counts when every worker has left its rules.
+    pub fn free_policies(&self) -> usize {
+        self.table.free_policies()
     }
 
     /// Policies outside of `keep` are given back as soon as the rules that name them are out of force.

@@ -21,6 +21,7 @@ pub mod operator;
 pub mod pki;
 pub mod resolver;
 pub mod responder;
+pub mod room;
 pub mod routes;
 pub mod run;
 pub mod select;

@@ -100,12 +100,13 @@ impl Executor for Operator<'_> {
     }
 
     fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError> {
+        let admitted =
+            self.brain.admit(candidate).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
         if changes.iter().any(|change| change.object == Object::Pki) {
-            self.facts.read_pki(&candidate);
-            self.brain.set_pki(Pki::new(&candidate, &self.facts.material));
+            self.facts.read_pki(admitted.configuration());
+            self.brain.set_pki(Pki::new(admitted.configuration(), &self.facts.material));
         }
-        let devices = self.brain.devices().clone();
-        self.brain.configure(self.now, candidate, devices);
+        self.brain.configure_admitted(self.now, admitted);
         *self.kernel_is_stale = true;
         Ok(String::new())
     }

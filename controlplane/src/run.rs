@@ -76,6 +76,9 @@ pub enum ServiceError {
         /// The answer.
         source: std::io::Error,
     },
+    /// The configuration is larger than the segments.
+    #[error("{0}")]
+    NoRoom(#[from] crate::room::NoRoom),
     /// Another control plane has the table.
     #[error("another control plane has taken over the table; this one stops")]
     Superseded,
@@ -92,6 +95,8 @@ impl ServiceError {
             {
                 4
             }
+            // The supervisor makes new segments for the configuration.
+            ServiceError::NoRoom(_) => 10,
             _ => 1,
         }
     }
@@ -271,6 +276,7 @@ impl Running {
 
     /// The policy is published first; addresses, links, routes and sockets follow when the guard covers the devices.
     async fn start(&mut self, configuration: config::Configuration) -> Result<(), ServiceError> {
+        self.brain.check_room(&configuration)?;
         let devices = self.kernel.devices(&configuration, true).await?;
         let now = self.now();
         self.facts.read_pki(&configuration);

@@ -44,7 +44,10 @@ impl GuardedDevices {
         self.devices.retain(|ifindex, name| {
             let stands = programs.is_guarded(*ifindex, name);
             if !stands {
-                tracing::warn!(device = name, "the guard was taken off the device, or the device was renamed; attaching it again");
+                tracing::warn!(
+                    device = name,
+                    "the guard was taken off the device, or the device was renamed; attaching it again"
+                );
             }
             stands
         });

@@ -1,7 +1,7 @@
 //! The published configuration as workers use it: ports and compiled rule lists, immutable, swapped as a whole.
 
-use crate::kernel::PortId;
 use crate::flow::Flow;
+use crate::kernel::PortId;
 use crate::rules::{RuleList, Verdict};
 use arc_swap::ArcSwap;
 use sa_table::PolicyVersion;

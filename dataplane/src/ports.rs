@@ -160,9 +160,11 @@ fn absent(record: &PortRecord) -> String {
 
 fn usable(device: &Device) -> Result<(&Device, u32), String> {
     if device.link_type != LinkType::Ethernet && device.link_type != LinkType::Loopback {
-        return Err("it has no Ethernet header, and the packet path needs one; what its crypto map protects is \
+        return Err(
+            "it has no Ethernet header, and the packet path needs one; what its crypto map protects is \
                     dropped there. Put the crypto map on an Ethernet device"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if device.mtu > LARGEST_MTU {
         return Err(format!(
@@ -215,7 +217,8 @@ mod tests {
 
     #[test]
     fn the_device_name_decides_not_the_index() {
-        let ports = join(vec![record(3, "lo")], &[loopback(1500)], &Ports::default(), &mut Bindings::default());
+        let ports =
+            join(vec![record(3, "lo")], &[loopback(1500)], &Ports::default(), &mut Bindings::default());
         assert_eq!((ports.bound[0].ifindex, ports.bound[0].queues, ports.records[0].ifindex), (1, 1, 1));
         assert!(ports.failure().is_none());
     }
@@ -237,15 +240,17 @@ mod tests {
     fn a_port_keeps_number_and_place_when_another_one_goes_and_no_number_is_used_twice() {
         let mut bindings = Bindings::default();
         let devices = [loopback(1500)];
-        let first =
-            join(vec![record(1, "lo"), record(2, "lo")], &devices, &Ports::default(), &mut bindings);
+        let first = join(vec![record(1, "lo"), record(2, "lo")], &devices, &Ports::default(), &mut bindings);
         let second = join(vec![record(2, "lo"), record(7, "lo")], &devices, &first, &mut bindings);
         assert_eq!((first.bound[1].place, first.bound[1].id), (second.bound[0].place, second.bound[0].id));
         assert_ne!(second.bound[0].place, second.bound[1].place);
         assert!(first.bound.iter().all(|port| port.id != second.bound[1].id));
         let anew = [Device { ifindex: 9, ..loopback(1500) }];
         let third = join(vec![record(2, "lo")], &anew, &second, &mut bindings);
-        assert!(second.bound.iter().all(|port| port.id != third.bound[0].id), "another device, another number");
+        assert!(
+            second.bound.iter().all(|port| port.id != third.bound[0].id),
+            "another device, another number"
+        );
     }
 
     #[test]

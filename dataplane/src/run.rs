@@ -94,6 +94,8 @@ struct Dataplane<'a> {
     /// A device appeared, went or changed since the last look.
     news_came: bool,
     elsewhere_reported: Option<Instant>,
+    /// What of the policy is closed by coarser means.
+    limits: Vec<String>,
 }
 
 impl<'a> Dataplane<'a> {
@@ -153,6 +155,7 @@ impl<'a> Dataplane<'a> {
             devices_seen: Instant::now(),
             news_came: false,
             elsewhere_reported: None,
+            limits: Vec::new(),
         })
     }
 
@@ -242,13 +245,16 @@ impl<'a> Dataplane<'a> {
         let lists: Vec<&[sa_table::Rule]> =
             snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
         let place = |record: &sa_table::PortRecord| {
-            let bound = |port: &&crate::ports::BoundPort| port.id == record.id && port.ifindex == record.ifindex;
+            let bound =
+                |port: &&crate::ports::BoundPort| port.id == record.id && port.ifindex == record.ifindex;
             ports.bound.iter().find(bound).filter(|_| !record.is_shut).map(|port| port.place)
         };
         let kernel_policy = KernelPolicy::compile(&ports.records, &lists, &devices, place);
-        for note in kernel_policy.notes() {
-            tracing::warn!("{note}");
+        let limits = crate::xdp::limits(&kernel_policy);
+        for limit in limits.iter().filter(|limit| !self.limits.contains(limit)) {
+            tracing::warn!("{limit}");
         }
+        self.limits = limits;
         self.close(&ports, &devices, &kernel_policy)?;
         match ports.failure() {
             Some(failure) if first => return Err(failure),

@@ -1,7 +1,8 @@
 //! `tohub-guard`: closes this machine for what the saved configuration protects, before anything else runs.
 //!
 //! It reads the file, loads the guard, attaches it to every device, and ends; the programs stay. It needs no other process, no address and
-//! no link. `tohub supervise` runs it first, and `tohub guard` is it.
+//! no link. `tohub supervise` runs it first, and `tohub guard` is it. On standard output it prints one line of JSON: the sizes of the shared
+//! segments that the configuration needs.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -10,9 +11,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use config::edit::Environment;
 use config::file::{self, FileError};
+use config::sizes::Sizes;
 use dataplane::closing::{self, Closing};
 use dataplane::failure::Failure;
-use protection::{Closed, closed, salvage};
+use protection::{Closed, closed, demand, salvage};
+use sa_table::Capacities;
 
 /// Closes this machine for what the saved configuration protects.
 #[derive(Debug, Parser)]
@@ -60,7 +63,10 @@ fn run(arguments: &Arguments) -> Result<(), Refusal> {
     match file::load(&arguments.config, &mut Offline) {
         Ok(loaded) => {
             let done = close(arguments, &closed(&loaded.configuration))?;
-            println!("tohub-guard: {} devices are guarded for {}", done.guarded, arguments.config.display());
+            eprintln!("tohub-guard: {} devices are guarded for {}", done.guarded, arguments.config.display());
+            // For the supervisor, which reads no configuration: how large the shared segments have to be.
+            let sizes = Sizes::of(&loaded.configuration);
+            println!("{}", Capacities::for_demand(&demand(&sizes)).to_json());
             match missing_device(&loaded.configuration) {
                 Some(remedy) => Err((NO_DEVICE, remedy)),
                 None => Ok(()),
@@ -69,7 +75,9 @@ fn run(arguments: &Arguments) -> Result<(), Refusal> {
         Err(error) => {
             let outcome = close_without_configuration(arguments, &error);
             let code = match &error {
-                FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => PERMISSION,
+                FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                    PERMISSION
+                }
                 _ => REFUSED,
             };
             let state = match outcome {
@@ -112,7 +120,9 @@ fn close(arguments: &Arguments, closed: &Closed) -> Result<Closing, Refusal> {
         eprintln!("tohub-guard: {note}");
     }
     for interface in &done.without_device {
-        eprintln!("tohub-guard: {interface} has no device: what its crypto map protects is dropped on every device");
+        eprintln!(
+            "tohub-guard: {interface} has no device: what its crypto map protects is dropped on every device"
+        );
     }
     Ok(done)
 }
@@ -156,6 +166,8 @@ mod tests {
     fn a_crypto_map_without_device_is_named_with_its_remedy() {
         let text = std::fs::read_to_string(example()).unwrap().replace(" device outside\n", "");
         let loaded = file::parse("file", &text, &mut Offline).unwrap();
-        assert!(missing_device(&loaded.configuration).unwrap().contains("GigabitEthernet0/1: crypto map tohub"));
+        assert!(
+            missing_device(&loaded.configuration).unwrap().contains("GigabitEthernet0/1: crypto map tohub")
+        );
     }
 }

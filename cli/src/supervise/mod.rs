@@ -59,8 +59,8 @@ pub(crate) struct Arguments {
     /// AEAD back end by name.
     #[arg(long, value_name = "NAME")]
     aead: Option<String>,
-    /// Shared tables for up to 100 000 access-list rules.
-    #[arg(long)]
+    /// Of earlier releases, refused.
+    #[arg(long, hide = true)]
     large_rule_lists: bool,
     /// Log filter of all processes, such as info or debug.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "TOHUB_LOG")]
@@ -69,6 +69,10 @@ pub(crate) struct Arguments {
 
 /// Runs the gateway until a signal or a permanent failure.
 pub(crate) fn run(run_dir: &Path, arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.large_rule_lists {
+        let text = "--large-rule-lists: leave it out; the shared segments are made for what the configuration file needs";
+        return Err(Failure::new(2, text));
+    }
     start_log(&arguments.log)?;
     make_run_dir(run_dir)?;
     let _lock = lock(run_dir)?;
@@ -78,8 +82,8 @@ pub(crate) fn run(run_dir: &Path, arguments: &Arguments) -> Result<(), Failure> 
     let signals =
         Signals::install().map_err(|error| Failure::system("installing signal handlers", &error))?;
     // Closed first: whatever fails from here on, at whatever line, leaves the machine closed.
-    crate::guard::run(run_dir, &arguments.config)?;
-    let mut gateway = Gateway::new(run_dir, arguments)?;
+    let capacities = crate::guard::run(run_dir, &arguments.config)?;
+    let mut gateway = Gateway::new(run_dir, arguments, capacities)?;
     let outcome = gateway.serve(&signals);
     gateway.stop();
     match &outcome {
@@ -128,7 +132,8 @@ pub(crate) fn lock(run_dir: &Path) -> Result<File, Failure> {
 /// Both processes and what they share.
 struct Gateway {
     segments: Segments,
-    capacities: Capacities,
+    run_dir: PathBuf,
+    config: PathBuf,
     /// When the segments were made.
     segments_made: Instant,
     control: Child,
@@ -136,17 +141,13 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn new(run_dir: &Path, arguments: &Arguments) -> Result<Self, Failure> {
-        let capacities = if arguments.large_rule_lists {
-            Capacities::for_large_rule_lists()
-        } else {
-            Capacities::default()
-        };
+    fn new(run_dir: &Path, arguments: &Arguments, capacities: Capacities) -> Result<Self, Failure> {
         let control =
             Child::new("tohub-controlplane", control_arguments(run_dir, arguments), &arguments.log)?;
         let data = Child::new("tohub-dataplane", data_arguments(run_dir, arguments), &arguments.log)?;
         let segments = make_segments(capacities)?;
-        Ok(Self { segments, capacities, segments_made: Instant::now(), control, data })
+        let (run_dir, config) = (run_dir.to_owned(), arguments.config.clone());
+        Ok(Self { segments, run_dir, config, segments_made: Instant::now(), control, data })
     }
 
     /// Starts and restarts until a signal. An error is permanent.
@@ -190,15 +191,16 @@ impl Gateway {
     fn renew_segments(&mut self, death: &Death) -> Result<(), Failure> {
         if death.young && self.segments_made.elapsed() < Duration::from_secs(2) {
             let text = format!(
-                "{} does not fit this release's shared segments; install all programs anew",
+                "{} cannot work with the shared segments, and new ones do not help: its reason is above",
                 death.name
             );
             return Err(Failure::new(Failure::SEGMENTS, text));
         }
-        warn!("the shared segments are damaged; both processes restart with new ones");
+        warn!("{} cannot work with the shared segments; both processes restart with new ones", death.name);
         self.control.stop(PATIENCE);
         self.data.stop(PATIENCE);
-        self.segments = make_segments(self.capacities)?;
+        // The file may ask for more than it did.
+        self.segments = make_segments(crate::guard::run(&self.run_dir, &self.config)?)?;
         self.segments_made = Instant::now();
         Ok(())
     }

@@ -9,10 +9,11 @@ use ike::{ChildTag, ConnectionId, InstallChild};
 
 use super::{Brain, Output, PairRecord};
 use crate::clock::ike_time;
-use crate::compile::{Devices, EntryKey, compile_with};
+use crate::compile::{Devices, EntryKey, Plan, compile_with};
 use crate::log::Message;
 use crate::pki::Pki;
 use crate::responder::{Relation, relations};
+use crate::room::{NoRoom, demand};
 use crate::routes::{ReverseRoute, prefixes};
 use crate::session::Session;
 use crate::settings::endpoint_config;
@@ -23,16 +24,71 @@ const FIRST_UNKNOWN: u64 = 1 << 32;
 /// Tags of what templates permit, out of the way of policies.
 pub(super) const FIRST_TEMPLATE: u64 = 1 << 32;
 
+/// An edited configuration that fits, compiled.
+#[derive(Debug)]
+pub struct Admitted {
+    configuration: Configuration,
+    plan: Plan,
+}
+
+impl Admitted {
+    /// The configuration.
+    pub fn configuration(&self) -> &Configuration {
+        &self.configuration
+    }
+}
+
 impl Brain {
-    /// Makes `configuration`, on these devices, the running one. Called at the start, after every accepted edit and
-    /// whenever a device or an address of it changes.
+    /// Makes `configuration`, on these devices, the running one. Called at the start and whenever a device or an address of
+    /// it changes. What does not fit into the table is dropped.
     pub fn configure(&mut self, now: Duration, configuration: Configuration, devices: Devices) {
-        self.checkpoint_due = true;
-        let had_maps = self.has_maps();
         if let Some(memory) = &self.memory {
             self.derived = memory.derived();
         }
         let plan = compile_with(&configuration, &devices, &self.derived, &mut self.table);
+        self.take_over(now, configuration, devices, plan);
+    }
+
+    /// Compiles an edited configuration, for [`Brain::configure_admitted`], if the shared segments can hold it.
+    ///
+    /// # Errors
+    /// What has no room; the running configuration stays as it is.
+    pub fn admit(&mut self, candidate: Configuration) -> Result<Admitted, NoRoom> {
+        self.check_room(&candidate)?;
+        let plan = compile_with(&candidate, &self.devices, &self.derived, &mut self.table);
+        if let Err(error) = self.table.check(&plan.ports, &plan.rules) {
+            let running = &self.plan.policies;
+            self.table.forget_policies(|id| running.contains_key(&id));
+            return Err(NoRoom::Table(error));
+        }
+        Ok(Admitted { configuration: candidate, plan })
+    }
+
+    /// Whether the shared segments are large enough for a configuration, whatever devices and addresses there will be.
+    ///
+    /// # Errors
+    /// What has no room.
+    pub fn check_room(&self, configuration: &Configuration) -> Result<(), NoRoom> {
+        Ok(self.table.capacities().check_room(&demand(configuration, &self.derived))?)
+    }
+
+    /// Makes an edited configuration the running one, on the devices that there are.
+    pub fn configure_admitted(&mut self, now: Duration, admitted: Admitted) {
+        let devices = self.devices.clone();
+        self.take_over(now, admitted.configuration, devices, admitted.plan);
+    }
+
+    /// Permits that found no policy while the data plane still used those of former permits get one as soon as there are enough.
+    pub(super) fn number_the_rest(&mut self, now: Duration) {
+        let missing = self.plan.unnumbered;
+        if missing > 0 && self.table.free_policies() >= missing {
+            self.configure(now, self.configuration.clone(), self.devices.clone());
+        }
+    }
+
+    fn take_over(&mut self, now: Duration, configuration: Configuration, devices: Devices, plan: Plan) {
+        self.checkpoint_due = true;
+        let had_maps = self.has_maps();
         for note in &plan.notes {
             if !self.plan.notes.contains(note) {
                 self.outputs.push_back(Output::Log(Message::Note(note.clone())));

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ike::ChildId;
-use sa_table::{PolicyVersion, PolicyId, SlotWord};
+use sa_table::{PolicyId, PolicyVersion, SlotWord};
 
 use super::Brain;
 use crate::compile::{EntryKey, PolicyKey};

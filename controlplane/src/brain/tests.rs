@@ -11,6 +11,8 @@ use crate::compile::Device;
 use crate::names::Answer;
 use crate::operator::Unresolved;
 
+mod room;
+
 const NOW: Duration = Duration::from_secs(100);
 
 fn text(peers: &str) -> String {

@@ -122,6 +122,10 @@ mod tests {
         assert!(held.concerns(datagram(1).to) && !held.concerns(datagram(2).to));
         let now = Instant::now();
         assert!(held.take_changes(now).is_empty());
-        assert_eq!(numbers(&held.release(now, false)), [1], "without a route there is nothing else to wait for");
+        assert_eq!(
+            numbers(&held.release(now, false)),
+            [1],
+            "without a route there is nothing else to wait for"
+        );
     }
 }

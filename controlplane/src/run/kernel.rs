@@ -113,7 +113,8 @@ impl Running {
         let configuration = self.brain.configuration().clone();
         match self.kernel.devices(&configuration, !self.serves).await {
             Ok(devices) if devices != *self.brain.devices() => {
-                let known = |name: &InterfaceName| self.brain.devices().get(name).map(|device| device.ifindex);
+                let known =
+                    |name: &InterfaceName| self.brain.devices().get(name).map(|device| device.ifindex);
                 // A device that was made anew gets its addresses back.
                 self.interfaces_wait |=
                     devices.iter().any(|(name, device)| known(name) != Some(device.ifindex));

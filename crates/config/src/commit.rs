@@ -4,6 +4,7 @@ use crate::Configuration;
 use crate::edit::EditError;
 use crate::effective_ike::{effective_ike, effective_ipsec, effective_manual};
 use crate::model::{AclRule, Keying, Profile};
+use crate::sizes::{self, Sizes};
 
 /// Printed when a default peer is configured and nothing would notice its death.
 pub const NO_DPD_NOTE: &str = "%NOTE: default peer configured but DPD is disabled";
@@ -37,6 +38,7 @@ pub fn settle(candidate: &mut Configuration) -> Result<Vec<String>, EditError> {
         }
     }
     crypto_lists(candidate)?;
+    Sizes::of(candidate).check()?;
     Ok(notes)
 }
 
@@ -73,7 +75,7 @@ fn not_expressible(rule: &AclRule) -> Option<&'static str> {
 }
 
 /// What an engineer should know about a configuration that is legal: entries that cannot be used and why, references
-/// that lead nowhere, default peers without DPD. For `tohub check` and for the log at start.
+/// that lead nowhere, default peers without DPD, more than the kernel's maps hold. For `tohub check` and for the log at start.
 pub fn review(configuration: &Configuration) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, map) in &configuration.crypto_maps {
@@ -127,5 +129,6 @@ pub fn review(configuration: &Configuration) -> Vec<String> {
             notes.push(format!("%NOTE: interface {name} uses crypto map {map}, which is not configured"));
         }
     }
+    notes.extend(sizes::notes(configuration));
     notes
 }

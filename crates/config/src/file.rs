@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Configuration;
 use crate::commit;
-use crate::edit::{self, Editor, Environment, Mode};
+use crate::edit::{self, Editor, Environment, KnownRules, Mode};
 use crate::render::{MASK, Secrets, running_config};
 use crate::shell::{MAX_LINE, column, parse_error_text};
 use crate::tree::{ParseError, tokens};
@@ -116,6 +116,7 @@ pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Resul
     let mut configuration = Configuration::default();
     let mut notes = Vec::new();
     let mut mode = Mode::Global;
+    let mut known_rules = KnownRules::default();
     for (index, line) in text.split('\n').enumerate() {
         let refuse = |caret, message: String, remedy: String| {
             let (file, line) = (file.into(), line.trim_end().to_string());
@@ -147,6 +148,7 @@ pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Resul
             mode,
             notices: Vec::new(),
             from_file: true,
+            known_rules: &mut known_rules,
             environment,
         };
         let applied = step.apply(&mut editor);

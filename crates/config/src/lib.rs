@@ -8,6 +8,7 @@
 //! * [`command`]: the typed exec and show commands; [`render_show`]: their output from plain state structs.
 //! * [`shell`]: a CLI session (modes, prompts, `do`, `no`, pipes), driven by whoever owns the running configuration.
 //! * [`salvage`]: what can be understood of a refused file, for closing what it would protect.
+//! * [`sizes`]: how much room a configuration needs, and what has none.
 //! * [`control`]: the messages of the control socket; [`file`]: configuration files, refused whole on the first bad line.
 //!
 //! The crate executes nothing, opens nothing but the configuration file that it is told to write, and reads no clock.
@@ -27,6 +28,7 @@ pub mod render;
 pub mod render_show;
 pub mod salvage;
 pub mod shell;
+pub mod sizes;
 pub mod tree;
 
 pub use model::Configuration;

@@ -2,7 +2,7 @@
 
 use crate::Configuration;
 use crate::commit;
-use crate::edit::{self, Editor, Environment, Mode};
+use crate::edit::{self, Editor, Environment, KnownRules, Mode};
 use crate::shell::MAX_LINE;
 use crate::tree::tokens;
 
@@ -28,6 +28,7 @@ impl Environment for Nothing {
 pub fn salvage(text: &str) -> Salvaged {
     let mut salvaged = Salvaged::default();
     let mut mode = Mode::Global;
+    let mut known_rules = KnownRules::default();
     for line in text.split('\n').map(str::trim_end) {
         let clean: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let words = tokens(&clean);
@@ -49,6 +50,7 @@ pub fn salvage(text: &str) -> Salvaged {
             mode: mode.clone(),
             notices: Vec::new(),
             from_file: true,
+            known_rules: &mut known_rules,
             environment: &mut Nothing,
         };
         let applied = step.apply(&mut editor);

@@ -35,16 +35,10 @@ pub fn carriers(configuration: &Configuration) -> impl Iterator<Item = Carrier<'
             .map(|(map, set)| (map.as_str(), set));
         let device = match &interface.device {
             Some(device) => Some(device.as_str()),
-            None => (!is_virtual(name)).then_some(name.as_str()),
+            None => (!name.is_virtual()).then_some(name.as_str()),
         };
         let idle = map.is_none() && (interface.shutdown || device.is_none());
         let device = device.filter(|device| device.len() <= MAX_DEVICE_NAME && !device.contains('/'));
         (!idle).then_some(Carrier { name, interface, device, map })
     })
-}
-
-/// Kinds of interfaces that are no Linux device unless a `device` line says so.
-fn is_virtual(name: &InterfaceName) -> bool {
-    ["Loopback", "Tunnel", "Dialer"].iter().any(|kind| name.as_str().starts_with(kind))
-        || name.as_str() == "lo"
 }

@@ -6,10 +6,12 @@
 
 mod carrier;
 mod closed;
+mod demand;
 mod salvage;
 mod shape;
 
 pub use carrier::{Carrier, carriers};
 pub use closed::{Closed, closed, closed_rules};
+pub use demand::demand;
 pub use salvage::salvage;
 pub use shape::{BEHIND_ENTRY, Shape, close};

@@ -45,7 +45,7 @@ pub use events::{Direction, Event, EventReceiver, EventSender, SendOutcome};
 pub use flow::FiveTuple;
 pub use header::{ABI, AttachError, SegmentKind};
 pub use ids::{Generation, PolicyId, PolicyVersion, SlotWord, WorkerId};
-pub use layout::{Capacities, CapacityError};
+pub use layout::{Capacities, CapacitiesTextError, CapacityError, Demand, Shortage};
 pub use mapping::{Locking, MapError};
 pub use policy::{
     Action, EntryError, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PolicyError, PolicySnapshot,

@@ -101,7 +101,11 @@ impl LocalTraffic {
         })
     }
 
-    pub(super) async fn own_rules(&self, handle: &Handle, version: IpVersion) -> Result<Vec<RuleMessage>, NetlinkError> {
+    pub(super) async fn own_rules(
+        &self,
+        handle: &Handle,
+        version: IpVersion,
+    ) -> Result<Vec<RuleMessage>, NetlinkError> {
         let ours = self.priority..self.priority + PRIORITIES;
         let rules: Vec<RuleMessage> = handle
             .rule()

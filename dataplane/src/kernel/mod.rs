@@ -12,8 +12,8 @@ mod source_address;
 mod translate;
 mod view;
 
-pub use forwarding::Forwarding;
 pub use fence::PRIORITIES;
+pub use forwarding::Forwarding;
 pub use local_traffic::LocalTraffic;
 pub use mirror::{Mirror, PortDevices};
 pub use netlink::{Device, LinkType, Netlink, NetlinkError};

@@ -16,7 +16,7 @@ impl Dataplane<'_> {
         let generation = self.kernel.load().generation();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         json!({
-            "state": if engine.is_some() { "ready" } else { "waiting" },
+            "state": if engine.is_some() && self.uncommitted.is_none() { "ready" } else { "waiting" },
             "instance": self.instance.name(),
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
@@ -33,6 +33,7 @@ impl Dataplane<'_> {
             "missing_ports": self.ports.missing.iter().map(|(device, ios_name, reason)| {
                 json!({"device": device, "name": ios_name, "reason": reason})
             }).collect::<Vec<_>>(),
+            "limits": self.limits,
             "workers": status::workers(&self.runtime, workers, monotonic_ms()),
             "drops": status::drops(&self.runtime, workers.len()),
             "programs": self.programs.counters().unwrap_or_default().into_iter().map(|(name, value)| {

@@ -214,12 +214,8 @@ pub(super) fn acts(program: &SchedClassifier, hook: Hook, device: Device<'_>) ->
 
 /// The device of that name in the namespace of the calling thread.
 fn ifindex_of(name: &str) -> Option<u32> {
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        None,
-    )
-    .ok()?;
+    let socket =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None).ok()?;
     rustix::net::netdevice::name_to_index(socket, name).ok()
 }
 

@@ -6,7 +6,9 @@
 
 mod attach;
 mod classes;
+mod coarsen;
 mod error;
+mod limits;
 mod pins;
 mod policy;
 mod programs;
@@ -15,6 +17,7 @@ mod rules;
 pub use attach::{Attached, AttachedMode, DeviceQuery, DeviceState};
 pub use classes::{PrefixClass, inherit};
 pub use error::XdpError;
+pub use limits::limits;
 pub use pins::{Released, release};
 pub use policy::{KernelPolicy, everywhere};
 pub use programs::{Programs, addresses};

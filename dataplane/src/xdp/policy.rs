@@ -61,8 +61,14 @@ impl KernelPolicy {
         let coarse = if lost { PORT_COARSE } else { coarse };
         policy.protected = union(mapped().filter_map(list_of));
         let (watch_first, watch_count) = policy.place_watch(&policy.protected.clone());
-        let other =
-            PortConfig { flags: coarse, rule_first: first, rule_count: count, watch_first, watch_count, ..PortConfig::default() };
+        let other = PortConfig {
+            flags: coarse,
+            rule_first: first,
+            rule_count: count,
+            watch_first,
+            watch_count,
+            ..PortConfig::default()
+        };
         policy.ports.insert(DEFAULT_PORT, other);
         let raw = |ifindex: u32| {
             let is_raw = devices.iter().any(|device| device.ifindex == ifindex && device.is_raw_ip());
@@ -189,9 +195,8 @@ fn standing(rules: &[GuardRule], list: &[GuardRule], at: u32) -> Option<u32> {
     };
     let starts = 0..=rules.len().checked_sub(list.len())?;
     let fits = |start: &usize| {
-        u32::try_from(*start).is_ok_and(|to| {
-            rules[*start..].iter().zip(list).all(|(have, rule)| *have == moved(rule, to))
-        })
+        u32::try_from(*start)
+            .is_ok_and(|to| rules[*start..].iter().zip(list).all(|(have, rule)| *have == moved(rule, to)))
     };
     starts.into_iter().find(fits).and_then(|start| u32::try_from(start).ok())
 }

@@ -9,11 +9,12 @@ use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use ebpf_abi::{
     ABI, ARRIVAL_PROGRAM, ClearFlow, Counter, DEFAULT_PORT, DEPARTURE_PROGRAM, GuardRule, INGRESS_PROGRAM,
-    MAX_PREFIXES, MAX_QUEUES, PORT_COARSE, PORT_RAW_IP, PortConfig, map,
+    MAX_QUEUES, PORT_COARSE, PORT_RAW_IP, PortConfig, map,
 };
 
 use super::attach::{self, Attached, Device, DeviceQuery, Hook};
-use super::classes::{Classes, inherited, split};
+use super::classes::{Classes, inherited};
+use super::coarsen::fitting;
 use super::error::{XdpError, errno};
 use super::pins::{MapShape, PinFolder};
 use super::policy::{HALF, KernelPolicy};
@@ -119,7 +120,10 @@ impl Programs {
         if self.ports.get(&ifindex, 0).is_ok() {
             return Ok(());
         }
-        let other = self.ports.get(&DEFAULT_PORT, 0).unwrap_or(PortConfig { flags: PORT_COARSE, ..PortConfig::default() });
+        let other = self
+            .ports
+            .get(&DEFAULT_PORT, 0)
+            .unwrap_or(PortConfig { flags: PORT_COARSE, ..PortConfig::default() });
         let raw = PortConfig { flags: other.flags | PORT_RAW_IP, ..other };
         self.ports.insert(ifindex, raw, 0).map_err(|error| XdpError::from_map(map::PORTS, &error))
     }
@@ -151,14 +155,9 @@ impl Programs {
     /// protects, and the guard walks the new rules. Call it before workers learn the new policy.
     ///
     /// # Errors
-    /// The policy does not fit. The old one stays in force.
+    /// A map cannot be written. The old policy stays in force.
     pub fn prepare(&mut self, policy: &KernelPolicy) -> Result<(), XdpError> {
-        let (new_v4, new_v6) = split(policy.classes.iter().copied());
-        let count = new_v4.len().max(new_v6.len());
-        // Old and new entries stand together for a moment, so each may take half.
-        if count > MAX_PREFIXES as usize / 2 {
-            return Err(XdpError::TooMany { what: "prefixes", count, limit: MAX_PREFIXES as usize / 2 });
-        }
+        let (new_v4, new_v6) = fitting(&policy.classes);
         let v4 = joined(new_v4, present(&self.classes_v4, v4_number));
         let v6 = joined(new_v6, present(&self.classes_v6, v6_number));
         write_classes(&mut self.classes_v4, &v4, v4_key)?;
@@ -188,7 +187,7 @@ impl Programs {
     /// # Errors
     /// A map that cannot be written; what is left over protects too much, not too little.
     pub fn commit(&mut self, policy: &KernelPolicy) -> Result<(), XdpError> {
-        let (v4, v6) = split(policy.classes.iter().copied());
+        let (v4, v6) = fitting(&policy.classes);
         write_classes(&mut self.classes_v4, &inherited(&v4), v4_key)?;
         write_classes(&mut self.classes_v6, &inherited(&v6), v6_key)?;
         for (address, length) in stale_keys(present(&self.classes_v4, v4_number), &v4) {
@@ -274,7 +273,8 @@ impl Programs {
     /// The half of the rule table that no entry refers to.
     fn idle_half(&self) -> u32 {
         let refers_to_first = |port: &PortConfig| {
-            (port.rule_count > 0 && port.rule_first < HALF) || (port.watch_count > 0 && port.watch_first < HALF)
+            (port.rule_count > 0 && port.rule_first < HALF)
+                || (port.watch_count > 0 && port.watch_first < HALF)
         };
         if self.ports.iter().flatten().any(|(_, port)| refers_to_first(&port)) { HALF } else { 0 }
     }

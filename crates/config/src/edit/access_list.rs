@@ -1,7 +1,9 @@
 //! Access lists: `access-list N …` and `ip access-list extended` mode.
 
 use super::{ConfigCommand, EditError, Editor, Mode, apply};
-use crate::model::{AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, PortMatch};
+use crate::model::{
+    AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, Inserted, PortMatch,
+};
 use crate::tree::{Args, Value};
 
 pub(super) const GLOBAL: &[ConfigCommand] = &[
@@ -22,9 +24,11 @@ fn numbered_rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     if args.negated() {
         // As on the device: `no access-list 101 …` removes the whole list, whatever follows.
         editor.configuration.access_lists.remove(&name);
+        editor.known_rules.forget();
         return Ok(());
     }
-    add(editor.configuration.access_lists.entry(name).or_default(), None, parse_rule(args)?)
+    editor.configuration.access_lists.entry(name.clone()).or_default();
+    add(editor, &name, None, parse_rule(args)?)
 }
 
 fn numbered_remark(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
@@ -38,6 +42,7 @@ fn named_list(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let Some(name) = args.text("name") else { return Ok(()) };
     if args.negated() {
         editor.configuration.access_lists.remove(name);
+        editor.known_rules.forget();
         editor.mode = Mode::Global;
     } else {
         editor.configuration.access_lists.entry(name.into()).or_default();
@@ -67,12 +72,15 @@ fn current<'a>(editor: &'a mut Editor<'_>) -> Option<&'a mut AccessList> {
 
 fn rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let rule = parse_rule(args)?;
-    let Some(list) = current(editor) else { return Ok(()) };
     if args.negated() {
-        list.lines.retain(|line| !matches!(line, AclLine::Rule(_, have) if *have == rule));
+        if let Some(list) = current(editor) {
+            list.lines.retain(|line| !matches!(line, AclLine::Rule(_, have) if *have == rule));
+        }
+        editor.known_rules.forget();
         return Ok(());
     }
-    add(list, args.small("sequence"), rule)
+    let Mode::AccessList(name) = editor.mode.clone() else { return Ok(()) };
+    add(editor, &name, args.small("sequence"), rule)
 }
 
 fn remark(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
@@ -103,20 +111,25 @@ fn by_number(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     if let Some(list) = current(editor) {
         list.lines.retain(|line| !matches!(line, AclLine::Rule(have, _) if Some(*have) == number));
     }
+    editor.known_rules.forget();
     Ok(())
 }
 
 /// Adds a rule; one that is there already changes nothing, so that a configuration can be sent twice.
-fn add(list: &mut AccessList, sequence: Option<u32>, rule: AclRule) -> Result<(), EditError> {
-    if let Some((have, _)) = list.rules().find(|(_, have)| **have == rule)
-        && sequence.is_none_or(|wanted| wanted == have)
-    {
+/// A rule with a number of its own replaces the one that has the number.
+fn add(editor: &mut Editor<'_>, name: &str, sequence: Option<u32>, rule: AclRule) -> Result<(), EditError> {
+    let known = &mut *editor.known_rules;
+    let Some(list) = editor.configuration.access_lists.get_mut(name) else { return Ok(()) };
+    if sequence.is_none() && known.contains(name, list, &rule) {
         return Ok(());
     }
     let Some(sequence) = sequence.or(list.next_sequence()) else {
         return Err(EditError::rule("the sequence numbers are used up; type \"ip access-list resequence\""));
     };
-    list.insert(sequence, rule);
+    match list.insert(sequence, rule) {
+        Inserted::Last => known.appended(name, rule),
+        Inserted::Between => known.forget(),
+    }
     Ok(())
 }
 

@@ -11,11 +11,13 @@ mod global;
 mod ikev2;
 mod interface;
 mod isakmp;
+mod known_rules;
 mod line;
 mod mode;
 mod pki;
 mod transform_set;
 
+pub use known_rules::KnownRules;
 #[cfg(test)]
 pub(crate) use mode::all_trees;
 pub use mode::{Mode, PASTE_PROMPT, mode_help};
@@ -104,6 +106,8 @@ pub struct Editor<'a> {
     pub notices: Vec<String>,
     /// True while a file is read: references may point forward, and nobody reads first-creation notes.
     pub from_file: bool,
+    /// What is known of the access list that is being written.
+    pub known_rules: &'a mut KnownRules,
     /// The world.
     pub environment: &'a mut dyn Environment,
 }

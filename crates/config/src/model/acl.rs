@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::Prefix;
 
 /// `permit` or `deny`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AclAction {
     /// Protect with the entry that names the list.
     Permit,
@@ -14,7 +14,7 @@ pub enum AclAction {
 }
 
 /// A source or destination in normal form: host bits cleared, `0.0.0.0` wildcards and full ones folded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AclAddress {
     /// `any`.
     Any,
@@ -47,7 +47,7 @@ impl AclAddress {
 }
 
 /// A port condition of tcp or udp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PortMatch {
     /// `eq P`.
     Equal(u16),
@@ -78,7 +78,7 @@ impl PortMatch {
 }
 
 /// An ICMP type and maybe a code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpType {
     /// ICMP type.
     pub kind: u8,
@@ -87,7 +87,7 @@ pub struct IcmpType {
 }
 
 /// What may follow the destination.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AclOptions {
     /// `established`.
     pub established: bool,
@@ -100,7 +100,7 @@ pub struct AclOptions {
 }
 
 /// One permit or deny line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AclRule {
     /// Permit or deny.
     pub action: AclAction,
@@ -129,6 +129,15 @@ pub enum AclLine {
     Rule(u32, AclRule),
 }
 
+/// Where a rule was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// Behind all others.
+    Last,
+    /// In front of others, or in the place of one.
+    Between,
+}
+
 /// An extended access list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessList {
@@ -145,9 +154,17 @@ impl AccessList {
         })
     }
 
+    fn last_sequence(&self) -> u32 {
+        let of_rule = |line: &AclLine| match line {
+            AclLine::Rule(sequence, _) => Some(*sequence),
+            AclLine::Remark(_) => None,
+        };
+        self.lines.iter().rev().find_map(of_rule).unwrap_or(0)
+    }
+
     /// The sequence number that the next rule without one gets, `None` when the numbers are used up.
     pub fn next_sequence(&self) -> Option<u32> {
-        let last = self.rules().last().map_or(0, |(sequence, _)| sequence);
+        let last = self.last_sequence();
         (last - last % 10).checked_add(10).filter(|n| *n <= i32::MAX as u32)
     }
 
@@ -157,11 +174,16 @@ impl AccessList {
     }
 
     /// Puts a rule at its place; a rule with the same number is replaced, remarks stay before the rule they describe.
-    pub fn insert(&mut self, sequence: u32, rule: AclRule) {
+    pub fn insert(&mut self, sequence: u32, rule: AclRule) -> Inserted {
+        // The usual case, without a look at each line: a file brings a hundred thousand of them.
+        if sequence > self.last_sequence() {
+            self.lines.push(AclLine::Rule(sequence, rule));
+            return Inserted::Last;
+        }
         let same = |line: &AclLine| matches!(line, AclLine::Rule(s, _) if *s == sequence);
         if let Some(line) = self.lines.iter_mut().find(|line| same(line)) {
             *line = AclLine::Rule(sequence, rule);
-            return;
+            return Inserted::Between;
         }
         let later = self.lines.iter().position(|line| matches!(line, AclLine::Rule(s, _) if *s > sequence));
         let at = later.map_or(self.lines.len(), |mut at| {
@@ -171,6 +193,7 @@ impl AccessList {
             at
         });
         self.lines.insert(at, AclLine::Rule(sequence, rule));
+        Inserted::Between
     }
 
     /// Renumbers the rules (`ip access-list resequence`); `false` and no change when the numbers would run out.

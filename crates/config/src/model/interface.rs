@@ -75,6 +75,11 @@ impl InterfaceName {
         &self.0
     }
 
+    /// True for the kinds that are no Linux device unless a `device` line says so.
+    pub fn is_virtual(&self) -> bool {
+        ["Loopback", "Tunnel", "Dialer"].iter().any(|kind| self.0.starts_with(kind)) || self.0 == "lo"
+    }
+
     /// (kind, numbers): what names are sorted by.
     fn parts(&self) -> (&str, impl Iterator<Item = u64>) {
         let (kind, rest) = self.0.split_at(self.0.find(|c: char| c.is_ascii_digit()).unwrap_or(self.0.len()));

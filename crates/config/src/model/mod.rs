@@ -13,7 +13,9 @@ mod pki;
 mod secret;
 mod system;
 
-pub use acl::{AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, PortMatch};
+pub use acl::{
+    AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, Inserted, PortMatch,
+};
 pub use crypto_map::{
     CryptoMap, CryptoMapEntry, DynamicMap, EntryBody, IdleTimer, Keying, Peer, PeerName, Profile,
     ReverseRoute, SessionKey, SessionKeys,

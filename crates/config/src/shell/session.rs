@@ -7,7 +7,7 @@ use crate::command::ShowCommand;
 use crate::commit;
 use crate::control::{Format, Request, Response, Status};
 use crate::diff::diff;
-use crate::edit::{self, Editor, Environment, Import, ImportError, Imported, Mode, Next};
+use crate::edit::{self, Editor, Environment, Import, ImportError, Imported, KnownRules, Mode, Next};
 use crate::exec::{self, ExecAction, SessionCommand};
 use crate::render_show;
 use crate::tree::{Entry, ParseError, Token, tokens};
@@ -152,6 +152,7 @@ impl Shell {
             mode,
             notices: Vec::new(),
             from_file: false,
+            known_rules: &mut KnownRules::default(),
             environment: &mut resolver,
         };
         let next = match step.apply(&mut editor) {

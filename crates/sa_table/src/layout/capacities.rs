@@ -1,9 +1,22 @@
 //! How much the segments hold, chosen once by the supervisor and carried in every header.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+/// Most slots of either direction.
+pub(super) const MAX_SLOTS: u32 = 1 << 20;
+/// Most policies.
+pub(super) const MAX_POLICIES: u32 = 1 << 20;
+/// Most words of a policy arena.
+pub(super) const MAX_ARENA_WORDS: u32 = 1 << 26;
+/// Most words of a checkpoint buffer.
+pub(super) const MAX_CHECKPOINT_WORDS: u32 = 1 << 26;
+
 /// Capacities of the segments. They cannot change during the life of the segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// As JSON an object of these fields: the form in which a program that reads the configuration tells the supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Capacities {
     /// Inbound SAs, 1 to 2^20. Twice the number of tunnels, because old and new overlap while rekeying.
     pub inbound_slots: u32,
@@ -55,24 +68,30 @@ pub struct CapacityError {
     pub power_of_two: bool,
 }
 
+/// A line that does not say capacities.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CapacitiesTextError {
+    /// It is another text, or one of another release.
+    #[error("the capacities cannot be read ({0}); install all programs from one release")]
+    Form(String),
+    /// A capacity is out of bounds.
+    #[error(transparent)]
+    Bounds(#[from] CapacityError),
+}
+
 /// Name, lower bound, upper bound and power of two, in the order of [`Capacities::to_words`].
 const BOUNDS: [(&str, u32, u32, bool); 8] = [
-    ("inbound_slots", 1, 1 << 20, false),
-    ("outbound_slots", 1, 1 << 20, false),
-    ("policies", 1, 1 << 20, false),
-    ("arena_words", 64, 1 << 26, false),
+    ("inbound_slots", 1, MAX_SLOTS, false),
+    ("outbound_slots", 1, MAX_SLOTS, false),
+    ("policies", 1, MAX_POLICIES, false),
+    ("arena_words", 64, MAX_ARENA_WORDS, false),
     ("workers", 1, 1024, false),
     ("replay_words", 1, 1024, true),
     ("ring_entries", 2, 1 << 16, true),
-    ("checkpoint_words", 1, 1 << 26, false),
+    ("checkpoint_words", 1, MAX_CHECKPOINT_WORDS, false),
 ];
 
 impl Capacities {
-    /// Capacities for a list of 100 000 rules.
-    pub fn for_large_rule_lists() -> Self {
-        Self { arena_words: 1 << 20, policies: 1 << 17, ..Self::default() }
-    }
-
     /// Small segments for tests.
     pub fn small() -> Self {
         Self {
@@ -93,6 +112,23 @@ impl Capacities {
     /// The first capacity that is out of bounds.
     pub fn check(&self) -> Result<(), CapacityError> {
         Self::from_words(self.to_words()).map(drop)
+    }
+
+    /// One line of JSON, for [`Capacities::from_json`].
+    pub fn to_json(&self) -> String {
+        // Numbers under fixed names: this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads and checks what [`Capacities::to_json`] wrote.
+    ///
+    /// # Errors
+    /// Another form, which a program of another release writes, or a capacity that is out of bounds.
+    pub fn from_json(text: &str) -> Result<Self, CapacitiesTextError> {
+        let capacities: Self =
+            serde_json::from_str(text).map_err(|error| CapacitiesTextError::Form(error.to_string()))?;
+        capacities.check()?;
+        Ok(capacities)
     }
 
     /// In the order of the header.
@@ -147,8 +183,9 @@ mod tests {
 
     #[test]
     fn words_carry_every_capacity() {
-        for capacities in [Capacities::default(), Capacities::small(), Capacities::for_large_rule_lists()] {
+        for capacities in [Capacities::default(), Capacities::small()] {
             assert_eq!(Capacities::from_words(capacities.to_words()), Ok(capacities));
+            assert_eq!(Capacities::from_json(&capacities.to_json()), Ok(capacities));
         }
     }
 
@@ -163,8 +200,15 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_rules_fit_when_asked_for() {
-        let words = 100_000 * crate::layout::RuleWords::WORDS;
-        assert!(words + 4096 < Capacities::for_large_rule_lists().arena_words as usize);
+    fn a_line_of_another_form_or_out_of_bounds_is_refused() {
+        let line = Capacities::small().to_json();
+        assert!(!line.contains('\n'), "one line");
+        for other in
+            [String::new(), "ready".into(), line.replace("workers", "cores"), line.replace('}', ",\"x\":1}")]
+        {
+            assert!(matches!(Capacities::from_json(&other), Err(CapacitiesTextError::Form(_))), "{other}");
+        }
+        let large = Capacities { policies: MAX_POLICIES + 1, ..Capacities::small() }.to_json();
+        assert!(matches!(Capacities::from_json(&large), Err(CapacitiesTextError::Bounds(_))));
     }
 }

@@ -1,9 +1,11 @@
 //! Where everything stands in the segments, derived from the capacities alone.
 
 mod capacities;
+mod demand;
 mod fields;
 
-pub use capacities::{Capacities, CapacityError};
+pub use capacities::{Capacities, CapacitiesTextError, CapacityError};
+pub use demand::{Demand, Shortage};
 pub(crate) use fields::{
     AcquireState, ArenaHead, BlobEntry, CheckpointHead, EventWords, EventsControl, Header, InboundState,
     LAYOUT_HASH, OutboundState, PortWords, RingIndices, RuleWords, RuntimeControl, SaRecord, SelectorWords,

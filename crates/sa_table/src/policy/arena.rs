@@ -54,7 +54,7 @@ pub enum PolicyError {
     },
     /// The arena is too small.
     #[error(
-        "the policy needs {needed} words, an arena has {capacity}; raise the capacity arena_words and restart tohub supervise"
+        "the ports and rules need {needed} words, the shared segments hold {capacity}; save the configuration and restart tohub, which makes them anew for it"
     )]
     TooLarge {
         /// Words that are needed.

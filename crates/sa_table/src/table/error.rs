@@ -13,7 +13,10 @@ pub enum TableError {
     #[error("another control plane attached to the table segment; this process must stop")]
     Superseded,
     /// No free slot.
-    #[error("all {capacity} {direction} slots are taken; collect retired slots or raise the capacity")]
+    #[error(
+        "all {capacity} {direction} SA slots are taken; clear SAs that are not needed, or save the configuration and restart tohub, \
+         which makes the slots anew for what it needs"
+    )]
     Full {
         /// `inbound` or `outbound`.
         direction: &'static str,
@@ -57,7 +60,9 @@ pub enum TableError {
     #[error("policy {0} is already allocated")]
     PolicyTaken(PolicyId),
     /// All policies are taken.
-    #[error("all {0} policies are taken; raise the capacity policies")]
+    #[error(
+        "all {0} policies are taken; save the configuration and restart tohub, which makes the segments anew for it"
+    )]
     NoFreePolicy(u32),
     /// A worker may still read the arena that has to be filled: try again after the workers went on.
     #[error("a worker still reads the older policy; publish again after collect has got further")]

@@ -6,7 +6,7 @@ use super::writer::Subject;
 use super::{RetireToken, TableError, TableWriter, policy_state};
 use crate::ids::{PolicyId, PolicyVersion};
 use crate::layout::{ArenaHead, TableControl, WorkerState};
-use crate::policy::{PortRecord, Rule, encode_arena, encode_lists};
+use crate::policy::{EncodedLists, PortRecord, Rule, encode_arena, encode_lists};
 use crate::protocol::grace;
 use crate::word::{Word, store_all};
 
@@ -87,13 +87,11 @@ impl TableWriter {
     ) -> Result<PolicyVersion, TableError> {
         self.check_current()?;
         let version = PolicyVersion(self.policy_version().0 + 1);
-        let policies = self.capacities.policies as usize;
-        let lists = encode_lists(rule_lists, version, policies, &self.encoded_lists)?;
+        let (lists, encoded) = self.encode_policy(version, ports, rule_lists)?;
         let words = self.table.words();
         let control = self.layout.control.all(words);
         let idle = (control[TableControl::arena].load_relaxed() & 1) ^ 1;
         let arena = self.layout.arenas.item(words, idle as usize).unwrap_or_default();
-        let encoded = encode_arena(version, ports, &lists, arena.len())?;
         if self.oldest_announcement() < self.idle_arena_since {
             return Err(TableError::ArenaBusy);
         }
@@ -105,6 +103,36 @@ impl TableWriter {
         self.idle_arena_since = grace::raise(&control[TableControl::generation]);
         self.encoded_lists = lists;
         Ok(version)
+    }
+
+    /// Whether [`TableWriter::publish_policy`] would take these ports and rule lists. Nothing is changed.
+    ///
+    /// # Errors
+    /// See [`PolicyError`](crate::PolicyError).
+    pub fn check_policy<L: AsRef<[Rule]>>(
+        &self,
+        ports: &[PortRecord],
+        rule_lists: &[L],
+    ) -> Result<(), TableError> {
+        self.encode_policy(PolicyVersion(self.policy_version().0 + 1), ports, rule_lists).map(drop)
+    }
+
+    fn encode_policy<L: AsRef<[Rule]>>(
+        &self,
+        version: PolicyVersion,
+        ports: &[PortRecord],
+        rule_lists: &[L],
+    ) -> Result<(EncodedLists, Vec<u64>), TableError> {
+        let policies = self.capacities.policies as usize;
+        let lists = encode_lists(rule_lists, version, policies, &self.encoded_lists)?;
+        let arena = encode_arena(version, ports, &lists, self.capacities.arena_words as usize)?;
+        Ok((lists, arena))
+    }
+
+    /// How many policies can be allocated now. One that was retired counts when every worker has left it.
+    pub fn free_policies(&self) -> usize {
+        let states = self.layout.policy_states.all(self.table.words());
+        states.iter().filter(|state| state.load_relaxed() == policy_state::FREE).count()
     }
 
     /// The oldest policy version that some worker still classifies by; the current one when there is no worker.

@@ -57,6 +57,21 @@ fn a_refused_policy_leaves_the_previous_one_in_force() {
 }
 
 #[test]
+fn a_policy_is_checked_like_it_is_published_without_a_change() {
+    let segments = Segments::in_memory().unwrap();
+    let (mut writer, reader) = (segments.table_writer().unwrap(), segments.table_reader().unwrap());
+    let policy = writer.allocate_policy().unwrap();
+    let large = vec![rule(policy, "10.1.0.0"); 1000];
+    let fits = vec![rule(policy, "10.1.0.0"); 10];
+    assert_eq!(writer.check_policy(&[port()], &[&fits]), Ok(()));
+    assert_eq!(
+        writer.check_policy(&[port()], &[&large]),
+        writer.publish_policy(&[port()], &[&large]).map(drop)
+    );
+    assert_eq!(reader.load_policy(), Ok(PolicySnapshot::default()));
+}
+
+#[test]
 fn an_arena_is_filled_again_only_when_nobody_reads_it() {
     let segments = Segments::in_memory().unwrap();
     let (mut writer, reader) = (segments.table_writer().unwrap(), segments.table_reader().unwrap());
@@ -92,7 +107,8 @@ fn a_policy_number_rests_until_every_worker_classifies_anew() {
 
 #[test]
 fn a_hundred_thousand_rules_are_published_and_read() {
-    let capacities = Capacities::for_large_rule_lists();
+    let demand = Demand { ports: 1, rule_lists: 1, rules: 100_000, policies: 100_000, tunnels: 10 };
+    let capacities = Capacities::for_demand(&demand);
     let segments = Segments::create(capacities, Locking::BestEffort).unwrap();
     let (mut writer, reader) = (segments.table_writer().unwrap(), segments.table_reader().unwrap());
     let rules: Vec<Rule> = (0..100_000)
@@ -109,6 +125,8 @@ fn policies_run_out_and_come_back() {
     let policies: Vec<_> = (0..16).map(|_| writer.allocate_policy().unwrap()).collect();
     assert_eq!(writer.allocate_policy(), Err(TableError::NoFreePolicy(16)));
     writer.retire_policy(policies[9]).unwrap();
+    assert_eq!(writer.free_policies(), 0, "retired is not free yet");
     assert_eq!(writer.collect(0).policies, 1, "there is no worker to wait for");
+    assert_eq!(writer.free_policies(), 1);
     assert_eq!(writer.allocate_policy(), Ok(policies[9]));
 }

@@ -1,0 +1,39 @@
+//! Whether a configuration fits into the shared segments, asked before anything is changed.
+
+use config::Configuration;
+use config::sizes::Sizes;
+use sa_table::{Action, Demand, Shortage, TableError};
+
+use crate::derived::{self, Derived};
+
+/// Why a configuration cannot become the running one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// The segments are too small for it.
+    #[error(
+        "{0}. Type \"write memory\", add the lines to the saved file and restart tohub, which makes the segments anew for what the file \
+         needs (\"tohub check FILE\" names it)"
+    )]
+    Segments(#[from] Shortage),
+    /// Something else cannot be published.
+    #[error("{0}")]
+    Table(TableError),
+}
+
+/// What a configuration needs now, with the flows that have come by themselves so far.
+pub fn demand(configuration: &Configuration, derived: &Derived) -> Demand {
+    let sizes = Sizes::of(configuration);
+    let temporaries = derived.temporaries.iter().map(|one| (&one.local, &one.remote));
+    let hosts = derived.hosts.iter().map(|one| (&one.local, &one.remote));
+    let rules = |(local, remote): (&Vec<_>, &Vec<_>)| {
+        derived::rules(local, remote, Action::Drop).map_or(0, |rules| rules.len() as u64)
+    };
+    let flows = (derived.temporaries.len() + derived.hosts.len()) as u64;
+    Demand {
+        ports: sizes.interfaces,
+        rule_lists: sizes.lists.len() as u64,
+        rules: sizes.rules() + temporaries.chain(hosts).map(rules).sum::<u64>(),
+        policies: sizes.permits + flows,
+        tunnels: sizes.tunnels + flows,
+    }
+}

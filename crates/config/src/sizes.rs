@@ -1,0 +1,255 @@
+//! How much a configuration asks of the shared segments and of the kernel's maps, and what is refused because no segments
+//! and no maps could hold it.
+//!
+//! The counts depend on the configuration alone, not on devices, addresses or peers: what fits once fits whatever the
+//! machine does later. Where tunnels come by themselves (dynamic maps, pairs of hosts) room for a number of them is counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Configuration;
+use crate::edit::EditError;
+use crate::model::{AccessList, AclAction, AclRule, CryptoMap, Interface, InterfaceName, Keying, Prefix};
+
+/// Interfaces that can carry packets: places in the kernel's map of sockets.
+pub const MAX_PORTS: u64 = 64;
+/// Rules of one interface that the kernel's guard compares in order.
+pub const MAX_GUARD_RULES: u64 = 1024;
+/// Rules of all interfaces that the guard has room for.
+pub const MAX_GUARD_RULES_OF_ALL: u64 = 8192;
+/// Prefixes of each IP version that the kernel sorts packets by.
+pub const MAX_PREFIXES: u64 = 131_072;
+/// Permits of all interfaces.
+pub const MAX_PERMITS: u64 = 1 << 20;
+/// Rules of all interfaces that the shared segments have room for.
+pub const MAX_RULES: u64 = 8_000_000;
+/// Tunnels at one time of peers that a dynamic map admits.
+pub const MAX_TEMPORARIES: u64 = 4096;
+/// Pairs of hosts for which room is counted, of all entries with `level per-host`.
+pub const ROOM_FOR_HOSTS: u64 = 4096;
+/// The same of one entry: also the most that it may have.
+pub const MAX_HOSTS_OF_ENTRY: u64 = 1024;
+
+/// The rules that a crypto map makes on one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListSize {
+    /// The interface.
+    pub interface: InterfaceName,
+    /// The crypto map.
+    pub map: String,
+    /// Its rules there: a line of an access list makes one for each combination of its port ranges.
+    pub rules: u64,
+}
+
+/// What a configuration needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// All interfaces.
+    pub interfaces: u64,
+    /// Interfaces that carry packets.
+    pub ports: u64,
+    /// The rule list of each interface with a crypto map.
+    pub lists: Vec<ListSize>,
+    /// Permits of all lists: each becomes a policy of its own.
+    pub permits: u64,
+    /// SA pairs that configured peers may have at one time: each permit with each peer of its entry.
+    pub tunnels: u64,
+    /// Flows that come by themselves and for which room is kept: each needs a policy, a rule and an SA pair.
+    pub derived: u64,
+}
+
+impl Sizes {
+    /// Counts what `configuration` needs.
+    pub fn of(configuration: &Configuration) -> Self {
+        let lists: BTreeMap<&str, ListCount> = configuration
+            .access_lists
+            .iter()
+            .map(|(name, list)| (name.as_str(), ListCount::of(list)))
+            .collect();
+        let mut sizes = Self::default();
+        let (mut hosts, mut has_templates) = (0, false);
+        for (name, interface) in &configuration.interfaces {
+            sizes.interfaces += 1;
+            sizes.ports += u64::from(carries_packets(name, interface));
+            let Some((map, set)) = applied(configuration, interface) else { continue };
+            let count = SetCount::of(configuration, set, &lists);
+            sizes.permits = sizes.permits.saturating_add(count.permits);
+            sizes.tunnels = sizes.tunnels.saturating_add(count.tunnels);
+            hosts += count.per_host_entries * MAX_HOSTS_OF_ENTRY;
+            has_templates |= count.has_templates;
+            sizes.lists.push(ListSize { interface: name.clone(), map: map.to_owned(), rules: count.rules });
+        }
+        sizes.derived = hosts.min(ROOM_FOR_HOSTS) + if has_templates { MAX_TEMPORARIES } else { 0 };
+        sizes
+    }
+
+    /// Rules of all lists.
+    pub fn rules(&self) -> u64 {
+        self.lists.iter().fold(0, |sum, list| sum.saturating_add(list.rules))
+    }
+
+    /// What no gateway can run, however large its segments are.
+    ///
+    /// # Errors
+    /// The limit that is exceeded, with what to do.
+    pub fn check(&self) -> Result<(), EditError> {
+        let refuse = |what: &str, given: u64, most: u64, remedy: &str| {
+            Err(EditError(format!("%ERROR: {given} {what}, a gateway holds {most}; {remedy}")))
+        };
+        if self.ports > MAX_PORTS {
+            return refuse("interfaces carry packets", self.ports, MAX_PORTS, "shut or remove one");
+        }
+        if self.permits > MAX_PERMITS {
+            let what = "permits of crypto access lists, counted on each interface with their map";
+            return refuse(what, self.permits, MAX_PERMITS, "write wider permits");
+        }
+        if self.rules() > MAX_RULES {
+            let what = "rules of crypto access lists, counted for each range of ports";
+            return refuse(what, self.rules(), MAX_RULES, "write wider permits");
+        }
+        Ok(())
+    }
+}
+
+/// What fits into the segments but not into the kernel's maps: it is closed by coarser means, which an engineer should know.
+pub fn notes(configuration: &Configuration) -> Vec<String> {
+    let sizes = Sizes::of(configuration);
+    let mut notes: Vec<String> = sizes
+        .lists
+        .iter()
+        .filter(|list| list.rules > MAX_GUARD_RULES)
+        .map(|list| {
+            format!(
+                "%NOTE: crypto map {} on interface {} makes {} rules, the kernel's guard compares {MAX_GUARD_RULES}: there it drops what \
+                 this host itself sends between protected prefixes, also where a deny exempts it",
+                list.map, list.interface, list.rules
+            )
+        })
+        .collect();
+    if sizes.rules() > MAX_GUARD_RULES_OF_ALL {
+        notes.push(format!(
+            "%NOTE: the crypto maps of all interfaces make {} rules, the kernel's guard has room for {MAX_GUARD_RULES_OF_ALL}: on the \
+             interfaces whose rules do not fit it drops what this host itself sends between protected prefixes, also where a deny exempts it",
+            sizes.rules()
+        ));
+    }
+    for (version, count) in prefixes(configuration) {
+        if count > MAX_PREFIXES {
+            notes.push(format!(
+                "%NOTE: crypto access lists name {count} IPv{version} prefixes, the kernel has room for {MAX_PREFIXES}: neighbouring \
+                 ones are joined, so that more packets go through the data plane"
+            ));
+        }
+    }
+    notes
+}
+
+/// Whether packets pass through the device of an interface.
+fn carries_packets(name: &InterfaceName, interface: &Interface) -> bool {
+    !interface.shutdown && (interface.device.is_some() || !name.is_virtual())
+}
+
+fn applied<'a>(
+    configuration: &'a Configuration,
+    interface: &'a Interface,
+) -> Option<(&'a str, &'a CryptoMap)> {
+    let map = interface.crypto_map.as_ref()?;
+    Some((map, configuration.crypto_maps.get(map)?))
+}
+
+/// Distinct prefixes of the permits of all crypto access lists that are in use, by IP version.
+fn prefixes(configuration: &Configuration) -> [(u8, u64); 2] {
+    let mut names = BTreeSet::new();
+    for (_, set) in configuration.interfaces.values().filter_map(|one| applied(configuration, one)) {
+        for entry in set.entries.values() {
+            match &entry.keying {
+                Keying::Dynamic { map, .. } => {
+                    let templates = configuration.dynamic_maps.get(map);
+                    let bodies = templates.into_iter().flat_map(|templates| templates.entries.values());
+                    names.extend(bodies.filter_map(|body| body.match_address.as_deref()));
+                }
+                Keying::Isakmp | Keying::Manual => names.extend(entry.body.match_address.as_deref()),
+            }
+        }
+    }
+    let lists = names.into_iter().filter_map(|name| configuration.access_lists.get(name));
+    let permits = lists.flat_map(AccessList::rules).filter(|(_, rule)| rule.action == AclAction::Permit);
+    let all: BTreeSet<Prefix> =
+        permits.flat_map(|(_, rule)| [rule.source.prefix(), rule.destination.prefix()]).flatten().collect();
+    let v4 = all.iter().filter(|prefix| prefix.address.is_ipv4()).count() as u64;
+    [(4, v4), (6, all.len() as u64 - v4)]
+}
+
+/// What one access list amounts to.
+#[derive(Clone, Copy, Debug, Default)]
+struct ListCount {
+    rules: u64,
+    permits: u64,
+}
+
+impl ListCount {
+    fn of(list: &AccessList) -> Self {
+        let mut count = Self::default();
+        for (_, rule) in list.rules() {
+            let rules = rules_of(rule);
+            count.rules += rules;
+            count.permits += u64::from(rule.action == AclAction::Permit && rules > 0);
+        }
+        count
+    }
+}
+
+/// One rule for each combination of source and destination ports.
+fn rules_of(rule: &AclRule) -> u64 {
+    let ranges =
+        |ports: Option<crate::model::PortMatch>| ports.map_or(1, |ports| ports.ranges().len() as u64);
+    let sources = if rule.icmp.is_some() { 1 } else { ranges(rule.source_port) };
+    sources * ranges(rule.destination_port)
+}
+
+/// What one crypto map amounts to on one interface.
+#[derive(Clone, Copy, Debug, Default)]
+struct SetCount {
+    rules: u64,
+    permits: u64,
+    tunnels: u64,
+    per_host_entries: u64,
+    has_templates: bool,
+}
+
+impl SetCount {
+    fn of(configuration: &Configuration, set: &CryptoMap, lists: &BTreeMap<&str, ListCount>) -> Self {
+        let mut count = Self::default();
+        let size = |name: Option<&String>| {
+            name.and_then(|name| lists.get(name.as_str())).copied().unwrap_or_default()
+        };
+        for entry in set.entries.values() {
+            let list = size(entry.body.match_address.as_ref());
+            // On an interface that is shut, the permits of an incomplete entry are closed, too.
+            let list = if entry.is_complete() { list } else { ListCount { permits: 0, ..list } };
+            match &entry.keying {
+                Keying::Isakmp => {
+                    count.rules += list.rules;
+                    count.permits += list.permits;
+                    count.tunnels += list.permits * (entry.body.peers.len() as u64).max(1);
+                    count.per_host_entries += u64::from(entry.body.per_host);
+                }
+                Keying::Manual => {
+                    count.rules += list.rules;
+                    count.permits += list.permits.min(1);
+                    count.tunnels += list.permits.min(1);
+                }
+                Keying::Dynamic { map, .. } => {
+                    let templates = configuration.dynamic_maps.get(map);
+                    for body in templates.into_iter().flat_map(|templates| templates.entries.values()) {
+                        count.rules += size(body.match_address.as_ref()).rules;
+                        count.has_templates = true;
+                    }
+                }
+            }
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests;
