@@ -1,10 +1,11 @@
-//! The egress guard on crafted packets, run by the kernel itself (BPF_PROG_TEST_RUN) with the real maps.
+//! The guard on crafted packets, run by the kernel itself (BPF_PROG_TEST_RUN) with the real maps.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
 
-use common::bench::{Bench, PROTECT, TC_NEXT, TC_SHOT, any_to_any, rule, site_to_site};
-use common::{ICMP, ICMPV6, Packet, TCP, UDP, is_root};
+use common::bench::{Bench, Context, LOOPBACK, PROTECT, TC_NEXT, TC_SHOT, any_to_any, rule, site_to_site};
+use common::{ESP, ICMP, ICMPV6, Packet, TCP, UDP, is_root};
+use ebpf_abi::{DEFAULT_PORT, PORT_COARSE, PORT_RAW_IP, PortConfig};
 use sa_table::policy::{Action, Rule};
 use sa_table::record::PortRange;
 
@@ -145,4 +146,141 @@ fn the_longest_list_that_is_walked_is_walked_to_its_end() {
     let mut bench = Bench::new(true, rules);
     assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.3.6", TCP).frame()).0, TC_SHOT);
     assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.3.6", ICMP).frame()).0, TC_NEXT);
+}
+
+const DEPARTURE_DROP: (u32, &str) = (TC_SHOT, "departure-drop-protected");
+const DEPARTURE_PASS: (u32, &str) = (TC_NEXT, "departure-pass");
+const ARRIVAL_DROP: (u32, &str) = (TC_SHOT, "arrival-drop-protected");
+const ARRIVAL_PASS: (u32, &str) = (TC_NEXT, "arrival-pass");
+
+#[test]
+fn what_should_arrive_sealed_does_not_arrive_in_clear() {
+    if !is_root() {
+        return;
+    }
+    let web = Rule {
+        protocol: Some(TCP),
+        destination_ports: PortRange::single(443),
+        ..rule("10.1.0.0/16", "10.2.0.0/16", PROTECT)
+    };
+    let mut bench = Bench::new(true, vec![web, rule("2001:db8:1::/48", "2001:db8:2::/48", PROTECT)]);
+    let (own, peer) = ("192.0.2.1", "198.51.100.7");
+    let tcp =
+        |ports: (u16, u16)| Packet { protocol: TCP, ..Packet::udp("10.2.0.6", "10.1.0.5", ports, &[0; 12]) };
+    let esp = (TC_SHOT, "arrival-drop-esp");
+    let ike = (TC_NEXT, "arrival-ike");
+    let cases = [
+        ("an answer from the protected port", tcp((443, 40000)), ARRIVAL_DROP),
+        ("to the protected port: not the mirror", tcp((40000, 443)), ARRIVAL_PASS),
+        ("a later fragment", Packet { fragment: (false, 5), ..tcp((1, 1)) }, ARRIVAL_DROP),
+        ("as written: departure decides", Packet::new("10.1.0.5", "10.2.0.6", TCP), ARRIVAL_PASS),
+        ("IPv6", Packet::new("2001:db8:2::6", "2001:db8:1::5", UDP), ARRIVAL_DROP),
+        ("ESP that no worker took", Packet::new(peer, own, ESP), esp),
+        ("ESP in UDP", Packet::udp(peer, own, (4500, 4500), &[0, 0, 1, 1, 0, 0, 0, 1]), esp),
+        ("ESP to another address", Packet::new(peer, "192.0.2.9", ESP), ARRIVAL_PASS),
+        ("IKE", Packet::udp(peer, own, (500, 500), &[1; 28]), ike),
+        ("IKE on 4500", Packet::udp(peer, own, (4500, 4500), &[0; 32]), ike),
+    ];
+    for (what, packet, expected) in &cases {
+        assert_eq!(bench.arrival(&packet.frame()), *expected, "{what}");
+    }
+    // Without rules nothing but ESP is dropped.
+    bench.set_entry(LOOPBACK, |entry| *entry = PortConfig::default());
+    assert_eq!(bench.arrival(&tcp((443, 40000)).frame()), ARRIVAL_PASS);
+    assert_eq!(bench.arrival(&Packet::new(peer, own, ESP).frame()), esp);
+    // Whatever the ports say, when the rules cannot be walked.
+    bench.set_entry(LOOPBACK, |entry| entry.flags = PORT_COARSE);
+    assert_eq!(bench.arrival(&tcp((1, 1)).frame()), ARRIVAL_DROP);
+}
+
+#[test]
+fn entries_say_what_a_device_is_closed_by() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new(true, site_to_site());
+    let out = Packet::new("10.1.0.5", "10.2.0.6", ICMP).frame();
+    let back = Packet::new("10.2.0.6", "10.1.0.5", ICMP).frame();
+    let other = Packet::new("10.3.0.5", "10.2.0.6", ICMP).frame();
+    let mut rules = PortConfig::default();
+    bench.set_entry(LOOPBACK, |entry| rules = *entry);
+    bench.remove_entry(LOOPBACK);
+    assert_eq!(
+        (bench.departure(&out), bench.arrival(&back)),
+        (DEPARTURE_DROP, ARRIVAL_DROP),
+        "no entry at all"
+    );
+    assert_eq!((bench.departure(&other), bench.arrival(&other)), (DEPARTURE_PASS, ARRIVAL_PASS));
+    bench.set_entry(DEFAULT_PORT, |_| {});
+    assert_eq!(
+        (bench.departure(&out), bench.arrival(&back)),
+        (DEPARTURE_PASS, ARRIVAL_PASS),
+        "open everywhere"
+    );
+    bench.set_entry(DEFAULT_PORT, |entry| {
+        (entry.rule_first, entry.rule_count) = (rules.rule_first, rules.rule_count);
+    });
+    assert_eq!(
+        (bench.departure(&out), bench.arrival(&back)),
+        (DEPARTURE_DROP, ARRIVAL_DROP),
+        "closed everywhere"
+    );
+    bench.set_entry(LOOPBACK, |entry| {
+        (entry.watch_first, entry.watch_count) = (rules.rule_first, rules.rule_count);
+    });
+    let elsewhere = (TC_NEXT, "departure-elsewhere");
+    assert_eq!((bench.departure(&out), bench.departure(&out)), (elsewhere, elsewhere), "watched");
+    assert_eq!((bench.departure(&other), bench.departure(&back)), (DEPARTURE_PASS, DEPARTURE_PASS));
+    let [(flow, 2)] = bench.elsewhere()[..] else { panic!("one flow, two packets: {:?}", bench.elsewhere()) };
+    let octets = |text: &str| u32::from_ne_bytes(text.parse::<std::net::Ipv4Addr>().unwrap().octets());
+    assert_eq!((flow.ifindex, flow.version, flow.protocol), (LOOPBACK, 4, u32::from(ICMP)));
+    assert_eq!((flow.source[0], flow.destination[0]), (octets("10.1.0.5"), octets("10.2.0.6")));
+}
+
+#[test]
+fn nothing_behind_the_end_of_the_ip_packet_is_read() {
+    if !is_root() {
+        return;
+    }
+    let web = Rule {
+        protocol: Some(TCP),
+        destination_ports: PortRange::single(443),
+        ..rule("10.1.0.0/16", "10.2.0.0/16", Action::Jump(2))
+    };
+    let mut bench = Bench::new(true, vec![web, rule("10.1.0.0/16", "10.2.0.0/16", PROTECT)]);
+    let https =
+        Packet { protocol: TCP, ..Packet::udp("10.1.0.5", "10.2.0.6", (40000, 443), &[0; 12]) }.frame();
+    let with_length = |length: u16| {
+        let mut frame = https.clone();
+        frame[16..18].copy_from_slice(&length.to_be_bytes());
+        frame
+    };
+    let malformed = (TC_SHOT, "departure-drop-malformed");
+    assert_eq!(bench.departure(&https), DEPARTURE_PASS);
+    assert_eq!(bench.departure(&with_length(24)), DEPARTURE_PASS, "the ports are the last octets");
+    assert_eq!(bench.departure(&with_length(23)), DEPARTURE_DROP, "the ports stand behind the packet");
+    assert_eq!(bench.departure(&with_length(41)), malformed, "more than the frame holds");
+    assert_eq!(bench.departure(&with_length(0)), malformed, "no length");
+    let merged = Context::merged();
+    assert_eq!(bench.departure_with(&with_length(0), &merged), DEPARTURE_PASS, "no length above 64 KiB");
+    let mut protected = with_length(0);
+    protected[37] = 80;
+    assert_eq!(bench.departure_with(&protected, &merged), DEPARTURE_DROP, "no length above 64 KiB");
+}
+
+#[test]
+fn frames_without_ethernet_header_are_read_from_their_first_octet() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new(true, site_to_site());
+    bench.set_entry(LOOPBACK, |entry| entry.flags |= PORT_RAW_IP);
+    let raw = |source: &str, destination: &str| Packet::new(source, destination, UDP).frame().split_off(14);
+    assert_eq!(bench.departure(&raw("10.1.0.5", "10.2.0.6")), DEPARTURE_DROP);
+    assert_eq!(bench.departure(&raw("10.3.0.5", "10.2.0.6")), DEPARTURE_PASS);
+    assert_eq!(bench.departure(&raw("2001:db8:1::5", "2001:db8:2::6")), DEPARTURE_DROP);
+    assert_eq!(bench.arrival(&raw("10.2.0.6", "10.1.0.5")), ARRIVAL_DROP);
+    assert_eq!(bench.departure(&[0x55; 40]), (TC_SHOT, "departure-drop-malformed"));
+    let own_esp = Packet::new("198.51.100.7", "192.0.2.1", ESP).frame().split_off(14);
+    assert_eq!(bench.ingress(&own_esp), (common::bench::DROP, "ingress-drop-no-socket"));
 }

@@ -8,7 +8,10 @@ use common::bench::{Bench, DROP, PASS, PROTECT, TC_NEXT, TC_SHOT, any_to_any, po
 use common::{ESP, ICMPV6, Instance, Packet, TCP, UDP, is_root};
 use dataplane::xdp::Programs;
 
+/// ESP for a worker, and no socket to take it.
 const NO_SOCKET: (u32, &str) = (DROP, "ingress-drop-no-socket");
+/// Clear traffic for a worker, and no socket to take it: the kernel and its guard decide.
+const UNSTEERED: (u32, &str) = (PASS, "ingress-pass-no-socket");
 const IKE: (u32, &str) = (PASS, "ingress-ike");
 const KERNEL: (u32, &str) = (PASS, "ingress-pass");
 
@@ -67,13 +70,18 @@ fn what_peers_send_is_told_apart() {
         ),
         ("IPv6 IKE", Packet::udp(peer6, own6, (500, 500), &[1; 28]), IKE),
     ];
+    let mut keepalive = Packet::udp(peer, own, (4500, 4500), &[0xff]).frame();
+    // Link padding is no part of the datagram.
+    keepalive.resize(60, 0xee);
     for crypto_map in [true, false] {
-        check_ingress(&mut Bench::new(crypto_map, site_to_site()), &cases);
+        let mut bench = Bench::new(crypto_map, site_to_site());
+        check_ingress(&mut bench, &cases);
+        assert_eq!(bench.ingress(&keepalive), IKE, "padded keepalive");
     }
 }
 
 #[test]
-fn clear_traffic_that_a_permit_matches_never_reaches_the_kernel() {
+fn clear_traffic_that_a_permit_matches_is_for_a_worker() {
     if !is_root() {
         return;
     }
@@ -81,17 +89,17 @@ fn clear_traffic_that_a_permit_matches_never_reaches_the_kernel() {
     let mirrored = Packet::new("10.2.0.6", "10.1.0.5", TCP);
     let v6 = Packet::new("2001:db8:1::5", "2001:db8:2::6", UDP);
     let both_ways = [
-        ("outbound", outbound.clone(), NO_SOCKET),
-        ("outbound, tagged", Packet { tags: vec![1, 2], ..outbound.clone() }, NO_SOCKET),
-        ("outbound, first fragment", Packet { fragment: (true, 0), ..outbound.clone() }, NO_SOCKET),
-        ("outbound, later fragment", Packet { fragment: (true, 7), ..outbound.clone() }, NO_SOCKET),
-        ("outbound, options", Packet { options: 4, ..outbound.clone() }, NO_SOCKET),
-        ("outbound, no payload", Packet { payload: Vec::new(), ..outbound.clone() }, NO_SOCKET),
-        ("outbound, IPv6", v6.clone(), NO_SOCKET),
+        ("outbound", outbound.clone(), UNSTEERED),
+        ("outbound, tagged", Packet { tags: vec![1, 2], ..outbound.clone() }, UNSTEERED),
+        ("outbound, first fragment", Packet { fragment: (true, 0), ..outbound.clone() }, UNSTEERED),
+        ("outbound, later fragment", Packet { fragment: (true, 7), ..outbound.clone() }, UNSTEERED),
+        ("outbound, options", Packet { options: 4, ..outbound.clone() }, UNSTEERED),
+        ("outbound, no payload", Packet { payload: Vec::new(), ..outbound.clone() }, UNSTEERED),
+        ("outbound, IPv6", v6.clone(), UNSTEERED),
         (
             "outbound, IPv6, a chain that is not followed to its end",
             Packet { extensions: vec![(60, 8); 9], ..v6.clone() },
-            NO_SOCKET,
+            UNSTEERED,
         ),
         ("another source", Packet::new("10.3.0.5", "10.2.0.6", TCP), KERNEL),
         ("another destination", Packet::new("10.1.0.5", "10.3.0.6", TCP), KERNEL),
@@ -104,8 +112,8 @@ fn clear_traffic_that_a_permit_matches_never_reaches_the_kernel() {
     check_ingress(
         &mut outside,
         &[
-            ("mirrored", mirrored.clone(), NO_SOCKET),
-            ("mirrored, later fragment", Packet { fragment: (false, 7), ..mirrored.clone() }, NO_SOCKET),
+            ("mirrored", mirrored.clone(), UNSTEERED),
+            ("mirrored, later fragment", Packet { fragment: (false, 7), ..mirrored.clone() }, UNSTEERED),
         ],
     );
 }
@@ -134,12 +142,12 @@ fn permit_any_any_leaves_the_link_alive() {
             &[
                 ("neighbour solicitation", solicitation.clone(), KERNEL),
                 ("IKE", Packet::udp("198.51.100.7", "192.0.2.1", (500, 500), &[1; 28]), IKE),
-                ("routing protocol", ospf.clone(), if crypto_map { NO_SOCKET } else { KERNEL }),
+                ("routing protocol", ospf.clone(), if crypto_map { UNSTEERED } else { KERNEL }),
             ],
         );
         assert_eq!(bench.departure(&solicitation.frame()), (TC_NEXT, "departure-pass"));
         if crypto_map {
-            assert_eq!(bench.ingress(&forwarded.frame()), NO_SOCKET);
+            assert_eq!(bench.ingress(&forwarded.frame()), UNSTEERED);
             assert_eq!(bench.departure(&forwarded.frame()), (TC_SHOT, "departure-drop-protected"));
         }
     }
@@ -154,7 +162,7 @@ fn what_cannot_be_read_is_dropped_if_it_claims_to_be_ip() {
     let whole = Packet::new("10.1.0.5", "10.2.0.6", TCP).frame();
     let malformed = (DROP, "ingress-drop-malformed");
     // Shorter than an Ethernet header: the kernel does not run a program on it.
-    for length in [14, 20, 33] {
+    for length in [14, 20, 33, 60] {
         assert_eq!(bench.ingress(&whole[..length]), malformed, "{length} octets");
     }
     let mut version = whole.clone();
@@ -180,11 +188,11 @@ fn a_change_of_policy_protects_the_old_and_the_new_until_it_is_committed() {
     let old = Packet::new("10.1.0.5", "10.2.0.6", TCP).frame();
     let new = Packet::new("10.1.4.5", "10.3.0.6", TCP).frame();
     let next = policy(false, vec![rule("10.1.4.0/24", "10.3.0.0/16", PROTECT)]);
-    assert_eq!((bench.ingress(&old), bench.ingress(&new)), (NO_SOCKET, KERNEL));
+    assert_eq!((bench.ingress(&old), bench.ingress(&new)), (UNSTEERED, KERNEL));
     bench.programs.prepare(&next).unwrap();
-    assert_eq!((bench.ingress(&old), bench.ingress(&new)), (NO_SOCKET, NO_SOCKET));
+    assert_eq!((bench.ingress(&old), bench.ingress(&new)), (UNSTEERED, UNSTEERED));
     bench.programs.commit(&next).unwrap();
-    assert_eq!((bench.ingress(&old), bench.ingress(&new)), (KERNEL, NO_SOCKET));
+    assert_eq!((bench.ingress(&old), bench.ingress(&new)), (KERNEL, UNSTEERED));
 }
 
 #[test]
@@ -199,7 +207,7 @@ fn maps_survive_the_process_and_keep_protecting() {
     first.commit(&policy).unwrap();
     drop(first);
     let mut bench = Bench { programs: Programs::load(&instance.0).unwrap(), instance };
-    assert_eq!(bench.ingress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()), NO_SOCKET);
+    assert_eq!(bench.ingress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()), UNSTEERED);
     assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);
     // An unchanged policy may be applied again over what is there.
     bench.programs.prepare(&policy).unwrap();
