@@ -272,3 +272,16 @@ fn post_quantum_lines_of_ikev2() {
     let odd = "crypto ikev2 keyring k\n peer hub\n  ppk manual id ppk1 key hex 0ff\n";
     assert!(refuse(odd).to_string().contains("even number"));
 }
+
+#[test]
+fn filters_that_the_packet_path_does_not_apply_are_refused() {
+    for (text, words) in [
+        ("interface Gi0/1\n ip access-group 120 in\n", "\"ip access-group\" is not implemented"),
+        ("crypto map m 1 ipsec-isakmp\n set ip access-group 120 out\n", "\"set ip access-group\" is not"),
+        ("crypto dynamic-map d 1\n set ip access-group 120 in\n", "\"set ip access-group\" is not"),
+    ] {
+        let error = refuse(text).to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    accept("interface Gi0/1\n no ip access-group in\n no ip access-group 120 in\n");
+}

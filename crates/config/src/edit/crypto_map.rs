@@ -37,6 +37,7 @@ pub(super) const COMMANDS: &[ConfigCommand] = &[
     keep("set security-association {dummy | ecn} / [<text:LINE>]", kept),
     keep("set identity / <identity:WORD>", kept),
     keep("{qos | dialer} pre-classify /", kept),
+    apply("set ip access-group / <acl:ACL> {in | out}", access_group),
 ];
 
 /// Not in dynamic maps.
@@ -51,8 +52,7 @@ pub(super) const STATIC_ONLY: &[ConfigCommand] = &[
 ];
 
 /// Only in dynamic maps.
-pub(super) const DYNAMIC_ONLY: &[ConfigCommand] =
-    &[keep("set nat demux /", kept), keep("set ip access-group / <acl:ACL> {in | out}", kept)];
+pub(super) const DYNAMIC_ONLY: &[ConfigCommand] = &[keep("set nat demux /", kept)];
 
 fn body_of<'c>(configuration: &'c mut Configuration, mode: &Mode) -> Option<&'c mut EntryBody> {
     match mode {
@@ -174,6 +174,16 @@ fn has_dpd(editor: &mut Editor<'_>) -> bool {
 fn match_address(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let acl = args.text("acl").filter(|_| !args.negated()).map(String::from);
     edit(editor, |body| body.match_address = acl)
+}
+
+/// The packet path does not filter by access lists yet, and no line may promise a filter that is not there.
+fn access_group(_: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    if args.negated() {
+        return Ok(());
+    }
+    Err(EditError::rule(
+        "\"set ip access-group\" is not implemented: packets would pass unfiltered; leave the line out and filter on another device",
+    ))
 }
 
 fn set_transform_set(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
