@@ -9,7 +9,7 @@ use ike::{ChildTag, ConnectionId, InstallChild};
 
 use super::{Brain, Output, PairRecord};
 use crate::clock::ike_time;
-use crate::compile::{Devices, EntryKey, compile_with};
+use crate::compile::{Devices, EntryKey};
 use crate::log::Message;
 use crate::pki::Pki;
 use crate::responder::{Relation, relations};
@@ -32,7 +32,7 @@ impl Brain {
         if let Some(memory) = &self.memory {
             self.derived = memory.derived();
         }
-        let plan = compile_with(&configuration, &devices, &self.derived, &mut self.table);
+        let plan = self.compile(&configuration, &devices);
         for note in &plan.notes {
             if !self.plan.notes.contains(note) {
                 self.outputs.push_back(Output::Log(Message::Note(note.clone())));
