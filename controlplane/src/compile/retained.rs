@@ -5,7 +5,7 @@
 //! that led behind the old list, and its end, lead to the first rule of the new one. What the old list protects is
 //! protected by its rules; about everything else the new list decides.
 
-use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRange, PortRecord, Prefix, Rule};
+use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRange, PortRecord, Prefix, Rule, union};
 
 use super::{Entry, Plan};
 
@@ -18,6 +18,10 @@ pub fn retain(plan: &mut Plan, old: &Plan) -> bool {
     let mut added = false;
     for port in &old.ports {
         let rules = rules_of(old, port);
+        added |= retain_everywhere(plan, port, rules);
+        if port.device.is_empty() {
+            continue;
+        }
         let place = plan.ports.iter().position(|now| now.device == port.device);
         let now = place.map_or(&[][..], |place| rules_of(plan, &plan.ports[place]));
         if rules.is_empty() || covers(now, rules) {
@@ -26,10 +30,26 @@ pub fn retain(plan: &mut Plan, old: &Plan) -> bool {
         added = true;
         let now = now.to_vec();
         retain_policies(plan, old, &port.ios_name);
-        let list = union(&usable(rules, plan), &now);
+        let list = union([&usable(rules, plan)[..], &now]);
         set_list(plan, place, port, list);
     }
     added
+}
+
+/// A map that was closed on every device stays so.
+fn retain_everywhere(plan: &mut Plan, port: &PortRecord, rules: &[Rule]) -> bool {
+    let everywhere = |port: &PortRecord| port.device.is_empty() || port.fail_close;
+    let stays = |now: &PortRecord| everywhere(now) && covers(rules_of(plan, now), rules);
+    if rules.is_empty() || !everywhere(port) || plan.ports.iter().any(stays) {
+        return false;
+    }
+    let dropped = rules.iter().map(|rule| match rule.action {
+        Action::Protect(_) => Rule { action: Action::Drop, ..*rule },
+        _ => *rule,
+    });
+    let nowhere = PortRecord { device: String::new(), ifindex: 0, ..port.clone() };
+    set_list(plan, None, &nowhere, dropped.collect());
+    true
 }
 
 fn rules_of<'p>(plan: &'p Plan, port: &PortRecord) -> &'p [Rule] {
@@ -69,16 +89,6 @@ fn usable(rules: &[Rule], plan: &Plan) -> Vec<Rule> {
         other => other,
     };
     rules.iter().map(|rule| Rule { action: action(rule.action), ..*rule }).collect()
-}
-
-/// `old` followed by `new`.
-fn union(old: &[Rule], new: &[Rule]) -> Vec<Rule> {
-    let length = u32::try_from(old.len()).unwrap_or(u32::MAX);
-    let behind = new.iter().map(|rule| match rule.action {
-        Action::Jump(target) => Rule { action: Action::Jump(target.saturating_add(length)), ..*rule },
-        _ => *rule,
-    });
-    old.iter().copied().chain(behind).collect()
 }
 
 /// Gives the device of `port` this list: that at `place`, or one that the configuration has no longer.

@@ -85,6 +85,7 @@ fn port(device: &str, rule_list: Option<u32>) -> PortRecord {
         has_crypto_map: rule_list.is_some(),
         crypto_addresses: vec![host(1)],
         rule_list,
+        ..PortRecord::default()
     }
 }
 
@@ -145,7 +146,7 @@ proptest! {
             }
         }
         prop_assert!(covers(&old, &old), "equal lists");
-        let behind: Vec<Rule> = union(&old, &added);
+        let behind: Vec<Rule> = union([&old[..], &added]);
         prop_assert!(covers(&behind, &old), "additions behind the end");
     }
 }
@@ -217,4 +218,28 @@ fn a_device_that_the_configuration_names_no_longer_keeps_its_list() {
     assert!(retain(&mut bare, &old));
     assert_eq!((bare.ports.len(), bare.ports[0].rule_list, bare.ports[0].has_crypto_map), (1, Some(0), true));
     assert_eq!(bare.ports[0].crypto_addresses, [host(1)]);
+}
+
+#[test]
+fn a_map_that_was_closed_on_every_device_stays_so() {
+    let all = Prefix { address: host(0), length: 0 };
+    let action = Action::Protect(PolicyId(0));
+    let rule = Rule {
+        source: all,
+        destination: all,
+        protocol: None,
+        source_ports: PortRange::ANY,
+        destination_ports: PortRange::ANY,
+        action,
+    };
+    let mut old = plan("outside", vec![rule], |_| true);
+    old.ports[0].fail_close = true;
+    let mut same = old.clone();
+    assert!(!retain(&mut same, &old));
+    let mut opened = plan("outside", vec![rule], |_| true);
+    assert!(retain(&mut opened, &old));
+    let everywhere = &opened.ports[1];
+    assert_eq!((everywhere.device.as_str(), everywhere.ifindex), ("", 0));
+    assert_eq!(opened.rules[everywhere.rule_list.unwrap() as usize], [Rule { action: Action::Drop, ..rule }]);
+    assert_eq!(opened.rules[0], [rule], "on its own device it is sealed as before");
 }

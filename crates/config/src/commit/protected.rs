@@ -80,21 +80,37 @@ pub(super) fn bodies<'c>(configuration: &'c Configuration, map: &str, seq: u16) 
     }
 }
 
-/// The lines by which packets that leave by `device` are judged; none without a crypto map.
+/// The lines of the crypto map on `device`; none without one.
 pub(super) fn lines<'c>(configuration: &'c Configuration, device: &str) -> Vec<Line<'c>> {
-    let Some(applied) = applied(configuration).find(|applied| applied.device == device) else {
-        return Vec::new();
-    };
-    let Some(set) = configuration.crypto_maps.get(applied.map) else { return Vec::new() };
     let mut lines = Vec::new();
+    if let Some(applied) = applied(configuration).find(|applied| applied.device == device) {
+        add_map(configuration, applied.map, &mut lines);
+    }
+    lines
+}
+
+/// All lines by which packets that leave by `device` are judged: behind those of its own map the ones of every map with
+/// `fail-close`, which are dropped.
+pub(super) fn judged<'c>(configuration: &'c Configuration, device: &str) -> Vec<Line<'c>> {
+    let mut lines = lines(configuration, device);
+    for (name, _) in configuration.crypto_maps.iter().filter(|(_, map)| map.fail_close) {
+        add_map(configuration, name, &mut lines);
+    }
+    lines
+}
+
+fn add_map<'c>(configuration: &'c Configuration, map: &str, lines: &mut Vec<Line<'c>>) {
+    let Some(set) = configuration.crypto_maps.get(map) else { return };
     for seq in set.entries.keys() {
-        for body in bodies(configuration, applied.map, *seq) {
+        for body in bodies(configuration, map, *seq) {
             let start = lines.len();
             let name = body.match_address.as_deref();
-            let list = name.and_then(|name| Some((name, configuration.access_lists.get(name)?)));
-            for (name, (_, rule)) in
-                list.iter().flat_map(|(name, list)| list.rules().map(move |rule| (*name, rule)))
-            {
+            let Some((name, list)) =
+                name.and_then(|name| Some((name, configuration.access_lists.get(name)?)))
+            else {
+                continue;
+            };
+            for (_, rule) in list.rules() {
                 let verdict = match rule.action {
                     AclAction::Permit => Verdict::Protected,
                     // Its end is not known yet.
@@ -108,7 +124,6 @@ pub(super) fn lines<'c>(configuration: &'c Configuration, device: &str) -> Vec<L
             }
         }
     }
-    lines
 }
 
 /// The permits of `before`, by index, of which a flow is protected by none of `after`. `concerns` says which permits are

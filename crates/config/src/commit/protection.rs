@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::protected::{Applied, applied, lines, lost};
+use super::protected::{Applied, applied, judged, lines, lost};
 use super::put_back;
 use crate::Configuration;
 
@@ -98,7 +98,7 @@ fn losses(
 ) -> Vec<String> {
     let old = lines(before, place.device);
     let after: Vec<_> =
-        std::iter::once(now).chain(others.iter().copied()).map(|other| lines(other, place.device)).collect();
+        std::iter::once(now).chain(others.iter().copied()).map(|other| judged(other, place.device)).collect();
     let text = |index: usize| {
         let line = &old[index];
         format!(

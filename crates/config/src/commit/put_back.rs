@@ -1,6 +1,6 @@
 //! Objects that an applied crypto map cannot be without, and that a session deleted: each is put back by itself.
 
-use super::protected::{Applied, applied, bodies, lines, lost};
+use super::protected::{Applied, applied, bodies, judged, lines, lost};
 use crate::Configuration;
 use crate::model::{AccessList, AclAction, EntryBody, Keying};
 
@@ -188,7 +188,7 @@ impl<'a> Restorer<'a> {
         let now: &Configuration = self.now;
         let after: Vec<_> = std::iter::once(now)
             .chain(self.others.iter().copied())
-            .map(|other| lines(other, self.place.device))
+            .map(|other| judged(other, self.place.device))
             .collect();
         !lost(&old, &after, |line| which(line.seq)).is_empty()
     }

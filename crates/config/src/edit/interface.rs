@@ -101,9 +101,13 @@ pub(super) fn name_unprotected_at(
     consequence: &str,
 ) {
     let permits = commit::protected_by(editor.configuration, name);
-    if permits.is_empty() {
+    let map = editor.configuration.interfaces.get(name).and_then(|interface| interface.crypto_map.as_ref());
+    let Some(set) =
+        map.and_then(|map| editor.configuration.crypto_maps.get(map)).filter(|_| !permits.is_empty())
+    else {
         return;
-    }
+    };
+    let consequence = if set.fail_close { "is dropped on every device (fail-close)" } else { consequence };
     editor.interactive_notice(format!(
         "%NOTE: {name}: when configuration mode is left, {what}, and this {consequence}:"
     ));
@@ -193,8 +197,7 @@ fn shutdown(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let is_up = matches!(&editor.mode, Mode::Interface(name)
         if editor.configuration.interfaces.get(name).is_some_and(|interface| !interface.shutdown));
     if is_up && !args.negated() {
-        let what = "the crypto map is not in force here";
-        name_unprotected(editor, what, "is judged by the interface that it leaves by instead");
+        name_unprotected(editor, "the interface is shut down", "has no SA here");
     }
     edit(editor, |interface| interface.shutdown = !args.negated());
     Ok(())

@@ -155,6 +155,16 @@ fn a_map_that_is_taken_off_is_a_decision_and_the_names_are_bounded() {
 }
 
 #[test]
+fn a_map_with_fail_close_loses_nothing_when_it_is_taken_off() {
+    let before = parse(&BASE.replace("interface Gig", "crypto map tohub fail-close\ninterface Gig"));
+    let mut now = before.clone();
+    now.interfaces.values_mut().for_each(|interface| interface.crypto_map = None);
+    assert_eq!(review_edits(&[&before], &mut now, &[]), Review::default());
+    now.crypto_maps.get_mut("tohub").unwrap().fail_close = false;
+    assert_eq!(review_edits(&[&before], &mut now, &[]).lost.len(), 4);
+}
+
+#[test]
 fn what_another_open_session_began_with_is_not_lost_yet() {
     let before = parse(BASE);
     let mut now = before.clone();

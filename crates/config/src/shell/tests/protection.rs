@@ -112,11 +112,20 @@ fn taking_the_map_off_is_taken_and_says_at_once_what_leaves_in_clear() {
 }
 
 #[test]
+fn with_fail_close_a_map_that_is_taken_off_is_dropped_everywhere() {
+    let mut s = configuring();
+    s.type_all(&["crypto map tohub fail-close", "interface Gi0/1"]);
+    let text = s.type_line("no crypto map").text;
+    assert!(text.contains("is dropped on every device (fail-close):\n%NOTE:   permit ip"), "{text}");
+    assert_eq!(s.type_line("end").text, "");
+}
+
+#[test]
 fn other_ways_to_take_an_interface_out_of_protection_say_so_too() {
     for (lines, noted, lost) in [
         (&["no interface Gi0/1"][..], "leaves in clear by its device", 2),
         (&["interface Gi0/1", "device eth7"], "is off device GigabitEthernet0/1 and on eth7", 2),
-        (&["interface Gi0/1", "shutdown"], "is judged by the interface that it leaves by", 0),
+        (&["interface Gi0/1", "shutdown"], "has no SA here", 0),
     ] {
         let mut s = configuring();
         let texts: String = lines.iter().map(|line| s.type_line(line).text).collect();
