@@ -144,7 +144,12 @@ fn check_accepts_notes_and_refuses() {
     let output = run(folder.path(), &["check", path]);
     assert_eq!(output.status.code(), Some(0));
     let out = text(&output.stdout);
-    assert!(out.contains("stays disabled until") && out.contains("DPD is disabled"), "{out}");
+    assert!(
+        out.contains("stays disabled until")
+            && out.contains("permits is dropped")
+            && out.contains("DPD is disabled"),
+        "{out}"
+    );
     assert!(out.contains("sizes: 0 permits") && out.contains("for 4096 policies"), "{out}");
     std::fs::write(&file, "crypto map tohub 1 ipsec-isakmp\n set peer 10.1.1.1 defalt\n").unwrap();
     let output = run(folder.path(), &["check", path]);

@@ -11,6 +11,7 @@ mod actions;
 mod books;
 mod configure;
 mod derived;
+mod edits;
 mod events;
 mod inspect;
 mod intents;
@@ -21,6 +22,7 @@ mod orphans;
 mod timers;
 mod views;
 
+pub use edits::SessionNumber;
 pub use inspect::Load;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -131,6 +133,8 @@ pub struct Brain {
     configuration: Configuration,
     devices: Devices,
     plan: Plan,
+    /// What sessions in configuration mode began with, oldest first.
+    baselines: Vec<edits::Baseline>,
     /// What is protected without a line of its own, and whether some of it may be over.
     derived: Derived,
     derived_due: bool,
@@ -182,6 +186,7 @@ impl Brain {
             configuration: Configuration::default(),
             devices: Devices::new(),
             plan: Plan::default(),
+            baselines: Vec::new(),
             derived: Derived::default(),
             derived_due: false,
             template_tags: BTreeMap::new(),

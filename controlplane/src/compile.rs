@@ -5,9 +5,10 @@
 //! same as long as interface, map, sequence number and selectors do, so that an edit elsewhere disturbs no SA.
 //!
 //! Fail closed: what an entry would protect but cannot (refused parameters, no local address, a dynamic
-//! template without a peer) is dropped, never let through. Only an entry that is incomplete in the IOS sense is skipped.
+//! template without a peer, an entry that is incomplete in the IOS sense) is dropped, never let through.
 
 mod dynamic;
+mod retained;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,12 +20,14 @@ use config::effective_ike::{
 use config::model::{
     AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, ReverseRoute,
 };
-use protection::{BEHIND_ENTRY, Carrier, Shape, carriers, close, closed_rules};
+use protection::{BEHIND_ENTRY, Carrier, Shape, carriers, close, closed_rules, everywhere, unapplied};
 use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PolicyId, PortRecord, Prefix, Rule};
 
 use crate::derived::{Derived, FIRST_TEMPORARY, TemplateKey};
 use crate::idle::IdleRule;
 use crate::session::Peer;
+
+pub use retained::retain;
 
 /// What the kernel knows about the device behind an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -222,10 +225,14 @@ pub fn compile_with(
             mtu: interface.mtu.map_or(if device.mtu == 0 { 1500 } else { device.mtu }, u32::from),
             has_crypto_map: rule_list.is_some(),
             is_shut: interface.shutdown,
-            fail_close: false,
+            fail_close: carrier.map.is_some_and(|(_, set)| set.fail_close),
             crypto_addresses,
             rule_list,
         });
+    }
+    for (map, set) in unapplied(configuration) {
+        plan.rules.push(closed_rules(configuration, set));
+        plan.ports.push(everywhere(map, plan.ports.len(), plan.rules.len() - 1));
     }
     plan
 }
@@ -260,10 +267,12 @@ impl SetCompiler<'_> {
     fn rules(&self, plan: &mut Plan, numbers: &mut impl PolicyNumbers) -> Vec<Rule> {
         let mut rules = Vec::new();
         for (seq, entry) in &self.set.entries {
+            let start = rules.len();
             if !entry.is_complete() {
+                self.incomplete_entry(*seq, entry, plan, &mut rules);
+                close(&mut rules, start);
                 continue;
             }
-            let start = rules.len();
             match &entry.keying {
                 Keying::Isakmp => self.static_entry(*seq, entry, plan, numbers, &mut rules),
                 Keying::Manual => self.manual_entry(*seq, entry, plan, numbers, &mut rules),
@@ -272,6 +281,18 @@ impl SetCompiler<'_> {
             close(&mut rules, start);
         }
         rules
+    }
+
+    /// What an entry without peer or transform set permits is dropped; without an access list nothing is selected.
+    fn incomplete_entry(&self, seq: u16, entry: &CryptoMapEntry, plan: &mut Plan, rules: &mut Vec<Rule>) {
+        let before = rules.len();
+        self.drop_all(&entry.body, rules);
+        if rules.len() > before {
+            plan.notes.push(format!(
+                "crypto map {} {seq} stays disabled until it has a peer and a transform set; what its access list permits is dropped",
+                self.map
+            ));
+        }
     }
 
     fn static_entry(

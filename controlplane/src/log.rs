@@ -69,6 +69,8 @@ pub enum Message {
     IsakmpOnOff(bool),
     /// A session left configuration mode.
     Configured,
+    /// What leaves in clear since a session left configuration mode, one text for each permit.
+    Unprotected(Vec<String>),
     /// Something that an operator has to mend; the text names place and remedy.
     Trouble(String),
     /// A remark about the configuration.
@@ -80,7 +82,7 @@ impl Message {
     pub fn severity(&self) -> u8 {
         match self {
             Message::NegotiationAborted { .. } | Message::Trouble(_) => 3,
-            Message::InvalidSpi { .. } | Message::Exhausted { .. } => 4,
+            Message::InvalidSpi { .. } | Message::Exhausted { .. } | Message::Unprotected(_) => 4,
             Message::PeerChange { .. }
             | Message::SessionStatus { .. }
             | Message::IkeSa { .. }
@@ -125,6 +127,13 @@ impl fmt::Display for Message {
                 write!(f, "%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is {}", if *on { "ON" } else { "OFF" })
             }
             Message::Configured => write!(f, "%SYS-5-CONFIG_I: Configured from console by console"),
+            Message::Unprotected(permits) => {
+                write!(
+                    f,
+                    "%TOHUB-4-UNPROTECTED: No longer protected by the configuration: {}",
+                    permits.join("; ")
+                )
+            }
             Message::Trouble(text) => write!(f, "%TOHUB-3-TROUBLE: {text}"),
             Message::Note(text) => write!(f, "%TOHUB-6-NOTE: {text}"),
         }

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::Configuration;
@@ -15,15 +16,19 @@ use config::command::{ClearCommand, ExecCommand, ShowCommand};
 use config::diff::{Change, Object};
 use config::edit::{Import, ImportError, Imported};
 use config::render_show;
-use config::shell::{CommandError, Executor, Outcome};
+use config::shell::{Baselines, CommandError, Executor, Outcome};
 
-use crate::brain::Brain;
+use crate::brain::{Brain, SessionNumber};
 use crate::log::Message;
 use crate::names::{Answer, NameError};
 use crate::pki::{KeyStore, Material, Pki};
 
 /// The longest status document of the data plane that is read.
 const MAX_STATUS: u64 = 4 << 20;
+
+/// Printed by `write memory` while something is protected that the saved lines do not name.
+const SAVED_IN_BETWEEN: &str = "%NOTE: saved as it stands now; what open configuration sessions are replacing is \
+                                protected until they leave configuration mode, and is not in the file: save again then\n";
 
 /// How long the data plane may take to answer; it answers from memory.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
@@ -88,6 +93,8 @@ pub struct Operator<'a> {
     pub kernel_is_stale: &'a mut bool,
     /// Open CLI sessions, this one included.
     pub sessions: usize,
+    /// The number of this one.
+    pub session: SessionNumber,
     /// What outlives the request.
     pub errand: Option<Errand>,
     /// The answer for which the request waited, if it is executed again.
@@ -181,7 +188,8 @@ impl Executor for Operator<'_> {
             ExecCommand::SaveConfiguration => {
                 config::file::save(&self.facts.config_file, self.brain.configuration())
                     .map_err(file_failed)?;
-                Ok(Outcome::Done("Building configuration...\n[OK]\n".to_owned()))
+                let note = if self.brain.protects_more() { SAVED_IN_BETWEEN } else { "" };
+                Ok(Outcome::Done(format!("Building configuration...\n[OK]\n{note}")))
             }
             ExecCommand::EraseStartup => {
                 config::file::save(&self.facts.config_file, &Configuration::default())
@@ -239,8 +247,25 @@ impl Executor for Operator<'_> {
         crate::pki::import(import, &self.facts.key_store())
     }
 
-    fn configured(&mut self) {
+    fn entered(&mut self, before: &Arc<Configuration>) -> String {
+        let note = self.brain.begin_edit(self.session, before.clone());
+        note.map_or(String::new(), |note| note + "\n")
+    }
+
+    fn baselines(&self) -> Baselines {
+        self.brain.other_baselines(self.session)
+    }
+
+    fn left(&mut self, lost: &[String]) {
+        self.brain.end_edit(self.now, self.session);
         self.brain.say(Message::Configured);
+        if !lost.is_empty() {
+            self.brain.say(Message::Unprotected(lost.to_vec()));
+        }
+    }
+
+    fn abandoned(&mut self) {
+        self.brain.abandon_edit(self.session);
     }
 }
 

@@ -1,10 +1,12 @@
 //! One simulated gateway: the real control plane on real segments, with the model of a data plane.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::Configuration;
-use controlplane::brain::Brain;
+use controlplane::brain::{Brain, SessionNumber};
 use controlplane::clock::Scale;
 use controlplane::compile::Devices;
 use controlplane::install::Installer;
@@ -31,6 +33,9 @@ pub const CAPACITIES: Capacities = Capacities {
 
 /// Datagrams that a socket keeps for a process that does not run.
 const BACKLOG: usize = 32;
+
+/// The one session that ever enters configuration mode.
+const TYPIST: SessionNumber = 1;
 
 /// Whether the control plane gets to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +90,8 @@ pub struct Gateway {
     provider: &'static Provider,
     random: Stream,
     lives: u64,
+    /// A session is in configuration mode.
+    is_edited: bool,
     sabotage: Sabotage,
 }
 
@@ -114,6 +121,7 @@ impl Gateway {
             provider,
             random,
             lives: 0,
+            is_edited: false,
             sabotage,
         };
         Ok(gateway)
@@ -138,11 +146,31 @@ impl Gateway {
         self.brain.configure(now, self.configuration.clone(), self.devices.clone());
     }
 
+    /// A session removes every access list.
+    pub(crate) fn remove_lists(&mut self, now: u64) {
+        let now = self.clock(now);
+        self.brain.begin_edit(TYPIST, Arc::new(self.configuration.clone()));
+        self.is_edited = true;
+        let without = Configuration { access_lists: BTreeMap::new(), ..self.configuration.clone() };
+        self.brain.configure(now, without, self.devices.clone());
+    }
+
+    /// The session types them again and leaves configuration mode. False if there is none.
+    pub(crate) fn retype_lists(&mut self, now: u64) -> bool {
+        let open = std::mem::take(&mut self.is_edited);
+        if open {
+            self.configure(now, None);
+            self.brain.end_edit(self.clock(now), TYPIST);
+        }
+        open
+    }
+
     /// The control plane is killed and started again, with what it wrote to the checkpoint or without.
     pub(crate) fn restart_control_plane(&mut self, now: u64, keep: bool) -> Result<(), SimulationError> {
         let memory = self.checkpoint.load().filter(|_| keep);
         let memory = memory.and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();
         self.lives += 1;
+        self.is_edited = false;
         self.brain = brain(&self.segments, self.provider, self.random.fork(self.lives), memory)?;
         self.backlog.clear();
         self.routes = 0;

@@ -187,6 +187,8 @@ impl<'a> History<'a> {
             }
             Fault::KillData(gateway) => network.restart_data_plane(gateway)?,
             Fault::Edit(gateway, ref site) if runs(network, gateway) => self.edit(gateway, site),
+            Fault::RemoveLists(gateway) if runs(network, gateway) => network.remove_lists(gateway),
+            Fault::RetypeLists(gateway) if runs(network, gateway) => network.retype_lists(gateway),
             Fault::ClearSession(gateway) if runs(network, gateway) => {
                 self.disturb(gateway, false);
                 self.network.clear(gateway, &ClearCommand::Sessions(Filter::default()));
@@ -203,6 +205,7 @@ impl<'a> History<'a> {
 
     fn edit(&mut self, gateway: usize, site: &Site) {
         let Ok(configuration) = site.configuration(&self.plan.sites) else { return };
+        self.network.retype_lists(gateway);
         self.network.with_monitor(|monitor, network| monitor.edited(network, gateway, site.clone()));
         self.network.configure(gateway, configuration);
     }
@@ -235,6 +238,10 @@ impl<'a> History<'a> {
         self.run_until(ORIGIN + self.plan.calm_at);
         if let Some(last) = self.wakes.values().map(|(at, _)| *at).max() {
             self.run_until(last);
+        }
+        for gateway in 0..self.network.gateways.len() {
+            // Where a gateway stood still, its session had to wait.
+            self.network.retype_lists(gateway);
         }
         self.network.wire.heal();
         self.refresh();
@@ -343,6 +350,8 @@ fn describe(fault: &Fault, sites: &[Site]) -> String {
         Fault::Stall(g, ms) => format!("-- {}: the control plane does not run for {ms} ms", name(g)),
         Fault::Sleep(g, ms) => format!("-- {} sleeps for {ms} ms", name(g)),
         Fault::Edit(g, site) => format!("-- {} is configured:\n{}", name(g), site.text(sites)),
+        Fault::RemoveLists(g) => format!("-- {}: configure terminal, no access-list …", name(g)),
+        Fault::RetypeLists(g) => format!("-- {}: access-list …, end", name(g)),
         Fault::ClearSession(g) => format!("-- {}: clear crypto session", name(g)),
         Fault::ClearSas(g) => format!("-- {}: clear crypto sa", name(g)),
         Fault::Forge(forgery) => format!("-- forgery: {forgery:?}"),

@@ -32,6 +32,10 @@ pub enum Fault {
     Sleep(usize, u64),
     /// Another configuration.
     Edit(usize, Box<Site>),
+    /// A session enters configuration mode and removes every access list.
+    RemoveLists(usize),
+    /// It types them again as they were, and leaves.
+    RetypeLists(usize),
     /// `clear crypto session`.
     ClearSession(usize),
     /// `clear crypto sa`.
@@ -123,6 +127,7 @@ impl Plan {
             Plan { seed, sites, branches, flows, schedule: Vec::new(), calm_at, idles_out: draw.percent(25) };
         plan.traffic(&mut root.fork(2));
         plan.faults(&mut root.fork(3));
+        plan.retyping(&mut root.fork(7));
         plan.schedule.sort_by_key(|(at, _)| *at);
         plan
     }
@@ -163,6 +168,23 @@ impl Plan {
             }
         }
         self.schedule.push((self.calm_at, Fault::Names(true)));
+    }
+
+    /// Lists that are removed and typed again in one session must disturb nothing.
+    fn retyping(&mut self, draw: &mut Stream) {
+        if !draw.percent(30) {
+            return;
+        }
+        let site = draw.below(self.sites.len() as u64) as usize;
+        let begin = draw.range(1000, self.calm_at - 1);
+        let end = (begin + draw.range(100, 40_000)).min(self.calm_at);
+        let of_another = |(at, fault): &(u64, Fault)| {
+            matches!(fault, Fault::Edit(edited, _) if *edited == site) && (begin..=end).contains(at)
+        };
+        if !self.schedule.iter().any(of_another) {
+            self.schedule.push((begin, Fault::RemoveLists(site)));
+            self.schedule.push((end, Fault::RetypeLists(site)));
+        }
     }
 
     fn one_fault(&mut self, draw: &mut Stream, at: u64) {

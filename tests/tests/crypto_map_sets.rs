@@ -22,6 +22,14 @@ fn editing_one_entry_loses_no_packet_of_another() -> Result<()> {
     sleep_ms(500)?;
     let begin = now_ms();
     let branch = &network.branch;
+    // It goes on protecting what entry 2 does while that one comes and goes.
+    branch.configure(&[
+        "access-list 102 permit ip 192.168.1.0 0.0.0.255 192.168.7.0 0.0.0.255",
+        "crypto map tohub 3 ipsec-isakmp",
+        "set peer 10.2.2.2",
+        "set transform-set ts",
+        "match address 102",
+    ])?;
     // As many edits as it takes for a hundred packets to meet them.
     let mut round = 0;
     while round < 5 || probe.count(begin, now_ms()).sent <= 100 {
@@ -56,6 +64,10 @@ fn editing_one_entry_loses_no_packet_of_another() -> Result<()> {
     assert!(count.sent > 100, "{count:?}");
     assert_eq!(count.lost, 0, "{count:?}\n{}", branch.log_tail());
     assert_eq!(network.current_peer().as_deref(), Some("10.1.1.1"));
+    // Nothing else protects what entry 3 does: it is not removed.
+    let refused = branch.configure(&["no crypto map tohub 3"]);
+    assert!(format!("{refused:?}").contains("crypto map tohub 3 is in force"), "{refused:?}");
+    assert!(branch.cli("show running-config")?.contains("crypto map tohub 3 ipsec-isakmp"));
     // The set is in use, and it is not taken away under what it protects.
     let refused = branch.configure(&["no crypto map tohub"]);
     assert!(format!("{refused:?}").contains("in use by interface(s): GigabitEthernet0/1"), "{refused:?}");

@@ -188,7 +188,14 @@ fn the_gateways_own_packets_have_an_address_that_the_crypto_map_protects() -> Re
     wait_for("the address that is protected", 10, || {
         (source_of(gateway, "192.168.3.1").ok()? == "192.0.2.7").then_some(())
     })?;
-    two.gateways[0].configure(&["no access-list 101 permit ip host 192.0.2.7 host 192.168.3.1"])?;
+    // On a numbered list "no access-list 101 …" would remove the whole list, which is put back: the map needs it.
+    let refused =
+        two.gateways[0].configure(&["no access-list 101 permit ip host 192.0.2.7 host 192.168.3.1"]);
+    assert!(format!("{refused:?}").contains("access list 101 is used by crypto map tohub 1"), "{refused:?}");
+    assert_eq!(source_of(gateway, "192.168.3.1")?, "192.0.2.7");
+    let removed = two.gateways[0]
+        .configure(&["ip access-list extended 101", "no permit ip host 192.0.2.7 host 192.168.3.1"])?;
+    assert!(removed.contains("no longer protected"), "{removed}");
     wait_for("the route to go", 10, || {
         let rules = gateway.ip(&["rule", "show"]).ok()?;
         let routes = gateway.ip(&["route", "show", "table", "all"]).ok()?;

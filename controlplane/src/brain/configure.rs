@@ -9,7 +9,7 @@ use ike::{ChildTag, ConnectionId, InstallChild};
 
 use super::{Brain, Output, PairRecord};
 use crate::clock::ike_time;
-use crate::compile::{Devices, EntryKey, Plan, compile_with};
+use crate::compile::{Devices, EntryKey, Plan};
 use crate::log::Message;
 use crate::pki::Pki;
 use crate::responder::{Relation, relations};
@@ -45,7 +45,7 @@ impl Brain {
         if let Some(memory) = &self.memory {
             self.derived = memory.derived();
         }
-        let plan = compile_with(&configuration, &devices, &self.derived, &mut self.table);
+        let plan = self.compile(&configuration, &devices);
         self.take_over(now, configuration, devices, plan);
     }
 
@@ -55,7 +55,7 @@ impl Brain {
     /// What has no room; the running configuration stays as it is.
     pub fn admit(&mut self, candidate: Configuration) -> Result<Admitted, NoRoom> {
         self.check_room(&candidate)?;
-        let plan = compile_with(&candidate, &self.devices, &self.derived, &mut self.table);
+        let plan = self.compile(&candidate, &self.devices.clone());
         if let Err(error) = self.table.check(&plan.ports, &plan.rules) {
             let running = &self.plan.policies;
             self.table.forget_policies(|id| running.contains_key(&id));

@@ -7,7 +7,7 @@ use sa_table::{Action, FiveTuple, PolicyId};
 
 use super::Brain;
 use super::configure::FIRST_TEMPLATE;
-use crate::compile::{EntryKey, PolicyKey, compile_with};
+use crate::compile::{EntryKey, PolicyKey};
 use crate::derived::{self, HostFlow, MAX_HOST_FLOWS, Temporary};
 use crate::log::Message;
 use crate::responder::{TemplateFlow, policy};
@@ -157,7 +157,10 @@ impl Brain {
     /// The running configuration with what is derived from it now. False if the table did not take the rules.
     fn recompile(&mut self, now: Duration) -> bool {
         self.checkpoint_due = true;
-        self.plan = compile_with(&self.configuration, &self.devices, &self.derived, &mut self.table);
+        let (configuration, devices) =
+            (std::mem::take(&mut self.configuration), std::mem::take(&mut self.devices));
+        self.plan = self.compile(&configuration, &devices);
+        (self.configuration, self.devices) = (configuration, devices);
         for (key, entry) in &self.plan.entries {
             self.sessions
                 .entry(key.clone())

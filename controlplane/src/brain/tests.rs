@@ -1,5 +1,7 @@
 //! The brain alone: names of peers, limits, refusals. Whole networks are in `tests/failover_simulated.rs`.
 
+mod edits;
+
 use std::time::Duration;
 
 use config::model::InterfaceName;

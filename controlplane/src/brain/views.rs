@@ -30,7 +30,7 @@ impl Brain {
             ShowCommand::CryptoMap(filter) => {
                 let temporaries = temporary_entries(&self.configuration, filter, &self.temporary_views());
                 let configured = crypto_map(&self.configuration, filter, &self.current_peers());
-                configured + &temporaries
+                configured + &temporaries + &self.edits_line()
             }
             ShowCommand::CryptoSession { detail, brief, filter } => {
                 crypto_session(&self.session_views(now, filter), *detail, *brief)

@@ -129,14 +129,29 @@ fn a_deny_jumps_behind_its_entry() {
 }
 
 #[test]
-fn incomplete_entries_are_skipped_and_unusable_ones_drop() {
+fn incomplete_and_unusable_entries_drop_what_they_select() {
     let (mut configuration, devices) = base();
     let permit = ace(AclAction::Permit, "192.168.1.0", "192.168.2.0");
     list(&mut configuration, "101", &[permit]);
-    let mut incomplete = entry("101");
-    incomplete.body.peers.clear();
-    map(&mut configuration, 1, incomplete);
-    assert!(actions(&compile(&configuration, &devices, &mut Numbers::default())).is_empty());
+    let incomplete: [fn(&mut EntryBody); 2] = [|body| body.peers.clear(), |body| body.transform_sets.clear()];
+    for change in incomplete {
+        let mut incomplete = entry("101");
+        change(&mut incomplete.body);
+        map(&mut configuration, 1, incomplete);
+        let plan = compile(&configuration, &devices, &mut Numbers::default());
+        assert_eq!(actions(&plan), [Action::Drop]);
+        assert!(plan.notes[0].contains("stays disabled until"), "{:?}", plan.notes);
+    }
+    let selects_nothing: [fn(&mut EntryBody); 2] =
+        [|body| body.match_address = None, |body| body.match_address = Some("absent".into())];
+    for change in selects_nothing {
+        let mut incomplete = entry("101");
+        incomplete.body.peers.clear();
+        change(&mut incomplete.body);
+        map(&mut configuration, 1, incomplete);
+        let plan = compile(&configuration, &devices, &mut Numbers::default());
+        assert!(actions(&plan).is_empty() && plan.notes.is_empty(), "{:?}", plan.notes);
+    }
     let mut unusable = entry("101");
     unusable.body.transform_sets = vec!["absent".into()];
     map(&mut configuration, 1, unusable);

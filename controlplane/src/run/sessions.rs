@@ -18,6 +18,8 @@ impl Running {
             ControlEvent::Closed(session) => {
                 self.shells.remove(&session);
                 self.waiting.remove(&session);
+                self.brain.abandon_edit(session.0);
+                self.carry_out().await;
                 Ok(())
             }
             ControlEvent::Request { session, request, answer } => {
@@ -37,7 +39,7 @@ impl Running {
         let now = self.now();
         let mut shell = self.shells.remove(&session).unwrap_or_else(|| Shell::new(1));
         let before = shell.clone();
-        let mut operator = self.operator(now);
+        let mut operator = self.operator(now, session);
         operator.looked_up = looked_up;
         let reply = shell.handle(&request, &mut operator);
         let errand = operator.errand.take();
@@ -82,13 +84,14 @@ impl Running {
         });
     }
 
-    fn operator(&mut self, now: Duration) -> Operator<'_> {
+    fn operator(&mut self, now: Duration, session: SessionId) -> Operator<'_> {
         Operator {
             brain: &mut self.brain,
             facts: &mut self.facts,
             now,
             kernel_is_stale: &mut self.kernel_is_stale,
             sessions: self.shells.len() + 1,
+            session: session.0,
             errand: None,
             looked_up: None,
         }
@@ -128,7 +131,7 @@ impl Running {
                     return Ok(());
                 };
                 let now = self.now();
-                let response = shell.finish(result, &self.operator(now));
+                let response = shell.finish(result, &self.operator(now, session));
                 self.shells.insert(session, shell);
                 drop(answer.send(response));
             }

@@ -1,4 +1,11 @@
-//! Rules that hold on a whole model, however it was typed.
+//! Rules that hold on a whole model, however it was typed, and what a session's edits mean for protection.
+
+mod protected;
+mod protection;
+mod put_back;
+mod region;
+
+pub use protection::{Review, protected_by, review_edits, user_of_list};
 
 use crate::Configuration;
 use crate::edit::EditError;
@@ -90,7 +97,8 @@ pub fn review(configuration: &Configuration) -> Vec<String> {
             }
             if !entry.is_complete() {
                 notes.push(format!(
-                    "%NOTE: {place} stays disabled until it has a peer, an access list and a transform set"
+                    "%NOTE: {place} stays disabled until it has a peer, an access list and a transform set; what its \
+                     access list permits is dropped"
                 ));
             }
             if let Some(list) =

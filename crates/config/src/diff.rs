@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Configuration, EntryBody, InterfaceName};
+use crate::model::{Configuration, CryptoMap, EntryBody, InterfaceName};
 
 /// What happens to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ pub enum Object {
     TransformSet(String),
     /// A dynamic map.
     DynamicMap(String),
-    /// The lines of a map set that concern all its entries (`local-address`).
+    /// The lines of a map set that concern all its entries (`local-address`, `fail-close`).
     CryptoMap(String),
     /// An entry.
     CryptoMapEntry {
@@ -133,9 +133,7 @@ fn crypto_maps(running: &Configuration, candidate: &Configuration, changes: &mut
         let action = match (old, new) {
             (None, Some(_)) => Some(Action::Add),
             (Some(_), None) => Some(Action::Remove),
-            (Some(a), Some(b)) if (&a.local_address, &a.kept) != (&b.local_address, &b.kept) => {
-                Some(Action::Switch)
-            }
+            (Some(a), Some(b)) if set_lines(a) != set_lines(b) => Some(Action::Switch),
             _ => None,
         };
         changes.extend(action.map(|action| Change { action, object: Object::CryptoMap(map.clone()) }));
@@ -153,6 +151,11 @@ fn crypto_maps(running: &Configuration, candidate: &Configuration, changes: &mut
             Object::CryptoMapEntry { map: map.clone(), seq: *seq, delta }
         });
     }
+}
+
+/// What stands in a map set outside of its entries.
+fn set_lines(map: &CryptoMap) -> (&Option<InterfaceName>, bool, &Vec<String>) {
+    (&map.local_address, map.fail_close, &map.kept)
 }
 
 /// What differs between two entries' bodies.
@@ -193,7 +196,7 @@ fn compare<K: Ord, V: PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{CryptoMap, CryptoMapEntry, IdleTimer, Keying};
+    use crate::model::{CryptoMapEntry, IdleTimer, Keying};
 
     #[test]
     fn additions_come_first_and_removals_last() {

@@ -211,10 +211,8 @@ fn crypto_map() -> impl Strategy<Value = CryptoMap> {
         },
     );
     let local = option::of((0u8..4).prop_map(|n| InterfaceName::parse(&format!("Gi0/{n}")).unwrap()));
-    (local, btree_map(1u16.., entry, 1..4)).prop_map(|(local_address, entries)| CryptoMap {
-        local_address,
-        entries,
-        kept: Vec::new(),
+    (local, any::<bool>(), btree_map(1u16.., entry, 1..4)).prop_map(|(local_address, fail_close, entries)| {
+        CryptoMap { local_address, fail_close, entries, kept: Vec::new() }
     })
 }
 

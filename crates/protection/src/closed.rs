@@ -2,7 +2,7 @@
 
 use config::Configuration;
 use config::model::{AccessList, AclAction, CryptoMap, EntryBody, Keying};
-use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRecord, Rule};
+use sa_table::{Action, MAX_CRYPTO_ADDRESSES, MAX_IOS_NAME, PortRecord, Rule};
 
 use crate::carrier::{Carrier, carriers};
 use crate::shape::{BEHIND_ENTRY, Shape, close};
@@ -32,12 +32,40 @@ pub fn closed(configuration: &Configuration) -> Closed {
             ios_name: carrier.record_name(),
             has_crypto_map: carrier.map.is_some(),
             is_shut: carrier.interface.shutdown,
+            fail_close: carrier.map.is_some_and(|(_, set)| set.fail_close),
             crypto_addresses: own_addresses(configuration, &carrier),
             rule_list,
             ..PortRecord::default()
         });
     }
+    for (map, set) in unapplied(configuration) {
+        closed.lists.push(closed_rules(configuration, set));
+        closed.ports.push(everywhere(map, closed.ports.len(), closed.lists.len() - 1));
+    }
     closed
+}
+
+/// The crypto maps that no interface has and that are closed everywhere all the same: `fail-close`.
+pub fn unapplied(configuration: &Configuration) -> impl Iterator<Item = (&str, &CryptoMap)> {
+    let is_applied = |map: &str| {
+        configuration.interfaces.values().any(|interface| interface.crypto_map.as_deref() == Some(map))
+    };
+    let closed = configuration.crypto_maps.iter().filter(|(_, set)| set.fail_close);
+    closed.map(|(map, set)| (map.as_str(), set)).filter(move |(map, _)| !is_applied(map))
+}
+
+/// The record of a crypto map without interface: its list is closed on every device.
+#[must_use]
+pub fn everywhere(map: &str, id: usize, list: usize) -> PortRecord {
+    PortRecord {
+        id: u16::try_from(id).unwrap_or(u16::MAX),
+        ios_name: format!("crypto map {map}").chars().take(MAX_IOS_NAME).collect(),
+        has_crypto_map: true,
+        is_shut: true,
+        fail_close: true,
+        rule_list: u32::try_from(list).ok(),
+        ..PortRecord::default()
+    }
 }
 
 /// The rules of a crypto map with each permit dropped; a deny leads behind its entry, as while the gateway runs.

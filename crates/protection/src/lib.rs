@@ -11,7 +11,7 @@ mod salvage;
 mod shape;
 
 pub use carrier::{Carrier, carriers};
-pub use closed::{Closed, closed, closed_rules};
+pub use closed::{Closed, closed, closed_rules, everywhere, unapplied};
 pub use demand::demand;
 pub use salvage::salvage;
 pub use shape::{BEHIND_ENTRY, Shape, close};

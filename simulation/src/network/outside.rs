@@ -13,6 +13,19 @@ impl Network {
         self.events(index);
     }
 
+    /// A session enters configuration mode and removes every access list.
+    pub fn remove_lists(&mut self, index: usize) {
+        self.gateways[index].remove_lists(self.now);
+        self.events(index);
+    }
+
+    /// The session types them again and leaves; nothing where none is open.
+    pub fn retype_lists(&mut self, index: usize) {
+        if self.gateways[index].retype_lists(self.now) {
+            self.events(index);
+        }
+    }
+
     /// `clear crypto …`.
     pub fn clear(&mut self, index: usize, command: &ClearCommand) {
         let gateway = &mut self.gateways[index];

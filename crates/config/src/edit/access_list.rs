@@ -1,6 +1,7 @@
 //! Access lists: `access-list N …` and `ip access-list extended` mode.
 
 use super::{ConfigCommand, EditError, Editor, Mode, apply};
+use crate::commit;
 use crate::model::{
     AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, Inserted, PortMatch,
 };
@@ -23,12 +24,29 @@ fn numbered_rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     let Some(name) = args.number("acl").map(|n| n.to_string()) else { return Ok(()) };
     if args.negated() {
         // As on the device: `no access-list 101 …` removes the whole list, whatever follows.
-        editor.configuration.access_lists.remove(&name);
-        editor.known_rules.forget();
+        remove(editor, &name, &format!("\"no access-list {name}\""));
         return Ok(());
     }
     editor.configuration.access_lists.entry(name.clone()).or_default();
     add(editor, &name, None, parse_rule(args)?)
+}
+
+/// Removes a list, and says so: what a crypto map protects by it may be about to end.
+fn remove(editor: &mut Editor<'_>, name: &str, typed: &str) {
+    let user = commit::user_of_list(editor.configuration, name);
+    editor.known_rules.forget();
+    let Some(list) = editor.configuration.access_lists.remove(name) else { return };
+    let (lines, stay) = match list.rules().count() {
+        1 => ("1 line".to_owned(), "stays"),
+        count => (format!("{count} lines"), "stay"),
+    };
+    match user.filter(|_| !editor.from_file) {
+        Some(user) => editor.notice(format!(
+            "%NOTE: {typed} removes the whole list; its {lines} {stay} in force until configuration mode is left, as {user} \
+             uses them: type the new ones before \"end\""
+        )),
+        None => editor.notice(format!("%NOTE: {typed} removes the whole list ({lines})")),
+    }
 }
 
 fn numbered_remark(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
@@ -41,8 +59,7 @@ fn numbered_remark(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError
 fn named_list(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let Some(name) = args.text("name") else { return Ok(()) };
     if args.negated() {
-        editor.configuration.access_lists.remove(name);
-        editor.known_rules.forget();
+        remove(editor, name, &format!("\"no ip access-list extended {name}\""));
         editor.mode = Mode::Global;
     } else {
         editor.configuration.access_lists.entry(name.into()).or_default();

@@ -15,6 +15,7 @@ pub(super) const COMMANDS: &[ConfigCommand] = &[
         crypto_map,
     ),
     apply("crypto map <map:WORD> local-address / <interface:INTERFACE>", local_address),
+    apply("crypto map <map:WORD> fail-close /", fail_close),
     apply("crypto map <map:WORD> {client | isakmp | isakmp-profile | redundancy} / <text:LINE>", kept_of_map),
     apply("crypto map <map:WORD> gdoi <text:LINE>", gdoi),
     apply("crypto map ipv6 <map:WORD> <seq:1-65535> [ipsec-isakmp | ipsec-manual]", ipv6_map),
@@ -135,6 +136,20 @@ fn local_address(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
         maps.entry(name.into()).or_default().local_address = args.interface("interface").cloned();
     } else if let Some(map) = maps.get_mut(name) {
         map.local_address = None;
+        if *map == Default::default() {
+            maps.remove(name);
+        }
+    }
+    Ok(())
+}
+
+fn fail_close(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let Some(name) = args.text("map") else { return Ok(()) };
+    let maps = &mut editor.configuration.crypto_maps;
+    if !args.negated() {
+        maps.entry(name.into()).or_default().fail_close = true;
+    } else if let Some(map) = maps.get_mut(name) {
+        map.fail_close = false;
         if *map == Default::default() {
             maps.remove(name);
         }

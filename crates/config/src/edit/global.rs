@@ -1,5 +1,6 @@
 //! Global configuration without its `crypto` lines.
 
+use super::interface::name_unprotected_at;
 use super::{ConfigCommand, EditError, Editor, Mode, apply, keep};
 use crate::Configuration;
 use crate::model::{HashedSecret, NextHop, Prefix, Route, User};
@@ -76,6 +77,8 @@ fn hostname(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 fn interface(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let Some(name) = args.interface("interface") else { return Ok(()) };
     if args.negated() {
+        let what = "the crypto map is off this interface";
+        name_unprotected_at(editor, name, what, "leaves in clear by its device");
         editor.configuration.interfaces.remove(name);
         editor.mode = Mode::Global;
     } else {

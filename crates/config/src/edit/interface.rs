@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::{ConfigCommand, EditError, Editor, Mode, apply, keep};
 use crate::Configuration;
-use crate::model::{Interface, InterfaceAddress, Prefix};
+use crate::commit;
+use crate::model::{Interface, InterfaceAddress, InterfaceName, Prefix};
 use crate::tree::Args;
 
 pub(super) const COMMANDS: &[ConfigCommand] = &[
@@ -69,8 +70,50 @@ fn device(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
             return Err(EditError::rule(format_args!("device {name} already belongs to interface {other}")));
         }
     }
+    let now = match &editor.mode {
+        Mode::Interface(name) => {
+            let interface = editor.configuration.interfaces.get(name);
+            interface.map(|interface| {
+                (interface.device_name(name).to_owned(), device.as_deref().unwrap_or(name.as_str()))
+            })
+        }
+        _ => None,
+    };
+    if let Some((old, new)) = now.filter(|(old, new)| old != new) {
+        let what = format!("the crypto map is off device {old} and on {new}");
+        name_unprotected(editor, &what, "leaves in clear by the old device");
+    }
     edit(editor, |interface| interface.device = device);
     Ok(())
+}
+
+/// Names what the crypto map of the interface protects and will not, once configuration mode is left.
+fn name_unprotected(editor: &mut Editor<'_>, what: &str, consequence: &str) {
+    let Mode::Interface(name) = editor.mode.clone() else { return };
+    name_unprotected_at(editor, &name, what, consequence);
+}
+
+/// The same for an interface by its name.
+pub(super) fn name_unprotected_at(
+    editor: &mut Editor<'_>,
+    name: &InterfaceName,
+    what: &str,
+    consequence: &str,
+) {
+    let permits = commit::protected_by(editor.configuration, name);
+    let map = editor.configuration.interfaces.get(name).and_then(|interface| interface.crypto_map.as_ref());
+    let Some(set) =
+        map.and_then(|map| editor.configuration.crypto_maps.get(map)).filter(|_| !permits.is_empty())
+    else {
+        return;
+    };
+    let consequence = if set.fail_close { "is dropped on every device (fail-close)" } else { consequence };
+    editor.interactive_notice(format!(
+        "%NOTE: {name}: when configuration mode is left, {what}, and this {consequence}:"
+    ));
+    for permit in permits {
+        editor.interactive_notice(format!("%NOTE:   {permit}"));
+    }
 }
 
 fn description(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
@@ -151,12 +194,26 @@ fn mtu(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 }
 
 fn shutdown(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    let is_up = matches!(&editor.mode, Mode::Interface(name)
+        if editor.configuration.interfaces.get(name).is_some_and(|interface| !interface.shutdown));
+    if is_up && !args.negated() {
+        name_unprotected(editor, "the interface is shut down", "has no SA here");
+    }
     edit(editor, |interface| interface.shutdown = !args.negated());
     Ok(())
 }
 
 fn crypto_map(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let map = args.text("map").map(String::from);
+    let goes = |editor: &Editor<'_>| {
+        let Mode::Interface(name) = &editor.mode else { return false };
+        let now =
+            editor.configuration.interfaces.get(name).and_then(|interface| interface.crypto_map.as_ref());
+        args.negated() && now.is_some() && map.as_ref().is_none_or(|map| Some(map) == now)
+    };
+    if goes(editor) {
+        name_unprotected(editor, "the crypto map is off this interface", "leaves in clear by it");
+    }
     let had_any = editor.configuration.interfaces.values().any(|i| i.crypto_map.is_some());
     edit(editor, |interface| match (args.negated(), &map) {
         (true, Some(map)) if interface.crypto_map.as_ref() != Some(map) => {}

@@ -174,7 +174,7 @@ pub struct CryptoMapEntry {
 }
 
 impl CryptoMapEntry {
-    /// False while a peer, an access list or a transform set is missing: then the entry is skipped in matching.
+    /// False while a peer, an access list or a transform set is missing: then what the access list permits is dropped.
     /// An entry that refers to a dynamic map is complete by itself.
     pub fn is_complete(&self) -> bool {
         let body = &self.body;
@@ -188,6 +188,9 @@ impl CryptoMapEntry {
 pub struct CryptoMap {
     /// `crypto map M local-address I`.
     pub local_address: Option<InterfaceName>,
+    /// `crypto map M fail-close`, tohub's own: what the entries permit is dropped on every device by which the map is
+    /// not in force.
+    pub fail_close: bool,
     /// Entries by sequence number; lower is tried first.
     pub entries: BTreeMap<u16, CryptoMapEntry>,
     /// Lines of the set without an effect here, kept as typed (without `crypto map M `).

@@ -43,6 +43,9 @@ pub(super) fn dynamic_maps(out: &mut Writer, configuration: &Configuration) {
 pub(super) fn crypto_maps(out: &mut Writer, configuration: &Configuration) {
     for (name, map) in &configuration.crypto_maps {
         out.optional(&format!("crypto map {name} local-address "), map.local_address.as_ref());
+        if map.fail_close {
+            out.line(format_args!("crypto map {name} fail-close"));
+        }
         for kept in &map.kept {
             out.line(format_args!("crypto map {name} {kept}"));
         }

@@ -88,9 +88,13 @@ pub fn crypto_map(
                 if !entry.is_complete() {
                     text.push_str("\tWARNING: This crypto map is in an incomplete state!\n");
                     text.push_str("\t\t(missing peer or access-list definitions)\n");
+                    text.push_str("\t\tWhat its access list permits is dropped.\n");
                 }
                 let current = current.get(&(name.clone(), *seq)).map(String::as_str);
                 body(&mut text, configuration, &entry.body, current, entry.keying == Keying::Manual);
+            }
+            if map.fail_close {
+                text.push_str("\tFail-close: what it protects is dropped wherever it is not in force\n");
             }
             interfaces_using(&mut text, configuration, name);
         }

@@ -1,5 +1,7 @@
 //! What a CLI session needs from the owner of the running configuration.
 
+use std::sync::Arc;
+
 use crate::Configuration;
 use crate::command::{ExecCommand, ShowCommand};
 use crate::control::Response;
@@ -35,6 +37,15 @@ pub enum Reply {
     Later,
 }
 
+/// What other sessions began with when they entered configuration mode.
+#[derive(Clone, Debug, Default)]
+pub struct Baselines {
+    /// Those that are still in configuration mode.
+    pub open: Vec<Arc<Configuration>>,
+    /// Those whose connection ended inside it; what they began with is reviewed by the next one that leaves.
+    pub cut: Vec<Arc<Configuration>>,
+}
+
 /// The owner of the running configuration and of the state that shows print.
 pub trait Executor {
     /// The running configuration.
@@ -67,6 +78,24 @@ pub trait Executor {
         Err(ImportError::Refused("%ERROR: private keys cannot be stored here".into()))
     }
 
-    /// Called when a session leaves configuration mode, for `%SYS-5-CONFIG_I`.
-    fn configured(&mut self) {}
+    /// A session enters configuration mode; `before` is the running configuration. Until [`Executor::left`] what it
+    /// protects stays protected, whatever is applied. The text is printed (may be empty, else ends in a line end).
+    fn entered(&mut self, before: &Arc<Configuration>) -> String {
+        let _ = before;
+        String::new()
+    }
+
+    /// What sessions other than this one began with.
+    fn baselines(&self) -> Baselines {
+        Baselines::default()
+    }
+
+    /// The session leaves configuration mode in order, for `%SYS-5-CONFIG_I`. `lost`: what is not protected any more,
+    /// for the log.
+    fn left(&mut self, lost: &[String]) {
+        let _ = lost;
+    }
+
+    /// The session ends without leaving configuration mode.
+    fn abandoned(&mut self) {}
 }

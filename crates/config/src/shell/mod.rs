@@ -17,7 +17,7 @@ mod session;
 mod tests;
 mod text;
 
-pub use executor::{CommandError, Executor, Outcome, Reply};
+pub use executor::{Baselines, CommandError, Executor, Outcome, Reply};
 pub use pipe::{Pipe, PipeError};
 pub use session::{MAX_LINE, Shell};
 pub use text::{column, parse_error_text};

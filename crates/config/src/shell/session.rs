@@ -1,8 +1,11 @@
 //! The session itself.
 
+use std::sync::Arc;
+
 use super::executor::{CommandError, Executor, Outcome, Reply};
 use super::pipe::{self, Pipe, PipeError};
 use super::text;
+use crate::Configuration;
 use crate::command::ShowCommand;
 use crate::commit;
 use crate::control::{Format, Request, Response, Status};
@@ -24,6 +27,8 @@ pub struct Shell {
     privilege: u8,
     /// Configuration mode, `None` in exec.
     mode: Option<Mode>,
+    /// The configuration when configuration mode was entered.
+    before: Option<Arc<Configuration>>,
     page: u16,
     width: u16,
     /// Attempts left while the enable secret is asked for.
@@ -34,7 +39,8 @@ pub struct Shell {
 impl Shell {
     /// A session in exec mode at `privilege` (0–15); from level 2 on the prompt is `#`.
     pub fn new(privilege: u8) -> Self {
-        Self { privilege: privilege.min(15), mode: None, page: 24, width: 80, password: None, closed: false }
+        let privilege = privilege.min(15);
+        Self { privilege, mode: None, before: None, page: 24, width: 80, password: None, closed: false }
     }
 
     /// True while the session is in a configuration mode.
@@ -56,6 +62,9 @@ impl Shell {
     pub fn handle(&mut self, request: &Request, executor: &mut dyn Executor) -> Reply {
         let response = match request {
             Request::Open { width, privilege } => {
+                if self.mode.is_some() {
+                    executor.abandoned();
+                }
                 *self = Self { width: *width, ..Self::new(*privilege) };
                 Response::default()
             }
@@ -67,10 +76,7 @@ impl Shell {
             Request::Complete { line } => {
                 Response { completions: self.complete(line), ..Response::default() }
             }
-            Request::End => {
-                self.leave(executor);
-                Response::default()
-            }
+            Request::End => self.leave(executor),
             Request::Password { text } => self.check_password(text, executor),
         };
         Reply::Now(self.complete_response(response, executor))
@@ -95,10 +101,38 @@ impl Shell {
         }
     }
 
-    fn leave(&mut self, executor: &mut dyn Executor) {
-        if self.mode.take().is_some() {
-            executor.configured();
+    fn enter(&mut self, executor: &mut dyn Executor) -> Response {
+        let before = Arc::new(executor.running().clone());
+        let note = executor.entered(&before);
+        (self.mode, self.before) = (Some(Mode::Global), Some(before));
+        ok("Enter configuration commands, one per line.  End with CNTL/Z.\n".to_owned() + &note)
+    }
+
+    /// Leaves configuration mode: what must not be gone is put back first, what is not protected any more is named. If
+    /// that cannot be applied, the session stays where it is, and so does what is protected.
+    fn leave(&mut self, executor: &mut dyn Executor) -> Response {
+        let Some(before) = self.before.clone().filter(|_| self.mode.is_some()) else {
+            return Response::default();
+        };
+        let baselines = executor.baselines();
+        let all: Vec<&Configuration> =
+            std::iter::once(&before).chain(&baselines.cut).map(AsRef::as_ref).collect();
+        let others: Vec<&Configuration> = baselines.open.iter().map(AsRef::as_ref).collect();
+        let mut candidate = executor.running().clone();
+        let review = commit::review_edits(&all, &mut candidate, &others);
+        if let Err(error) = commit::settle(&mut candidate) {
+            return refused(error.0);
         }
+        let changes = diff(executor.running(), &candidate);
+        if !changes.is_empty()
+            && let Err(error) = executor.apply(candidate, &changes)
+        {
+            return failure(&error);
+        }
+        (self.mode, self.before) = (None, None);
+        executor.left(&review.lost);
+        let status = if review.refused.is_empty() { Status::Ok } else { Status::Refused };
+        Response { text: review.text(), status, ..Response::default() }
     }
 
     /// `None` when the answer comes later.
@@ -167,8 +201,7 @@ impl Shell {
         };
         let (mode, mut notices) = (editor.mode, editor.notices);
         if next == Next::Leave {
-            self.leave(executor);
-            return Response::default();
+            return self.leave(executor);
         }
         match commit::settle(&mut candidate) {
             Ok(notes) => notices.extend(notes),
@@ -231,8 +264,7 @@ impl Shell {
             SessionCommand::Disable => self.privilege = 1,
             SessionCommand::Configure => {
                 if self.mode.is_none() {
-                    self.mode = Some(Mode::Global);
-                    return ok("Enter configuration commands, one per line.  End with CNTL/Z.\n".into());
+                    return self.enter(executor);
                 }
             }
             SessionCommand::Exit => self.closed = true,

@@ -1,3 +1,7 @@
+mod protection;
+
+use std::sync::Arc;
+
 use super::*;
 use crate::Configuration;
 use crate::command::{ExecCommand, ShowCommand};
@@ -11,6 +15,14 @@ struct Device {
     running: Configuration,
     applied: usize,
     executed: Vec<ExecCommand>,
+    /// How often configuration mode was entered, left, and neither.
+    entered: usize,
+    left: usize,
+    abandoned: usize,
+    /// What was lost by the last session that left.
+    lost: Vec<String>,
+    /// Nothing can be applied.
+    refuses: bool,
 }
 
 impl Executor for Device {
@@ -20,6 +32,9 @@ impl Executor for Device {
 
     fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError> {
         assert!(!changes.is_empty());
+        if self.refuses {
+            return Err(CommandError::Failed("no room".into()));
+        }
         self.applied += 1;
         self.running = candidate;
         Ok(String::new())
@@ -40,6 +55,21 @@ impl Executor for Device {
 
     fn resolves(&mut self, host: &str) -> bool {
         host != "nowhere.example"
+    }
+
+    fn entered(&mut self, before: &Arc<Configuration>) -> String {
+        assert_eq!(**before, self.running);
+        self.entered += 1;
+        String::new()
+    }
+
+    fn left(&mut self, lost: &[String]) {
+        self.left += 1;
+        self.lost = lost.to_vec();
+    }
+
+    fn abandoned(&mut self) {
+        self.abandoned += 1;
     }
 }
 
@@ -509,4 +539,16 @@ fn what_has_no_effect_is_listed_and_nothing_else() {
         assert!(text.contains(line), "{line}: {text}");
     }
     assert!(!text.contains("per-host") && !text.contains("dynamic map"), "{text}");
+}
+
+#[test]
+fn fail_close_is_a_line_of_the_map_set() {
+    let mut s = Session::new();
+    s.type_all(&["conf t", "crypto map m 1 ipsec-isakmp", "exit"]);
+    assert!(s.help("crypto map m ").contains("(tohub's own)"), "{}", s.help("crypto map m "));
+    s.type_all(&["crypto map m fail-close"]);
+    assert!(s.device.running.crypto_maps["m"].fail_close);
+    assert!(s.type_line("do show running-config").text.contains("\ncrypto map m fail-close\n"));
+    s.type_all(&["no crypto map m 1", "no crypto map m fail-close"]);
+    assert!(s.device.running.crypto_maps.is_empty(), "nothing is left of the set");
 }

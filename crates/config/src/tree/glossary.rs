@@ -329,6 +329,7 @@ const KEYWORDS: &[(&str, &str)] = &[
     ("extended", "Extended access list"),
     ("ezvpn", "Easy VPN"),
     ("facility", "Facility of syslog messages"),
+    ("fail-close", "Drop what the map protects on every device where it is not in force (tohub's own)"),
     ("fast", "Without telling the peer"),
     ("file", "From a file"),
     ("force", "Always"),

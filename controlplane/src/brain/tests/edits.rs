@@ -1,0 +1,257 @@
+//! Sessions in configuration mode: protection does not shrink before they leave it.
+
+use std::sync::Arc;
+
+use config::control::{Format, Request, Response};
+use config::shell::{Reply, Shell};
+use sa_table::Action;
+
+use super::*;
+use crate::operator::{Facts, Operator};
+
+const PERMIT: &str = "access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255\n";
+const OTHER: &str = "access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.3.0 0.0.0.255\n";
+
+fn begin(brain: &mut Brain, session: SessionNumber) -> Option<String> {
+    let before = Arc::new(brain.configuration().clone());
+    brain.begin_edit(session, before)
+}
+
+/// How many rules protect or drop, on each device with a list.
+fn closed(brain: &Brain) -> Vec<(String, usize)> {
+    let lists = brain.plan.ports.iter().filter_map(|port| Some((port, port.rule_list?)));
+    lists
+        .map(|(port, list)| {
+            let rules = brain.plan.rules[list as usize].iter();
+            (port.device.clone(), rules.filter(|rule| !matches!(rule.action, Action::Jump(_))).count())
+        })
+        .collect()
+}
+
+fn outside(rules: usize) -> Vec<(String, usize)> {
+    vec![("outside".to_owned(), rules)]
+}
+
+#[test]
+fn a_list_that_is_replaced_goes_on_protecting_with_the_same_sa() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, MANUAL);
+    let reader = segments.table_reader().unwrap();
+    let slot = reader.lookup_spi(500);
+    let policy = *brain.plan.policies.keys().next().unwrap();
+    begin(&mut brain, 1);
+    for gone in [PERMIT, " match address 101\n", " set peer 10.1.1.1\n"] {
+        configure(&mut brain, &MANUAL.replace(gone, ""));
+        assert_eq!(brain.plan.rules[0][0].action, Action::Protect(policy), "without {gone}");
+        assert_eq!(reader.lookup_spi(500), slot, "without {gone}");
+    }
+    configure(&mut brain, MANUAL);
+    assert_eq!(closed(&brain), outside(1), "retyped: the new list alone");
+    assert!(slot.is_some() && reader.lookup_spi(500) == slot && reader.policy_word(policy).is_some());
+    // The entry has one pair, which is that of the new permit now; the old one is dropped.
+    configure(&mut brain, &MANUAL.replace(PERMIT, OTHER));
+    let actions: Vec<Action> = brain.plan.rules[0].iter().map(|rule| rule.action).collect();
+    assert!(matches!(actions[..], [Action::Drop, Action::Protect(_)]), "{actions:?}");
+    brain.end_edit(NOW, 1);
+    assert_eq!(closed(&brain), outside(1));
+}
+
+#[test]
+fn the_session_of_a_removed_entry_lives_until_configuration_mode_is_left() {
+    let segments = Segments::in_memory().unwrap();
+    let whole = text(" set peer 10.1.1.1\n");
+    let mut brain = brain(&segments, &whole);
+    let key = brain.plan.entries.keys().next().unwrap().clone();
+    let policy = *brain.plan.policies.keys().next().unwrap();
+    begin(&mut brain, 1);
+    let without = |part: &str| whole.replace(part, "");
+    for gone in [
+        PERMIT,
+        " set peer 10.1.1.1\n",
+        " set transform-set ts\n",
+        " match address 101\n",
+        " crypto map tohub\n",
+    ] {
+        configure(&mut brain, &without(gone));
+        assert!(closed(&brain)[0].1 >= 1, "without {gone}");
+        assert_eq!(brain.plan.rules[0][0].action, Action::Protect(policy), "without {gone}");
+        assert!(brain.sessions.contains_key(&key) && !brain.relations.is_empty(), "without {gone}");
+    }
+    let wider = whole.replace(PERMIT, OTHER);
+    configure(&mut brain, &wider);
+    assert_eq!(closed(&brain), outside(2), "both lists");
+    assert_eq!(brain.plan.entries[&key].policies.len(), 2);
+    brain.end_edit(NOW, 1);
+    assert_eq!(closed(&brain), outside(1));
+    assert!(!brain.plan.policies.contains_key(&policy), "the old permit is gone");
+    configure(&mut brain, &without(PERMIT));
+    assert_eq!(closed(&brain), outside(0), "nobody is in configuration mode any more");
+}
+
+#[test]
+fn an_interface_keeps_its_list_however_it_is_taken_out_of_protection() {
+    let whole = text(" set peer 10.1.1.1\n");
+    for (from, to) in [
+        (" crypto map tohub\n", ""),
+        (" device outside\n crypto map tohub\n", " device elsewhere\n crypto map tohub\n"),
+        (" device outside\n", " device outside\n shutdown\n"),
+        ("interface GigabitEthernet0/1\n device outside\n crypto map tohub\n", ""),
+        ("GigabitEthernet0/1", "GigabitEthernet0/7"),
+    ] {
+        let segments = Segments::in_memory().unwrap();
+        let mut brain = brain(&segments, &whole);
+        begin(&mut brain, 1);
+        configure(&mut brain, &whole.replace(from, to));
+        let kept = closed(&brain).into_iter().find(|(device, _)| device == "outside");
+        assert!(kept.is_some_and(|(_, rules)| rules >= 1), "{from} -> {to}: {:?}", closed(&brain));
+        assert!(brain.plan.rules.iter().flatten().any(|rule| matches!(rule.action, Action::Protect(_))));
+        brain.end_edit(NOW, 1);
+        let device = brain.plan.ports.iter().filter(|port| port.device == "outside").count();
+        assert!(device <= 1, "{from} -> {to}");
+    }
+}
+
+#[test]
+fn several_sessions_protect_the_union_of_what_each_began_with() {
+    let segments = Segments::in_memory().unwrap();
+    let whole = text(" set peer 10.1.1.1\n");
+    let mut brain = brain(&segments, &whole);
+    begin(&mut brain, 1);
+    configure(&mut brain, &whole.replace(PERMIT, &(PERMIT.to_owned() + OTHER)));
+    begin(&mut brain, 2);
+    configure(&mut brain, &whole.replace(PERMIT, ""));
+    assert_eq!(closed(&brain), outside(2), "the second list has the first one's line");
+    assert_eq!(brain.other_baselines(1).open.len(), 1);
+    brain.end_edit(NOW, 1);
+    assert_eq!(closed(&brain), outside(2));
+    brain.end_edit(NOW, 2);
+    assert_eq!(closed(&brain), outside(0));
+}
+
+#[test]
+fn a_session_that_is_cut_off_in_the_middle_leaves_the_old_list_in_force() {
+    let segments = Segments::in_memory().unwrap();
+    let whole = text(" set peer 10.1.1.1\n");
+    let mut brain = brain(&segments, &whole);
+    let command = config::command::ShowCommand::CryptoMap(config::command::Filter::default());
+    begin(&mut brain, 1);
+    configure(&mut brain, &whole.replace(PERMIT, OTHER));
+    outputs(&mut brain);
+    brain.abandon_edit(1);
+    assert_eq!(closed(&brain), outside(2));
+    let said = outputs(&mut brain).2;
+    assert!(said.len() == 1 && said[0].contains("ended inside configuration mode"), "{said:?}");
+    assert!(brain.show(NOW, &command).unwrap().contains("\nNOTE: a session ended inside configuration mode"));
+    let note = begin(&mut brain, 2).unwrap();
+    assert!(note.starts_with("%NOTE: a session ended inside"), "{note}");
+    assert_eq!(brain.other_baselines(2).cut.len(), 1, "it is reviewed with the next one");
+    brain.end_edit(NOW, 2);
+    assert_eq!(closed(&brain), outside(1));
+    assert!(!brain.show(NOW, &command).unwrap().contains("NOTE: a session"));
+}
+
+#[test]
+fn a_session_that_ends_without_leaving_and_took_nothing_away_leaves_nothing_behind() {
+    let segments = Segments::in_memory().unwrap();
+    let whole = text(" set peer 10.1.1.1\n");
+    let mut brain = brain(&segments, &whole);
+    begin(&mut brain, 1);
+    configure(&mut brain, &whole.replace(PERMIT, &(PERMIT.to_owned() + OTHER)));
+    brain.abandon_edit(1);
+    brain.abandon_edit(7);
+    assert!(!brain.has_cut_edits() && begin(&mut brain, 2).is_none());
+}
+
+/// A session of the control socket.
+struct Typist {
+    shell: Shell,
+    facts: Facts,
+    number: SessionNumber,
+}
+
+impl Typist {
+    fn new(number: SessionNumber) -> Self {
+        let facts = Facts {
+            run_dir: "/nonexistent".into(),
+            config_file: "/nonexistent/config".into(),
+            started: std::time::Instant::now(),
+            log: std::collections::VecDeque::new(),
+            time_scale: 1,
+            material: crate::pki::Material::default(),
+        };
+        Typist { shell: Shell::new(15), facts, number }
+    }
+
+    fn types(&mut self, brain: &mut Brain, line: &str) -> Response {
+        let mut operator = Operator {
+            brain,
+            facts: &mut self.facts,
+            now: NOW,
+            kernel_is_stale: &mut false,
+            sessions: 1,
+            session: self.number,
+            errand: None,
+            looked_up: None,
+        };
+        let request = Request::Line { line: line.to_owned(), format: Format::Text };
+        match self.shell.handle(&request, &mut operator) {
+            Reply::Now(response) => response,
+            Reply::Later => panic!("{line} is not answered at once"),
+        }
+    }
+}
+
+#[test]
+fn typed_lines_take_protection_away_only_at_the_end_and_never_by_deletion() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer 10.1.1.1\n"));
+    let mut one = Typist::new(1);
+    one.types(&mut brain, "configure terminal");
+    let text = one.types(&mut brain, "no access-list 101").text;
+    assert!(text.contains("its 1 line stays in force"), "{text}");
+    assert_eq!(closed(&brain), outside(1));
+    let end = one.types(&mut brain, "end");
+    assert!(
+        !end.status.is_ok() && end.text.contains("access list 101 is used by crypto map tohub 1"),
+        "{}",
+        end.text
+    );
+    assert_eq!(closed(&brain), outside(1));
+    assert!(brain.configuration().access_lists.contains_key("101") && !brain.protects_more());
+
+    outputs(&mut brain);
+    for line in [
+        "configure terminal",
+        "ip access-list extended 101",
+        "no 10",
+        OTHER.trim().trim_start_matches("access-list 101 "),
+    ] {
+        assert!(one.types(&mut brain, line).status.is_ok(), "{line}");
+    }
+    assert_eq!(closed(&brain), outside(2));
+    let end = one.types(&mut brain, "end");
+    assert!(
+        end.status.is_ok() && end.text.contains("no longer protected: \"permit ip 192.168.1.0"),
+        "{}",
+        end.text
+    );
+    assert_eq!(closed(&brain), outside(1));
+    let said = outputs(&mut brain).2;
+    assert_eq!(said.iter().filter(|text| text.starts_with("%TOHUB-4-UNPROTECTED: ")).count(), 1, "{said:?}");
+}
+
+#[test]
+fn a_cut_paste_is_put_right_by_the_next_session_that_leaves_in_order() {
+    let segments = Segments::in_memory().unwrap();
+    let mut brain = brain(&segments, &text(" set peer 10.1.1.1\n"));
+    let mut cut = Typist::new(1);
+    cut.types(&mut brain, "configure terminal");
+    cut.types(&mut brain, "no access-list 101");
+    brain.abandon_edit(1);
+    let mut next = Typist::new(2);
+    assert!(next.types(&mut brain, "configure terminal").text.contains("%NOTE: a session ended inside"));
+    let end = next.types(&mut brain, "end");
+    assert!(!end.status.is_ok() && end.text.contains("not removed"), "{}", end.text);
+    assert_eq!(closed(&brain), outside(1));
+    assert!(!brain.protects_more() && !brain.has_cut_edits());
+}

@@ -1,0 +1,180 @@
+//! While configuration mode is open, protection does not shrink: what the configuration protected when a session
+//! entered it stays protected, in union with what it protects now.
+//!
+//! A rule list is ordered and a deny is a jump, so the union of two lists is the old one followed by the new one: jumps
+//! that led behind the old list, and its end, lead to the first rule of the new one. What the old list protects is
+//! protected by its rules; about everything else the new list decides.
+
+use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRange, PortRecord, Prefix, Rule, union};
+
+use super::{Entry, Plan};
+
+/// Comparisons of rules that [`covers`] spends. Beyond it the union is published, which is never less.
+const COMPARISONS: usize = 1 << 20;
+
+/// Adds to `plan` what `old` protects by any device and `plan` does not, with the entries that keep its SAs up. True if
+/// there was something.
+pub fn retain(plan: &mut Plan, old: &Plan) -> bool {
+    let mut added = false;
+    for port in &old.ports {
+        let rules = rules_of(old, port);
+        added |= retain_everywhere(plan, port, rules);
+        if port.device.is_empty() {
+            continue;
+        }
+        let place = plan.ports.iter().position(|now| now.device == port.device);
+        let now = place.map_or(&[][..], |place| rules_of(plan, &plan.ports[place]));
+        if rules.is_empty() || covers(now, rules) {
+            continue;
+        }
+        added = true;
+        let now = now.to_vec();
+        retain_policies(plan, old, &port.ios_name);
+        let list = union([&usable(rules, plan)[..], &now]);
+        set_list(plan, place, port, list);
+    }
+    added
+}
+
+/// A map that was closed on every device stays so.
+fn retain_everywhere(plan: &mut Plan, port: &PortRecord, rules: &[Rule]) -> bool {
+    let everywhere = |port: &PortRecord| port.device.is_empty() || port.fail_close;
+    let stays = |now: &PortRecord| everywhere(now) && covers(rules_of(plan, now), rules);
+    if rules.is_empty() || !everywhere(port) || plan.ports.iter().any(stays) {
+        return false;
+    }
+    let dropped = rules.iter().map(|rule| match rule.action {
+        Action::Protect(_) => Rule { action: Action::Drop, ..*rule },
+        _ => *rule,
+    });
+    let nowhere = PortRecord { device: String::new(), ifindex: 0, is_shut: true, ..port.clone() };
+    set_list(plan, None, &nowhere, dropped.collect());
+    true
+}
+
+fn rules_of<'p>(plan: &'p Plan, port: &PortRecord) -> &'p [Rule] {
+    port.rule_list.and_then(|list| plan.rules.get(list as usize)).map_or(&[], Vec::as_slice)
+}
+
+/// The policies of the permits that `plan` has no longer, with the entries that they need.
+fn retain_policies(plan: &mut Plan, old: &Plan, interface: &str) {
+    for (id, key) in old.policies.iter().filter(|(_, key)| key.entry.interface.as_str() == interface) {
+        if plan.policies.contains_key(id) {
+            continue;
+        }
+        if let Some(manual) = old.manual.get(&key.entry) {
+            // An entry has one hand-keyed pair; that of the new permit takes its place.
+            if plan.manual.contains_key(&key.entry) {
+                continue;
+            }
+            plan.manual.insert(key.entry.clone(), manual.clone());
+        } else {
+            let Some(entry) = old.entries.get(&key.entry) else { continue };
+            let without_policies = || Entry { policies: Vec::new(), ..entry.clone() };
+            plan.entries.entry(key.entry.clone()).or_insert_with(without_policies).policies.push(*id);
+        }
+        plan.policies.insert(*id, key.clone());
+    }
+    for template in old.templates.iter().filter(|template| template.key.interface.as_str() == interface) {
+        if plan.templates.iter().all(|known| known.key != template.key) {
+            plan.templates.push(template.clone());
+        }
+    }
+}
+
+/// The rules, with a drop where the policy has no entry any more.
+fn usable(rules: &[Rule], plan: &Plan) -> Vec<Rule> {
+    let action = |action| match action {
+        Action::Protect(policy) if !plan.policies.contains_key(&policy) => Action::Drop,
+        other => other,
+    };
+    rules.iter().map(|rule| Rule { action: action(rule.action), ..*rule }).collect()
+}
+
+/// Gives the device of `port` this list: that at `place`, or one that the configuration has no longer.
+fn set_list(plan: &mut Plan, place: Option<usize>, port: &PortRecord, list: Vec<Rule>) {
+    let place = place.unwrap_or_else(|| {
+        let id = u16::try_from(plan.ports.len()).unwrap_or(u16::MAX);
+        let bare = PortRecord { id, has_crypto_map: false, rule_list: None, ..port.clone() };
+        plan.ports.push(bare);
+        plan.ports.len() - 1
+    });
+    let number = match plan.ports[place].rule_list {
+        Some(number) => number,
+        None => {
+            plan.rules.push(Vec::new());
+            u32::try_from(plan.rules.len() - 1).unwrap_or(u32::MAX)
+        }
+    };
+    if let Some(rules) = plan.rules.get_mut(number as usize) {
+        *rules = list;
+    }
+    let now = &mut plan.ports[place];
+    now.has_crypto_map = true;
+    now.rule_list = Some(number);
+    for address in &port.crypto_addresses {
+        if !now.crypto_addresses.contains(address) && now.crypto_addresses.len() < MAX_CRYPTO_ADDRESSES {
+            now.crypto_addresses.push(*address);
+        }
+    }
+}
+
+/// Whether `new` is `old` with additions that take no packet from it: none of them overlaps with a later rule of `old`.
+/// Then `new` protects whatever `old` does, with the same SAs. False negatives only cost a longer list.
+fn covers(new: &[Rule], old: &[Rule]) -> bool {
+    let mut places = Vec::with_capacity(old.len());
+    let mut left = COMPARISONS;
+    for (place, rule) in new.iter().enumerate() {
+        let later = &old[places.len()..];
+        if later.first().is_some_and(|expected| stands_for(rule, expected)) {
+            places.push(place);
+            continue;
+        }
+        let Some(rest) = left.checked_sub(later.len()) else { return false };
+        left = rest;
+        if later.iter().any(|other| overlap(rule, other)) {
+            return false;
+        }
+    }
+    places.len() == old.len() && jumps_agree(new, old, &places)
+}
+
+/// Whether a rule of the new list does what one of the old list did; the targets of jumps are compared later.
+fn stands_for(new: &Rule, old: &Rule) -> bool {
+    let same_action = match (new.action, old.action) {
+        (Action::Jump(_), Action::Jump(_)) | (Action::Protect(_), Action::Drop) => true,
+        (new, old) => new == old,
+    };
+    same_action && Rule { action: old.action, ..*new } == *old
+}
+
+/// Each jump of the old list skips the same rules of it in the new list. `places`: where they stand there.
+fn jumps_agree(new: &[Rule], old: &[Rule], places: &[usize]) -> bool {
+    old.iter().zip(places).enumerate().all(|(from, (rule, place))| {
+        let (Action::Jump(before), Action::Jump(now)) = (rule.action, new[*place].action) else {
+            return true;
+        };
+        let (before, now) = (before as usize, now as usize);
+        let skips_enough = before <= from + 1 || places.get(before - 1).is_none_or(|last| *last < now);
+        let skips_no_more = places.get(before).is_none_or(|first| now <= *first);
+        skips_enough && skips_no_more
+    })
+}
+
+/// Whether a packet can match both rules.
+fn overlap(a: &Rule, b: &Rule) -> bool {
+    let prefixes = |a: Prefix, b: Prefix| {
+        let (wide, narrow) = if a.length <= b.length { (a, b) } else { (b, a) };
+        wide.contains(narrow.address)
+    };
+    let ports = |a: PortRange, b: PortRange| a.first <= b.last && b.first <= a.last;
+    let protocols = a.protocol.is_none() || b.protocol.is_none() || a.protocol == b.protocol;
+    protocols
+        && prefixes(a.destination, b.destination)
+        && prefixes(a.source, b.source)
+        && ports(a.source_ports, b.source_ports)
+        && ports(a.destination_ports, b.destination_ports)
+}
+
+#[cfg(test)]
+mod tests;
