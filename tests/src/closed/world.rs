@@ -1,0 +1,537 @@
+//! The network of one laboratory, with the traffic and the captures in it.
+//!
+//! ```text
+//! host ── inside [gateway] outside ── branch [internet] hub ── outside [peer] inside ── [peer-host]
+//! 192.168.1.10             second  ── second                                            10.2.0.10
+//! ```
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lab::Result;
+use lab::command::{LabError, describe, settle};
+use lab::gateway::Gateway;
+use lab::namespace::{Namespace, connect};
+
+use crate::packet::{Flow, Mark, Phase};
+use crate::setup::{Peer, Setup};
+use crate::traffic::{self, Controls};
+use crate::wire::{self, Capture, Finding, Frame, Seen, Sighting, Sightings};
+
+/// Timers of the control planes run this much faster.
+const TIME_SCALE: u32 = 10;
+/// How long the control phase lasts.
+const CONTROL: Duration = Duration::from_millis(60);
+
+/// Which devices of the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// Towards the host.
+    Inside,
+    /// The uplink with the map.
+    Outside,
+    /// The other uplink.
+    Second,
+}
+
+impl Device {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Inside, Self::Outside, Self::Second];
+
+    /// The name on Linux.
+    pub fn name(self) -> &'static str {
+        ["inside", "outside", "second"][self as usize]
+    }
+
+    /// The name in the configuration.
+    pub fn ios_name(self) -> &'static str {
+        ["GigabitEthernet0/0", "GigabitEthernet0/1", "GigabitEthernet0/2"][self as usize]
+    }
+
+    /// The name of the wire's far end.
+    pub fn far_end(self) -> &'static str {
+        ["eth0", "branch", "second"][self as usize]
+    }
+
+    fn hardware_address(self) -> &'static str {
+        ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"][self as usize]
+    }
+
+    /// IPv4 and IPv6 address of the gateway.
+    pub fn addresses(self) -> [&'static str; 2] {
+        [
+            ["192.168.1.1/24", "fd00:1::1/64"],
+            ["192.0.2.1/24", "fd00:c::1/64"],
+            ["198.51.100.1/24", "fd00:d::1/64"],
+        ][self as usize]
+    }
+
+    fn far_addresses(self) -> [&'static str; 2] {
+        [
+            ["192.168.1.10/24", "fd00:1::10/64"],
+            ["192.0.2.2/24", "fd00:c::2/64"],
+            ["198.51.100.2/24", "fd00:d::2/64"],
+        ][self as usize]
+    }
+
+    /// Routes of the far end through this wire.
+    fn far_routes(self) -> &'static [&'static str] {
+        match self {
+            Self::Inside => &["default via 192.168.1.1", "default via fd00:1::1"],
+            Self::Outside => &["192.168.1.0/24 via 192.0.2.1", "fd00:1::/64 via fd00:c::1"],
+            Self::Second => &[],
+        }
+    }
+
+    /// Lines of `ip -batch` that give the gateway's end its addresses and bring it up.
+    pub fn address_lines(self) -> Vec<String> {
+        let name = self.name();
+        self.addresses()
+            .iter()
+            .map(|address| format!("address replace {address} dev {name} nodad"))
+            .chain([format!("link set {name} up")])
+            .collect()
+    }
+}
+
+/// One laboratory.
+#[derive(Debug)]
+pub struct World {
+    /// What it is configured as.
+    pub setup: Setup,
+    /// What the threads share.
+    pub controls: Arc<Controls>,
+    /// What they saw.
+    pub seen: Arc<Seen>,
+    /// Datagrams that came out behind the peer, of the host's or answered by it.
+    pub carried: Arc<AtomicU64>,
+    /// Whether the gateway runs and everything is as at its first readiness.
+    pub settled: bool,
+    /// Whether the world cannot be used for another play.
+    pub broken: bool,
+    at_first: String,
+    captures: Vec<Capture>,
+    threads: Vec<JoinHandle<()>>,
+    // Gateways before wires: they are dropped, and thereby released, first.
+    peer: Option<Gateway>,
+    /// The gateway under test.
+    pub gateway: Gateway,
+    /// The host behind it.
+    pub host: Namespace,
+    /// Everything outside.
+    pub internet: Namespace,
+    /// An empty namespace, where a device can be for a while.
+    pub elsewhere: Namespace,
+    peer_host: Option<Namespace>,
+}
+
+impl World {
+    /// Builds the network and starts traffic and captures; checks that each protected flow is seen in clear while there is no gateway.
+    pub fn build(setup: Setup) -> Result<Self> {
+        let [host, gateway, internet, elsewhere] =
+            ["host", "gateway", "internet", "elsewhere"].map(Namespace::new);
+        let (host, gateway, internet, elsewhere) = (host?, gateway?, internet?, elsewhere?);
+        internet.become_router()?;
+        let gateway = Gateway::prepare(gateway, &setup.configuration(), TIME_SCALE)?;
+        let mut world = Self {
+            setup,
+            controls: Arc::default(),
+            seen: Arc::default(),
+            carried: Arc::default(),
+            settled: false,
+            broken: false,
+            at_first: String::new(),
+            captures: Vec::new(),
+            threads: Vec::new(),
+            peer: None,
+            gateway,
+            host,
+            internet,
+            elsewhere,
+            peer_host: None,
+        };
+        world.lay_out()?;
+        world.start_threads()?;
+        world.expect_leaks_without_gateway()?;
+        world.start_peer()?;
+        Ok(world)
+    }
+
+    fn lay_out(&mut self) -> Result<()> {
+        let address = |address: &str| format!("address add {address} dev lo nodad");
+        let mut lines = vec![address("10.2.0.77/32"), address("198.18.0.9/32"), address("fd00:9::9/128")];
+        lines.push("route add blackhole 10.2.0.0/16".to_owned());
+        lines.push("route add blackhole 203.0.113.0/24 metric 4000".to_owned());
+        batch(&self.internet, &lines)?;
+        self.plug_in(&Device::ALL)?;
+        for device in Device::ALL {
+            batch(self.gateway.namespace(), &device.address_lines())?;
+        }
+        self.extra_device()?;
+        batch(self.gateway.namespace(), &self.route_lines())
+    }
+
+    /// Another wire to the internet: `spare` in the gateway, `spare-far` with the addresses that the events route to.
+    pub fn plug_in_spare(&self) -> Result<()> {
+        let made = format!(
+            "link add name spare type veth peer name spare-far address 02:00:00:00:00:66 netns {}",
+            self.internet.name()
+        );
+        batch(self.gateway.namespace(), &[made])?;
+        let far = ["address add 198.51.100.66/26 dev spare-far", "link set spare-far up"];
+        batch(&self.internet, &far.map(str::to_owned))?;
+        let near = ["link set spare up"];
+        batch(self.gateway.namespace(), &near.map(str::to_owned))
+    }
+
+    /// The far end of a wire is up again.
+    pub fn far_end_up(&self, device: Device) -> Result<()> {
+        batch(self.far_namespace(device), &device.far_lines())
+    }
+
+    /// Removes every wire of the gateway that exists, and makes these.
+    pub fn wire_anew(&self, devices: &[Device]) -> Result<()> {
+        let gateway = self.gateway.namespace();
+        let mut existing: Vec<&str> = Device::ALL.iter().map(|device| device.name()).collect();
+        existing.extend(["tun7", "bridge7", "spare", "renamed", "other"]);
+        let removed: Vec<String> = existing.iter().map(|name| format!("link delete {name}")).collect();
+        forced_batch(gateway, &removed)?;
+        forced_batch(&self.elsewhere, &removed)?;
+        self.plug_in(devices)?;
+        for device in devices {
+            batch(gateway, &device.address_lines())?;
+        }
+        if devices.contains(&Device::Outside) {
+            self.extra_device()?;
+            batch(gateway, &self.route_lines())?;
+        }
+        Ok(())
+    }
+
+    /// Makes wires of the gateway; its ends are down and without addresses.
+    pub fn plug_in(&self, devices: &[Device]) -> Result<()> {
+        for device in devices {
+            let (name, far_end, hardware) = (device.name(), device.far_end(), device.hardware_address());
+            let far = self.far_namespace(*device);
+            let made = format!(
+                "link add name {name} address {hardware} type veth peer name {far_end} netns {}",
+                far.name()
+            );
+            batch(self.gateway.namespace(), &[made])?;
+            batch(far, &device.far_lines())?;
+        }
+        Ok(())
+    }
+
+    /// The namespace at the far end of a wire.
+    pub fn far_namespace(&self, device: Device) -> &Namespace {
+        if device == Device::Inside { &self.host } else { &self.internet }
+    }
+
+    /// The device of setups whose map is not on the wire itself.
+    pub fn extra_device(&self) -> Result<()> {
+        let lines: &[&str] = match self.setup {
+            Setup::MapOnTun => &[
+                "tuntap add tun7 mode tun",
+                "link set tun7 up",
+                "link set tun7 carrier on",
+                "address flush dev outside scope global",
+                "address add 192.0.2.1/24 dev tun7",
+            ],
+            Setup::MapOnBridge => &[
+                "link add bridge7 address 02:00:00:00:00:07 type bridge",
+                "link set outside master bridge7",
+                "link set bridge7 up",
+                "address flush dev outside scope global",
+                "address add 192.0.2.1/24 dev bridge7",
+            ],
+            _ => return Ok(()),
+        };
+        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        batch(self.gateway.namespace(), &lines)
+    }
+
+    /// The gateway's routes as lines of `ip -batch`.
+    pub fn route_lines(&self) -> Vec<String> {
+        let mut lines = vec![
+            "route replace default via 192.0.2.2".to_owned(),
+            "route replace 10.2.0.0/16 via 192.0.2.2".to_owned(),
+            "route replace default via fd00:c::2".to_owned(),
+        ];
+        if self.setup.has_second_route() {
+            lines.push("route replace default via 198.51.100.2 metric 200".to_owned());
+        }
+        lines
+    }
+
+    fn start_threads(&mut self) -> Result<()> {
+        let (controls, seen) = (&self.controls, &self.seen);
+        self.captures.push(Capture::start(&self.internet, controls, seen, watch_internet, "internet")?);
+        self.captures.push(Capture::start(&self.host, controls, seen, watch_host, "host")?);
+        let (accepted, at_gateway) = (Arc::clone(seen), self.gateway.namespace());
+        if self.setup == Setup::MapOnTun {
+            self.captures.push(Capture::start(at_gateway, controls, seen, watch_tun, "gateway")?);
+        }
+        self.threads.push(traffic::listen(at_gateway, controls, move |mark| {
+            if mark.flow == Flow::InwardOwn {
+                accepted.add(accepted_by_gateway(mark));
+            }
+        })?);
+        self.threads.push(traffic::answer(&self.host, controls)?);
+        self.threads.push(traffic::accept(at_gateway, controls)?);
+        let flows: [(&Namespace, &'static [Flow], bool); 3] = [
+            (&self.host, &[Flow::Forwarded, Flow::Unprotected, Flow::Unprotected6], false),
+            (at_gateway, &[Flow::Own], true),
+            (&self.internet, &[Flow::Inward, Flow::InwardOwn], false),
+        ];
+        for (namespace, flows, is_gateway) in flows {
+            self.threads.push(traffic::start(namespace, controls, flows, is_gateway)?);
+        }
+        Ok(())
+    }
+
+    /// The laboratory must see what it is there to see: without a gateway each flow gets through in clear.
+    fn expect_leaks_without_gateway(&mut self) -> Result<()> {
+        const FLOWS: [Flow; 6] = [
+            Flow::Forwarded,
+            Flow::Own,
+            Flow::Inward,
+            Flow::InwardOwn,
+            Flow::Unprotected,
+            Flow::Unprotected6,
+        ];
+        let gateway = self.gateway.namespace();
+        crate::inside::call(gateway, || {
+            traffic::open_forwarding();
+            Ok(())
+        })?;
+        self.controls.send(&FLOWS);
+        self.controls.set(0, Phase::Control);
+        let mut missing: Vec<&str> = Vec::new();
+        // The first packets may wait for ARP and neighbour discovery.
+        settle(5, || {
+            std::thread::sleep(CONTROL);
+            let seen = self.sightings(0).unwrap_or_default();
+            missing = FLOWS
+                .iter()
+                .filter(|flow| !seen.keys().any(|sighting| sighting.flow == Some(**flow)))
+                .map(|flow| flow.name())
+                .collect();
+            missing.is_empty()
+        });
+        self.controls.set(0, Phase::Uncounted);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(LabError::Unexpected(format!(
+            "without a gateway nothing was seen of: {} (the laboratory would see no leak either)",
+            missing.join(", ")
+        )))
+    }
+
+    fn start_peer(&mut self) -> Result<()> {
+        if self.setup.peer() == Peer::Absent {
+            return Ok(());
+        }
+        let (namespace, behind) = (Namespace::new("peer")?, Namespace::new("peer-host")?);
+        connect(&self.internet, "hub", &namespace, "outside")?;
+        connect(&namespace, "inside", &behind, "eth0")?;
+        self.internet.address("hub", "203.0.113.1/24")?;
+        behind.address("eth0", "10.2.0.10/16")?;
+        behind.end_host_offloads("eth0")?;
+        behind.route("default", "10.2.0.1")?;
+        let carried = Arc::clone(&self.carried);
+        self.threads.push(traffic::listen(&behind, &self.controls, move |_| {
+            carried.fetch_add(1, Ordering::SeqCst);
+        })?);
+        self.threads.push(traffic::start(&behind, &self.controls, &[Flow::Answered], false)?);
+        self.peer_host = Some(behind);
+        self.peer = Some(Gateway::start(namespace, &self.setup.peer_configuration(), TIME_SCALE)?);
+        Ok(())
+    }
+
+    /// What was seen of a play, after everything that passed until now was looked at.
+    pub fn sightings(&mut self, play: u32) -> Result<Sightings> {
+        for capture in &mut self.captures {
+            capture.catch_up()?;
+        }
+        Ok(self.seen.take(play))
+    }
+
+    /// `tohub` in the gateway's namespace with its run directory, behind the words of a wrapper such as `prlimit`.
+    pub fn tohub(&self, wrapper: &[String], arguments: &[&str]) -> Result<Command> {
+        let tohub = lab::gateway::program("tohub")?;
+        let mut words: Vec<String> = wrapper.to_vec();
+        words.push(tohub.to_string_lossy().into_owned());
+        words.extend(["--run-dir".to_owned(), self.gateway.run_dir().to_string_lossy().into_owned()]);
+        let mut command = self.gateway.namespace().command(&words[0]);
+        command.args(&words[1..]).args(arguments).stdin(Stdio::null());
+        Ok(command)
+    }
+
+    /// Remembers addresses, routes and configuration of the running gateway.
+    pub fn remember(&mut self) {
+        self.at_first = self.state();
+    }
+
+    /// Whether they are what they were, now or within a second.
+    pub fn is_as_at_first(&self) -> bool {
+        !self.at_first.is_empty() && settle(1, || self.state() == self.at_first && self.gateway.is_ready())
+    }
+
+    fn state(&self) -> String {
+        let namespace = self.gateway.namespace();
+        let addresses = namespace.ip(&["-br", "address"]).unwrap_or_default();
+        // A device made anew has another number, and so has its other end.
+        let addresses: Vec<String> = addresses
+            .lines()
+            .map(|line| {
+                let mut words: Vec<&str> = line.split_whitespace().collect();
+                if let Some(first) = words.first_mut() {
+                    *first = first.split('@').next().unwrap_or_default();
+                }
+                words.join(" ")
+            })
+            .collect();
+        let mut routes: Vec<String> =
+            namespace.ip(&["route"]).unwrap_or_default().lines().map(|line| line.trim().to_owned()).collect();
+        routes.sort();
+        let configuration = self.gateway.cli("show running-config").unwrap_or_default();
+        format!("{addresses:?}\n{routes:?}\n{configuration}")
+    }
+
+    /// Ends everything that runs in the gateway's namespace and takes its programs off.
+    pub fn cool(&mut self) -> Result<()> {
+        self.gateway.stop();
+        self.gateway.namespace().end_processes();
+        self.gateway.release()?;
+        std::fs::create_dir_all(self.gateway.run_dir()).map_err(LabError::io("making a run directory"))?;
+        self.gateway.write_configuration(&self.setup.configuration())
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.controls.stop();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        for capture in &mut self.captures {
+            capture.join();
+        }
+    }
+}
+
+impl Device {
+    fn far_lines(self) -> Vec<String> {
+        let name = self.far_end();
+        let mut lines: Vec<String> = self
+            .far_addresses()
+            .iter()
+            .map(|address| format!("address replace {address} dev {name} nodad"))
+            .collect();
+        lines.push(format!("link set {name} up"));
+        lines.extend(self.far_routes().iter().map(|route| format!("route replace {route}")));
+        lines
+    }
+}
+
+/// Runs lines of `ip` in a namespace, in one process; the first that fails is the error.
+pub fn batch(namespace: &Namespace, lines: &[String]) -> Result<()> {
+    run_batch(namespace, lines, &["-batch", "-"])
+}
+
+/// The same going on behind lines that fail.
+pub fn forced_batch(namespace: &Namespace, lines: &[String]) -> Result<()> {
+    match run_batch(namespace, lines, &["-force", "-batch", "-"]) {
+        Ok(()) | Err(LabError::Failed { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn run_batch(namespace: &Namespace, lines: &[String], options: &[&str]) -> Result<()> {
+    let mut command = Command::new("ip");
+    command.args(["-n", namespace.name()]).args(options);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| LabError::Start { command: describe(&command), source })?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(lines.join("\n").as_bytes()).map_err(LabError::io("writing to ip -batch"))?;
+    }
+    let output = child.wait_with_output().map_err(LabError::io("waiting for ip -batch"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(LabError::Failed {
+        command: format!("{} <<< {:?}", describe(&command), lines),
+        status: output.status,
+        output: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Every marked packet that comes out of a gateway, and what bears no mark but goes between protected addresses.
+fn watch_internet(frame: &Frame<'_>) -> Option<Finding> {
+    if frame.outgoing {
+        return None;
+    }
+    if let Some(mark) = Mark::find(frame.bytes) {
+        return Some(Finding::Marked(mark));
+    }
+    let (source, destination, _) = wire::ipv4(frame.bytes)?;
+    let inner = |address: std::net::Ipv4Addr| address.octets()[..3] == [192, 168, 1];
+    let protected = |address: std::net::Ipv4Addr| address.octets()[..2] == [10, 2];
+    let selected = (inner(source) && protected(destination)) || (protected(source) && inner(destination));
+    selected.then_some(Finding::Unmarked)
+}
+
+/// What was forged outside and reached the host.
+fn watch_host(frame: &Frame<'_>) -> Option<Finding> {
+    let mark = Mark::find(frame.bytes)?;
+    (!frame.outgoing && matches!(mark.flow, Flow::Inward | Flow::InwardOwn)).then_some(Finding::Marked(mark))
+}
+
+/// What leaves by the TUN device, which has no far end to watch it at.
+fn watch_tun(frame: &Frame<'_>) -> Option<Finding> {
+    let leaves = frame.outgoing && frame.device == "tun7";
+    leaves.then(|| Mark::find(frame.bytes)).flatten().map(Finding::Marked)
+}
+
+fn accepted_by_gateway(mark: Mark) -> Sighting {
+    Sighting {
+        play: mark.play,
+        phase: mark.phase,
+        flow: Some(mark.flow),
+        place: "gateway".to_owned(),
+        what: "accepted by a socket".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45]);
+        frame.extend([0; 8]);
+        frame.extend([6, 0, 0]);
+        frame.extend(source);
+        frame.extend(destination);
+        frame
+    }
+
+    #[test]
+    fn a_packet_between_protected_addresses_is_seen_without_a_mark() {
+        let seen = |source, destination, outgoing| {
+            watch_internet(&Frame { bytes: &frame(source, destination), outgoing, device: "branch" })
+        };
+        assert_eq!(seen([192, 168, 1, 1], [10, 2, 0, 77], false), Some(Finding::Unmarked));
+        assert_eq!(seen([10, 2, 3, 4], [192, 168, 1, 10], false), Some(Finding::Unmarked));
+        assert_eq!(seen([10, 2, 3, 4], [192, 168, 1, 10], true), None);
+        assert_eq!(seen([192, 0, 2, 1], [203, 0, 113, 2], false), None);
+        assert_eq!(seen([192, 168, 1, 10], [198, 18, 0, 9], false), None);
+    }
+}
