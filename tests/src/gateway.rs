@@ -73,9 +73,14 @@ impl Gateway {
         self.supervisor.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
-    /// Whether both processes work: the control plane answers and the data plane says that it is ready.
+    /// Whether both processes work: the control plane takes connections and the data plane says that it is ready. Starts no process, and so may be asked often.
     pub fn is_ready(&self) -> bool {
-        self.json("show tohub dataplane").is_ok_and(|status| status["state"] == "ready")
+        use std::os::unix::net::UnixStream;
+        let mut answer = String::new();
+        let asked = UnixStream::connect(self.run_dir.join("dataplane.sock"))
+            .and_then(|mut socket| std::io::Read::read_to_string(&mut socket, &mut answer));
+        let state = serde_json::from_str::<serde_json::Value>(&answer).map(|status| status["state"] == "ready");
+        asked.is_ok() && state.unwrap_or(false) && UnixStream::connect(self.run_dir.join("control.sock")).is_ok()
     }
 
     /// Waits until both processes work: the control plane answers and the data plane says that it is ready.

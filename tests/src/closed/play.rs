@@ -15,13 +15,13 @@ use crate::packet::{Flow, Phase};
 use crate::setup::{Peer, Setup};
 use crate::traffic::{self, TCP_PORT};
 use crate::wire::{Sighting, Sightings};
-use crate::world::{Device, World, batch};
+use crate::world::{Device, World, batch, forced_batch};
 
 /// The switches are opened this often, whatever else happens.
 const FORWARDING_MS: u32 = 50;
 /// Packets on their way when the last step was done still belong to the event.
 const TAIL_MS: u64 = 80;
-const READY_SECONDS: u64 = 15;
+const READY_SECONDS: u64 = 30;
 const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// What came of one play.
@@ -180,8 +180,9 @@ fn take(world: &mut World, step: &Step, number: u32, dice: &mut Dice) -> Result<
         Step::Plug(device) => world.plug_in(&[*device]),
         Step::Plugged(device) => world.far_end_up(*device),
         Step::PlugSpare => world.plug_in_spare(),
-        Step::Address(device) => batch(world.gateway.namespace(), &device.address_lines()),
-        Step::Route => batch(world.gateway.namespace(), &world.route_lines()),
+        // The gateway may have been faster, or not as far yet; whether it is as it was is looked at in the end.
+        Step::Address(device) => forced_batch(world.gateway.namespace(), &device.address_lines()),
+        Step::Route => forced_batch(world.gateway.namespace(), &world.route_lines()),
         Step::Configure(lines) => configure(world, lines).and_then(|command| checked(&mut { command }).map(drop)),
         Step::TryConfigure(lines) => {
             configure(world, lines).and_then(|command| output(&mut { command }).map(drop))

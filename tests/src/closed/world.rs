@@ -92,6 +92,8 @@ impl Device {
         let name = self.name();
         self.addresses()
             .iter()
+            // Without a link-local address the kernel asks for no neighbour on behalf of others.
+            .chain(&["fe80::1/64"])
             .map(|address| format!("address replace {address} dev {name} nodad"))
             .chain([format!("link set {name} up")])
             .collect()
@@ -432,6 +434,7 @@ impl Device {
         let mut lines: Vec<String> = self
             .far_addresses()
             .iter()
+            .chain(&["fe80::2/64"])
             .map(|address| format!("address replace {address} dev {name} nodad"))
             .collect();
         lines.push(format!("link set {name} up"));

@@ -17,7 +17,7 @@ const ACTS: &[Act] = &[
         steps: |device| {
             let interface = format!("interface {}", device.ios_name());
             let typed = |line: &str| Step::Configure(vec![interface.clone(), line.to_owned()]);
-            [vec![typed("shutdown"), Step::OpenForwarding, Step::Wait(200), typed("no shutdown")], routes()].concat()
+            [vec![typed("shutdown"), Step::OpenForwarding, Step::Wait(200), typed("no shutdown")], put_back(device)].concat()
         },
     },
     Act {
