@@ -1,5 +1,7 @@
 //! A whole tohub gateway (supervisor, control plane, data plane) running in a namespace.
 
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -73,14 +75,18 @@ impl Gateway {
         self.supervisor.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
-    /// Whether both processes work: the control plane takes connections and the data plane says that it is ready. Starts no process, and so may be asked often.
+    /// Whether both processes work: the control plane takes connections and the data plane says that it is ready. Starts no process,
+    /// and so may be asked often.
     pub fn is_ready(&self) -> bool {
-        use std::os::unix::net::UnixStream;
+        self.dataplane_status().is_some_and(|status| status["state"] == "ready")
+            && UnixStream::connect(self.run_dir.join("control.sock")).is_ok()
+    }
+
+    /// What the data plane's status socket says, if it answers.
+    pub fn dataplane_status(&self) -> Option<serde_json::Value> {
         let mut answer = String::new();
-        let asked = UnixStream::connect(self.run_dir.join("dataplane.sock"))
-            .and_then(|mut socket| std::io::Read::read_to_string(&mut socket, &mut answer));
-        let state = serde_json::from_str::<serde_json::Value>(&answer).map(|status| status["state"] == "ready");
-        asked.is_ok() && state.unwrap_or(false) && UnixStream::connect(self.run_dir.join("control.sock")).is_ok()
+        UnixStream::connect(self.run_dir.join("dataplane.sock")).ok()?.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(&answer).ok()
     }
 
     /// Waits until both processes work: the control plane answers and the data plane says that it is ready.

@@ -121,7 +121,11 @@ pub enum Step {
     Route,
     /// Configuration lines, typed in one session.
     Configure(Vec<String>),
-    /// The same; the gateway may refuse some.
+    /// The same, line by line with pauses of some milliseconds.
+    Type(Vec<String>),
+    /// The same, and the session's process is killed before it leaves configuration mode.
+    TypeAndLose(Vec<String>),
+    /// Typed in one session; the gateway may refuse some.
     TryConfigure(Vec<String>),
     /// Configuration lines that the gateway must refuse.
     Refused(Vec<String>),

@@ -17,7 +17,7 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "access list replaced line by line",
         sentence: "The access list is removed and typed again, one line after the other.",
-        steps: || apart(&[&["no access-list 101"], &["access-list 101 permit ip host 192.168.1.99 host 10.2.9.9"], &[PERMIT]]),
+        steps: || typed(&[&["no access-list 101", "access-list 101 permit ip host 192.168.1.99 host 10.2.9.9", PERMIT]]),
     },
     Edit {
         name: "access list replaced, pasted",
@@ -27,12 +27,59 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "permit removed and typed again",
         sentence: "The only permit is removed by its own line, and typed again.",
-        steps: || apart(&[&[&no(PERMIT)], &[PERMIT]]),
+        steps: || typed(&[&[&no(PERMIT), PERMIT]]),
     },
     Edit {
         name: "permit removed and pasted again",
         sentence: "The only permit is removed and added in one paste.",
         steps: || pasted(&[&no(PERMIT), PERMIT]),
+    },
+    Edit {
+        name: "access list deleted",
+        sentence: "The list of the map in force is deleted and the session left: that is refused and the list put back.",
+        steps: || vec![Step::Refused(lines(&["no access-list 101"])), Step::OpenForwarding, Step::Wait(200)],
+    },
+    Edit {
+        name: "last peer deleted",
+        sentence: "The last peer of the entry in force is deleted and the session left: put back.",
+        steps: || vec![Step::Refused(lines(&[ENTRY, "no set peer 203.0.113.2"])), Step::OpenForwarding, Step::Wait(200)],
+    },
+    Edit {
+        name: "entry deleted",
+        sentence: "The only entry of the map in force is deleted and the session left: put back.",
+        steps: || vec![Step::Refused(lines(&["no crypto map tohub 1"])), Step::OpenForwarding, Step::Wait(200)],
+    },
+    Edit {
+        name: "map deleted",
+        sentence: "The map in force is deleted and the session left: put back.",
+        steps: || vec![Step::Refused(lines(&["no crypto map tohub"])), Step::OpenForwarding, Step::Wait(200)],
+    },
+    Edit {
+        name: "connection lost while a list is replaced",
+        sentence: "The session that replaces the list breaks off behind the first line; later another one types the rest.",
+        steps: || {
+            vec![
+                Step::TypeAndLose(lines(&["no access-list 101", "access-list 101 permit tcp any host 10.2.9.9 eq 443"])),
+                Step::OpenForwarding,
+                Step::Wait(200),
+                Step::Configure(lines(&["no access-list 101", PERMIT])),
+                Step::Wait(150),
+            ]
+        },
+    },
+    Edit {
+        name: "two sessions",
+        sentence: "One session removes the list and breaks off while another one edits the entry.",
+        steps: || {
+            vec![
+                Step::TypeAndLose(lines(&["no access-list 101"])),
+                Step::TryConfigure(lines(&[ENTRY, "description other session"])),
+                Step::OpenForwarding,
+                Step::Wait(150),
+                Step::Configure(lines(&["no access-list 101", PERMIT, ENTRY, "no description"])),
+                Step::Wait(150),
+            ]
+        },
     },
     Edit {
         name: "permit by sequence number",
@@ -56,7 +103,8 @@ const EDITS: &[Edit] = &[
             let permits: Vec<String> = (0..100)
                 .map(|host| format!("access-list 101 permit ip host 172.16.0.{host} 10.2.0.0 0.0.255.255"))
                 .collect();
-            let undone = permits.iter().map(|line| no(line)).collect();
+            let mut undone = lines(&["ip access-list extended 101"]);
+            undone.extend(permits.iter().map(|line| rule_removed(line)));
             vec![Step::Configure(permits), Step::Wait(150), Step::Configure(undone), Step::Wait(150)]
         },
     },
@@ -65,7 +113,8 @@ const EDITS: &[Edit] = &[
         sentence: "A wider permit is added, the narrow one removed, and the other way round.",
         steps: || {
             let wide = "access-list 101 permit ip 192.168.0.0 0.0.255.255 10.0.0.0 0.255.255.255";
-            apart(&[&[wide], &[&no(PERMIT)], &[PERMIT], &[&no(wide)]])
+            let named = "ip access-list extended 101";
+            typed(&[&[wide, named, &rule_removed(PERMIT), PERMIT, named, &rule_removed(wide)]])
         },
     },
     Edit {
@@ -85,7 +134,7 @@ const EDITS: &[Edit] = &[
         sentence: "A deny for another network is added behind the permit, and removed.",
         steps: || {
             let deny = "access-list 101 deny ip 192.168.1.0 0.0.0.255 10.9.0.0 0.0.255.255";
-            apart(&[&[deny], &[&no(deny)]])
+            apart(&[&[deny], &["ip access-list extended 101", &rule_removed(deny)]])
         },
     },
     Edit {
@@ -116,7 +165,7 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "peer removed and typed again",
         sentence: "The only peer is removed and typed again: the entry is not complete for a while.",
-        steps: || apart(&[&[ENTRY, "no set peer 203.0.113.2"], &[ENTRY, "set peer 203.0.113.2"]]),
+        steps: || typed(&[&[ENTRY, "no set peer 203.0.113.2", "description exchanged", "set peer 203.0.113.2", "no description"]]),
     },
     Edit {
         name: "peer exchanged",
@@ -133,7 +182,7 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "transform set removed and typed again",
         sentence: "The transform set is taken out of the entry and put back.",
-        steps: || apart(&[&[ENTRY, "no set transform-set ts"], &[ENTRY, "set transform-set ts"]]),
+        steps: || typed(&[&[ENTRY, "no set transform-set ts", "set transform-set ts"]]),
     },
     Edit {
         name: "transform set made anew",
@@ -152,7 +201,7 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "match address removed and typed again",
         sentence: "The entry loses its list and gets it back.",
-        steps: || apart(&[&[ENTRY, "no match address 101"], &[ENTRY, "match address 101"]]),
+        steps: || typed(&[&[ENTRY, "no match address 101", "match address 101"]]),
     },
     Edit {
         name: "map exchanged on the uplink",
@@ -307,7 +356,12 @@ pub fn events() -> Vec<Event> {
     events
 }
 
-/// Each group typed in a session of its own, with time between them.
+/// One session, typed line by line with pauses.
+fn typed(groups: &[&[&str]]) -> Vec<Step> {
+    vec![Step::Type(lines(&groups.concat())), Step::OpenForwarding, Step::Wait(200)]
+}
+
+/// Sessions of their own, one behind the other.
 fn apart(groups: &[&[&str]]) -> Vec<Step> {
     groups
         .iter()
@@ -316,11 +370,16 @@ fn apart(groups: &[&[&str]]) -> Vec<Step> {
         .collect()
 }
 
-/// All in one session.
+/// All in one session, as fast as the gateway takes it.
 fn pasted(group: &[&str]) -> Vec<Step> {
     vec![Step::Configure(lines(group)), Step::OpenForwarding, Step::Wait(200)]
 }
 
 fn no(line: &str) -> String {
     format!("no {line}")
+}
+
+/// The rule of a line of a numbered list as the named form removes it; in the numbered form `no` removes the whole list.
+fn rule_removed(line: &str) -> String {
+    format!("no {}", line.trim_start_matches("access-list 101 "))
 }

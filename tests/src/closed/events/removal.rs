@@ -5,8 +5,8 @@ use crate::setup::Setup;
 
 /// What is removed, as a pattern below `$PINS`.
 const PINS: [(&str, &str); 4] = [
-    ("links of the guard", "tcx-*"),
-    ("links of the ingress program", "xdp-*"),
+    ("links of the guard", "[!x]*-[0-9]*"),
+    ("links of the ingress program", "xdp-[0-9]*"),
     ("maps", "[A-Z]*"),
     ("pins", "*"),
 ];
