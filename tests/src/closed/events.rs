@@ -48,8 +48,8 @@ mod tests {
     #[test]
     fn packets_count_in_every_event() {
         for event in all() {
-            let counted = event.begin != Begin::Fresh
-                || event.steps.iter().any(|step| matches!(step, Step::Strict));
+            let counted =
+                event.begin != Begin::Fresh || event.steps.iter().any(|step| matches!(step, Step::Strict));
             assert!(counted, "{}", event.name);
         }
     }

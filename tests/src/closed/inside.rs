@@ -1,4 +1,5 @@
-//! Threads of this program that live in a namespace. A socket stays in the namespace where its thread opened it.
+//! Threads of this program that live in a namespace. A socket stays in the namespace where its
+//! thread opened it.
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -7,7 +8,8 @@ use lab::command::{LabError, Result};
 use lab::namespace::Namespace;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Starts a thread in the namespace. `open` runs there first; its error is the error of this function. `run` gets what it made.
+/// Starts a thread in the namespace. `open` runs there first; its error is the error of this
+/// function. `run` gets what it made.
 pub fn spawn<T>(
     namespace: &Namespace,
     open: impl FnOnce() -> std::io::Result<T> + Send + 'static,

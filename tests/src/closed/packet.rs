@@ -1,5 +1,5 @@
-//! The test packets. Each carries a mark in its payload, so that one that is seen in clear, whole, in a fragment or quoted by an ICMP
-//! error, says by itself which play sent it and from where.
+//! The test packets. Each carries a mark in its payload, so that one that is seen in clear, whole,
+//! in a fragment or quoted by an ICMP error, says by itself which play sent it and from where.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -134,8 +134,9 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ESP: u8 = 50;
 
-/// A whole IPv4 packet that bears the mark. The form goes round with the sequence number, so that a flow holds everything that a gateway might
-/// judge differently. The kernel fills in the checksum and the length of a raw header that it sends.
+/// A whole IPv4 packet that bears the mark. The form goes round with the sequence number, so that a
+/// flow holds everything that a gateway might judge differently. The kernel fills in the checksum
+/// and the length of a raw header that it sends.
 pub fn ipv4(mark: Mark, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
     let payload = mark.payload();
     let addresses = (source, destination);
@@ -168,7 +169,8 @@ fn header(
     let length = u16::try_from(usize::from(words) * 4 + body.len()).unwrap_or(u16::MAX);
     let mut packet = vec![0x40 | words, 0];
     packet.extend(length.to_be_bytes());
-    // A different identification for each fragment would need a counter; nothing is put together here.
+    // A different identification for each fragment would need a counter; nothing is put together
+    // here.
     packet.extend([0x17, 0x17]);
     packet.extend(fragment.to_be_bytes());
     packet.extend([64, protocol, 0, 0]);
@@ -219,8 +221,11 @@ pub fn ipv6(mark: Mark, source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
 
 /// RFC 1071, of parts of an even number of octets each.
 fn checksum(parts: &[&[u8]]) -> u16 {
-    let sum: u32 =
-        parts.iter().flat_map(|part| part.chunks(2)).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let sum: u32 = parts
+        .iter()
+        .flat_map(|part| part.chunks(2))
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+        .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0)
 }
@@ -261,7 +266,8 @@ mod tests {
 
     #[test]
     fn the_checksum_of_a_message_with_its_checksum_is_zero() {
-        let message = echo_request(&Mark { play: 7, flow: Flow::Own, phase: Phase::Strict, sequence: 3 }.payload());
+        let message =
+            echo_request(&Mark { play: 7, flow: Flow::Own, phase: Phase::Strict, sequence: 3 }.payload());
         assert_eq!(checksum(&[&message]), 0);
     }
 }

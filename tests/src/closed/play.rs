@@ -51,7 +51,9 @@ impl Dice {
     /// The same numbers for the same seed, event and repetition.
     pub fn new(seed: u64, name: &str, repetition: u32) -> Self {
         let start = (seed ^ u64::from(repetition)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let mut dice = Self(name.bytes().fold(start, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)));
+        let mut dice = Self(
+            name.bytes().fold(start, |state, byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)),
+        );
         dice.0 |= 1;
         dice.up_to(1);
         dice
@@ -65,7 +67,8 @@ impl Dice {
     }
 }
 
-/// Plays it on a world of its setup. An error is one of the laboratory; the world cannot be used any more.
+/// Plays it on a world of its setup. An error is one of the laboratory; the world cannot be used
+/// any more.
 pub fn play(world: &mut World, event: &Event, number: u32, mut dice: Dice) -> Result<Outcome> {
     world.controls.set(number, Phase::Uncounted);
     world.controls.send(flows(world.setup));
@@ -103,8 +106,13 @@ pub fn play(world: &mut World, event: &Event, number: u32, mut dice: Dice) -> Re
             Verdict::Fine => {}
         }
     }
-    if event.clear_as_ios && outcome.apart > 0 && outcome.problem.is_none() && clear_elsewhere(world) <= counted {
-        outcome.problem = Some("packets left in clear by the other uplink, and no counter says so".to_owned());
+    if event.clear_as_ios
+        && outcome.apart > 0
+        && outcome.problem.is_none()
+        && clear_elsewhere(world) <= counted
+    {
+        outcome.problem =
+            Some("packets left in clear by the other uplink, and no counter says so".to_owned());
     }
     world.settled = event.begin == Begin::Running && outcome.problem.is_none() && world.is_as_at_first();
     Ok(outcome)
@@ -137,7 +145,9 @@ enum Verdict {
 fn judge(event: &Event, sighting: &Sighting) -> Verdict {
     let protected = sighting.flow.is_none_or(Flow::is_protected);
     match sighting.phase {
-        Phase::Strict if protected && event.clear_as_ios && sighting.place == "internet/second" => Verdict::Apart,
+        Phase::Strict if protected && event.clear_as_ios && sighting.place == "internet/second" => {
+            Verdict::Apart
+        }
         Phase::Strict if protected => Verdict::Clear,
         Phase::Grace if protected => Verdict::Apart,
         _ => Verdict::Fine,
@@ -204,10 +214,13 @@ fn take(world: &mut World, step: &Step, number: u32, dice: &mut Dice) -> Result<
         Step::Plug(device) => world.plug_in(&[*device]),
         Step::Plugged(device) => world.far_end_up(*device),
         Step::PlugSpare => world.plug_in_spare(),
-        // The gateway may have been faster, or not as far yet; whether it is as it was is looked at in the end.
+        // The gateway may have been faster, or not as far yet; whether it is as it was is looked at
+        // in the end.
         Step::Address(device) => forced_batch(world.gateway.namespace(), &device.address_lines()),
         Step::Route => forced_batch(world.gateway.namespace(), &world.route_lines()),
-        Step::Configure(lines) => configure(world, lines).and_then(|command| checked(&mut { command }).map(drop)),
+        Step::Configure(lines) => {
+            configure(world, lines).and_then(|command| checked(&mut { command }).map(drop))
+        }
         Step::Type(lines) => type_slowly(world, lines, true, dice),
         Step::TypeAndLose(lines) => type_slowly(world, lines, false, dice),
         Step::TryConfigure(lines) => {
@@ -305,8 +318,9 @@ fn type_slowly(world: &World, lines: &[String], leaves: bool, dice: &mut Dice) -
     let log = tempfile::tempfile().map_err(LabError::io("making a log"))?;
     command.stdin(Stdio::piped()).stdout(Stdio::null());
     command.stderr(log.try_clone().map_err(LabError::io("sharing a log"))?);
-    let mut child =
-        command.spawn().map_err(|source| LabError::Start { command: lab::command::describe(&command), source })?;
+    let mut child = command
+        .spawn()
+        .map_err(|source| LabError::Start { command: lab::command::describe(&command), source })?;
     let typed = child.stdin.take().map_or(Ok(()), |mut keyboard| {
         for line in std::iter::once("configure terminal").chain(lines.iter().map(String::as_str)) {
             writeln!(keyboard, "{line}").map_err(LabError::io("typing"))?;
@@ -351,7 +365,9 @@ fn ready(world: &mut World) -> Result<()> {
         ended.is_some() || world.gateway.is_ready()
     });
     match ended {
-        Some(status) => unexpected(&format!("the supervisor ended ({status}): {}", last_line(&world.gateway.log()))),
+        Some(status) => {
+            unexpected(&format!("the supervisor ended ({status}): {}", last_line(&world.gateway.log())))
+        }
         None if ready => Ok(()),
         None => unexpected(&format!("not ready in {READY_SECONDS} s: {}", last_line(&world.gateway.log()))),
     }
@@ -367,7 +383,8 @@ fn reaches_gateway(world: &World) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(3);
     loop {
         let limit = Duration::from_millis(700);
-        let reached = inside::call(&world.internet, move || TcpStream::connect_timeout(&address, limit).map(drop));
+        let reached =
+            inside::call(&world.internet, move || TcpStream::connect_timeout(&address, limit).map(drop));
         match reached {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(error),
@@ -427,11 +444,14 @@ fn fails(world: &mut World, failure: &Failure) -> Result<()> {
         words.iter().map(replaced).collect()
     };
     let arguments = words(&failure.arguments);
-    let arguments: Vec<&str> = std::iter::once("supervise").chain(arguments.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> =
+        std::iter::once("supervise").chain(arguments.iter().map(String::as_str)).collect();
     let mut command = world.tohub(&words(&failure.wrapper), &arguments)?;
     let log = tempfile::tempfile().map_err(LabError::io("making a log"))?;
     command.stdout(Stdio::null()).stderr(log.try_clone().map_err(LabError::io("sharing a log"))?);
-    let mut child = command.spawn().map_err(|source| LabError::Start { command: lab::command::describe(&command), source })?;
+    let mut child = command
+        .spawn()
+        .map_err(|source| LabError::Start { command: lab::command::describe(&command), source })?;
     settle(8, || !matches!(child.try_wait(), Ok(None)));
     let status = child.try_wait().ok().flatten();
     if status.is_none() {
@@ -450,7 +470,8 @@ fn fails(world: &mut World, failure: &Failure) -> Result<()> {
         Some(code) if failure.codes.contains(&code) => Ok(()),
         other => {
             let text = read_back(log);
-            let outcome = other.map_or_else(|| "the start did not fail".to_owned(), |code| format!("exit code {code}"));
+            let outcome =
+                other.map_or_else(|| "the start did not fail".to_owned(), |code| format!("exit code {code}"));
             unexpected(&format!("{outcome} instead of {:?}: {}", failure.codes, last_line(&text)))
         }
     }
@@ -486,7 +507,11 @@ fn pins_folder(world: &World) -> std::path::PathBuf {
 }
 
 fn within(seconds: u64, what: &str, condition: impl FnMut() -> bool) -> Result<()> {
-    if settle(seconds, condition) { Ok(()) } else { Err(LabError::Timeout { what: what.to_owned(), seconds }) }
+    if settle(seconds, condition) {
+        Ok(())
+    } else {
+        Err(LabError::Timeout { what: what.to_owned(), seconds })
+    }
 }
 
 fn unexpected<T>(why: &str) -> Result<T> {

@@ -20,8 +20,11 @@ pub fn line(result: &Result) -> String {
     for (seen, count) in summary(result).iter().take(6) {
         let _ = write!(text, "\n       {count} × {seen}");
     }
-    let problems: BTreeMap<&str, usize> =
-        result.outcomes.iter().filter_map(|outcome| outcome.problem.as_deref()).fold(BTreeMap::new(), |mut all, problem| {
+    let problems: BTreeMap<&str, usize> = result
+        .outcomes
+        .iter()
+        .filter_map(|outcome| outcome.problem.as_deref())
+        .fold(BTreeMap::new(), |mut all, problem| {
             *all.entry(problem).or_default() += 1;
             all
         });
@@ -44,8 +47,12 @@ fn summary(result: &Result) -> Vec<(String, u64)> {
 
 /// The words of the last line, behind PASS or FAIL.
 pub fn verdict(results: &Results) -> std::result::Result<String, String> {
-    let clear: u64 =
-        results.events.iter().flat_map(|event| &event.outcomes).map(crate::play::Outcome::clear_packets).sum();
+    let clear: u64 = results
+        .events
+        .iter()
+        .flat_map(|event| &event.outcomes)
+        .map(crate::play::Outcome::clear_packets)
+        .sum();
     let figures = format!(
         "events={} packets={} clear={clear} missed={}",
         results.events.len(),
@@ -70,7 +77,11 @@ pub fn verdict(results: &Results) -> std::result::Result<String, String> {
 
 fn short(event: &Result) -> String {
     let clear: u64 = event.outcomes.iter().map(crate::play::Outcome::clear_packets).sum();
-    if clear > 0 { format!("{} ({clear} clear)", event.name) } else { format!("{} (not as documented)", event.name) }
+    if clear > 0 {
+        format!("{} ({clear} clear)", event.name)
+    } else {
+        format!("{} (not as documented)", event.name)
+    }
 }
 
 /// `docs/closed-events.md`.
@@ -129,7 +140,11 @@ mod tests {
     }
 
     fn results(outcomes: Vec<Outcome>) -> Results {
-        Results { events: vec![Result { name: "an event".to_owned(), outcomes }], packets: 10, ..Results::default() }
+        Results {
+            events: vec![Result { name: "an event".to_owned(), outcomes }],
+            packets: 10,
+            ..Results::default()
+        }
     }
 
     #[test]

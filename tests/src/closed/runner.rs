@@ -146,7 +146,8 @@ impl Laboratory<'_> {
     }
 }
 
-/// The first event of the setup that the laboratory has; else the first of the setup that has most to do.
+/// The first event of the setup that the laboratory has; else the first of the setup that has most
+/// to do.
 fn next(queue: &Mutex<VecDeque<Event>>, current: Option<Setup>) -> Option<Event> {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let of = |setup: Setup| queue.iter().position(|event| event.setup == setup);

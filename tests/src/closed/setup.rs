@@ -8,7 +8,8 @@ const KEY: &str = "only-for-the-laboratory";
 pub enum Setup {
     /// The crypto map on the only uplink; the peer does not answer.
     OneUplink,
-    /// A second uplink without the map, and a default route through it behind the one through the first; `fail-close`.
+    /// A second uplink without the map, and a default route through it behind the one through the
+    /// first; `fail-close`.
     TwoUplinks,
     /// The same without `fail-close`.
     TwoUplinksOpen,

@@ -1,5 +1,5 @@
-//! The traffic: one thread in each namespace sends a packet of each of its flows every millisecond, from before the gateway is started until
-//! the laboratory is taken down.
+//! The traffic: one thread in each namespace sends a packet of each of its flows every millisecond,
+//! from before the gateway is started until the laboratory is taken down.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -80,7 +80,8 @@ impl Controls {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// How many packets were handed to the kernel since the laboratory was built, outside of [`Phase::Uncounted`].
+    /// How many packets were handed to the kernel since the laboratory was built, outside of
+    /// [`Phase::Uncounted`].
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -95,7 +96,8 @@ impl Controls {
 struct Sockets {
     raw: Socket,
     raw6: Socket,
-    /// For what the gateway host itself sends: a connected socket keeps its route, which raw packets do not.
+    /// For what the gateway host itself sends: a connected socket keeps its route, which raw
+    /// packets do not.
     connected: Option<UdpSocket>,
 }
 
@@ -161,7 +163,9 @@ pub fn start(
     is_gateway: bool,
 ) -> Result<JoinHandle<()>> {
     let controls = Arc::clone(controls);
-    inside::spawn(namespace, Sockets::open, move |mut sockets| run(&controls, &mut sockets, flows, is_gateway))
+    inside::spawn(namespace, Sockets::open, move |mut sockets| {
+        run(&controls, &mut sockets, flows, is_gateway)
+    })
 }
 
 fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: bool) {
@@ -192,7 +196,8 @@ fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: b
     }
 }
 
-/// Writes 1 into the kernel's forwarding switches, in the calling thread's namespace. Only a change of `ip_forward` reaches every interface, hence the 0 before it.
+/// Writes 1 into the kernel's forwarding switches, in the calling thread's namespace. Only a change
+/// of `ip_forward` reaches every interface, hence the 0 before it.
 pub fn open_forwarding() {
     for switch in SWITCHES {
         for value in ["0", "1"] {
@@ -208,7 +213,8 @@ pub fn close_forwarding() {
     }
 }
 
-/// A thread at the gateway's UDP port: what arrives there was accepted. `accepted` is called for each marked datagram.
+/// A thread at the gateway's UDP port: what arrives there was accepted. `accepted` is called for
+/// each marked datagram.
 pub fn listen(
     namespace: &Namespace,
     controls: &Arc<Controls>,

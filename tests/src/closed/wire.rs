@@ -1,5 +1,6 @@
-//! What is seen on the wires: a packet socket takes every frame of every device of a namespace, whole, also of devices that are made
-//! while it runs. It sits at the far ends, because a gateway's own ports show neither what AF_XDP sends nor what it takes.
+//! What is seen on the wires: a packet socket takes every frame of every device of a namespace,
+//! whole, also of devices that are made while it runs. It sits at the far ends, because a gateway's
+//! own ports show neither what AF_XDP sends nor what it takes.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
@@ -59,8 +60,11 @@ impl Seen {
     /// Takes what was seen of this play.
     pub fn take(&self, play: u32) -> Sightings {
         let mut all = self.lock();
-        let of_play: Sightings =
-            all.iter().filter(|(seen, _)| seen.play == play).map(|(seen, count)| (seen.clone(), *count)).collect();
+        let of_play: Sightings = all
+            .iter()
+            .filter(|(seen, _)| seen.play == play)
+            .map(|(seen, count)| (seen.clone(), *count))
+            .collect();
         all.retain(|seen, _| seen.play > play);
         of_play
     }
@@ -70,7 +74,8 @@ impl Seen {
         self.lock().keys().any(|seen| seen.play == play && seen.flow == Some(flow))
     }
 
-    /// Frames that did not fit into a capture's buffer. A count of zero clear packets means nothing unless this is 0.
+    /// Frames that did not fit into a capture's buffer. A count of zero clear packets means nothing
+    /// unless this is 0.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::SeqCst)
     }
@@ -122,7 +127,8 @@ impl Capture {
         let passed = Arc::new(AtomicU64::new(0));
         let (controls, seen, progress) = (Arc::clone(controls), Arc::clone(seen), Arc::clone(&passed));
         let thread = inside::spawn(namespace, open, move |socket| {
-            let mut reader = Reader { socket, controls, seen, progress, missed: 0, name, devices: BTreeMap::new() };
+            let mut reader =
+                Reader { socket, controls, seen, progress, missed: 0, name, devices: BTreeMap::new() };
             reader.run(watch);
         })?;
         let sentinel = inside::call(namespace, || UdpSocket::bind("127.0.0.1:0"))?;

@@ -27,6 +27,14 @@ const TIME_SCALE: u32 = 10;
 /// How long the control phase lasts.
 const CONTROL: Duration = Duration::from_millis(60);
 
+/// A TUN device has a carrier only while a process has it open (TUNSETIFF with IFF_TUN and
+/// IFF_NO_PI).
+const MAKE_TUN: &str = r#"
+setsid perl -e 'open(my $tun, "+<", "/dev/net/tun") or die; ioctl($tun, 0x400454ca, pack("a16sx22", "tun7", 0x1001)) or die; sleep 3600' \
+    </dev/null >/dev/null 2>&1 &
+for attempt in 1 2 3 4 5 6 7 8 9 10; do ip link show tun7 >/dev/null 2>&1 && exit 0; sleep 0.1; done
+exit 1"#;
+
 /// Which devices of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Device {
@@ -132,7 +140,8 @@ pub struct World {
 }
 
 impl World {
-    /// Builds the network and starts traffic and captures; checks that each protected flow is seen in clear while there is no gateway.
+    /// Builds the network and starts traffic and captures; checks that each protected flow is seen
+    /// in clear while there is no gateway.
     pub fn build(setup: Setup) -> Result<Self> {
         let [host, gateway, internet, elsewhere] =
             ["host", "gateway", "internet", "elsewhere"].map(Namespace::new);
@@ -177,7 +186,8 @@ impl World {
         batch(self.gateway.namespace(), &self.route_lines())
     }
 
-    /// Another wire to the internet: `spare` in the gateway, `spare-far` with the addresses that the events route to.
+    /// Another wire to the internet: `spare` in the gateway, `spare-far` with the addresses that
+    /// the events route to.
     pub fn plug_in_spare(&self) -> Result<()> {
         let made = format!(
             "link add name spare type veth peer name spare-far address 02:00:00:00:00:66 netns {}",
@@ -234,27 +244,33 @@ impl World {
         if device == Device::Inside { &self.host } else { &self.internet }
     }
 
-    /// The device of setups whose map is not on the wire itself.
+    /// The device of setups whose map is not on the wire itself; it takes the wire's addresses
+    /// over.
     pub fn extra_device(&self) -> Result<()> {
-        let lines: &[&str] = match self.setup {
-            Setup::MapOnTun => &[
-                "tuntap add tun7 mode tun",
-                "link set tun7 up",
-                "link set tun7 carrier on",
-                "address flush dev outside scope global",
-                "address add 192.0.2.1/24 dev tun7",
-            ],
-            Setup::MapOnBridge => &[
-                "link add bridge7 address 02:00:00:00:00:07 type bridge",
-                "link set outside master bridge7",
-                "link set bridge7 up",
-                "address flush dev outside scope global",
-                "address add 192.0.2.1/24 dev bridge7",
-            ],
+        let gateway = self.gateway.namespace();
+        let device = match self.setup {
+            Setup::MapOnTun => {
+                gateway.run("sh", &["-c", MAKE_TUN])?;
+                "tun7"
+            }
+            Setup::MapOnBridge => {
+                let made = [
+                    "link add bridge7 address 02:00:00:00:00:07 type bridge",
+                    "link set outside master bridge7",
+                ];
+                batch(gateway, &made.map(str::to_owned))?;
+                "bridge7"
+            }
             _ => return Ok(()),
         };
-        let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        batch(self.gateway.namespace(), &lines)
+        let mut lines: Vec<String> = Vec::new();
+        for address in Device::Outside.addresses() {
+            lines.push(format!("address delete {address} dev outside"));
+            lines.push(format!("address replace {address} dev {device} nodad"));
+        }
+        lines.push(format!("address replace fe80::1/64 dev {device} nodad"));
+        lines.push(format!("link set {device} up"));
+        batch(gateway, &lines)
     }
 
     /// The gateway's routes as lines of `ip -batch`.
@@ -296,7 +312,8 @@ impl World {
         Ok(())
     }
 
-    /// The laboratory must see what it is there to see: without a gateway each flow gets through in clear.
+    /// The laboratory must see what it is there to see: without a gateway each flow gets through in
+    /// clear.
     fn expect_leaks_without_gateway(&mut self) -> Result<()> {
         const FLOWS: [Flow; 6] = [
             Flow::Forwarded,
@@ -364,7 +381,8 @@ impl World {
         Ok(self.seen.take(play))
     }
 
-    /// `tohub` in the gateway's namespace with its run directory, behind the words of a wrapper such as `prlimit`.
+    /// `tohub` in the gateway's namespace with its run directory, behind the words of a wrapper
+    /// such as `prlimit`.
     pub fn tohub(&self, wrapper: &[String], arguments: &[&str]) -> Result<Command> {
         let tohub = lab::gateway::program("tohub")?;
         let mut words: Vec<String> = wrapper.to_vec();
@@ -460,7 +478,8 @@ fn run_batch(namespace: &Namespace, lines: &[String], options: &[&str]) -> Resul
     let mut command = Command::new("ip");
     command.args(["-n", namespace.name()]).args(options);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| LabError::Start { command: describe(&command), source })?;
+    let mut child =
+        command.spawn().map_err(|source| LabError::Start { command: describe(&command), source })?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(lines.join("\n").as_bytes()).map_err(LabError::io("writing to ip -batch"))?;
     }
@@ -475,7 +494,8 @@ fn run_batch(namespace: &Namespace, lines: &[String], options: &[&str]) -> Resul
     })
 }
 
-/// Every marked packet that comes out of a gateway, and what bears no mark but goes between protected addresses.
+/// Every marked packet that comes out of a gateway, and what bears no mark but goes between
+/// protected addresses.
 fn watch_internet(frame: &Frame<'_>) -> Option<Finding> {
     if frame.outgoing {
         return None;

@@ -1,4 +1,5 @@
-//! Edits of the running configuration. Before, while and after each of them the same flow stays protected.
+//! Edits of the running configuration. Before, while and after each of them the same flow stays
+//! protected.
 
 use crate::event::{Event, Step, lines};
 use crate::setup::Setup;
@@ -17,12 +18,20 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "access list replaced line by line",
         sentence: "The access list is removed and typed again, one line after the other.",
-        steps: || typed(&[&["no access-list 101", "access-list 101 permit ip host 192.168.1.99 host 10.2.9.9", PERMIT]]),
+        steps: || {
+            typed(&[&[
+                "no access-list 101",
+                "access-list 101 permit ip host 192.168.1.99 host 10.2.9.9",
+                PERMIT,
+            ]])
+        },
     },
     Edit {
         name: "access list replaced, pasted",
         sentence: "The access list is removed and pasted again.",
-        steps: || pasted(&["no access-list 101", "access-list 101 permit tcp any host 10.2.9.9 eq 443", PERMIT]),
+        steps: || {
+            pasted(&["no access-list 101", "access-list 101 permit tcp any host 10.2.9.9 eq 443", PERMIT])
+        },
     },
     Edit {
         name: "permit removed and typed again",
@@ -42,12 +51,20 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "last peer deleted",
         sentence: "The last peer of the entry in force is deleted and the session left: put back.",
-        steps: || vec![Step::Refused(lines(&[ENTRY, "no set peer 203.0.113.2"])), Step::OpenForwarding, Step::Wait(200)],
+        steps: || {
+            vec![
+                Step::Refused(lines(&[ENTRY, "no set peer 203.0.113.2"])),
+                Step::OpenForwarding,
+                Step::Wait(200),
+            ]
+        },
     },
     Edit {
         name: "entry deleted",
         sentence: "The only entry of the map in force is deleted and the session left: put back.",
-        steps: || vec![Step::Refused(lines(&["no crypto map tohub 1"])), Step::OpenForwarding, Step::Wait(200)],
+        steps: || {
+            vec![Step::Refused(lines(&["no crypto map tohub 1"])), Step::OpenForwarding, Step::Wait(200)]
+        },
     },
     Edit {
         name: "map deleted",
@@ -59,7 +76,10 @@ const EDITS: &[Edit] = &[
         sentence: "The session that replaces the list breaks off behind the first line; later another one types the rest.",
         steps: || {
             vec![
-                Step::TypeAndLose(lines(&["no access-list 101", "access-list 101 permit tcp any host 10.2.9.9 eq 443"])),
+                Step::TypeAndLose(lines(&[
+                    "no access-list 101",
+                    "access-list 101 permit tcp any host 10.2.9.9 eq 443",
+                ])),
                 Step::OpenForwarding,
                 Step::Wait(200),
                 Step::Configure(lines(&["no access-list 101", PERMIT])),
@@ -94,7 +114,9 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "list resequenced",
         sentence: "The access list is numbered anew.",
-        steps: || apart(&[&["ip access-list resequence 101 100 5"], &["ip access-list resequence 101 10 10"]]),
+        steps: || {
+            apart(&[&["ip access-list resequence 101 100 5"], &["ip access-list resequence 101 10 10"]])
+        },
     },
     Edit {
         name: "hundred permits added and removed",
@@ -165,7 +187,15 @@ const EDITS: &[Edit] = &[
     Edit {
         name: "peer removed and typed again",
         sentence: "The only peer is removed and typed again: the entry is not complete for a while.",
-        steps: || typed(&[&[ENTRY, "no set peer 203.0.113.2", "description exchanged", "set peer 203.0.113.2", "no description"]]),
+        steps: || {
+            typed(&[&[
+                ENTRY,
+                "no set peer 203.0.113.2",
+                "description exchanged",
+                "set peer 203.0.113.2",
+                "no description",
+            ]])
+        },
     },
     Edit {
         name: "peer exchanged",
@@ -193,7 +223,12 @@ const EDITS: &[Edit] = &[
                 Step::Wait(100),
                 Step::Configure(lines(&["crypto ipsec transform-set ts esp-gcm 256", "mode tunnel"])),
                 Step::Wait(100),
-                Step::Configure(lines(&["crypto ipsec transform-set ts esp-gcm", "mode tunnel", ENTRY, "set transform-set ts"])),
+                Step::Configure(lines(&[
+                    "crypto ipsec transform-set ts esp-gcm",
+                    "mode tunnel",
+                    ENTRY,
+                    "set transform-set ts",
+                ])),
                 Step::Wait(150),
             ]
         },
@@ -208,7 +243,12 @@ const EDITS: &[Edit] = &[
         sentence: "Another map with the same permit takes the place of the map on the interface, and back.",
         steps: || {
             apart(&[
-                &["crypto map other 1 ipsec-isakmp", "set peer 203.0.113.2", "set transform-set ts", "match address 101"],
+                &[
+                    "crypto map other 1 ipsec-isakmp",
+                    "set peer 203.0.113.2",
+                    "set transform-set ts",
+                    "match address 101",
+                ],
                 &[UPLINK, "crypto map other"],
                 &[UPLINK, "crypto map tohub"],
                 &["no crypto map other"],
@@ -307,7 +347,13 @@ const EDITS: &[Edit] = &[
         name: "policy and key removed and typed again",
         sentence: "ISAKMP policy and key are removed and typed again.",
         steps: || {
-            let policy = ["crypto isakmp policy 10", "encryption aes 256", "hash sha256", "authentication pre-share", "group 19"];
+            let policy = [
+                "crypto isakmp policy 10",
+                "encryption aes 256",
+                "hash sha256",
+                "authentication pre-share",
+                "group 19",
+            ];
             let key = "crypto isakmp key only-for-the-laboratory address 203.0.113.2";
             apart(&[&["no crypto isakmp policy 10"], &[&no(key)], &policy, &[key]])
         },
@@ -379,7 +425,8 @@ fn no(line: &str) -> String {
     format!("no {line}")
 }
 
-/// The rule of a line of a numbered list as the named form removes it; in the numbered form `no` removes the whole list.
+/// The rule of a line of a numbered list as the named form removes it; in the numbered form `no`
+/// removes the whole list.
 fn rule_removed(line: &str) -> String {
     format!("no {}", line.trim_start_matches("access-list 101 "))
 }

@@ -17,7 +17,11 @@ const ACTS: &[Act] = &[
         steps: |device| {
             let interface = format!("interface {}", device.ios_name());
             let typed = |line: &str| Step::Configure(vec![interface.clone(), line.to_owned()]);
-            [vec![typed("shutdown"), Step::OpenForwarding, Step::Wait(200), typed("no shutdown")], put_back(device)].concat()
+            [
+                vec![typed("shutdown"), Step::OpenForwarding, Step::Wait(200), typed("no shutdown")],
+                put_back(device),
+            ]
+            .concat()
         },
     },
     Act {
@@ -58,7 +62,12 @@ const ACTS: &[Act] = &[
         steps: |device| {
             let mut steps = Vec::new();
             for _ in 0..6 {
-                steps.extend([far(device, "down"), Step::WaitUpTo(20), Step::Plugged(device), Step::WaitUpTo(20)]);
+                steps.extend([
+                    far(device, "down"),
+                    Step::WaitUpTo(20),
+                    Step::Plugged(device),
+                    Step::WaitUpTo(20),
+                ]);
             }
             steps.extend(put_back(device));
             steps
@@ -81,8 +90,11 @@ const ACTS: &[Act] = &[
         sentence: "is removed and in the same `ip -batch` another device gets its name, addresses and routes",
         steps: |device| {
             let name = device.name();
-            let mut batch =
-                vec![format!("link delete {name}"), "link set spare down".to_owned(), format!("link set spare name {name}")];
+            let mut batch = vec![
+                format!("link delete {name}"),
+                "link set spare down".to_owned(),
+                format!("link set spare name {name}"),
+            ];
             batch.extend(device.address_lines());
             vec![
                 Step::PlugSpare,
@@ -112,9 +124,20 @@ const ACTS: &[Act] = &[
                 ]
             };
             let mut away = rename(name, "renamed");
-            away.extend(device.addresses().iter().map(|address| format!("address replace {address} dev renamed nodad")));
+            away.extend(
+                device
+                    .addresses()
+                    .iter()
+                    .map(|address| format!("address replace {address} dev renamed nodad")),
+            );
             [
-                vec![Step::Ip(away), Step::Route, Step::OpenForwarding, Step::Wait(200), Step::Ip(rename("renamed", name))],
+                vec![
+                    Step::Ip(away),
+                    Step::Route,
+                    Step::OpenForwarding,
+                    Step::Wait(200),
+                    Step::Ip(rename("renamed", name)),
+                ],
                 put_back(device),
             ]
             .concat()
@@ -141,7 +164,15 @@ const ACTS: &[Act] = &[
         sentence: "gets another MTU, then one that the data plane refuses, then its own",
         steps: |device| {
             let mtu = |bytes: u16| ip(&[&format!("link set {} mtu {bytes}", device.name())]);
-            vec![mtu(1400), Step::Wait(100), mtu(9000), Step::OpenForwarding, Step::Wait(200), mtu(1500), Step::Wait(150)]
+            vec![
+                mtu(1400),
+                Step::Wait(100),
+                mtu(9000),
+                Step::OpenForwarding,
+                Step::Wait(200),
+                mtu(1500),
+                Step::Wait(150),
+            ]
         },
     },
     Act {
@@ -153,7 +184,10 @@ const ACTS: &[Act] = &[
             let other = own.replace(".1/24", ".3/24");
             [
                 vec![
-                    ip(&[&format!("address add {other} dev {name}"), &format!("address delete {own} dev {name}")]),
+                    ip(&[
+                        &format!("address add {other} dev {name}"),
+                        &format!("address delete {own} dev {name}"),
+                    ]),
                     Step::Route,
                     Step::WaitUpTo(150),
                     ip(&[&format!("address flush dev {name} scope global")]),
@@ -200,7 +234,8 @@ pub fn events() -> Vec<Event> {
     events
 }
 
-/// The uplink with the map is gone and another one is there: a second later nothing leaves by that one.
+/// The uplink with the map is gone and another one is there: a second later nothing leaves by that
+/// one.
 fn without_fail_close() -> Vec<Event> {
     const GONE: [(&str, &[&str], &[&str]); 4] = [
         ("down", &["link set outside down"], &["link set outside up"]),
@@ -256,7 +291,10 @@ fn route_changes() -> Vec<Event> {
         ),
         (
             "policy routing to the second uplink",
-            &["route add default via 198.51.100.2 table 777", "rule add pref 5 from 192.168.1.0/24 table 777"],
+            &[
+                "route add default via 198.51.100.2 table 777",
+                "rule add pref 5 from 192.168.1.0/24 table 777",
+            ],
             &["rule delete pref 5", "route flush table 777"],
         ),
     ];

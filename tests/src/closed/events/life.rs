@@ -1,4 +1,5 @@
-//! The rest of a gateway's life: the boot guard alone, upgrade, release, new devices, a busy machine, a hub whose branches come up.
+//! The rest of a gateway's life: the boot guard alone, upgrade, release, new devices, a busy
+//! machine, a hub whose branches come up.
 
 use crate::event::{Begin, Event, Step, lines};
 use crate::setup::Setup;
@@ -18,7 +19,13 @@ fn guard_alone() -> Vec<Event> {
     for setup in [Setup::OneUplink, Setup::TwoUplinks] {
         let words = setup.describe();
         let event = |begin, name: &str, sentence: &str, steps| {
-            Event::from_state(begin, format!("guard alone: {name}, {words}"), format!("{sentence} ({words})."), setup, steps)
+            Event::from_state(
+                begin,
+                format!("guard alone: {name}, {words}"),
+                format!("{sentence} ({words})."),
+                setup,
+                steps,
+            )
         };
         events.push(event(
             Begin::Guarded,
@@ -119,7 +126,8 @@ fn stops() -> Vec<Event> {
     events.push(Event::from_state(
         Begin::Fresh,
         "start without boot guard".to_owned(),
-        "The gateway starts under traffic without a boot guard; packets count from its readiness on.".to_owned(),
+        "The gateway starts under traffic without a boot guard; packets count from its readiness on."
+            .to_owned(),
         Setup::OneUplink,
         vec![Step::Start, Step::Ready, Step::Strict, Step::OpenForwarding, Step::Wait(300)],
     ));
@@ -129,7 +137,8 @@ fn stops() -> Vec<Event> {
         Setup::OneUplink,
         vec![
             Step::Shell(
-                "for core in 1 2 3 4; do timeout 1 sh -c 'while :; do :; done' >/dev/null 2>&1 & done".to_owned(),
+                "for core in 1 2 3 4; do timeout 1 sh -c 'while :; do :; done' >/dev/null 2>&1 & done"
+                    .to_owned(),
             ),
             Step::Wait(200),
             Step::End(crate::event::Process::DataPlane, crate::event::Ending::Kill),
@@ -143,22 +152,41 @@ fn stops() -> Vec<Event> {
 
 /// Devices that the configuration does not know.
 fn new_devices() -> Vec<Event> {
-    let away = ["address add 198.51.100.65/26 dev spare nodad", "route replace 10.2.0.0/16 via 198.51.100.66 dev spare"];
+    let away = [
+        "address add 198.51.100.65/26 dev spare nodad",
+        "route replace 10.2.0.0/16 via 198.51.100.66 dev spare",
+    ];
     let bridged = ["link add bridge9 type bridge", "link set spare master bridge9", "link set bridge9 up"];
     let back = "link delete spare";
     vec![
         Event::running(
             "new device: a third uplink".to_owned(),
-            "A device that the configuration does not name appears, with a route for the protected network.".to_owned(),
+            "A device that the configuration does not name appears, with a route for the protected network."
+                .to_owned(),
             Setup::TwoUplinks,
-            vec![Step::PlugSpare, Step::Ip(lines(&away)), Step::OpenForwarding, Step::Wait(300), Step::Ip(lines(&[back])), Step::Route, Step::Wait(100)],
+            vec![
+                Step::PlugSpare,
+                Step::Ip(lines(&away)),
+                Step::OpenForwarding,
+                Step::Wait(300),
+                Step::Ip(lines(&[back])),
+                Step::Route,
+                Step::Wait(100),
+            ],
         ),
         Event::from_state(
             Begin::Guarded,
             "new device: a third uplink, only the guard".to_owned(),
             "The same while nothing runs but what the boot guard left.".to_owned(),
             Setup::TwoUplinks,
-            vec![Step::PlugSpare, Step::Ip(lines(&away)), Step::OpenForwarding, Step::Wait(300), Step::Ip(lines(&[back])), Step::Route],
+            vec![
+                Step::PlugSpare,
+                Step::Ip(lines(&away)),
+                Step::OpenForwarding,
+                Step::Wait(300),
+                Step::Ip(lines(&[back])),
+                Step::Route,
+            ],
         ),
         Event::running(
             "new device: a bridge over a new device".to_owned(),
@@ -167,7 +195,10 @@ fn new_devices() -> Vec<Event> {
             vec![
                 Step::PlugSpare,
                 Step::Ip(lines(&bridged)),
-                Step::Ip(lines(&["address add 198.51.100.65/26 dev bridge9 nodad", "route replace 10.2.0.0/16 via 198.51.100.66 dev bridge9"])),
+                Step::Ip(lines(&[
+                    "address add 198.51.100.65/26 dev bridge9 nodad",
+                    "route replace 10.2.0.0/16 via 198.51.100.66 dev bridge9",
+                ])),
                 Step::OpenForwarding,
                 Step::Wait(300),
                 Step::Ip(lines(&["link delete bridge9", back])),
@@ -203,8 +234,16 @@ fn hubs() -> Vec<Event> {
     for setup in [Setup::DynamicMap, Setup::DynamicMapAny] {
         let words = setup.describe();
         let mut again = Vec::new();
-        for command in ["clear crypto sa", "clear crypto ikev2 sa", "clear crypto sa", "clear crypto ikev2 sa"] {
-            again.extend([Step::Exec(command.to_owned()), Step::OpenForwarding, Step::WaitUpTo(100), Step::TunnelUp, Step::Wait(100)]);
+        for command in
+            ["clear crypto sa", "clear crypto ikev2 sa", "clear crypto sa", "clear crypto ikev2 sa"]
+        {
+            again.extend([
+                Step::Exec(command.to_owned()),
+                Step::OpenForwarding,
+                Step::WaitUpTo(100),
+                Step::TunnelUp,
+                Step::Wait(100),
+            ]);
         }
         events.push(Event::running(
             format!("hub: the branch comes up again and again, {words}"),

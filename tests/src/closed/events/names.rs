@@ -24,7 +24,10 @@ pub fn events() -> Vec<Event> {
         events.push(Event::from_state(
             Begin::Fresh,
             format!("name: {}, without boot guard", setup.describe()),
-            format!("The gateway starts without a boot guard; packets count from its readiness on: {}.", setup.describe()),
+            format!(
+                "The gateway starts without a boot guard; packets count from its readiness on: {}.",
+                setup.describe()
+            ),
             setup,
             vec![Step::Start, Step::ReadyOrEnded, Step::Strict, Step::OpenForwarding, Step::Wait(300)],
         ));

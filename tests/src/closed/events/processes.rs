@@ -46,7 +46,8 @@ fn while_it_starts(process: Process, ending: Ending, (from, more): (u64, u64)) -
 }
 
 fn in_steady_state(process: Process, ending: Ending, setup: Setup) -> Event {
-    let mut steps = vec![Step::WaitUpTo(50), Step::End(process, ending), Step::OpenForwarding, Step::Wait(200)];
+    let mut steps =
+        vec![Step::WaitUpTo(50), Step::End(process, ending), Step::OpenForwarding, Step::Wait(200)];
     if process == Process::Supervisor && ending == Ending::Terminate {
         steps.extend([Step::Wait(400), Step::Stop, Step::Start]);
     } else if process == Process::Supervisor {

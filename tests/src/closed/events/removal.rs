@@ -1,4 +1,5 @@
-//! The guard taken away by hand. It is back within a second; packets sent in that second are counted apart.
+//! The guard taken away by hand. It is back within a second; packets sent in that second are
+//! counted apart.
 
 use crate::event::{Ending, Event, Process, Step};
 use crate::setup::Setup;
@@ -71,7 +72,8 @@ pub fn events() -> Vec<Event> {
     ));
     events.push(Event::running(
         "by hand: run directory emptied".to_owned(),
-        "The sockets and files of the run directory are removed by hand; then the gateway is started anew.".to_owned(),
+        "The sockets and files of the run directory are removed by hand; then the gateway is started anew."
+            .to_owned(),
         Setup::OneUplink,
         vec![
             Step::Shell("find $RUN -type s -delete; rm -f $RUN/forwarding* $RUN/*.lock".to_owned()),
