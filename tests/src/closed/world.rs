@@ -5,7 +5,6 @@
 //! 192.168.1.10             second  ── second                                            10.2.0.10
 //! ```
 
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +12,22 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use lab::Result;
-use lab::command::{LabError, describe, settle};
+use lab::command::{LabError, settle};
 use lab::gateway::Gateway;
 use lab::namespace::{Namespace, connect};
 
 use crate::packet::{Flow, Mark, Phase};
 use crate::setup::{Peer, Setup};
 use crate::traffic::{self, Controls};
-use crate::wire::{self, Capture, Finding, Frame, Seen, Sighting, Sightings};
+use crate::wire::{Capture, Seen, Sighting, Sightings};
+
+mod batch;
+mod device;
+mod watch;
+
+pub use batch::{batch, forced_batch};
+pub use device::Device;
+use watch::{watch_host, watch_internet, watch_tun};
 
 /// Timers of the control planes run this much faster.
 const TIME_SCALE: u32 = 10;
@@ -34,79 +41,6 @@ setsid perl -e 'open(my $tun, "+<", "/dev/net/tun") or die; ioctl($tun, 0x400454
     </dev/null >/dev/null 2>&1 &
 for attempt in 1 2 3 4 5 6 7 8 9 10; do ip link show tun7 >/dev/null 2>&1 && exit 0; sleep 0.1; done
 exit 1"#;
-
-/// Which devices of the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Device {
-    /// Towards the host.
-    Inside,
-    /// The uplink with the map.
-    Outside,
-    /// The other uplink.
-    Second,
-}
-
-impl Device {
-    /// All three.
-    pub const ALL: [Self; 3] = [Self::Inside, Self::Outside, Self::Second];
-
-    /// The name on Linux.
-    pub fn name(self) -> &'static str {
-        ["inside", "outside", "second"][self as usize]
-    }
-
-    /// The name in the configuration.
-    pub fn ios_name(self) -> &'static str {
-        ["GigabitEthernet0/0", "GigabitEthernet0/1", "GigabitEthernet0/2"][self as usize]
-    }
-
-    /// The name of the wire's far end.
-    pub fn far_end(self) -> &'static str {
-        ["eth0", "branch", "second"][self as usize]
-    }
-
-    fn hardware_address(self) -> &'static str {
-        ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"][self as usize]
-    }
-
-    /// IPv4 and IPv6 address of the gateway.
-    pub fn addresses(self) -> [&'static str; 2] {
-        [
-            ["192.168.1.1/24", "fd00:1::1/64"],
-            ["192.0.2.1/24", "fd00:c::1/64"],
-            ["198.51.100.1/24", "fd00:d::1/64"],
-        ][self as usize]
-    }
-
-    fn far_addresses(self) -> [&'static str; 2] {
-        [
-            ["192.168.1.10/24", "fd00:1::10/64"],
-            ["192.0.2.2/24", "fd00:c::2/64"],
-            ["198.51.100.2/24", "fd00:d::2/64"],
-        ][self as usize]
-    }
-
-    /// Routes of the far end through this wire.
-    fn far_routes(self) -> &'static [&'static str] {
-        match self {
-            Self::Inside => &["default via 192.168.1.1", "default via fd00:1::1"],
-            Self::Outside => &["192.168.1.0/24 via 192.0.2.1", "fd00:1::/64 via fd00:c::1"],
-            Self::Second => &[],
-        }
-    }
-
-    /// Lines of `ip -batch` that give the gateway's end its addresses and bring it up.
-    pub fn address_lines(self) -> Vec<String> {
-        let name = self.name();
-        self.addresses()
-            .iter()
-            // Without a link-local address the kernel asks for no neighbour on behalf of others.
-            .chain(&["fe80::1/64"])
-            .map(|address| format!("address replace {address} dev {name} nodad"))
-            .chain([format!("link set {name} up")])
-            .collect()
-    }
-}
 
 /// One laboratory.
 #[derive(Debug)]
@@ -123,6 +57,8 @@ pub struct World {
     pub settled: bool,
     /// Whether the world cannot be used for another play.
     pub broken: bool,
+    /// What was played on it last.
+    pub last_event: Option<String>,
     at_first: String,
     captures: Vec<Capture>,
     threads: Vec<JoinHandle<()>>,
@@ -155,6 +91,7 @@ impl World {
             carried: Arc::default(),
             settled: false,
             broken: false,
+            last_event: None,
             at_first: String::new(),
             captures: Vec::new(),
             threads: Vec::new(),
@@ -446,82 +383,6 @@ impl Drop for World {
     }
 }
 
-impl Device {
-    fn far_lines(self) -> Vec<String> {
-        let name = self.far_end();
-        let mut lines: Vec<String> = self
-            .far_addresses()
-            .iter()
-            .chain(&["fe80::2/64"])
-            .map(|address| format!("address replace {address} dev {name} nodad"))
-            .collect();
-        lines.push(format!("link set {name} up"));
-        lines.extend(self.far_routes().iter().map(|route| format!("route replace {route}")));
-        lines
-    }
-}
-
-/// Runs lines of `ip` in a namespace, in one process; the first that fails is the error.
-pub fn batch(namespace: &Namespace, lines: &[String]) -> Result<()> {
-    run_batch(namespace, lines, &["-batch", "-"])
-}
-
-/// The same going on behind lines that fail.
-pub fn forced_batch(namespace: &Namespace, lines: &[String]) -> Result<()> {
-    match run_batch(namespace, lines, &["-force", "-batch", "-"]) {
-        Ok(()) | Err(LabError::Failed { .. }) => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-fn run_batch(namespace: &Namespace, lines: &[String], options: &[&str]) -> Result<()> {
-    let mut command = Command::new("ip");
-    command.args(["-n", namespace.name()]).args(options);
-    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child =
-        command.spawn().map_err(|source| LabError::Start { command: describe(&command), source })?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(lines.join("\n").as_bytes()).map_err(LabError::io("writing to ip -batch"))?;
-    }
-    let output = child.wait_with_output().map_err(LabError::io("waiting for ip -batch"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(LabError::Failed {
-        command: format!("{} <<< {:?}", describe(&command), lines),
-        status: output.status,
-        output: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
-}
-
-/// Every marked packet that comes out of a gateway, and what bears no mark but goes between
-/// protected addresses.
-fn watch_internet(frame: &Frame<'_>) -> Option<Finding> {
-    if frame.outgoing {
-        return None;
-    }
-    if let Some(mark) = Mark::find(frame.bytes) {
-        return Some(Finding::Marked(mark));
-    }
-    let (source, destination, _) = wire::ipv4(frame.bytes)?;
-    let inner = |address: std::net::Ipv4Addr| address.octets()[..3] == [192, 168, 1];
-    let protected = |address: std::net::Ipv4Addr| address.octets()[..2] == [10, 2];
-    let selected = (inner(source) && protected(destination)) || (protected(source) && inner(destination));
-    selected.then_some(Finding::Unmarked)
-}
-
-/// What was forged outside and reached the host.
-fn watch_host(frame: &Frame<'_>) -> Option<Finding> {
-    let mark = Mark::find(frame.bytes)?;
-    (!frame.outgoing && matches!(mark.flow, Flow::Inward | Flow::InwardOwn)).then_some(Finding::Marked(mark))
-}
-
-/// What leaves by the TUN device, which has no far end to watch it at.
-fn watch_tun(frame: &Frame<'_>) -> Option<Finding> {
-    let leaves = frame.outgoing && frame.device == "tun7";
-    leaves.then(|| Mark::find(frame.bytes)).flatten().map(Finding::Marked)
-}
-
 fn accepted_by_gateway(mark: Mark) -> Sighting {
     Sighting {
         play: mark.play,
@@ -529,32 +390,5 @@ fn accepted_by_gateway(mark: Mark) -> Sighting {
         flow: Some(mark.flow),
         place: "gateway".to_owned(),
         what: "accepted by a socket".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
-        let mut frame = vec![0; 12];
-        frame.extend([0x08, 0x00, 0x45]);
-        frame.extend([0; 8]);
-        frame.extend([6, 0, 0]);
-        frame.extend(source);
-        frame.extend(destination);
-        frame
-    }
-
-    #[test]
-    fn a_packet_between_protected_addresses_is_seen_without_a_mark() {
-        let seen = |source, destination, outgoing| {
-            watch_internet(&Frame { bytes: &frame(source, destination), outgoing, device: "branch" })
-        };
-        assert_eq!(seen([192, 168, 1, 1], [10, 2, 0, 77], false), Some(Finding::Unmarked));
-        assert_eq!(seen([10, 2, 3, 4], [192, 168, 1, 10], false), Some(Finding::Unmarked));
-        assert_eq!(seen([10, 2, 3, 4], [192, 168, 1, 10], true), None);
-        assert_eq!(seen([192, 0, 2, 1], [203, 0, 113, 2], false), None);
-        assert_eq!(seen([192, 168, 1, 10], [198, 18, 0, 9], false), None);
     }
 }
