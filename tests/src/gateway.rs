@@ -1,5 +1,7 @@
 //! A whole tohub gateway (supervisor, control plane, data plane) running in a namespace.
 
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -28,12 +30,18 @@ impl Gateway {
     /// Writes the configuration and starts `tohub supervise`; returns when the control socket answers and the data plane has
     /// its ports. `time_scale` divides every timer of the control plane.
     pub fn start(namespace: Namespace, configuration: &str, time_scale: u32) -> Result<Self> {
-        let run_dir = PathBuf::from(format!("/run/{}", namespace.name()));
-        std::fs::create_dir_all(&run_dir).map_err(LabError::io(format!("making {}", run_dir.display())))?;
-        let mut gateway = Self { namespace, run_dir, supervisor: None, tohub: program("tohub")?, time_scale };
-        gateway.write_configuration(configuration)?;
+        let mut gateway = Self::prepare(namespace, configuration, time_scale)?;
         gateway.launch()?;
         gateway.wait_until_ready()?;
+        Ok(gateway)
+    }
+
+    /// The same without starting it: makes the run directory and writes the configuration.
+    pub fn prepare(namespace: Namespace, configuration: &str, time_scale: u32) -> Result<Self> {
+        let run_dir = PathBuf::from(format!("/run/{}", namespace.name()));
+        std::fs::create_dir_all(&run_dir).map_err(LabError::io(format!("making {}", run_dir.display())))?;
+        let gateway = Self { namespace, run_dir, supervisor: None, tohub: program("tohub")?, time_scale };
+        gateway.write_configuration(configuration)?;
         Ok(gateway)
     }
 
@@ -60,6 +68,25 @@ impl Gateway {
             command.spawn().map_err(|source| LabError::Start { command: describe(&command), source })?;
         self.supervisor = Some(child);
         Ok(())
+    }
+
+    /// The exit status of the supervisor, if it has ended by itself.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.supervisor.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+
+    /// Whether both processes work: the control plane takes connections and the data plane says that it is ready. Starts no process,
+    /// and so may be asked often.
+    pub fn is_ready(&self) -> bool {
+        self.dataplane_status().is_some_and(|status| status["state"] == "ready")
+            && UnixStream::connect(self.run_dir.join("control.sock")).is_ok()
+    }
+
+    /// What the data plane's status socket says, if it answers.
+    pub fn dataplane_status(&self) -> Option<serde_json::Value> {
+        let mut answer = String::new();
+        UnixStream::connect(self.run_dir.join("dataplane.sock")).ok()?.read_to_string(&mut answer).ok()?;
+        serde_json::from_str(&answer).ok()
     }
 
     /// Waits until both processes work: the control plane answers and the data plane says that it is ready.
