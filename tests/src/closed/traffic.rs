@@ -119,7 +119,7 @@ impl Sockets {
         };
         match mark.flow {
             Flow::Forwarded => raw(HOST, PROTECTED),
-            Flow::Own if mark.sequence % 2 == 0 => self.send_connected(mark),
+            Flow::Own if mark.sequence.is_multiple_of(2) => self.send_connected(mark),
             Flow::Own => raw(INSIDE, PROTECTED),
             Flow::Inward => raw(FORGED, HOST),
             Flow::InwardOwn => raw(FORGED, INSIDE),

@@ -222,9 +222,8 @@ impl Reader {
 }
 
 fn device_name(index: usize) -> String {
-    let name = u32::try_from(index)
-        .map_err(|_| nix::errno::Errno::ENODEV)
-        .and_then(|index| nix::net::if_::if_indextoname(index));
+    let name =
+        u32::try_from(index).map_err(|_| nix::errno::Errno::ENODEV).and_then(nix::net::if_::if_indextoname);
     name.map_or_else(|_| format!("device {index}"), |name| name.to_string_lossy().into_owned())
 }
 
