@@ -37,7 +37,7 @@ const CONTROL: Duration = Duration::from_millis(60);
 /// A TUN device has a carrier only while a process has it open (TUNSETIFF with IFF_TUN and
 /// IFF_NO_PI).
 const MAKE_TUN: &str = r#"
-setsid perl -e 'open(my $tun, "+<", "/dev/net/tun") or die; ioctl($tun, 0x400454ca, pack("a16sx22", "tun7", 0x1001)) or die; sleep 3600' \
+setsid perl -e 'open(my $tun, "+<", "/dev/net/tun") or die; my $request = pack("a16sx22", "tun7", 0x1001); ioctl($tun, 0x400454ca, $request) or die; sleep 3600' \
     </dev/null >/dev/null 2>&1 &
 for attempt in 1 2 3 4 5 6 7 8 9 10; do ip link show tun7 >/dev/null 2>&1 && exit 0; sleep 0.1; done
 exit 1"#;
