@@ -74,12 +74,11 @@ pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Pol
             return Decision::Drop(DropReason::NotForwardable);
         }
         Route::Local => return Decision::Punt,
-        Route::ToKernel if policy.is_closed_everywhere(flow) => {
-            return Decision::Drop(DropReason::ClosedEverywhere);
-        }
         Route::ToKernel if is_unforwardable(flow.destination) => {
             return Decision::Drop(DropReason::NotForwardable);
         }
+        // By a device that the configuration does not name.
+        Route::ToKernel if policy.is_protected(flow) => return Decision::Drop(DropReason::ClosedEverywhere),
         Route::ToKernel => return Decision::Punt,
         Route::Unreachable => return Decision::Drop(DropReason::Unreachable),
         Route::None => return Decision::Drop(DropReason::NoRoute),

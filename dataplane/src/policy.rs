@@ -85,13 +85,19 @@ impl Policy {
         policy
     }
 
-    /// The same with the rules that are closed on every device.
+    /// The same with the rules that are closed on every interface, and with those of every crypto map, which are closed on devices
+    /// that the configuration does not name.
     #[must_use]
-    pub fn closed_everywhere(self, rules: &[Rule]) -> Policy {
-        Policy { everywhere: RuleList::compile(rules), ..self }
+    pub fn closed(self, everywhere: &[Rule], protected: &[Rule]) -> Policy {
+        Policy { everywhere: RuleList::compile(everywhere), protected: RuleList::compile(protected), ..self }
     }
 
-    /// Whether a packet that is about to leave in clear, by whatever device, is closed on every device.
+    /// Whether a packet may not leave by a device that the configuration does not name.
+    pub fn is_protected(&self, flow: &Flow) -> bool {
+        self.protected.outbound(flow) != Verdict::Clear
+    }
+
+    /// Whether a packet that is about to leave in clear, by whatever interface, is closed on every interface.
     pub fn is_closed_everywhere(&self, flow: &Flow) -> bool {
         !self.everywhere.is_empty() && self.everywhere.outbound(flow) != Verdict::Clear
     }

@@ -153,7 +153,8 @@ impl<'a> Dataplane<'a> {
             version: PolicyVersion(0),
             uncommitted: None,
             devices_seen: Instant::now(),
-            news_came: false,
+            // Devices may have appeared since the boot guard looked.
+            news_came: true,
             elsewhere_reported: None,
             limits: Vec::new(),
         })
@@ -168,13 +169,18 @@ impl<'a> Dataplane<'a> {
         if version != self.version || (started && (due || self.news_came) && self.devices_changed(due)?) {
             self.apply()?;
         }
-        self.news_came = false;
         if started && due {
             self.devices_seen = Instant::now();
             let generation = self.kernel.load().generation();
             self.sources.refresh(&self.netlink, generation)?;
             self.report_elsewhere();
         }
+        if !started && self.news_came {
+            // The guard that was loaded at boot holds for devices that appear before the first policy too.
+            let devices = self.netlink.devices()?;
+            self.guarded.extend(&mut self.programs, &devices, Some(self.punt.name()));
+        }
+        self.news_came = false;
         self.commit()?;
         if self.mirror.is_finished() {
             return Err(Failure::Thread("kernel mirror".to_owned(), "its netlink socket failed".to_owned()));
@@ -269,7 +275,8 @@ impl<'a> Dataplane<'a> {
         }
         if let Some(engine) = &self.engine {
             let policy = Policy::compile(snapshot.version, &ports.bound_records(), &lists);
-            engine.shared.policy.publish(policy.closed_everywhere(&everywhere(&ports.records, &lists)));
+            let everywhere = everywhere(&ports.records, &lists);
+            engine.shared.policy.publish(policy.closed(&everywhere, kernel_policy.fence()));
             engine.shared.mailboxes.iter().for_each(|mailbox| mailbox.waker().wake());
         }
         for port in &ports.bound {

@@ -1,4 +1,4 @@
-//! The kernel mirror in a network namespace: it follows routes, addresses and devices, and has neighbours resolved and kept.
+//! The kernel mirror in a network portspace: it follows routes, addresses and devices, and has neighbours resolved and kept.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::{Lab, eventually, inside, is_root};
-use dataplane::kernel::{KernelView, Mirror, PortDevices, Route};
+use dataplane::kernel::{KernelView, Mirror, Netlink, PortDevices, Route};
 use sa_table::Segments;
 use sa_table::routes::{REVERSE_ROUTE_PROTOCOL, fingerprint};
 
@@ -15,17 +15,18 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Runs the mirror beside `body` inside the gateway's namespace.
+/// Runs the mirror beside `body` inside the gateway's portspace.
 fn mirrored(lab: &Lab, body: impl FnOnce(&KernelView) + Send) {
-    let (view, names) = (Arc::new(KernelView::default()), Arc::new(PortDevices::default()));
-    names.set(vec![(0, "in0".to_owned()), (1, "out0".to_owned())]);
+    let (view, ports) = (Arc::new(KernelView::default()), Arc::new(PortDevices::default()));
+    let ifindex = |name: &str| Netlink::open().unwrap().device(name).unwrap().unwrap().ifindex;
+    ports.set(inside(&lab.gateway, || vec![(0, ifindex("in0")), (1, ifindex("out0"))]));
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     std::thread::scope(|scope| {
         let mirror = scope.spawn(|| {
             inside(&lab.gateway, || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
-                    let mirror = Mirror::open(Arc::clone(&view), Arc::clone(&names)).unwrap();
+                    let mirror = Mirror::open(Arc::clone(&view), Arc::clone(&ports)).unwrap();
                     tokio::select! {
                         ended = mirror.run() => ended.unwrap(),
                         _ = stopped => {}

@@ -30,10 +30,12 @@ fn guard(lab: &Lab, instance: &Instance) -> Programs {
     for port in &mut ports {
         port.ifindex = ifindex(&port.device);
     }
-    let policy = KernelPolicy::compile(&ports, &lists, |port| Some(u32::from(port.id)));
+    let devices = netlink.devices().unwrap();
+    let policy = KernelPolicy::compile(&ports, &lists, &devices, |port| Some(u32::from(port.id)));
     programs.prepare(&policy).unwrap();
     for port in &ports {
-        programs.attach(port.ifindex, &port.device, port.has_crypto_map, &netlink).unwrap();
+        programs.guard(port.ifindex, &port.device).unwrap();
+        programs.steer(port.ifindex, &port.device, &netlink).unwrap();
     }
     programs.commit(&policy).unwrap();
     programs
@@ -141,7 +143,7 @@ fn a_restart_updates_the_links_and_never_opens_the_way() {
     }
     let (lab, instance) = (Lab::new(), Instance::new());
     let links = inside(&lab.gateway, || {
-        let names = [("xdp", "in0"), ("xdp", "out0"), ("tcx", "out0")];
+        let names = [("xdp", "in0"), ("xdp", "out0"), ("departure", "out0"), ("arrival", "in0")];
         names.map(|(kind, device)| pins(&instance).join(format!("{kind}-{}", ifindex(device))))
     });
     drop(inside(&lab.gateway, || guard(&lab, &instance)));
@@ -156,9 +158,11 @@ fn a_restart_updates_the_links_and_never_opens_the_way() {
     let updated = inside(&lab.gateway, || {
         let mut programs = programs;
         let netlink = Netlink::open().unwrap();
-        programs.attach(ifindex("out0"), "out0", true, &netlink).unwrap()
+        programs.guard(ifindex("out0"), "out0").unwrap();
+        assert!(programs.is_guarded(ifindex("out0"), "out0"));
+        programs.steer(ifindex("out0"), "out0", &netlink).unwrap()
     });
-    assert!(updated.updated && updated.guarded);
+    assert!(updated.updated);
     assert_eq!(updated.mode, AttachedMode::Native);
 }
 
@@ -179,7 +183,7 @@ fn a_pin_of_a_device_that_is_gone_is_replaced() {
         .unwrap();
     let attached = inside(&lab.gateway, || {
         let mut programs = Programs::load(&instance.0).unwrap();
-        programs.attach(index, "in0", false, &Netlink::open().unwrap()).unwrap()
+        programs.steer(index, "in0", &Netlink::open().unwrap()).unwrap()
     });
     assert!(!attached.updated, "the old link was of the old device");
 }
@@ -200,7 +204,7 @@ fn foreign_and_corrupt_pins_are_refused_with_the_remedy_and_removed_by_release()
     aya::maps::MapData::from_pin(folder.join("META")).unwrap().pin(&link).unwrap();
     let refused = inside(&lab.gateway, || {
         let mut programs = Programs::load(&instance.0).unwrap();
-        programs.attach(index, "in0", false, &Netlink::open().unwrap()).unwrap_err()
+        programs.steer(index, "in0", &Netlink::open().unwrap()).unwrap_err()
     });
     assert_stale(&refused, "xdp-");
     fs::remove_file(&link).unwrap();
@@ -215,7 +219,7 @@ fn foreign_and_corrupt_pins_are_refused_with_the_remedy_and_removed_by_release()
 }
 
 #[test]
-fn a_pin_that_acts_on_another_namespaces_device_is_refused() {
+fn a_pin_of_another_namespaces_device_stays_and_both_devices_are_guarded() {
     if !is_root() {
         return;
     }
@@ -224,12 +228,12 @@ fn a_pin_that_acts_on_another_namespaces_device_is_refused() {
         drop(guard(&here, &instance));
         ifindex("out0")
     });
-    let refused = inside(&there.gateway, || {
+    inside(&there.gateway, || {
         assert_eq!(ifindex("out0"), index, "both gateways number their devices alike");
-        let mut programs = Programs::load(&instance.0).unwrap();
-        programs.attach(index, "out0", true, &Netlink::open().unwrap()).unwrap_err()
+        drop(guard(&there, &instance));
     });
-    assert_stale(&refused, "does not act on interface out0");
+    assert_eq!(here.arriving(&here.inside, 10), 0);
+    assert_eq!(there.arriving(&there.inside, 10), 0);
 }
 
 fn assert_stale(error: &XdpError, what: &str) {
@@ -247,7 +251,7 @@ fn somebody_elses_program_on_a_device_is_named() {
     let refused = inside(&lab.gateway, || {
         drop(guard(&lab, &other));
         let mut programs = Programs::load(&instance.0).unwrap();
-        programs.attach(ifindex("in0"), "in0", false, &Netlink::open().unwrap()).unwrap_err()
+        programs.steer(ifindex("in0"), "in0", &Netlink::open().unwrap()).unwrap_err()
     });
     assert!(matches!(refused, XdpError::DeviceTaken { .. }), "{refused:?}");
 }
@@ -259,7 +263,9 @@ fn a_device_that_does_not_exist_is_named() -> Result<(), NetlinkError> {
     }
     let instance = Instance::new();
     let mut programs = Programs::load(&instance.0).unwrap();
-    let refused = programs.attach(4_000_000, "tohub-none", false, &Netlink::open()?).unwrap_err();
+    let refused = programs.steer(4_000_000, "tohub-none", &Netlink::open()?).unwrap_err();
+    assert!(matches!(refused, XdpError::Device { .. }), "{refused:?}");
+    let refused = programs.guard(4_000_000, "tohub-none").unwrap_err();
     assert!(matches!(refused, XdpError::Device { .. }), "{refused:?}");
     Ok(())
 }

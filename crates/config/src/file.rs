@@ -98,6 +98,11 @@ pub fn load(path: &Path, environment: &mut dyn Environment) -> Result<Loaded, Fi
         path: path.into(),
         reason: format!("not a text: byte {} is not UTF-8", error.utf8_error().valid_up_to()),
     })?;
+    if let Some(at) = text.find('\0') {
+        let reason =
+            format!("not a text: byte {at} is zero, as after a crash while it was written; restore it");
+        return Err(FileError::NotText { path: path.into(), reason });
+    }
     // Editors of other systems begin a text with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut loaded = parse(&path.display().to_string(), text, environment)?;

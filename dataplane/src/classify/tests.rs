@@ -48,7 +48,7 @@ fn kernel() -> KernelSnapshot {
     SnapshotBuilder::new()
         .address(INSIDE, ip("10.0.0.1"))
         .route(ip("10.0.0.0"), 24, 0, Route::OnLink { port: INSIDE })
-        .route(ip("0.0.0.0"), 0, 0, Route::Via { port: OUTSIDE, next_hop: ip("192.0.2.1"), elsewhere: false })
+        .route(ip("0.0.0.0"), 0, 0, Route::Via { port: OUTSIDE, next_hop: ip("192.0.2.1") })
         .route(ip("172.16.0.0"), 16, 0, Route::ToKernel)
         .route(ip("172.17.0.0"), 16, 0, Route::Unreachable)
         .build()

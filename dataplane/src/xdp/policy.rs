@@ -1,7 +1,8 @@
 //! What the guard has to know of a policy: address classes, and for each device the list that it is judged by.
 //!
-//! This is the one place that decides what is closed where. A crypto map whose interface has a living device is closed on that
-//! device; any other one is closed on every device, by way of the list of everywhere.
+//! This is the one place that decides what is closed where. A device that the configuration does not name is closed for all that any
+//! crypto map protects. An interface with a crypto map is closed for what that map protects, and every interface for what the maps
+//! protect that no device carries, or that say `fail-close`.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -55,30 +56,30 @@ impl KernelPolicy {
                 None => policy.protect_everything(),
             }
         }
-        let everywhere = everywhere(ports, lists);
-        let (first, count, coarse) = policy.place_list("every device", &everywhere);
-        let lost = mapped().any(|port| is_everywhere(port) && list_of(port).is_none());
-        let coarse = if lost { PORT_COARSE } else { coarse };
         policy.protected = union(mapped().filter_map(list_of));
-        let (watch_first, watch_count) = policy.place_watch(&policy.protected.clone());
-        let other = PortConfig {
-            flags: coarse,
-            rule_first: first,
-            rule_count: count,
-            watch_first,
-            watch_count,
+        let unknown = policy.unknown_device(mapped().any(|port| list_of(port).is_none()));
+        let everywhere = everywhere(ports, lists);
+        let lost = mapped().any(|port| is_everywhere(port) && list_of(port).is_none());
+        let (rule_first, rule_count, coarse) = policy.place_list("every interface", &everywhere);
+        let open = PortConfig {
+            flags: if lost { PORT_COARSE } else { coarse },
+            rule_first,
+            rule_count,
+            // What stands as the list of unknown devices is what leaves by an interface without the map that protects it.
+            watch_first: unknown.rule_first,
+            watch_count: unknown.rule_count,
             ..PortConfig::default()
         };
-        policy.ports.insert(DEFAULT_PORT, other);
+        policy.ports.insert(DEFAULT_PORT, unknown);
         let raw = |ifindex: u32| {
             let is_raw = devices.iter().any(|device| device.ifindex == ifindex && device.is_raw_ip());
             if is_raw { PORT_RAW_IP } else { 0 }
         };
         for device in devices.iter().filter(|device| device.is_raw_ip()) {
-            policy.ports.insert(device.ifindex, PortConfig { flags: other.flags | PORT_RAW_IP, ..other });
+            policy.ports.insert(device.ifindex, PortConfig { flags: unknown.flags | PORT_RAW_IP, ..unknown });
         }
         for port in ports.iter().filter(|port| port.ifindex != 0) {
-            let mut config = PortConfig { flags: other.flags | raw(port.ifindex), ..other };
+            let mut config = PortConfig { flags: open.flags | raw(port.ifindex), ..open };
             if let Some(place) = place(port) {
                 config.flags |= PORT_STEER;
                 config.xsk_first = place * MAX_QUEUES;
@@ -149,15 +150,12 @@ impl KernelPolicy {
         }
     }
 
-    /// The rules that only tell what leaves by another device; without room nothing is told.
-    fn place_watch(&mut self, list: &[Rule]) -> (u32, u32) {
-        self.place(list).unwrap_or_else(|| {
-            self.notes.push(format!(
-                "{} rules are too many to name the flows that leave by a device without their crypto map",
-                list.len()
-            ));
-            (0, 0)
-        })
+    /// The entry of devices that the configuration does not name: closed for all that any crypto map protects.
+    fn unknown_device(&mut self, rules_are_missing: bool) -> PortConfig {
+        let (rule_first, rule_count, coarse) =
+            self.place_list("devices without an interface", &self.protected.clone());
+        let flags = if rules_are_missing { PORT_COARSE } else { coarse };
+        PortConfig { flags, rule_first, rule_count, ..PortConfig::default() }
     }
 
     fn place(&mut self, list: &[Rule]) -> Option<(u32, u32)> {

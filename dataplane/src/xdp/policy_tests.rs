@@ -65,28 +65,28 @@ fn exempted_prefixes_are_not_protected_by_their_rule() {
 }
 
 #[test]
-fn a_map_with_a_device_is_closed_there_and_watched_elsewhere() {
+fn a_map_with_a_device_is_closed_there_and_on_unknown_devices_and_watched_on_other_interfaces() {
     let policy = compile(&[port(0, None), port(1, Some(0))], &[vec![rule(PROTECT)]]);
     let (inside, outside, other) = (policy.ports[&10], policy.ports[&11], policy.ports[&DEFAULT_PORT]);
-    assert_eq!((inside.rule_count, outside.rule_count, other.rule_count), (0, 1, 0));
-    assert_eq!((inside.watch_count, other.watch_count), (1, 1));
+    assert_eq!((inside.rule_count, outside.rule_count, other.rule_count), (0, 1, 1));
+    assert_eq!((inside.watch_count, other.watch_count), (1, 0), "what leaves by the inside port is told");
 }
 
 #[test]
 fn a_map_without_a_device_is_closed_on_every_device() {
     let lists = [vec![rule(PROTECT)], vec![rule(Action::Jump(1)), rule(Action::Drop)]];
     let policy = compile(&[port(0, None), port(1, Some(0)), absent(port(2, Some(1)))], &lists);
-    assert_eq!(policy.ports[&DEFAULT_PORT].rule_count, 2);
+    assert_eq!(policy.ports[&DEFAULT_PORT].rule_count, 3);
     assert_eq!(policy.ports[&10].rule_count, 2, "also on a port without crypto map");
     assert_eq!(policy.ports[&11].rule_count, 3, "and behind the rules of another map");
     assert!(!policy.ports.contains_key(&12));
 }
 
 #[test]
-fn fail_close_closes_a_map_on_every_device_although_it_has_one() {
-    let port = PortRecord { fail_close: true, ..port(1, Some(0)) };
-    let policy = compile(&[port], &[vec![rule(PROTECT)]]);
-    assert_eq!(policy.ports[&DEFAULT_PORT].rule_count, 1);
+fn fail_close_closes_a_map_on_every_interface_although_it_has_a_device() {
+    let closed = PortRecord { fail_close: true, ..port(1, Some(0)) };
+    let policy = compile(&[port(0, None), closed], &[vec![rule(PROTECT)]]);
+    assert_eq!(policy.ports[&10].rule_count, 1);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn too_many_rules_make_a_port_coarse_and_keep_its_classes() {
     assert_eq!(policy.ports[&11].flags, PORT_CRYPTO_MAP | PORT_COARSE);
     assert!(!destinations(&policy).is_empty());
     assert_eq!(policy.ports[&11].xsk_count, 0);
-    assert_eq!(policy.ports[&DEFAULT_PORT].flags, 0, "other devices are open");
+    assert_eq!(policy.ports[&DEFAULT_PORT].flags, PORT_COARSE);
     assert_eq!(policy.notes().len(), 2);
 }
 

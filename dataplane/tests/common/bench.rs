@@ -150,7 +150,7 @@ pub fn policy(crypto_map: bool, rules: Vec<Rule>) -> KernelPolicy {
     };
     // The rules are those of another port when the device under test is an inside port.
     let ports = [port(0, 1, crypto_map), port(1, 4_000_000, true)];
-    KernelPolicy::compile(&ports, &[rules], |port| Some(u32::from(port.id)))
+    KernelPolicy::compile(&ports, &[rules], &[], |port| Some(u32::from(port.id)))
 }
 
 pub fn prefix(text: &str) -> Prefix {
