@@ -67,6 +67,8 @@ pub struct Facts {
     pub time_scale: u32,
     /// Private keys and CRLs as they were read last.
     pub material: Material,
+    /// Addresses, links and routes wait for the guard.
+    pub interfaces_wait: bool,
 }
 
 impl Facts {
@@ -322,7 +324,12 @@ impl Operator<'_> {
         stream.set_read_timeout(Some(STATUS_PATIENCE)).map_err(|error| failed(&error))?;
         let mut text = String::new();
         stream.take(MAX_STATUS).read_to_string(&mut text).map_err(|error| failed(&error))?;
-        serde_json::from_str(&text).map_err(|error| failed(&error))
+        let mut status: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+        if self.facts.interfaces_wait {
+            // Addresses and links follow when the guard covers the devices.
+            status["state"] = "waiting".into();
+        }
+        Ok(status)
     }
 
     fn startup_config(&mut self) -> Result<String, CommandError> {

@@ -119,8 +119,6 @@ struct Running {
     held_back: HeldBack,
     /// The policy that was published when datagrams were last sent.
     policy_version: PolicyVersion,
-    /// Addresses, links and routes wait for the guard.
-    interfaces_wait: bool,
     /// They were set once, and IKE is spoken.
     serves: bool,
     reported: BTreeSet<String>,
@@ -165,6 +163,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
             log: VecDeque::new(),
             time_scale: service.scale.factor(),
             material: Material::default(),
+            interfaces_wait: true,
         },
         crls_checked: std::time::Instant::now(),
         shells: BTreeMap::new(),
@@ -174,7 +173,6 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
         routes: BTreeMap::new(),
         held_back: HeldBack::default(),
         policy_version: PolicyVersion(0),
-        interfaces_wait: true,
         serves: false,
         reported: BTreeSet::new(),
         stop: false,
@@ -268,7 +266,7 @@ impl Running {
 
     fn sleep_until(&self) -> tokio::time::Instant {
         let wait = self.scale.real(self.brain.deadline().saturating_sub(self.now()));
-        let waits = self.interfaces_wait || !self.held_back.is_empty();
+        let waits = self.facts.interfaces_wait || !self.held_back.is_empty();
         let wait = if waits { wait.min(held_back::LOOK_AGAIN) } else { wait };
         // Never a busy loop, whatever a deadline says.
         tokio::time::Instant::now() + wait.max(Duration::from_millis(1))

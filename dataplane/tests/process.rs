@@ -128,7 +128,7 @@ fn nothing_leaves_in_clear_whether_it_lives_was_killed_or_was_stopped() {
     assert!(!plane.run_dir.path().join("dataplane.sock").exists());
     silent("stopped");
     let released = plane.release();
-    assert_eq!(released.links, 3, "two ingress programs and one guard");
+    assert_eq!(released.links, 6, "an ingress program and both programs of the guard on each of two ports");
     assert_eq!(
         lab.gateway.ip(&["rule", "show"]).unwrap().lines().count(),
         3,
@@ -157,7 +157,7 @@ fn the_status_names_mode_ports_programs_and_pins() {
         (&status["ports"][1]["xdp"], &status["ports"][1]["guarded"]),
         (&"native".into(), &true.into())
     );
-    assert_eq!(status["ports"][0]["guarded"], false);
+    assert_eq!(status["ports"][0]["guarded"], true);
     assert!(Path::new(status["pins"].as_str().unwrap()).join("XSKS").exists());
     assert_eq!(status["sockets"].as_array().unwrap().len(), 2);
     assert!(status["aead"].is_string() && status["programs"]["ingress-pass"].is_u64(), "{status}");

@@ -48,8 +48,10 @@ fn garbage_is_counted_and_changes_nothing_while_the_tunnel_carries_on() -> Resul
             .then_some(())
     })
     .map_err(|error| LabError::Unexpected(format!("{error}:\n{stats}")))?;
-    let drops = network.branch.json("show tohub dataplane")?["drops"].clone();
-    for name in ["bad-ip-header", "bad-ip-checksum", "unknown-spi", "esp-truncated"] {
+    let status = network.branch.json("show tohub dataplane")?;
+    let (drops, programs) = (status["drops"].clone(), &status["programs"]);
+    assert!(programs["ingress-drop-malformed"].as_u64() > Some(FRAMES / 100), "{programs}");
+    for name in ["bad-ip-checksum", "unknown-spi", "esp-truncated"] {
         assert!(drops[name].as_u64() > Some(FRAMES / 100), "{name}: {drops}");
     }
 

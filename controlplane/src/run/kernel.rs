@@ -73,7 +73,7 @@ impl Running {
     pub(super) async fn refresh_kernel(&mut self) -> Result<(), ServiceError> {
         self.reported.clear();
         self.refresh_devices().await;
-        self.interfaces_wait = true;
+        self.facts.interfaces_wait = true;
         let deadline = std::time::Instant::now() + GUARD_PATIENCE;
         while !self.brain.guard_covers_interfaces() && std::time::Instant::now() < deadline {
             tokio::time::sleep(held_back::LOOK_AGAIN).await;
@@ -86,10 +86,10 @@ impl Running {
     /// # Errors
     /// At the start, an IKE socket that cannot be opened.
     pub(super) async fn bring_up(&mut self) -> Result<(), ServiceError> {
-        if !self.interfaces_wait || !self.brain.guard_covers_interfaces() {
+        if !self.facts.interfaces_wait || !self.brain.guard_covers_interfaces() {
             return Ok(());
         }
-        self.interfaces_wait = false;
+        self.facts.interfaces_wait = false;
         let configuration = self.brain.configuration().clone();
         for trouble in self.kernel.apply_interfaces(&configuration).await {
             self.trouble(&trouble);
@@ -116,7 +116,7 @@ impl Running {
                 let known =
                     |name: &InterfaceName| self.brain.devices().get(name).map(|device| device.ifindex);
                 // A device that was made anew gets its addresses back.
-                self.interfaces_wait |=
+                self.facts.interfaces_wait |=
                     devices.iter().any(|(name, device)| known(name) != Some(device.ifindex));
                 let now = self.now();
                 self.brain.configure(now, configuration, devices);

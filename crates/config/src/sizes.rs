@@ -13,7 +13,7 @@ use crate::model::{AccessList, AclAction, AclRule, CryptoMap, Interface, Interfa
 /// Interfaces that can carry packets: places in the kernel's map of sockets.
 pub const MAX_PORTS: u64 = 64;
 /// Rules of one interface that the kernel's guard compares in order.
-pub const MAX_GUARD_RULES: u64 = 1024;
+pub const MAX_GUARD_RULES: u64 = 8192;
 /// Rules of all interfaces that the guard has room for.
 pub const MAX_GUARD_RULES_OF_ALL: u64 = 8192;
 /// Prefixes of each IP version that the kernel sorts packets by.

@@ -309,7 +309,11 @@ fn is_taken(error: &ProgramError) -> bool {
 }
 
 fn is_missing(error: &ProgramError) -> bool {
+    // A name that no device has is an error of the system without a system call of BPF.
+    let of_system =
+        matches!(error, ProgramError::IOError(source) if source.raw_os_error() == Some(libc::ENODEV));
     matches!(errno(error), Some(libc::ENODEV | libc::ENXIO))
+        || of_system
         || matches!(error, ProgramError::UnknownInterface { .. })
 }
 

@@ -4,7 +4,7 @@
 //! crypto map protects. An interface with a crypto map is closed for what that map protects, and every interface for what the maps
 //! protect that no device carries, or that say `fail-close`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ebpf_abi::{
@@ -56,7 +56,10 @@ impl KernelPolicy {
                 None => policy.protect_everything(),
             }
         }
-        policy.protected = union(mapped().filter_map(list_of));
+        // Several interfaces may have the same crypto map.
+        let numbers: BTreeSet<u32> = mapped().filter_map(|port| port.rule_list).collect();
+        policy.protected =
+            union(numbers.iter().filter_map(|list| lists.get(*list as usize)).map(AsRef::as_ref));
         let unknown = policy.unknown_device(mapped().any(|port| list_of(port).is_none()));
         let everywhere = everywhere(ports, lists);
         let lost = mapped().any(|port| is_everywhere(port) && list_of(port).is_none());

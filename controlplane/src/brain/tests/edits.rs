@@ -178,6 +178,7 @@ impl Typist {
             log: std::collections::VecDeque::new(),
             time_scale: 1,
             material: crate::pki::Material::default(),
+            interfaces_wait: false,
         };
         Typist { shell: Shell::new(15), facts, number }
     }
