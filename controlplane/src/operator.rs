@@ -69,7 +69,12 @@ pub struct Facts {
     pub material: Material,
     /// Addresses, links and routes wait for the guard.
     pub interfaces_wait: bool,
+    /// When they were first set.
+    pub brought_up: Option<std::time::Instant>,
 }
+
+/// The data plane reads the first routes within milliseconds of their making; until then a first packet would find none.
+const SETTLING: std::time::Duration = std::time::Duration::from_millis(200);
 
 impl Facts {
     /// Where the private keys of this instance lie.
@@ -325,7 +330,8 @@ impl Operator<'_> {
         let mut text = String::new();
         stream.take(MAX_STATUS).read_to_string(&mut text).map_err(|error| failed(&error))?;
         let mut status: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
-        if self.facts.interfaces_wait {
+        let settled = self.facts.brought_up.is_some_and(|at| at.elapsed() >= SETTLING);
+        if self.facts.interfaces_wait || !settled {
             // Addresses and links follow when the guard covers the devices.
             status["state"] = "waiting".into();
         }

@@ -164,6 +164,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
             time_scale: service.scale.factor(),
             material: Material::default(),
             interfaces_wait: true,
+            brought_up: None,
         },
         crls_checked: std::time::Instant::now(),
         shells: BTreeMap::new(),

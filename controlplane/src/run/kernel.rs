@@ -94,12 +94,14 @@ impl Running {
         for trouble in self.kernel.apply_interfaces(&configuration).await {
             self.trouble(&trouble);
         }
+        let first = !std::mem::replace(&mut self.serves, true);
         let troubles = self.follow_devices().await;
-        if std::mem::replace(&mut self.serves, true) {
-            troubles.iter().for_each(|error| self.trouble(error));
-            return Ok(());
+        self.facts.brought_up.get_or_insert_with(std::time::Instant::now);
+        if first {
+            return troubles.into_iter().next().map_or(Ok(()), |error| Err(error.into()));
         }
-        troubles.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
+        troubles.iter().for_each(|error| self.trouble(error));
+        Ok(())
     }
 
     /// Devices or addresses may have changed.

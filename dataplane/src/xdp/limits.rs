@@ -58,7 +58,7 @@ mod tests {
     fn a_list_that_is_too_long_is_named_with_its_interface_and_the_limit() {
         let limits = of(ebpf_abi::MAX_RULES_PER_PORT + 1);
         assert!(limits.iter().any(|line| line.starts_with("GigabitEthernet0/1: 8193 rules")), "{limits:?}");
-        assert!(limits[0].contains("1024 of a list"), "{limits:?}");
+        assert!(limits[0].contains("8192 of a list"), "{limits:?}");
     }
 
     #[test]

@@ -179,6 +179,7 @@ impl Typist {
             time_scale: 1,
             material: crate::pki::Material::default(),
             interfaces_wait: false,
+            brought_up: None,
         };
         Typist { shell: Shell::new(15), facts, number }
     }

@@ -47,7 +47,7 @@ fn review(change: impl FnOnce(&mut Configuration)) -> (Review, bool) {
     (review, now == before)
 }
 
-fn body<'c>(now: &'c mut Configuration, seq: u16) -> &'c mut crate::model::EntryBody {
+fn body(now: &mut Configuration, seq: u16) -> &mut crate::model::EntryBody {
     &mut now.crypto_maps.get_mut("tohub").unwrap().entries.get_mut(&seq).unwrap().body
 }
 
@@ -82,7 +82,9 @@ fn each_deletion_that_opens_an_applied_map_is_put_back_with_place_and_remedy() {
             "crypto map tohub 2 on GigabitEthernet0/1 has no transform set left",
         ),
         (
-            |now| drop(now.transform_sets.remove("other")),
+            |now| {
+                now.transform_sets.remove("other");
+            },
             "transform set other is named by crypto map tohub 9",
         ),
         (|now| drop(now.dynamic_maps.remove("dyn")), "dynamic map dyn 10 is used by crypto map tohub 9"),
