@@ -165,13 +165,13 @@ fn check_names_what_the_kernel_has_no_room_for_and_refuses_what_nothing_has() {
     let file = folder.path().join("c.cfg");
     let path = file.to_str().unwrap();
     let lines: String =
-        (0..1025).map(|n| format!("access-list 101 permit udp any eq {n} host 10.1.1.9\n")).collect();
+        (0..8193).map(|n| format!("access-list 101 permit udp any eq {n} host 10.1.1.9\n")).collect();
     let map = "crypto map m 1 ipsec-isakmp\n set peer 10.1.1.1\n set transform-set ts\n match address 101\n\
                crypto ipsec transform-set ts esp-gcm\ninterface GigabitEthernet0/1\n crypto map m\n";
     std::fs::write(&file, format!("{map}{lines}")).unwrap();
     let out = text(&run(folder.path(), &["check", path]).stdout);
-    assert!(out.contains("interface GigabitEthernet0/1 makes 1025 rules"), "{out}");
-    assert!(out.contains("sizes: 1025 permits, 1025 rules, 1025 tunnels"), "{out}");
+    assert!(out.contains("interface GigabitEthernet0/1 makes 8193 rules"), "{out}");
+    assert!(out.contains("sizes: 8193 permits, 8193 rules, 8193 tunnels"), "{out}");
     let interfaces: String = (0..65).map(|n| format!("interface GigabitEthernet1/{n}\n")).collect();
     std::fs::write(&file, interfaces).unwrap();
     let output = run(folder.path(), &["check", path]);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::tc::TcError;
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
@@ -310,8 +311,7 @@ fn is_taken(error: &ProgramError) -> bool {
 
 fn is_missing(error: &ProgramError) -> bool {
     // A name that no device has is an error of the system without a system call of BPF.
-    let of_system =
-        matches!(error, ProgramError::IOError(source) if source.raw_os_error() == Some(libc::ENODEV));
+    let of_system = matches!(error, ProgramError::TcError(TcError::IoError(source)) if source.raw_os_error() == Some(libc::ENODEV));
     matches!(errno(error), Some(libc::ENODEV | libc::ENXIO))
         || of_system
         || matches!(error, ProgramError::UnknownInterface { .. })
