@@ -42,13 +42,13 @@ ebpf-check:
 	ebpf/build.sh --check
 
 install:
-	$(CARGO) build --release --bins -p tohub -p dataplane -p controlplane
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin target/release/tohub-dataplane target/release/tohub-controlplane
+	$(CARGO) build --release --bins -p tohub -p tohub-guard -p dataplane -p controlplane
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin target/release/tohub-dataplane target/release/tohub-controlplane target/release/tohub-guard
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin target/release/tohub
-	# tohub looks for its two processes beside itself.
-	ln -sf ../sbin/tohub-dataplane ../sbin/tohub-controlplane $(DESTDIR)$(PREFIX)/bin/
+	# tohub looks for its programs beside itself.
+	ln -sf ../sbin/tohub-dataplane ../sbin/tohub-controlplane ../sbin/tohub-guard $(DESTDIR)$(PREFIX)/bin/
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/tohub README.md ARCHITECTURE.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/tohub/systemd packaging/systemd/tohub.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/tohub/systemd packaging/systemd/tohub.service packaging/systemd/tohub-guard.service
 
 clean:
 	$(CARGO) clean
