@@ -153,7 +153,7 @@ fn joined(port: &PortRecord, devices: &[Device]) -> PortRecord {
     PortRecord { ifindex: found.map_or(0, |device| device.ifindex), ..port.clone() }
 }
 
-/// The interface indices of the interfaces of a policy that have a device, and whether the guard covers all of them.
+/// The devices of the interfaces of a policy that the guard covers, by interface index.
 pub(crate) fn covered(records: &[PortRecord], guarded: &GuardedDevices) -> BTreeSet<u32> {
     records.iter().map(|record| record.ifindex).filter(|ifindex| guarded.contains(*ifindex)).collect()
 }

@@ -56,12 +56,28 @@ impl PortPolicy {
 impl Policy {
     /// Compiles a published configuration. Allocates; called by the housekeeping thread.
     pub fn compile<L: AsRef<[Rule]>>(version: PolicyVersion, ports: &[PortRecord], rules: &[L]) -> Policy {
-        let lists: Vec<Arc<RuleList>> =
-            rules.iter().map(|rules| Arc::new(RuleList::compile(rules.as_ref()))).collect();
         let concerned = ports.iter().filter(|port| port.has_crypto_map);
         let mapped = concerned.filter_map(|port| rules.get(port.rule_list? as usize)).map(AsRef::as_ref);
-        let protected = RuleList::compile(&union(mapped));
-        let mut policy = Policy { version, protected, ..Policy::default() };
+        Policy::compile_closed(version, ports, rules, &[], &union(mapped))
+    }
+
+    /// The same with the rules that are closed on every interface, and with those of every crypto map, which are closed on devices
+    /// that the configuration does not name.
+    pub fn compile_closed<L: AsRef<[Rule]>>(
+        version: PolicyVersion,
+        ports: &[PortRecord],
+        rules: &[L],
+        everywhere: &[Rule],
+        protected: &[Rule],
+    ) -> Policy {
+        let lists: Vec<Arc<RuleList>> =
+            rules.iter().map(|rules| Arc::new(RuleList::compile(rules.as_ref()))).collect();
+        let mut policy = Policy {
+            version,
+            everywhere: RuleList::compile(everywhere),
+            protected: RuleList::compile(protected),
+            ..Policy::default()
+        };
         for record in ports {
             let list = record.rule_list.and_then(|list| lists.get(list as usize)).cloned();
             let protection = match (record.has_crypto_map, list) {
@@ -83,13 +99,6 @@ impl Policy {
         policy.crypto_addresses.sort_unstable();
         policy.crypto_addresses.dedup();
         policy
-    }
-
-    /// The same with the rules that are closed on every interface, and with those of every crypto map, which are closed on devices
-    /// that the configuration does not name.
-    #[must_use]
-    pub fn closed(self, everywhere: &[Rule], protected: &[Rule]) -> Policy {
-        Policy { everywhere: RuleList::compile(everywhere), protected: RuleList::compile(protected), ..self }
     }
 
     /// Whether a packet may not leave by a device that the configuration does not name.

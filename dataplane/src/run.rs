@@ -274,9 +274,15 @@ impl<'a> Dataplane<'a> {
             self.replace_engine(&ports)?;
         }
         if let Some(engine) = &self.engine {
-            let policy = Policy::compile(snapshot.version, &ports.bound_records(), &lists);
-            let everywhere = everywhere(&ports.records, &lists);
-            engine.shared.policy.publish(policy.closed(&everywhere, kernel_policy.fence()));
+            let (bound, everywhere) = (ports.bound_records(), everywhere(&ports.records, &lists));
+            let (version, protected) = (snapshot.version, kernel_policy.fence());
+            engine.shared.policy.publish(Policy::compile_closed(
+                version,
+                &bound,
+                &lists,
+                &everywhere,
+                protected,
+            ));
             engine.shared.mailboxes.iter().for_each(|mailbox| mailbox.waker().wake());
         }
         for port in &ports.bound {
@@ -325,7 +331,7 @@ impl<'a> Dataplane<'a> {
             let device = port.map_or("", |port| port.device.as_str());
             tracing::warn!(
                 device, source = %flow.source, destination = %flow.destination,
-                "left in clear although the crypto map of another interface protects it; \"crypto map NAME fail-close\" closes it there"
+                "{LEFT_IN_CLEAR}"
             );
         }
         for (flow, packets) in self.programs.take_elsewhere().into_iter().take(ELSEWHERE_LINES) {
@@ -333,7 +339,7 @@ impl<'a> Dataplane<'a> {
             let (source, destination) = crate::xdp::addresses(&flow);
             tracing::warn!(
                 ifindex = flow.ifindex, %source, %destination, packets,
-                "left in clear although the crypto map of another interface protects it; \"crypto map NAME fail-close\" closes it there"
+                "{LEFT_IN_CLEAR}"
             );
         }
     }
@@ -473,3 +479,5 @@ const DEVICE_PERIOD: Duration = Duration::from_millis(500);
 /// How often flows that left in clear by another interface are named, and how many.
 const ELSEWHERE_PERIOD: Duration = Duration::from_secs(60);
 const ELSEWHERE_LINES: usize = 8;
+const LEFT_IN_CLEAR: &str = "left in clear although the crypto map of another interface protects it; \
+    \"crypto map NAME fail-close\" closes it there";
