@@ -48,7 +48,7 @@ install:
 	# tohub looks for its programs beside itself.
 	ln -sf ../sbin/tohub-dataplane ../sbin/tohub-controlplane ../sbin/tohub-guard $(DESTDIR)$(PREFIX)/bin/
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/tohub README.md ARCHITECTURE.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/tohub/systemd packaging/systemd/tohub.service packaging/systemd/tohub-guard.service
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/tohub/systemd packaging/systemd/tohub.service packaging/systemd/tohub-guard.service packaging/systemd/tohub-watch.service
 
 clean:
 	$(CARGO) clean

@@ -1,6 +1,7 @@
 //! `tohub guard`: closes this machine for what a saved configuration protects. The work is done by `tohub-guard`, which needs nothing
 //! else of the gateway.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -35,4 +36,18 @@ pub(crate) fn run(run_dir: &Path, config: &Path) -> Result<Capacities, Failure> 
         Some(code) => Err(Failure::silent(u8::try_from(code).unwrap_or(Failure::FAILED))),
         None => Err(Failure::new(Failure::FAILED, format!("{} was killed; start again", program.display()))),
     }
+}
+
+/// Becomes `tohub-guard --watch`, which stays. Returns when that cannot be started.
+pub(crate) fn watch(run_dir: &Path, config: Option<&Path>) -> Failure {
+    let program = match find("tohub-guard") {
+        Ok(program) => program,
+        Err(failure) => return failure,
+    };
+    let mut command = Command::new(&program);
+    command.arg("--watch").arg("--run-dir").arg(run_dir);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    Failure::system(&format!("starting {}", program.display()), &command.exec())
 }

@@ -6,6 +6,7 @@
 //! tohub check FILE               a configuration file, without a gateway
 //! tohub simulate --config FILE   what a configuration would do when peers go and come
 //! tohub guard --config FILE      closes this machine for what the file protects, with nothing else running
+//! tohub guard --watch            does so for devices that appear while no gateway runs
 //! tohub supervise --config FILE  runs the gateway
 //! tohub release                  removes what a stopped gateway keeps in the kernel
 //! ```
@@ -64,8 +65,11 @@ enum Command {
     /// Closes this machine for what the saved configuration protects, and ends; nothing else has to run. Before the network comes up.
     Guard {
         /// The saved configuration.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "watch")]
+        config: Option<PathBuf>,
+        /// Stays, and attaches the guard to devices that appear while no gateway runs.
+        #[arg(long)]
+        watch: bool,
     },
     /// Runs the gateway: both processes and the memory that they share, until SIGTERM or SIGINT.
     Supervise(supervise::Arguments),
@@ -79,7 +83,10 @@ fn main() -> ExitCode {
     let done = match &arguments.subcommand {
         Some(Command::Check { file }) => check::check(file),
         Some(Command::Simulate(simulate)) => simulate::simulate(simulate, arguments.json),
-        Some(Command::Guard { config }) => guard::run(&arguments.run_dir, config).map(drop),
+        Some(Command::Guard { config: Some(config), watch: false }) => {
+            guard::run(&arguments.run_dir, config).map(drop)
+        }
+        Some(Command::Guard { config, .. }) => Err(guard::watch(&arguments.run_dir, config.as_deref())),
         Some(Command::Supervise(supervise)) => supervise::run(&arguments.run_dir, supervise),
         Some(Command::Release) => release::release(&arguments.run_dir),
         None => session(&arguments),

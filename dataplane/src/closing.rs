@@ -83,6 +83,15 @@ fn attach(programs: &mut Programs, device: &Device) -> Result<(), XdpError> {
     programs.guard(device.ifindex, &device.name)
 }
 
+/// What becomes of what a former guard or gateway loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// The new rules are all that counts.
+    Replaced,
+    /// It stays closed beside the new rules, as nobody said that it may open.
+    Kept,
+}
+
 /// What the boot guard did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closing {
@@ -103,6 +112,7 @@ pub fn close(
     name: Option<&str>,
     ports: &[PortRecord],
     lists: &[Vec<Rule>],
+    former: Former,
 ) -> Result<Closing, Failure> {
     let instance = Instance::of(run_dir, name)?;
     let _lock = instance.lock()?;
@@ -112,7 +122,10 @@ pub fn close(
     forwarding.close_new_devices()?;
     let ports: Vec<PortRecord> = ports.iter().map(|port| joined(port, &devices)).collect();
     let mut programs = Programs::load(instance.name())?;
-    let policy = KernelPolicy::compile(&ports, lists, &devices, |_| None);
+    let mut policy = KernelPolicy::compile(&ports, lists, &devices, |_| None);
+    if former == Former::Kept {
+        policy.retain(&programs.standing()?);
+    }
     programs.prepare(&policy)?;
     let mut guarded = GuardedDevices::default();
     guarded.extend(&mut programs, &devices, None);
@@ -124,7 +137,7 @@ pub fn close(
         }
     }
     instance.local_traffic().set_default(&netlink, None)?;
-    instance.local_traffic().fence(&netlink, None, policy.fence())?;
+    instance.local_traffic().fence(&netlink, None, policy.fence(), former)?;
     let without_device = ports.iter().filter(|port| port.has_crypto_map && port.ifindex == 0);
     Ok(Closing {
         guarded: guarded.devices.len(),

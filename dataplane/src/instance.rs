@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use thiserror::Error;
@@ -46,6 +47,9 @@ pub enum InstanceError {
 
 /// The longest instance name.
 const MAX_NAME: usize = 48;
+/// How long the lock is waited for, and how often it is tried.
+const PATIENCE: Duration = Duration::from_millis(1000);
+const RETRY: Duration = Duration::from_millis(10);
 /// File in the run directory that names the pin folder.
 const PINS_FILE: &str = "pins";
 
@@ -96,12 +100,26 @@ impl Instance {
         }
     }
 
-    /// Takes the lock of the data plane; it is held as long as the returned file is open. Writes the instance's name
-    /// for `tohub release`.
+    /// Takes the lock of the data plane; it is held as long as the returned file is open. Waits a moment for a guard that attaches itself
+    /// to a new device. Writes the instance's name for `tohub release`.
     ///
     /// # Errors
     /// Another data plane has the lock, or the directory cannot be written.
     pub fn lock(&self) -> Result<File, InstanceError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.try_lock() {
+                Err(InstanceError::Running { .. }) if Instant::now() < end => std::thread::sleep(RETRY),
+                result => return result,
+            }
+        }
+    }
+
+    /// The same without waiting.
+    ///
+    /// # Errors
+    /// As for [`Self::lock`].
+    pub fn try_lock(&self) -> Result<File, InstanceError> {
         let file_error =
             |operation, path: &Path, source| InstanceError::File { operation, path: path.to_owned(), source };
         fs::create_dir_all(&self.run_dir).map_err(|error| file_error("make", &self.run_dir, error))?;

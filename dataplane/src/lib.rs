@@ -38,5 +38,6 @@ pub mod shared;
 pub mod status;
 mod tally;
 pub mod wait;
+pub mod watch;
 pub mod worker;
 pub mod xdp;

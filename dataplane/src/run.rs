@@ -17,7 +17,7 @@ use sa_table::{
     take_listen_fds,
 };
 
-use crate::closing::{GuardedDevices, covered};
+use crate::closing::{Former, GuardedDevices, covered};
 use crate::engine::{Engine, Parts};
 use crate::failure::Failure;
 use crate::hygiene::{self, Hygiene};
@@ -313,7 +313,7 @@ impl<'a> Dataplane<'a> {
         // Before the rules the routes that they lead to.
         self.sources.set(&self.netlink, policy.flows())?;
         if self.fence != policy.fence() {
-            self.instance.local_traffic().fence(&self.netlink, Some(self.punt.name()), policy.fence())?;
+            self.instance.local_traffic().fence(&self.netlink, Some(self.punt.name()), policy.fence(), Former::Replaced)?;
             self.fence = policy.fence().to_vec();
         }
         Ok(())

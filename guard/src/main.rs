@@ -5,15 +5,16 @@
 //! segments that the configuration needs.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use config::edit::Environment;
 use config::file::{self, FileError};
 use config::sizes::Sizes;
-use dataplane::closing::{self, Closing};
+use dataplane::closing::{self, Closing, Former};
 use dataplane::failure::Failure;
+use dataplane::watch::watch;
 use protection::{Closed, closed, demand, salvage};
 use sa_table::Capacities;
 
@@ -22,8 +23,11 @@ use sa_table::Capacities;
 #[command(name = "tohub-guard", version)]
 struct Arguments {
     /// The saved configuration.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "watch")]
+    config: Option<PathBuf>,
+    /// Stays, and attaches the guard to devices that appear while no gateway runs.
+    #[arg(long)]
+    watch: bool,
     /// Run directory of the gateway.
     #[arg(long, value_name = "DIR", default_value = "/run/tohub", env = "TOHUB_RUN_DIR")]
     run_dir: PathBuf,
@@ -43,13 +47,19 @@ impl Environment for Offline {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err((code, text)) => {
-            eprintln!("tohub-guard: {text}");
-            ExitCode::from(code)
-        }
+    let failed = |(code, text): Refusal| {
+        eprintln!("tohub-guard: {text}");
+        ExitCode::from(code)
+    };
+    let closed = arguments.config.as_deref().map_or(Ok(()), |config| run(&arguments, config));
+    if !arguments.watch {
+        return closed.map_or_else(failed, |()| ExitCode::SUCCESS);
     }
+    // What could be closed is closed, and stays so on every device.
+    let _ = closed.map_err(failed);
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    let Err(failure) = watch(&arguments.run_dir, arguments.instance.as_deref());
+    failed(refusal(failure))
 }
 
 /// Exit codes of ARCHITECTURE.md.
@@ -59,11 +69,11 @@ const NO_DEVICE: u8 = 6;
 
 type Refusal = (u8, String);
 
-fn run(arguments: &Arguments) -> Result<(), Refusal> {
-    match file::load(&arguments.config, &mut Offline) {
+fn run(arguments: &Arguments, config: &Path) -> Result<(), Refusal> {
+    match file::load(config, &mut Offline) {
         Ok(loaded) => {
-            let done = close(arguments, &closed(&loaded.configuration))?;
-            eprintln!("tohub-guard: {} devices are guarded for {}", done.guarded, arguments.config.display());
+            let done = close(arguments, &closed(&loaded.configuration), Former::Replaced)?;
+            eprintln!("tohub-guard: {} devices are guarded for {}", done.guarded, config.display());
             // For the supervisor, which reads no configuration: how large the shared segments have to be.
             let sizes = Sizes::of(&loaded.configuration);
             println!("{}", Capacities::for_demand(&demand(&sizes)).to_json());
@@ -73,7 +83,7 @@ fn run(arguments: &Arguments) -> Result<(), Refusal> {
             }
         }
         Err(error) => {
-            let outcome = close_without_configuration(arguments, &error);
+            let outcome = close_without_configuration(arguments, config, &error);
             let code = match &error {
                 FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                     PERMISSION
@@ -94,14 +104,14 @@ fn run(arguments: &Arguments) -> Result<(), Refusal> {
 }
 
 /// A file that is refused is closed for all that it could protect; of one that cannot be read nothing is known, so that nothing is forwarded.
-fn close_without_configuration(arguments: &Arguments, error: &FileError) -> Result<Closing, Refusal> {
+fn close_without_configuration(arguments: &Arguments, config: &Path, error: &FileError) -> Result<Closing, Refusal> {
     let text = match error {
-        FileError::Line(_) => std::fs::read_to_string(&arguments.config).ok(),
+        FileError::Line(_) => std::fs::read_to_string(config).ok(),
         _ => None,
     };
     let stopped = closing::stop_forwarding(&arguments.run_dir, arguments.instance.as_deref());
     let closed = match text {
-        Some(text) => close(arguments, &salvage(&text))?,
+        Some(text) => close(arguments, &salvage(&text), Former::Kept)?,
         None => Closing::default(),
     };
     stopped.map_err(refusal)?;
@@ -113,9 +123,9 @@ fn close_without_configuration(arguments: &Arguments, error: &FileError) -> Resu
     Ok(closed)
 }
 
-fn close(arguments: &Arguments, closed: &Closed) -> Result<Closing, Refusal> {
+fn close(arguments: &Arguments, closed: &Closed, former: Former) -> Result<Closing, Refusal> {
     let name = arguments.instance.as_deref();
-    let done = closing::close(&arguments.run_dir, name, &closed.ports, &closed.lists).map_err(refusal)?;
+    let done = closing::close(&arguments.run_dir, name, &closed.ports, &closed.lists, former).map_err(refusal)?;
     for note in &done.notes {
         eprintln!("tohub-guard: {note}");
     }
@@ -147,8 +157,6 @@ fn refusal(failure: Failure) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn example() -> &'static Path {

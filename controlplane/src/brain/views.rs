@@ -1,5 +1,6 @@
 //! The brain's state as `show` wants it: plain structs of `config::render_show`, no keys.
 
+mod closed;
 mod sas;
 mod stats;
 mod text;
@@ -9,6 +10,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use config::command::{Filter, ShowCommand};
+use config::model::InterfaceName;
 use config::render_show::{
     EntryPeersView, PeerStatusView, PeersView, SessionStatus, SessionView, TemporaryEntryView, crypto_map,
     crypto_session, ikev2_sa, ipsec_sa, ipsec_sa_count, isakmp_sa, peers, temporary_entries,
@@ -18,6 +20,7 @@ use super::Brain;
 use crate::compile::EntryKey;
 use crate::select::Standing;
 use crate::session::{Peer, Session};
+use closed::{ClosedMap, closed_maps};
 use stats::ikev2_stats;
 
 /// ESP is sent for so long and none comes back: worth telling the operator.
@@ -29,7 +32,8 @@ impl Brain {
         Some(match command {
             ShowCommand::CryptoMap(filter) => {
                 let temporaries = temporary_entries(&self.configuration, filter, &self.temporary_views());
-                let configured = crypto_map(&self.configuration, filter, &self.current_peers());
+                let closed = self.closed_maps().into_iter().map(|one| (one.map, one.why)).collect::<Vec<_>>();
+                let configured = crypto_map(&self.configuration, filter, &self.current_peers(), &closed);
                 configured + &temporaries + &self.edits_line()
             }
             ShowCommand::CryptoSession { detail, brief, filter } => {
@@ -83,6 +87,16 @@ impl Brain {
         PeersView { entries: entries.chain(temporaries).collect() }
     }
 
+    fn closed_maps(&self) -> Vec<ClosedMap> {
+        closed_maps(&self.configuration, &self.devices)
+    }
+
+    /// Why an entry drops what it protects: of one on an interface what is closed there, of another what its map is anywhere.
+    fn closed_because(&self, map: &str, interface: Option<&InterfaceName>) -> Vec<String> {
+        let here = |one: &ClosedMap| one.map == map && (interface.is_none() || one.interface.as_ref() == interface);
+        self.closed_maps().into_iter().filter(here).map(|one| one.why).collect()
+    }
+
     fn unused_entry(&self, map: &str, seq: u16, entry: &config::model::CryptoMapEntry) -> EntryPeersView {
         let prefix = format!("crypto map {map} {seq}:");
         let quoted = format!("crypto map \"{map}\" {seq}:");
@@ -96,6 +110,7 @@ impl Brain {
             last_reason: None,
             changes: 0,
             refusal: refusal.cloned(),
+            closed: self.closed_because(map, None),
             idle_seconds: None,
             idle_to_default: false,
             idle_for_ms: None,
@@ -131,6 +146,7 @@ impl Brain {
             last_reason: changes.map(|(_, reason)| reason.to_string()),
             changes: changes.map_or(0, |(count, _)| *count),
             refusal: None,
+            closed: self.closed_because(&key.map, Some(&key.interface)),
             idle_seconds: idle.after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX)),
             idle_to_default: idle.to_default,
             idle_for_ms: selection.last_packet().map(ms),

@@ -52,17 +52,17 @@ fn crypto_map_is_golden_and_names_the_default_peer_on_a_line_of_its_own() {
     let mut configuration = config::file::parse("t", CONFIGURATION, &mut NoWorld).unwrap().configuration;
     let mut current = BTreeMap::new();
     current.insert(("tohub".to_string(), 1), "10.1.1.1".to_string());
-    let text = crypto_map(&configuration, &Filter::default(), &current);
+    let text = crypto_map(&configuration, &Filter::default(), &current, &[]);
     assert_golden(&text, include_str!("golden/show_crypto_map.txt"));
 
     let entry = configuration.crypto_maps.get_mut("tohub").unwrap().entries.get_mut(&1).unwrap();
     entry.body.peers[0].default = true;
-    let text = crypto_map(&configuration, &Filter::default(), &BTreeMap::new());
+    let text = crypto_map(&configuration, &Filter::default(), &BTreeMap::new(), &[]);
     assert!(text.contains("\tPeer = 10.1.1.1\n\tPeer = 10.2.2.2\n\tDefault peer: 10.1.1.1\n"), "{text}");
     assert!(!text.contains("Current peer"), "absent until a peer was selected");
 
     configuration.crypto_maps.get_mut("tohub").unwrap().fail_close = true;
-    let text = crypto_map(&configuration, &Filter::default(), &BTreeMap::new());
+    let text = crypto_map(&configuration, &Filter::default(), &BTreeMap::new(), &[]);
     assert!(
         text.contains("\tFail-close: what it protects is dropped wherever it is not in force\n"),
         "{text}"

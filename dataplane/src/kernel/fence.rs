@@ -15,6 +15,7 @@ use sa_table::record::PortRange;
 
 use super::local_traffic::{IKE_PORTS, LocalTraffic, PROTOCOL, add, delete, rule};
 use super::netlink::{Netlink, NetlinkError};
+use crate::closing::Former;
 
 /// Rules of one list that are repeated one by one. The kernel walks policy-routing rules for each look-up, so that longer lists are
 /// repeated by their destination prefixes alone.
@@ -26,11 +27,17 @@ const ICMPV6: u8 = 58;
 
 impl LocalTraffic {
     /// Makes the fence that of `rules`: everything is written before anything of the former one is removed. `punt` is the name of the
-    /// punt port, from which packets come that a worker leaves to the kernel.
+    /// punt port, from which packets come that a worker leaves to the kernel. A former fence that is kept stays behind the new one.
     ///
     /// # Errors
     /// Netlink refused; the former fence stands.
-    pub fn fence(&self, netlink: &Netlink, punt: Option<&str>, rules: &[Rule]) -> Result<(), NetlinkError> {
+    pub fn fence(
+        &self,
+        netlink: &Netlink,
+        punt: Option<&str>,
+        rules: &[Rule],
+        former: Former,
+    ) -> Result<(), NetlinkError> {
         netlink.run(async {
             let handle = netlink.handle();
             for version in [IpVersion::V4, IpVersion::V6] {
@@ -41,7 +48,7 @@ impl LocalTraffic {
                 };
                 let concerned = rules.iter().any(|rule| rule.source.address.is_ipv4() == is_v4);
                 if concerned || !present.is_empty() {
-                    self.replace(handle, is_v4, &present, punt, rules).await?;
+                    self.replace(handle, is_v4, &present, punt, (rules, former)).await?;
                 }
             }
             Ok(())
@@ -54,13 +61,17 @@ impl LocalTraffic {
         is_v4: bool,
         present: &[RuleMessage],
         punt: Option<&str>,
-        rules: &[Rule],
+        (rules, former): (&[Rule], Former),
     ) -> Result<(), NetlinkError> {
         for exemption in self.exemptions(is_v4, punt) {
             add(handle, exemption).await?;
         }
         let banks = [self.priority + 1, self.priority + 1 + BANK];
         let stands = |bank: u32| present.iter().any(|rule| (bank..bank + BANK).contains(&priority(rule)));
+        if former == Former::Kept && banks.into_iter().all(stands) {
+            // Two are kept already. What only this one would add, the guard drops.
+            return Ok(());
+        }
         let (old, new) = if stands(banks[0]) { (banks[0], banks[1]) } else { (banks[1], banks[0]) };
         // What a process that was killed here left of the new one.
         for rule in present.iter().filter(|rule| (new..new + BANK).contains(&priority(rule))) {
@@ -69,7 +80,8 @@ impl LocalTraffic {
         for message in self.list(is_v4, new, rules) {
             add(handle, message).await?;
         }
-        for rule in present.iter().filter(|rule| (old..old + BANK).contains(&priority(rule))) {
+        let of_old = |rule: &&RuleMessage| (old..old + BANK).contains(&priority(rule));
+        for rule in present.iter().filter(of_old).filter(|_| former == Former::Replaced) {
             delete(handle, rule.clone()).await?;
         }
         Ok(())

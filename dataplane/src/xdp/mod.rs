@@ -13,6 +13,7 @@ mod pins;
 mod policy;
 mod programs;
 mod rules;
+mod standing;
 
 pub use attach::{Attached, AttachedMode, DeviceQuery, DeviceState};
 pub use classes::{PrefixClass, inherit};
@@ -21,3 +22,4 @@ pub use limits::limits;
 pub use pins::{Released, release};
 pub use policy::{KernelPolicy, everywhere};
 pub use programs::{Programs, addresses};
+pub use standing::StandingRules;

@@ -15,6 +15,7 @@ use sa_table::policy::{Action, PortRecord, Prefix, Rule, union};
 
 use super::classes::PrefixClass;
 use super::rules::translate;
+use super::standing::moved;
 use crate::kernel::Device;
 
 /// Half of the rule table: the other half is in use while this one is written.
@@ -190,14 +191,10 @@ fn standing(rules: &[GuardRule], list: &[GuardRule], at: u32) -> Option<u32> {
     if list.is_empty() {
         return Some(0);
     }
-    let moved = |rule: &GuardRule, to: u32| {
-        let jump = if rule.exempts == 0 { rule.jump } else { rule.jump - at + to };
-        GuardRule { jump, ..*rule }
-    };
     let starts = 0..=rules.len().checked_sub(list.len())?;
     let fits = |start: &usize| {
         u32::try_from(*start)
-            .is_ok_and(|to| rules[*start..].iter().zip(list).all(|(have, rule)| *have == moved(rule, to)))
+            .is_ok_and(|to| rules[*start..].iter().zip(list).all(|(have, rule)| *have == moved(rule, at, to)))
     };
     starts.into_iter().find(fits).and_then(|start| u32::try_from(start).ok())
 }

@@ -19,6 +19,7 @@ use super::error::{XdpError, errno};
 use super::pins::{MapShape, PinFolder};
 use super::policy::{HALF, KernelPolicy};
 use super::rules::words;
+use super::standing::{StandingRules, moved};
 
 /// Built by `ebpf/build.sh`; `--check` there proves that it is what the sources build.
 static OBJECT: &[u8] =
@@ -134,6 +135,21 @@ impl Programs {
         self.ports.get(&DEFAULT_PORT, 0).is_ok()
     }
 
+    /// What any crypto map of the policy in force protects.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub fn standing(&self) -> Result<StandingRules, XdpError> {
+        let Ok(entry) = self.ports.get(&DEFAULT_PORT, 0) else { return Ok(StandingRules::default()) };
+        let rules = (entry.rule_first..entry.rule_first + entry.rule_count)
+            .map(|at| {
+                let rule = self.rules.get(&at, 0).map_err(|error| XdpError::from_map(map::RULES, &error))?;
+                Ok(moved(&rule, entry.rule_first, 0))
+            })
+            .collect::<Result<_, XdpError>>()?;
+        Ok(StandingRules { rules, is_coarse: entry.flags & PORT_COARSE != 0 })
+    }
+
     /// Takes the flows that left in clear by a device without the crypto map that protects them, with their packets.
     #[must_use]
     pub fn take_elsewhere(&mut self) -> Vec<(ClearFlow, u64)> {
@@ -143,6 +159,12 @@ impl Programs {
             let _ = self.elsewhere.remove(flow);
         }
         flows
+    }
+
+    /// Where the pins of an instance are, if it has any.
+    #[must_use]
+    pub fn pins_of(instance: &str) -> std::path::PathBuf {
+        PinFolder::of(instance).path().to_owned()
     }
 
     /// Where the pins are.

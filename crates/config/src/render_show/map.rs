@@ -60,11 +60,12 @@ pub fn temporary_entries(
 }
 
 /// `show crypto map [interface I | tag M]`. `current` holds the current peer, as text, of every entry that has one: the
-/// line is left out until something was selected.
+/// line is left out until something was selected. `closed` says of crypto maps why what they protect is dropped instead of sealed.
 pub fn crypto_map(
     configuration: &Configuration,
     filter: &Filter,
     current: &BTreeMap<(String, u16), String>,
+    closed: &[(String, String)],
 ) -> String {
     let mut text = String::new();
     let wanted_by_interface = filter.interface.as_ref().map(|interface| {
@@ -95,6 +96,9 @@ pub fn crypto_map(
             }
             if map.fail_close {
                 text.push_str("\tFail-close: what it protects is dropped wherever it is not in force\n");
+            }
+            for (_, why) in closed.iter().filter(|(map, _)| map == name) {
+                let _ = writeln!(text, "\tClosed: {why}");
             }
             interfaces_using(&mut text, configuration, name);
         }

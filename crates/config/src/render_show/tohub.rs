@@ -43,6 +43,8 @@ pub struct EntryPeersView {
     pub changes: u64,
     /// Why an entry is refused, with the remedy.
     pub refusal: Option<String>,
+    /// Why what the entry protects is dropped instead of sealed, and where.
+    pub closed: Vec<String>,
     /// Idle time in seconds and whether it leads to the default peer.
     pub idle_seconds: Option<u32>,
     /// `idle-time … default`.
@@ -71,6 +73,9 @@ pub fn peers(view: &PeersView) -> String {
         let _ = writeln!(text, ": {}", entry.state);
         if let Some(refusal) = &entry.refusal {
             let _ = writeln!(text, "  refused: {refusal}");
+        }
+        for why in &entry.closed {
+            let _ = writeln!(text, "  closed: {why}");
         }
         if let Some(seconds) = entry.idle_seconds {
             let goal = if entry.idle_to_default { ", then the default peer" } else { "" };
@@ -224,6 +229,7 @@ mod tests {
             last_reason: Some("dpd".into()),
             changes: 2,
             refusal: None,
+            closed: Vec::new(),
             idle_seconds: Some(120),
             idle_to_default: true,
             idle_for_ms: Some(500),

@@ -1,0 +1,87 @@
+#!/bin/bash
+# Every test, the lints and the acceptance targets one after the other; prints the minutes of each and one line at the end.
+#   acceptance.sh whole    everything, as long as it takes: `make verify`
+#   acceptance.sh part     what continuous integration has time for: of the long matrices a part that the hour chooses, so that the runs of a day
+#                          play the whole; measurements only while less than BUDGET seconds have passed, else a line says that they were left out
+# What fails is played a second time while there is time, as machines are shared and much here lives by the clock; both ends are shown, and a
+# target that passes only then is named.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mode=${1:-whole}
+case $mode in whole | part) ;; *) echo "acceptance: whole or part, not $mode" >&2; exit 2 ;; esac
+
+BUDGET=${ACCEPTANCE_BUDGET:-2700}
+# No second time after this many seconds.
+PATIENCE=$((BUDGET + 600))
+# One target, in seconds.
+LONGEST=2400
+[ "$mode" = part ] || { BUDGET=$((1 << 30)) PATIENCE=$((1 << 30)); }
+hour=$(($(date +%s) / 3600))
+
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+failed=() skipped=()
+# log TARGET: the file of its output.
+log() { echo "$logs/${*//\//of}"; }
+run() {
+    local started=$SECONDS status
+    echo "──── $*"
+    timeout --foreground --kill-after=30 "$LONGEST" "$@" </dev/null 2>&1 | tee "$(log "$@")"
+    status=${PIPESTATUS[0]}
+    [ "$status" != 124 ] || echo "acceptance: $* was ended after $LONGEST seconds"
+    echo "──── $*: $(awk -v s=$((SECONDS - started)) 'BEGIN { printf "%.1f", s / 60 }') minutes"
+    return "$status"
+}
+step() { run "$@" || { failed+=("$*"); cp "$(log "$@")" "$(log first "$@")"; }; }
+# A target that may be left out for lack of time.
+measure() {
+    if [ $SECONDS -lt "$BUDGET" ]; then step "$@"; return; fi
+    echo "SKIP: $*: $((SECONDS / 60)) minutes have passed, make verify plays it"
+    skipped+=("$*")
+}
+# choose N: K/N, the part of this hour.
+choose() { echo "$((hour % $1 + 1))/$1"; }
+
+step make test
+step make lint
+if [ "$mode" = whole ]; then
+    step make closed
+    step make demo
+    step make failover
+    step make simulate
+else
+    step make closed CLOSED_PART="$(choose 12)" CLOSED_REPETITIONS=2
+    step make demo
+    step make failover
+    step make simulate HISTORIES=20000 FIRST_SEED=$((hour % 5 * 20000 + 1))
+fi
+step make simulate-ike
+if tests/peers/setup.sh strongswan5 strongswan6 libreswan kernel-vm; then
+    step make interop
+    measure make interop-kernel
+    measure make bench-smoke
+    measure make bench-ike
+else
+    echo "SKIP: interop, interop-kernel, bench-ike: the peers cannot be installed here, see above"
+    measure make bench-smoke
+fi
+measure make test-aead
+measure make bench-aead
+
+still=()
+for target in "${failed[@]}"; do
+    if [ $SECONDS -gt $PATIENCE ]; then still+=("$target"); continue; fi
+    # shellcheck disable=SC2086
+    run $target || still+=("$target")
+done
+for target in "${failed[@]}"; do
+    echo "──── the end of the first: $target"
+    tail -n 60 "$(log first "$target")"
+done
+[ ${#skipped[@]} = 0 ] || printf 'left out for lack of time: %s\n' "${skipped[@]}"
+if [ ${#still[@]} -gt 0 ]; then
+    printf 'acceptance: FAIL %s\n' "${still[@]}"
+    exit 1
+fi
+[ ${#failed[@]} = 0 ] || printf 'failed at the first time, passed at the second: %s\n' "${failed[@]}"
+echo "acceptance: PASS minutes=$((SECONDS / 60)) second-time=${#failed[@]} left-out=${#skipped[@]}"
