@@ -12,6 +12,7 @@ pub mod flow;
 pub mod flow_cache;
 pub mod forward;
 pub mod fragment;
+mod guarded;
 pub mod hold;
 pub mod hygiene;
 pub mod icmp;

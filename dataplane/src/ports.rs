@@ -67,8 +67,30 @@ pub struct Ports {
     pub bound: Vec<BoundPort>,
     /// The configuration's records with today's interface indices; 0 without device. A bound one has the number of its binding.
     pub records: Vec<PortRecord>,
-    /// Interfaces without a device, or with one that cannot be used: device, IOS name, reason. One that is shut is not among them.
-    pub missing: Vec<(String, String, String)>,
+    /// Interfaces without a usable device. One that is shut is not among them.
+    pub missing: Vec<Missing>,
+}
+
+/// An interface whose device is absent or cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The device that it names; may be empty.
+    pub device: String,
+    /// The interface.
+    pub ios_name: String,
+    /// Why, with the remedy.
+    pub reason: String,
+    /// Whether a crypto map is applied there.
+    pub has_crypto_map: bool,
+}
+
+impl Missing {
+    /// As the end of the process.
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        let (device, ios_name, reason) = (self.device.clone(), self.ios_name.clone(), self.reason.clone());
+        Failure::Interface { device, ios_name, reason }
+    }
 }
 
 impl Ports {
@@ -91,7 +113,9 @@ impl Ports {
                 match device.and_then(usable).and_then(|found| ports.bind(&record, found, before, bindings)) {
                     Ok(id) => record.id = id,
                     Err(reason) => {
-                        ports.missing.push((record.device.clone(), record.ios_name.clone(), reason));
+                        let (device, ios_name) = (record.device.clone(), record.ios_name.clone());
+                        let has_crypto_map = record.has_crypto_map;
+                        ports.missing.push(Missing { device, ios_name, reason, has_crypto_map });
                     }
                 }
             }
@@ -137,11 +161,10 @@ impl Ports {
         self.records.iter().filter(|record| !record.is_shut).filter(is_bound).cloned().collect()
     }
 
-    /// The first port that cannot be used, as the end of the process.
+    /// The first interface with a crypto map that cannot carry a packet: a start ends with it. Others wait for their devices.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        let (device, ios_name, reason) = self.missing.first()?.clone();
-        Some(Failure::Interface { device, ios_name, reason })
+        self.missing.iter().find(|missing| missing.has_crypto_map).map(Missing::failure)
     }
 
     /// What sockets and workers depend on: a change of it needs new sockets.
@@ -225,15 +248,18 @@ mod tests {
 
     #[test]
     fn an_absent_or_unusable_device_is_named_with_a_remedy() {
-        let both = vec![record(1, "tohub-none"), record(2, "lo"), record(3, "")];
+        let with_map = PortRecord { has_crypto_map: true, ..record(1, "tohub-none") };
+        let both = vec![with_map, record(2, "lo"), record(3, "")];
         let ports = join(both, &[loopback(9000)], &Ports::default(), &mut Bindings::default());
         assert_eq!((ports.bound.len(), ports.missing.len()), (0, 3));
-        assert!(ports.missing[1].2.contains("3400") && ports.missing[2].2.contains("device NAME"));
+        assert!(ports.missing[1].reason.contains("3400") && ports.missing[2].reason.contains("device NAME"));
         let failure = ports.failure().unwrap();
         assert_eq!(failure.exit_code(), 6);
         assert!(failure.to_string().contains("tohub-none"));
         assert_eq!(ports.records[1].ifindex, 1, "the device is known to the guard all the same");
         assert!(ports.bound_records().is_empty());
+        let others = join(vec![record(1, "tohub-none")], &[], &Ports::default(), &mut Bindings::default());
+        assert!(others.failure().is_none() && others.missing.len() == 1, "nothing needs it");
     }
 
     #[test]

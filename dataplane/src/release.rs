@@ -6,7 +6,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use crate::instance::{Instance, InstanceError};
-use crate::kernel::{Forwarding, Netlink, NetlinkError};
+use crate::kernel::{Forwarding, Netlink, NetlinkError, ReversePath};
 use crate::xdp::{self, XdpError};
 
 /// What was removed.
@@ -48,7 +48,7 @@ impl ReleaseError {
     }
 }
 
-/// Detaches the programs, frees the maps, removes the policy routing and gives the forwarding switches their old values,
+/// Detaches the programs, frees the maps, removes the policy routing and gives the switches of the kernel their old values,
 /// for the instance of `run_dir` and the calling thread's network namespace. From here on the kernel forwards in clear
 /// what it has routes for. Refused while a data plane runs. Call it from no asynchronous context.
 ///
@@ -61,6 +61,7 @@ pub fn release(run_dir: &Path, name: Option<&str>) -> Result<Released, ReleaseEr
     let pins = xdp::release(instance.name())?;
     instance.local_traffic().release(&netlink)?;
     Forwarding::new(run_dir).restore()?;
+    ReversePath::new(run_dir).restore()?;
     for file in ["dataplane.sock", "pins", "dataplane.lock"] {
         // What is not there needs no removal.
         let _ = fs::remove_file(run_dir.join(file));

@@ -5,8 +5,8 @@ mod report;
 mod sources;
 
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use esp::AeadBackend;
@@ -17,12 +17,13 @@ use sa_table::{
     take_listen_fds,
 };
 
-use crate::closing::{Former, GuardedDevices, covered};
+use crate::closing::{Former, close_new_devices, covered};
 use crate::engine::{Engine, Parts};
 use crate::failure::Failure;
+use crate::guarded::{Guard, SharedGuard, locked};
 use crate::hygiene::{self, Hygiene};
 use crate::instance::Instance;
-use crate::kernel::{Device, Forwarding, KernelView, Mirror, Netlink, PortDevices};
+use crate::kernel::{Forwarding, KernelView, Mirror, Netlink, PortDevices};
 use crate::mailbox::Wake;
 use crate::policy::Policy;
 use crate::ports::{Bindings, Ports};
@@ -81,7 +82,7 @@ struct Dataplane<'a> {
     status: StatusSocket,
     ports: Ports,
     bindings: Bindings,
-    guarded: GuardedDevices,
+    guard: SharedGuard,
     attached: Vec<(String, Attached)>,
     /// What the policy-routing rules repeat.
     fence: Vec<sa_table::Rule>,
@@ -112,8 +113,11 @@ impl<'a> Dataplane<'a> {
         let programs = Programs::load(instance.name())?;
         let netlink = Netlink::open()?;
         let forwarding = Forwarding::new(instance.run_dir());
-        forwarding.close_new_devices()?;
+        close_new_devices(&instance, &forwarding, &netlink.devices()?)?;
         let (punt, punt_ifindex) = open_punt(&netlink, &instance, &forwarding)?;
+        let guard = Arc::new(Mutex::new(Guard::load(&instance, Some(punt.name()))?));
+        // Before anything else: devices may have appeared since the boot guard looked.
+        crate::watch::start(&guard)?;
         let sources = Sources::new(instance.local_traffic(), punt_ifindex);
         let status = StatusSocket::bind(&instance.status_socket())
             .map_err(Failure::system(format!("listen at {}", instance.status_socket().display())))?;
@@ -146,14 +150,13 @@ impl<'a> Dataplane<'a> {
             status,
             ports: Ports::default(),
             bindings: Bindings::default(),
-            guarded: GuardedDevices::default(),
+            guard,
             attached: Vec::new(),
             fence: Vec::new(),
             engine: None,
             version: PolicyVersion(0),
             uncommitted: None,
             devices_seen: Instant::now(),
-            // Devices may have appeared since the boot guard looked.
             news_came: true,
             elsewhere_reported: None,
             limits: Vec::new(),
@@ -174,11 +177,6 @@ impl<'a> Dataplane<'a> {
             let generation = self.kernel.load().generation();
             self.sources.refresh(&self.netlink, generation)?;
             self.report_elsewhere();
-        }
-        if !started && self.news_came {
-            // The guard that was loaded at boot holds for devices that appear before the first policy too.
-            let devices = self.netlink.devices()?;
-            self.guarded.extend(&mut self.programs, &devices, Some(self.punt.name()));
         }
         self.news_came = false;
         self.commit()?;
@@ -216,10 +214,10 @@ impl<'a> Dataplane<'a> {
     fn devices_changed(&mut self, verify: bool) -> Result<bool, Failure> {
         let devices = self.netlink.devices()?;
         if verify {
-            self.guarded.verify(&mut self.programs);
+            let mut guard = locked(&self.guard);
+            guard.verify();
+            guard.extend(&devices);
         }
-        // A new device must not wait for anything else.
-        self.guarded.extend(&mut self.programs, &devices, Some(self.punt.name()));
         let now = |name: &str| devices.iter().find(|device| device.name == name).map(|device| device.ifindex);
         let ingress = self.programs.ingress_id();
         Ok(self.ports.records.iter().any(|record| now(&record.device).unwrap_or(0) != record.ifindex)
@@ -261,11 +259,12 @@ impl<'a> Dataplane<'a> {
             tracing::warn!("{limit}");
         }
         self.limits = limits;
-        self.close(&ports, &devices, &kernel_policy)?;
-        match ports.failure() {
-            Some(failure) if first => return Err(failure),
-            Some(failure) => tracing::warn!("{failure}; it stays without data plane until then"),
-            None => {}
+        self.close(&ports, &kernel_policy)?;
+        if let Some(failure) = ports.failure().filter(|_| first) {
+            return Err(failure);
+        }
+        for missing in ports.missing.iter().filter(|missing| !self.ports.missing.contains(missing)) {
+            tracing::warn!("{}; it stays without data plane until then", missing.failure());
         }
         self.steer(&ports)?;
         self.port_devices.set(ports.bound.iter().map(|port| (port.id, port.ifindex)).collect());
@@ -296,20 +295,22 @@ impl<'a> Dataplane<'a> {
     }
 
     /// The guard and the policy routing for a policy, before any packet is judged by it.
-    fn close(&mut self, ports: &Ports, devices: &[Device], policy: &KernelPolicy) -> Result<(), Failure> {
-        for record in ports.records.iter().filter(|record| !self.guarded.contains(record.ifindex)) {
+    fn close(&mut self, ports: &Ports, policy: &KernelPolicy) -> Result<(), Failure> {
+        let mut guard = locked(&self.guard);
+        for record in ports.records.iter().filter(|record| !guard.contains(record.ifindex)) {
             if record.ifindex != 0 {
                 self.forwarding.hold(&record.device)?;
             }
         }
         self.programs.prepare(policy)?;
-        self.guarded.extend(&mut self.programs, devices, Some(self.punt.name()));
+        guard.extend(&self.netlink.devices()?);
         for port in &ports.bound {
-            if let Some(reason) = self.guarded.reason(port.ifindex) {
+            if let Some(reason) = guard.reason(port.ifindex) {
                 let (device, ios_name) = (port.device.clone(), port.ios_name.clone());
                 return Err(Failure::Interface { device, ios_name, reason: reason.to_owned() });
             }
         }
+        drop(guard);
         // Before the rules the routes that they lead to.
         self.sources.set(&self.netlink, policy.flows())?;
         if self.fence != policy.fence() {
@@ -405,7 +406,7 @@ impl<'a> Dataplane<'a> {
         if !(0..).take(engine.cores.len()).all(judges) {
             return Ok(());
         }
-        let devices = fingerprint(covered(&self.ports.records, &self.guarded));
+        let devices = fingerprint(covered(&self.ports.records, &locked(&self.guard)));
         engine.shared.runtime.set_in_force(InForce { version: self.version, devices });
         if let Some(policy) = self.uncommitted.take() {
             self.programs.commit(&policy)?;

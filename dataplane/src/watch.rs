@@ -1,70 +1,92 @@
-//! Devices that appear while no data plane runs get the guard, too: before the gateway's start, after its end, and while it is down.
+//! Devices that appear get the guard at once: by a thread of the data plane, whatever its main thread does, and by the watching boot guard
+//! while no data plane runs.
 
+use std::convert::Infallible;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use rtnetlink::MulticastGroup;
-use tokio::time::{interval, sleep};
+use tokio::time::sleep;
 
-use crate::closing::GuardedDevices;
 use crate::failure::Failure;
+use crate::guarded::{Guard, SharedGuard, locked};
 use crate::instance::{Instance, InstanceError};
 use crate::kernel::{Netlink, NetlinkError};
 use crate::xdp::Programs;
 
-/// How often the guard of every device is looked after when the kernel has no news: somebody may have taken it off.
+/// How often devices are looked at when the kernel has no news: somebody may have taken the guard off.
 const LOOK: Duration = Duration::from_secs(1);
-/// News come in bursts.
-const BURST: Duration = Duration::from_millis(1);
 
 /// Attaches the guard to each device that appears in the calling thread's network namespace, and again where it was taken off, whenever no data
 /// plane runs, which does the same. Ends only with an error. After `tohub release` it waits until something is loaded again.
 ///
 /// # Errors
 /// The kernel's news do not come.
-pub fn watch(run_dir: &Path, name: Option<&str>) -> Result<std::convert::Infallible, Failure> {
+pub fn watch(run_dir: &Path, name: Option<&str>) -> Result<Infallible, Failure> {
     let instance = Instance::of(run_dir, name)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(NetlinkError::Open)?;
+    let mut watcher = Watcher { instance, netlink: Netlink::open()?, loaded: None };
+    Ok(on_link_news(|| {
+        if let Err(error) = watcher.look() {
+            tracing::error!(%error, "devices that appeared may be unguarded; trying again");
+        }
+    })?)
+}
+
+/// Starts the thread of the data plane that extends `guard` to devices that appear.
+///
+/// # Errors
+/// No thread, or no netlink socket.
+pub(crate) fn start(guard: &SharedGuard) -> Result<(), Failure> {
+    let guard = Arc::clone(guard);
     let netlink = Netlink::open()?;
+    let look = move || match netlink.devices() {
+        Ok(devices) => locked(&guard).extend(&devices),
+        Err(error) => tracing::error!(%error, "devices that appeared may be unguarded; trying again"),
+    };
+    let follow = || {
+        let Err(error) = on_link_news(look);
+        tracing::error!(%error, "devices that appear are guarded by the main thread alone");
+    };
+    std::thread::Builder::new()
+        .name("guard".to_owned())
+        .spawn(follow)
+        .map(drop)
+        .map_err(Failure::system("start the thread that guards new devices"))
+}
+
+/// Calls `look` at once, for each burst of news about links, and every [`LOOK`].
+fn on_link_news(mut look: impl FnMut()) -> Result<Infallible, NetlinkError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetlinkError::Open)?;
     let (connection, _handle, mut news) = {
         let _entered = runtime.enter();
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(NetlinkError::Open)?
     };
     runtime.spawn(connection);
-    let mut watcher = Watcher { instance, netlink, loaded: None };
     loop {
-        runtime.block_on(async {
-            let mut look = interval(LOOK);
-            look.tick().await;
-            tokio::select! {
-                message = news.next() => message.map(drop).ok_or_else(lost),
-                _ = look.tick() => Ok(()),
-            }?;
-            sleep(BURST).await;
-            while news.next().now_or_never().is_some_and(|message| message.is_some()) {}
-            Ok::<(), Failure>(())
-        })?;
-        if let Err(error) = watcher.look() {
-            tracing::error!(%error, "devices that appeared may be unguarded; trying again");
+        look();
+        let goes_on = runtime.block_on(async {
+            let goes_on = tokio::select! {
+                message = news.next() => message.is_some(),
+                () = sleep(LOOK) => true,
+            };
+            while news.next().now_or_never().flatten().is_some() {}
+            goes_on
+        });
+        if !goes_on {
+            return Err(NetlinkError::Open(std::io::Error::other("the netlink socket was closed")));
         }
     }
-}
-
-fn lost() -> Failure {
-    NetlinkError::Open(std::io::Error::other("the netlink socket was closed")).into()
 }
 
 struct Watcher {
     instance: Instance,
     netlink: Netlink,
-    /// The programs, the devices that have them, and which pin folder they were loaded for.
-    loaded: Option<(Programs, GuardedDevices, u64)>,
+    /// The guard, and the number of the pin folder that it was loaded for.
+    loaded: Option<(Guard, u64)>,
 }
 
 impl Watcher {
@@ -78,21 +100,21 @@ impl Watcher {
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(folder) = fs::metadata(Programs::pins_of(self.instance.name())).ok().map(|data| data.ino()) else {
+        let Ok(folder) = fs::metadata(Programs::pins_of(self.instance.name())) else {
             // Released: nothing is protected.
             self.loaded = None;
             return Ok(());
         };
-        let mut loaded = match self.loaded.take().filter(|(_, _, of)| *of == folder) {
+        let folder = folder.ino();
+        let (mut guard, _) = match self.loaded.take().filter(|(_, of)| *of == folder) {
             Some(loaded) => loaded,
-            None => (Programs::load(self.instance.name())?, GuardedDevices::default(), folder),
+            None => (Guard::load(&self.instance, None)?, folder),
         };
-        let (programs, guarded, _) = &mut loaded;
-        if programs.has_policy() {
-            guarded.verify(programs);
-            guarded.extend(programs, &self.netlink.devices()?, None);
+        if guard.programs().has_policy() {
+            guard.verify();
+            guard.extend(&self.netlink.devices()?);
         }
-        self.loaded = Some(loaded);
+        self.loaded = Some((guard, folder));
         Ok(())
     }
 }

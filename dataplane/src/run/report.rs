@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use super::Dataplane;
+use crate::guarded::locked;
+use crate::ports::Missing;
 use crate::status;
 use crate::worker::monotonic_ms;
 
@@ -30,7 +32,7 @@ impl Dataplane<'_> {
             "pins": self.programs.pins(),
             "kernel_generation": generation,
             "ports": self.port_report(),
-            "missing_ports": self.ports.missing.iter().map(|(device, ios_name, reason)| {
+            "missing_ports": self.ports.missing.iter().map(|Missing { device, ios_name, reason, .. }| {
                 json!({"device": device, "name": ios_name, "reason": reason})
             }).collect::<Vec<_>>(),
             "limits": self.limits,
@@ -78,7 +80,7 @@ impl Dataplane<'_> {
                     "crypto_map": port.crypto_map,
                     "xdp": attached.map(|attached| attached.mode.name()),
                     "skb_reason": attached.and_then(|attached| attached.skb_reason.clone()),
-                    "guarded": self.guarded.contains(port.ifindex),
+                    "guarded": locked(&self.guard).contains(port.ifindex),
                 })
             })
             .collect()

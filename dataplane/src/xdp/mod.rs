@@ -9,6 +9,7 @@ mod classes;
 mod coarsen;
 mod error;
 mod limits;
+mod loaded;
 mod pins;
 mod policy;
 mod programs;

@@ -1,5 +1,6 @@
 //! The pin folder of an instance: bpffs, what lies in it, and its removal.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,6 +109,16 @@ impl PinFolder {
             }
         }
         Ok(())
+    }
+
+    /// The kernel's numbers of the pinned maps.
+    pub(super) fn map_ids(&self) -> Result<BTreeSet<u32>, XdpError> {
+        let number = |name: &str| {
+            let path = self.path.join(name);
+            let data = MapData::from_pin(&path).map_err(|error| XdpError::from_map("pins", &error))?;
+            Ok(data.info().map_err(|error| XdpError::from_map("pins", &error))?.id())
+        };
+        map::ALL.into_iter().map(number).collect()
     }
 }
 

@@ -8,14 +8,14 @@ use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, XskMap};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use ebpf_abi::{
-    ABI, ARRIVAL_PROGRAM, ClearFlow, Counter, DEFAULT_PORT, DEPARTURE_PROGRAM, GuardRule, INGRESS_PROGRAM,
-    MAX_QUEUES, PORT_COARSE, PORT_RAW_IP, PortConfig, map,
+    ABI, ClearFlow, Counter, DEFAULT_PORT, GuardRule, MAX_QUEUES, PORT_COARSE, PORT_RAW_IP, PortConfig, map,
 };
 
 use super::attach::{self, Attached, Device, DeviceQuery, Hook};
 use super::classes::{Classes, inherited};
 use super::coarsen::fitting;
 use super::error::{XdpError, errno};
+use super::loaded::Loaded;
 use super::pins::{MapShape, PinFolder};
 use super::policy::{HALF, KernelPolicy};
 use super::rules::words;
@@ -28,7 +28,7 @@ static OBJECT: &[u8] =
 /// Programs and maps of an instance. Dropping it leaves everything attached.
 pub struct Programs {
     folder: PinFolder,
-    ebpf: Ebpf,
+    loaded: Loaded,
     xsks: XskMap<MapData>,
     ports: HashMap<MapData, u32, PortConfig>,
     classes_v4: LpmTrie<MapData, [u32; 1], u32>,
@@ -53,12 +53,7 @@ impl Programs {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| XdpError::from_ebpf(&error))?;
         check_abi(&mut ebpf, &folder)?;
-        let ingress: &mut Xdp = program(&mut ebpf, INGRESS_PROGRAM)?;
-        ingress.load().map_err(|error| XdpError::from_program("load the ingress program", &error))?;
-        for name in [DEPARTURE_PROGRAM, ARRIVAL_PROGRAM] {
-            let guard: &mut SchedClassifier = program(&mut ebpf, name)?;
-            guard.load().map_err(|error| XdpError::from_program("load the guard", &error))?;
-        }
+        let loaded = Loaded::take(&mut ebpf, &folder, &folder.map_ids()?)?;
         Ok(Self {
             xsks: take(&mut ebpf, map::XSKS)?,
             ports: take(&mut ebpf, map::PORTS)?,
@@ -68,7 +63,7 @@ impl Programs {
             counters: take(&mut ebpf, map::COUNTERS)?,
             elsewhere: take(&mut ebpf, map::ELSEWHERE)?,
             folder,
-            ebpf,
+            loaded,
         })
     }
 
@@ -80,7 +75,7 @@ impl Programs {
     pub fn guard(&mut self, ifindex: u32, name: &str) -> Result<(), XdpError> {
         let device = Device { ifindex, name };
         for hook in Hook::BOTH {
-            attach::guard(program(&mut self.ebpf, guard_program(hook))?, hook, device, &self.folder)?;
+            attach::guard(self.loaded.guard(hook), hook, device, &self.folder)?;
         }
         Ok(())
     }
@@ -89,11 +84,7 @@ impl Programs {
     #[must_use]
     pub fn is_guarded(&mut self, ifindex: u32, name: &str) -> bool {
         let device = Device { ifindex, name };
-        Hook::BOTH.into_iter().all(|hook| {
-            program(&mut self.ebpf, guard_program(hook))
-                .and_then(|program: &mut SchedClassifier| attach::acts(program, hook, device))
-                .unwrap_or(false)
-        })
+        Hook::BOTH.into_iter().all(|hook| attach::acts(self.loaded.guard(hook), hook, device).unwrap_or(false))
     }
 
     /// Attaches the ingress program to a data-plane port that is guarded already; what is attached already is only updated.
@@ -102,14 +93,13 @@ impl Programs {
     /// The device is gone or taken, or a pin belongs to something else.
     pub fn steer(&mut self, ifindex: u32, name: &str, query: &dyn DeviceQuery) -> Result<Attached, XdpError> {
         let device = Device { ifindex, name };
-        attach::ingress(program(&mut self.ebpf, INGRESS_PROGRAM)?, device, &self.folder, query)
+        attach::ingress(&mut self.loaded.ingress, device, &self.folder, query)
     }
 
     /// The kernel's number of the loaded ingress program.
     #[must_use]
     pub fn ingress_id(&mut self) -> Option<u32> {
-        let program: &mut Xdp = program(&mut self.ebpf, INGRESS_PROGRAM).ok()?;
-        Some(program.info().ok()?.id())
+        Some(self.loaded.ingress.info().ok()?.id())
     }
 
     /// Gives a device without Ethernet header, which appeared since the policy was prepared, an entry that says so. Before the guard is
@@ -273,7 +263,7 @@ impl Programs {
     /// # Errors
     /// The object lacks it.
     pub fn ingress_program(&mut self) -> Result<&mut Xdp, XdpError> {
-        program(&mut self.ebpf, INGRESS_PROGRAM)
+        Ok(&mut self.loaded.ingress)
     }
 
     /// The loaded guard of what leaves, for tests that run it on packets of their own.
@@ -281,7 +271,7 @@ impl Programs {
     /// # Errors
     /// The object lacks it.
     pub fn departure_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
-        program(&mut self.ebpf, DEPARTURE_PROGRAM)
+        Ok(&mut self.loaded.departure)
     }
 
     /// The loaded guard of what arrives, for tests that run it on packets of their own.
@@ -289,7 +279,7 @@ impl Programs {
     /// # Errors
     /// The object lacks it.
     pub fn arrival_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
-        program(&mut self.ebpf, ARRIVAL_PROGRAM)
+        Ok(&mut self.loaded.arrival)
     }
 
     /// The half of the rule table that no entry refers to.
@@ -312,13 +302,6 @@ pub fn addresses(flow: &ClearFlow) -> (std::net::IpAddr, std::net::IpAddr) {
     (address(flow.source), address(flow.destination))
 }
 
-fn guard_program(hook: Hook) -> &'static str {
-    match hook {
-        Hook::Departure => DEPARTURE_PROGRAM,
-        Hook::Arrival => ARRIVAL_PROGRAM,
-    }
-}
-
 fn move_to(config: &PortConfig, half: u32) -> PortConfig {
     PortConfig { rule_first: config.rule_first + half, watch_first: config.watch_first + half, ..*config }
 }
@@ -335,14 +318,6 @@ fn check_abi(ebpf: &mut Ebpf, folder: &PinFolder) -> Result<(), XdpError> {
             reason: format!("maps have ABI {other}, this data plane has {ABI}"),
         }),
     }
-}
-
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, XdpError>
-where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
-{
-    let program = ebpf.program_mut(name).ok_or(XdpError::Object(name))?;
-    program.try_into().map_err(|_| XdpError::Object(name))
 }
 
 fn take<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, XdpError>

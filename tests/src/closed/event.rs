@@ -147,7 +147,7 @@ pub enum Step {
     Stop,
     /// A start that must fail.
     Fails(Failure),
-    /// A `tohub` command that must be refused with this exit code.
+    /// A `tohub` command that must be refused with this exit code; `CONFIG` stands for the file.
     TohubRefuses(Vec<String>, i32),
     /// A process of the gateway is ended.
     End(Process, Ending),

@@ -155,15 +155,6 @@ const CASES: &[Case] = &[
         undo: "ip link set other down; ip link set other name outside; ip link set outside up",
     },
     Case {
-        name: "inside device missing",
-        sentence: "The device of the inside interface has another name today.",
-        prepare: "ip link set inside down; ip link set inside name other; ip link set other up",
-        wrapper: &[],
-        arguments: PLAIN,
-        codes: &[6],
-        undo: "ip link set other down; ip link set other name inside; ip link set inside up",
-    },
-    Case {
         name: "MTU too large",
         sentence: "The uplink has jumbo frames, which do not fit into a frame of packet memory.",
         prepare: "ip link set outside mtu 9000",
@@ -236,21 +227,21 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "pins of another kind",
-        sentence: "A folder stands where a pin should be made.",
-        prepare: "for pin in $PINS/*; do rm -f $pin; mkdir $pin; done; mkdir -p $PINS/RULES",
+        sentence: "A folder stands in the place of a pinned map.",
+        prepare: "mv $PINS/RULES $PINS/kept && mkdir $PINS/RULES",
         wrapper: &[],
         arguments: PLAIN,
         codes: &[10],
-        undo: "find $PINS -mindepth 1 -delete",
+        undo: "rmdir $PINS/RULES && mv $PINS/kept $PINS/RULES",
     },
     Case {
         name: "pins exchanged",
         sentence: "Two pinned maps have exchanged their names.",
-        prepare: "set -- $(ls -d $PINS/[A-Z]*); [ $# -ge 2 ] && mv $1 $PINS/kept && mv $2 $1 && mv $PINS/kept $2",
+        prepare: "cd $PINS && mv RULES kept && mv PORTS RULES && mv kept PORTS",
         wrapper: &[],
         arguments: PLAIN,
         codes: &[10],
-        undo: "find $PINS -mindepth 1 -delete",
+        undo: "cd $PINS && mv RULES kept && mv PORTS RULES && mv kept PORTS",
     },
 ];
 

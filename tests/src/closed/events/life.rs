@@ -42,8 +42,13 @@ fn guard_alone() -> Vec<Event> {
         events.push(event(
             Begin::Running,
             "over a running gateway",
-            "`tohub guard` is run by hand while the gateway runs",
-            vec![Step::Guard, Step::OpenForwarding, Step::Wait(200), Step::Ready],
+            "`tohub guard` is run by hand while the gateway runs, which guards itself: it is refused",
+            vec![
+                Step::TohubRefuses(lines(&["guard", "--config", "CONFIG"]), 9),
+                Step::OpenForwarding,
+                Step::Wait(200),
+                Step::Ready,
+            ],
         ));
         events.push(event(
             Begin::Fresh,
@@ -130,6 +135,22 @@ fn stops() -> Vec<Event> {
             .to_owned(),
         Setup::OneUplink,
         vec![Step::Start, Step::Ready, Step::Strict, Step::OpenForwarding, Step::Wait(300)],
+    ));
+    events.push(Event::from_state(
+        Begin::Guarded,
+        "start without the inside device".to_owned(),
+        "The gateway starts while the device of the inside interface has another name, which it gets back later.".to_owned(),
+        Setup::OneUplink,
+        vec![
+            Step::Ip(lines(&["link set inside down", "link set inside name other", "link set other up"])),
+            Step::Start,
+            Step::Ready,
+            Step::OpenForwarding,
+            Step::Wait(150),
+            Step::Ip(lines(&["link set other down", "link set other name inside", "link set inside up"])),
+            Step::Wait(150),
+            Step::Ready,
+        ],
     ));
     events.push(Event::running(
         "busy machine".to_owned(),

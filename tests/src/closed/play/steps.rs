@@ -70,7 +70,9 @@ pub fn take(world: &mut World, step: &Step, number: u32, dice: &mut Dice) -> Res
         }
         Step::Fails(failure) => failing::fails(world, failure),
         Step::TohubRefuses(arguments, code) => {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let configuration = world.gateway.configuration_file().to_string_lossy().into_owned();
+            let words = arguments.iter().map(|word| if word == "CONFIG" { &configuration } else { word });
+            let arguments: Vec<&str> = words.map(String::as_str).collect();
             let answer = output(&mut world.tohub(&[], &arguments)?)?;
             if answer.status.code() == Some(*code) {
                 return Ok(());

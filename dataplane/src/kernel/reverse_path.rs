@@ -1,0 +1,123 @@
+//! What arrives by a device that has no guard yet is dropped where it should have come sealed: the kernel compares the way back.
+//!
+//! The way back of a packet that should have arrived sealed leads, by the policy-routing rules, to the punt port or nowhere, never to the device
+//! by which it came. A strict check (`rp_filter` 1, RFC 3704 §2.2) of devices that are yet to appear therefore closes them from their
+//! first packet on; when the guard stands on the device, its own setting is put back. IPv4 only, as the kernel has no such check for IPv6, and
+//! without effect where `net.ipv4.conf.all.rp_filter` is 2 (loose).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::netlink::NetlinkError;
+
+const DEFAULT: &str = "/proc/sys/net/ipv4/conf/default/rp_filter";
+const STRICT: &str = "1";
+
+/// The setting of devices that are yet to appear; what stood there before is remembered in the run directory.
+#[derive(Clone, Debug)]
+pub struct ReversePath {
+    saved: PathBuf,
+}
+
+/// What stood there before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Before {
+    value: String,
+    /// The highest interface index that there was; devices with a higher one have our setting.
+    newest: u32,
+}
+
+impl ReversePath {
+    /// Uses `run_dir` for what has to be restored.
+    #[must_use]
+    pub fn new(run_dir: &Path) -> Self {
+        Self { saved: run_dir.join("reverse-path") }
+    }
+
+    /// Devices that appear from now on are strict until [`Self::open`]. `newest` is the highest interface index that there is.
+    ///
+    /// # Errors
+    /// The switch or the file in the run directory cannot be written.
+    pub fn close_new_devices(&self, newest: u32) -> Result<(), NetlinkError> {
+        let value = read(DEFAULT)?;
+        if value == STRICT {
+            return Ok(());
+        }
+        // A former file says what stood there at first.
+        if self.before()?.is_none() {
+            fs::write(&self.saved, format!("{value} {newest}\n")).map_err(|error| self.error("write", error))?;
+        }
+        write(DEFAULT, STRICT)
+    }
+
+    /// The guard stands on a device: if it has our setting, it gets that of before. `is_new` says that it appeared while this process watched.
+    ///
+    /// # Errors
+    /// The switch cannot be written. A device that is gone is no error.
+    pub fn open(&self, device: &str, ifindex: u32, is_new: bool) -> Result<(), NetlinkError> {
+        let Some(before) = self.before()?.filter(|before| is_new || ifindex > before.newest) else { return Ok(()) };
+        let path = format!("/proc/sys/net/ipv4/conf/{device}/rp_filter");
+        match read(&path) {
+            Ok(value) if value == STRICT => write(&path, &before.value),
+            Err(NetlinkError::Sysctl { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
+                Err(NetlinkError::Sysctl { operation: "read", path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes back what stood there.
+    ///
+    /// # Errors
+    /// The file or the switch cannot be used.
+    pub fn restore(&self) -> Result<(), NetlinkError> {
+        let Some(before) = self.before()? else { return Ok(()) };
+        write(DEFAULT, &before.value)?;
+        fs::remove_file(&self.saved).map_err(|error| self.error("remove", error))
+    }
+
+    fn before(&self) -> Result<Option<Before>, NetlinkError> {
+        match fs::read_to_string(&self.saved) {
+            Ok(text) => Ok(Before::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.error("read", error)),
+        }
+    }
+
+    fn error(&self, operation: &'static str, source: io::Error) -> NetlinkError {
+        NetlinkError::Sysctl { operation, path: self.saved.display().to_string(), source }
+    }
+}
+
+impl Before {
+    fn parse(text: &str) -> Option<Self> {
+        let (value, newest) = text.trim().split_once(' ')?;
+        let known = ["0", "1", "2"].contains(&value);
+        known.then_some(())?;
+        Some(Self { value: value.to_owned(), newest: newest.parse().ok()? })
+    }
+}
+
+fn read(path: &str) -> Result<String, NetlinkError> {
+    fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .map_err(|source| NetlinkError::Sysctl { operation: "read", path: path.to_owned(), source })
+}
+
+fn write(path: &str, value: &str) -> Result<(), NetlinkError> {
+    fs::write(path, value).map_err(|source| NetlinkError::Sysctl { operation: "write", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_setting_is_not_restored() {
+        assert_eq!(Before::parse("2 17\n"), Some(Before { value: "2".to_owned(), newest: 17 }));
+        for text in ["", "2", "7 3", "0 many", "1"] {
+            assert_eq!(Before::parse(text), None, "{text:?}");
+        }
+    }
+}
