@@ -121,7 +121,7 @@ fn clear_elsewhere(world: &World) -> u64 {
             serde_json::Value::Object(fields) => fields
                 .iter()
                 .map(|(name, value)| match value.as_u64() {
-                    Some(count) if name == "clear-elsewhere" => count,
+                    Some(count) if name == "clear-elsewhere" || name == "departure-elsewhere" => count,
                     _ => sum(value),
                 })
                 .sum(),

@@ -238,7 +238,7 @@ pub fn listen(
     })
 }
 
-/// A thread at the host's UDP port that answers every datagram of [`Flow::Answered`] with itself.
+/// A thread at the host's UDP port that answers every datagram of [`Flow::Answered`] with itself, at the port of [`listen`].
 pub fn answer(namespace: &Namespace, controls: &Arc<Controls>) -> Result<JoinHandle<()>> {
     let controls = Arc::clone(controls);
     let open = || {
@@ -252,7 +252,8 @@ pub fn answer(namespace: &Namespace, controls: &Arc<Controls>) -> Result<JoinHan
             if let Ok((length, from)) = socket.recv_from(&mut buffer)
                 && Mark::find(&buffer[..length]).is_some_and(|mark| mark.flow == Flow::Answered)
             {
-                let _ = socket.send_to(&buffer[..length], from);
+                // Where `listen` counts behind the peer.
+                let _ = socket.send_to(&buffer[..length], (from.ip(), GATEWAY_PORT));
             }
         }
     })

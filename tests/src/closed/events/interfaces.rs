@@ -237,8 +237,7 @@ pub fn events() -> Vec<Event> {
 /// The uplink with the map is gone and another one is there: a second later nothing leaves by that
 /// one.
 fn without_fail_close() -> Vec<Event> {
-    const GONE: [(&str, &[&str], &[&str]); 4] = [
-        ("down", &["link set outside down"], &["link set outside up"]),
+    const GONE: [(&str, &[&str], &[&str]); 3] = [
         ("removed", &["link delete outside"], &[]),
         (
             "renamed",
@@ -272,7 +271,8 @@ fn without_fail_close() -> Vec<Event> {
 
 /// Routes that change between the uplinks.
 fn route_changes() -> Vec<Event> {
-    const CHANGES: [(&str, &[&str], &[&str]); 5] = [
+    const CHANGES: [(&str, &[&str], &[&str]); 6] = [
+        ("the uplink down and the second one left", &["link set outside down"], &["link set outside up"]),
         (
             "default route to the second uplink",
             &["route replace default via 198.51.100.2", "route delete 10.2.0.0/16"],
