@@ -172,6 +172,9 @@ impl World {
             );
             batch(self.gateway.namespace(), &[made])?;
             batch(far, &device.far_lines())?;
+            if *device == Device::Inside {
+                self.host.end_host_offloads(far_end)?;
+            }
         }
         Ok(())
     }
