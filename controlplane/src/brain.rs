@@ -241,6 +241,7 @@ impl Brain {
         }
         self.table.tick(self.scale.stamp(now));
         self.number_the_rest(now);
+        self.derived_due |= self.derived.has_lingered(now);
         self.settle(now);
     }
 

@@ -4,7 +4,9 @@
 //! Both come and go with their SAs. They stand in front of the permit that they come from; where the permit does not cover
 //! them any more, they are gone.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use config::model::InterfaceName;
 use ike::TrafficSelector;
@@ -19,6 +21,10 @@ pub const FIRST_TEMPORARY: u32 = 65_536;
 
 /// Temporary entries at a time.
 pub const MAX_TEMPORARIES: usize = config::sizes::MAX_TEMPORARIES as usize;
+
+/// How long the flow of a temporary entry stays closed when its last SA is gone and no line of the configuration permits it: what hosts inside
+/// still answer to packets that came sealed must not leave in clear.
+pub const LINGER: Duration = Duration::from_secs(10);
 
 /// Pairs of hosts of one entry at a time.
 pub const MAX_HOST_FLOWS: usize = config::sizes::MAX_HOSTS_OF_ENTRY as usize;
@@ -99,6 +105,8 @@ pub struct Derived {
     pub temporaries: Vec<Temporary>,
     /// Pairs of hosts.
     pub hosts: Vec<HostFlow>,
+    /// Since when a temporary entry has no SA any more, by its number: until [`LINGER`] has passed it still drops its flows.
+    pub(crate) without_sa: BTreeMap<u32, Duration>,
 }
 
 impl Derived {
@@ -109,6 +117,17 @@ impl Derived {
         }
         let taken: std::collections::BTreeSet<u32> = self.temporaries.iter().map(|one| one.seq).collect();
         (FIRST_TEMPORARY..).find(|number| !taken.contains(number))
+    }
+
+    /// Whether there are temporary entries without SA whose time is over.
+    pub(crate) fn has_lingered(&self, now: Duration) -> bool {
+        self.without_sa.values().any(|since| now >= since.saturating_add(LINGER))
+    }
+
+    /// Whether a temporary entry without SA is still needed: from the first time that it is seen so, for [`LINGER`].
+    pub(crate) fn lingers(&mut self, seq: u32, now: Duration) -> bool {
+        let since = *self.without_sa.entry(seq).or_insert(now);
+        now < since.saturating_add(LINGER)
     }
 }
 
@@ -204,6 +223,16 @@ mod tests {
         assert_eq!(pair.remote, [net("192.168.2.9", 32)]);
         assert!(is_within((&pair.local, &pair.remote), (&local, &remote)));
         assert_eq!(HostFlow::of(entry, &flow, &[net("10.0.0.0", 8)], &remote), None);
+    }
+
+    #[test]
+    fn a_temporary_entry_outlives_its_last_sa_for_a_while() {
+        let mut derived = Derived::default();
+        let at = |seconds| Duration::from_secs(seconds);
+        assert!(!derived.has_lingered(at(100)), "none is without SA");
+        assert!(derived.lingers(FIRST_TEMPORARY, at(100)));
+        assert!(derived.lingers(FIRST_TEMPORARY, at(109)) && !derived.has_lingered(at(109)));
+        assert!(derived.has_lingered(at(110)) && !derived.lingers(FIRST_TEMPORARY, at(110)));
     }
 
     #[test]

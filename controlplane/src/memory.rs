@@ -154,7 +154,7 @@ impl Memory {
                 remote: selectors(&one.remote),
             })
         });
-        Derived { temporaries: temporaries.collect(), hosts: hosts.collect() }
+        Derived { temporaries: temporaries.collect(), hosts: hosts.collect(), ..Derived::default() }
     }
 
     /// The stored form.

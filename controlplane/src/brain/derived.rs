@@ -1,5 +1,6 @@
 //! Flows that no line of the configuration names: what peers of dynamic maps brought, and pairs of hosts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ike::InstallChild;
@@ -8,7 +9,7 @@ use sa_table::{Action, FiveTuple, PolicyId};
 use super::Brain;
 use super::configure::FIRST_TEMPLATE;
 use crate::compile::{EntryKey, PolicyKey};
-use crate::derived::{self, HostFlow, MAX_HOST_FLOWS, Temporary};
+use crate::derived::{self, HostFlow, MAX_HOST_FLOWS, TemplateKey, Temporary};
 use crate::log::Message;
 use crate::responder::{TemplateFlow, policy};
 use crate::session::Session;
@@ -195,7 +196,7 @@ impl Brain {
                     || session.pending().any(|pending| Some(pending) == policy)
             }) || policy.is_some_and(waited_for)
         };
-        let temporaries: Vec<bool> =
+        let mut temporaries: Vec<bool> =
             self.derived.temporaries.iter().map(|one| live(&one.key(), None)).collect();
         let policy_of = |flow: &HostFlow| {
             self.plan.policies.iter().find(|(_, key)| is_of(flow, key)).map(|(policy, _)| *policy)
@@ -206,11 +207,28 @@ impl Brain {
             .iter()
             .map(|flow| policy_of(flow).is_some_and(|policy| live(&flow.entry, Some(policy))))
             .collect();
-        if temporaries.iter().chain(&hosts).all(|live| *live) {
+        let ended: Vec<bool> = self
+            .derived
+            .temporaries
+            .iter()
+            .zip(&temporaries)
+            .map(|(one, live)| !live && !self.has_list(&one.template))
+            .collect();
+        for ((at, keep), ended) in temporaries.iter_mut().enumerate().zip(ended) {
+            let seq = self.derived.temporaries[at].seq;
+            if *keep {
+                self.derived.without_sa.remove(&seq);
+            } else if ended {
+                *keep = self.derived.lingers(seq, now);
+            }
+        }
+        if temporaries.iter().chain(&hosts).all(|keep| *keep) {
             return;
         }
         let mut keep = temporaries.into_iter();
         self.derived.temporaries.retain(|_| keep.next().unwrap_or(true));
+        let known: BTreeSet<u32> = self.derived.temporaries.iter().map(|one| one.seq).collect();
+        self.derived.without_sa.retain(|seq, _| known.contains(seq));
         let mut keep = hosts.into_iter();
         let before = self.derived.hosts.len();
         self.derived.hosts.retain(|_| keep.next().unwrap_or(true));
@@ -218,6 +236,13 @@ impl Brain {
         if self.derived.hosts.len() != before {
             self.refresh_relations(now);
         }
+    }
+
+    /// Whether the flows of a template are permitted by an access list, which drops them when no peer carries them.
+    fn has_list(&self, template: &TemplateKey) -> bool {
+        let entries = self.configuration.dynamic_maps.get(&template.dynamic).map(|map| &map.entries);
+        let body = entries.and_then(|entries| entries.get(&template.dynamic_seq));
+        body.is_some_and(|body| body.match_address.is_some())
     }
 
     /// After an edit: what the configuration does not cover any more is forgotten; its sessions end with their entries.
