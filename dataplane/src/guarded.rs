@@ -49,8 +49,12 @@ impl Guard {
         &mut self.programs
     }
 
-    /// Attaches the guard to each device that has none yet, and lets it take packets by its own reverse-path setting from then on.
+    /// Attaches the guard to each device that has none yet, and lets it take packets by its own reverse-path setting from then on. While
+    /// no policy is loaded nothing changes: a guard that stands is bound to maps that have one.
     pub(crate) fn extend(&mut self, devices: &[Device]) {
+        if !self.programs.has_policy() {
+            return;
+        }
         self.devices.retain(|ifindex, _| devices.iter().any(|device| device.ifindex == *ifindex));
         let before = self.known.replace(devices.iter().map(|device| device.ifindex).collect());
         let punt = self.punt.clone();

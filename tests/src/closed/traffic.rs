@@ -31,6 +31,8 @@ pub const HOST6: Ipv6Addr = Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 0x10);
 pub const ELSEWHERE6: Ipv6Addr = Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, 9);
 
 const INTERVAL: Duration = Duration::from_millis(1);
+/// The same between the plays: enough for tunnels to come up.
+const UNCOUNTED_INTERVAL: Duration = Duration::from_millis(10);
 const SWITCHES: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
 /// What the threads of one laboratory share.
@@ -186,13 +188,17 @@ fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: b
             }
         }
         sequence = sequence.wrapping_add(1);
-        next += INTERVAL;
+        next += if phase == Phase::Uncounted { UNCOUNTED_INTERVAL } else { INTERVAL };
         let now = Instant::now();
         // A machine that was busy for long does not get a burst afterwards.
         if now > next + 50 * INTERVAL {
             next = now;
         }
-        std::thread::sleep(next.saturating_duration_since(now));
+        // A phase begins with its first millisecond.
+        while Instant::now() < next && controls.now().1 == phase && !controls.stopped() {
+            std::thread::sleep(next.saturating_duration_since(Instant::now()).min(INTERVAL));
+        }
+        next = next.min(Instant::now() + INTERVAL);
     }
 }
 

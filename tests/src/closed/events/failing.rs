@@ -165,11 +165,11 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "packet memory too large",
-        sentence: "More packet memory is asked for than the machine has.",
+        sentence: "More packet memory is asked for than one UMEM may have.",
         prepare: "",
         wrapper: &[],
         arguments: &["--config", "CONFIG", "--frames", "67108864"],
-        codes: &[7],
+        codes: &[2],
         undo: "",
     },
     Case {
