@@ -151,7 +151,7 @@ pub enum Step {
     TohubRefuses(Vec<String>, i32),
     /// A process of the gateway is ended.
     End(Process, Ending),
-    /// `sh` in the gateway's namespace with `$RUN`, `$PINS`, `$CONFIG`.
+    /// `sh` in the gateway's namespace with `$TOHUB`, `$RUN`, `$PINS`, `$CONFIG`.
     Shell(String),
     /// The forwarding switches are written.
     OpenForwarding,

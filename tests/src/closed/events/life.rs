@@ -73,6 +73,37 @@ fn guard_alone() -> Vec<Event> {
             ],
         ));
         events.push(event(
+            Begin::Guarded,
+            "another file, damaged",
+            "A file that protects other prefixes and has a refused line takes the place of the first, and `tohub guard` runs again: both are closed",
+            vec![
+                Step::Shell(
+                    "cp -p $CONFIG $CONFIG.kept; sed -i 's/ 10\\.2\\.0\\.0 / 10.77.0.0 /' $CONFIG; echo 'no such line' >>$CONFIG"
+                        .to_owned(),
+                ),
+                Step::TryGuard,
+                Step::OpenForwarding,
+                Step::Wait(300),
+                Step::Shell("mv $CONFIG.kept $CONFIG".to_owned()),
+            ],
+        ));
+        events.push(event(
+            Begin::Guarded,
+            "taken off under the watch",
+            "`tohub guard --watch` runs alone, and the guard is taken off by hand: it is back within a second, and what was sent meanwhile is counted apart",
+            vec![
+                Step::Shell(
+                    "setsid $TOHUB --run-dir $RUN guard --watch </dev/null >/dev/null 2>&1 & sleep 0.3".to_owned(),
+                ),
+                Step::Grace,
+                Step::Shell("rm -f $PINS/departure-* $PINS/arrival-*".to_owned()),
+                Step::OpenForwarding,
+                Step::Wait(1300),
+                Step::Strict,
+                Step::Wait(200),
+            ],
+        ));
+        events.push(event(
             Begin::Fresh,
             "damaged file at the first load",
             "The file has a line that is refused when `tohub guard` runs for the first time: its permits are closed everywhere",

@@ -71,7 +71,7 @@ pub fn read_back(mut file: std::fs::File) -> String {
     text
 }
 
-/// Runs a script in the gateway's namespace, with the paths of its files.
+/// Runs a script in the gateway's namespace, with the paths of its files and of `tohub`.
 pub fn shell(world: &World, script: &str) -> Result<()> {
     if script.is_empty() {
         return Ok(());
@@ -81,6 +81,7 @@ pub fn shell(world: &World, script: &str) -> Result<()> {
     let mut command = world.gateway.namespace().command("sh");
     command
         .args(["-c", &script])
+        .env("TOHUB", lab::gateway::program("tohub")?)
         .env("RUN", world.gateway.run_dir())
         .env("CONFIG", world.gateway.configuration_file())
         .env("PINS", pins_folder(world));
