@@ -5,7 +5,10 @@ use std::path::Path;
 use config::commit::review;
 use config::edit::Environment;
 use config::file;
+use config::model::Prefix;
+use config::proc_route;
 use config::sizes::Sizes;
+use protection::other_ways_out;
 use sa_table::Capacities;
 
 use crate::failure::Failure;
@@ -28,13 +31,21 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
         file::FileError::Io { .. } => Failure::new(Failure::FAILED, error.to_string()),
         _ => Failure::new(Failure::REFUSED, error.to_string()),
     })?;
-    let notes: Vec<String> = loaded.notes.into_iter().chain(review(&loaded.configuration)).collect();
+    let ways = other_ways_out(&loaded.configuration, &kernel_routes());
+    let notes: Vec<String> =
+        loaded.notes.into_iter().chain(review(&loaded.configuration)).chain(ways).collect();
     for note in &notes {
         println!("{note}");
     }
     println!("{}", sizes(&Sizes::of(&loaded.configuration)));
     println!("{}: accepted, {} notes", path.display(), notes.len());
     Ok(())
+}
+
+/// Routes of this machine, which a routing daemon may have made; none where they cannot be read.
+fn kernel_routes() -> Vec<(Prefix, String)> {
+    let listing = std::fs::read_to_string(proc_route::PATH).unwrap_or_default();
+    proc_route::parse(&listing).map(|route| (Prefix::v4(route.destination, route.length), route.device)).collect()
 }
 
 /// What the file needs, and the shared segments that a start with it gets.

@@ -1,17 +1,15 @@
 //! Shows about the machine: interfaces, routes, clock, users, hosts.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use config::Configuration;
 use config::model::{InterfaceName, NextHop, Prefix};
+use config::proc_route;
 use config::shell::CommandError;
 
 use crate::compile::Devices;
 use crate::routes::ReverseRoute;
 use crate::session::Peer;
-
-/// The kernel's IPv4 routes of the main table, one a line after a heading (proc(5)).
-const ROUTES: &str = "/proc/net/route";
 
 /// `show users`. Sessions come over a local socket, so all are the console.
 pub(super) fn users(sessions: usize) -> String {
@@ -64,8 +62,8 @@ pub(super) fn ip_route<'a>(
     configuration: &Configuration,
     reverse: impl Iterator<Item = &'a ReverseRoute>,
 ) -> Result<String, CommandError> {
-    let listing = std::fs::read_to_string(ROUTES)
-        .map_err(|error| CommandError::Failed(format!("Reading the kernel's routes ({ROUTES}): {error}")))?;
+    let listing = std::fs::read_to_string(proc_route::PATH)
+        .map_err(|error| CommandError::Failed(format!("Reading the kernel's routes ({}): {error}", proc_route::PATH)))?;
     let reverse: Vec<Prefix> = reverse.map(|route| route.prefix).collect();
     Ok(routes(&listing, configuration, &reverse))
 }
@@ -74,7 +72,7 @@ fn routes(listing: &str, configuration: &Configuration, reverse: &[Prefix]) -> S
     let mut text = String::from(
         "Codes: C - connected, S - static, R - reverse route of a tunnel, K - other route of the kernel\n\n",
     );
-    for route in listing.lines().skip(1).filter_map(Route::parse) {
+    for route in proc_route::parse(listing) {
         let prefix = IpAddr::V4(route.destination);
         let same = |other: &Prefix| other.address == prefix && other.length == route.length;
         let is_static = configuration.routes.iter().any(|line| {
@@ -98,31 +96,6 @@ fn routes(listing: &str, configuration: &Configuration, reverse: &[Prefix]) -> S
         text.push_str(&format!("{code}{star}    {prefix}/{} {way}\n", route.length));
     }
     text
-}
-
-/// One line of [`ROUTES`].
-struct Route<'a> {
-    device: &'a str,
-    destination: Ipv4Addr,
-    length: u8,
-    gateway: Option<Ipv4Addr>,
-    metric: u32,
-}
-
-impl<'a> Route<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        // The kernel prints the four bytes of an address in memory order as one number of the machine.
-        let address = |hex: &str| Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()));
-        let mut fields = line.split_ascii_whitespace();
-        let device = fields.next()?;
-        let destination = address(fields.next()?)?;
-        let gateway = address(fields.next()?)?;
-        let metric = fields.nth(3)?.parse().ok()?;
-        let mask = u32::from(address(fields.next()?)?);
-        let length = u8::try_from(mask.leading_ones()).ok()?;
-        let gateway = (!gateway.is_unspecified()).then_some(gateway);
-        Some(Route { device, destination, length, gateway, metric })
-    }
 }
 
 /// `show ip interface brief`.

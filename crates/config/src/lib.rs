@@ -24,6 +24,7 @@ pub mod effective_ike;
 mod exec;
 pub mod file;
 pub mod model;
+pub mod proc_route;
 pub mod render;
 pub mod render_show;
 pub mod salvage;

@@ -7,11 +7,13 @@
 mod carrier;
 mod closed;
 mod demand;
+mod other_ways;
 mod salvage;
 mod shape;
 
 pub use carrier::{Carrier, carriers};
 pub use closed::{Closed, closed, closed_rules, everywhere, unapplied};
 pub use demand::demand;
+pub use other_ways::other_ways_out;
 pub use salvage::salvage;
 pub use shape::{BEHIND_ENTRY, Shape, close};
