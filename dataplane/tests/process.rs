@@ -206,7 +206,15 @@ fn refusals_have_a_message_and_a_code_of_their_own() {
     let mut plane = Plane::new(&lab);
     let refused = |plane: &Plane<'_>, command: &mut Command| -> (i32, String) {
         command.stderr(Stdio::piped());
-        let child = plane.segments.spawn(Role::DataPlane, command, &[]).unwrap();
+        let mut child = plane.segments.spawn(Role::DataPlane, command, &[]).unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while child.try_wait().unwrap().is_none() {
+            if std::time::Instant::now() > deadline {
+                child.kill().unwrap();
+                panic!("{command:?} is not refused");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         let output = child.wait_with_output().unwrap();
         (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
@@ -220,13 +228,14 @@ fn refusals_have_a_message_and_a_code_of_their_own() {
     assert_eq!(code, 2, "{message}");
 
     let (mut ports, rules) = lab.policy();
-    ports[0].device = "absent0".to_owned();
+    let mapped = ports.iter().position(|port| port.has_crypto_map).unwrap();
+    let device = std::mem::replace(&mut ports[mapped].device, "absent0".to_owned());
     plane.publish(&ports, &rules);
     let (code, message) = refused(&plane, &mut plane.command());
     assert_eq!(code, 6, "{message}");
-    assert!(message.contains("absent0") && message.contains("GigabitEthernet0/0"), "{message}");
+    assert!(message.contains("absent0") && message.contains(&ports[mapped].ios_name), "{message}");
 
-    ports[0].device = "in0".to_owned();
+    ports[mapped].device = device;
     plane.publish(&ports, &rules);
     let mut nobody = lab.gateway.command("setpriv");
     nobody.args(["--reuid", "65534", "--clear-groups", PROGRAM, "--run-dir"]).arg(plane.run_dir.path());

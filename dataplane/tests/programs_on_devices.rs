@@ -136,6 +136,15 @@ fn checksum(frame: &mut [u8]) {
     frame[24..26].copy_from_slice(&(!(folded as u16)).to_be_bytes());
 }
 
+/// The pins of the programs, in the order of their names: arrival, departure, ingress.
+fn pinned_programs(instance: &Instance) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(pins(instance)).unwrap();
+    let mut programs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    programs.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("tohub_"));
+    programs.sort();
+    programs
+}
+
 #[test]
 fn a_restart_updates_the_links_and_never_opens_the_way() {
     if !is_root() {
@@ -148,6 +157,14 @@ fn a_restart_updates_the_links_and_never_opens_the_way() {
     });
     drop(inside(&lab.gateway, || guard(&lab, &instance)));
     let before = links.each_ref().map(|path| link_id(path));
+    drop(inside(&lab.gateway, || guard(&lab, &instance)));
+    assert_eq!(links.each_ref().map(|path| link_id(path)), before, "the pinned programs are taken over");
+    // Whatever stands in the place of a program, or nothing: it is loaded anew, and the links get it.
+    let programs = pinned_programs(&instance);
+    assert_eq!(programs.len(), 3, "{programs:?}");
+    std::fs::remove_file(&programs[0]).unwrap();
+    std::fs::rename(&programs[1], &programs[0]).unwrap();
+    std::fs::remove_file(&programs[2]).unwrap();
     let programs = inside(&lab.gateway, || guard(&lab, &instance));
     let after = links.each_ref().map(|path| link_id(path));
     for (before, after) in before.iter().zip(&after) {

@@ -72,7 +72,8 @@ fn a_dynamic_map_answers_unknown_peers_and_asks_nobody() {
         // The branch hangs up: its entry goes, the other's stays.
         network.set_interval(first, 0);
         clear(&mut network, 1);
-        pass(&mut network, 5);
+        // What no access list permits stays closed for a while.
+        pass(&mut network, 12);
         let shown = show_map(&network, HUB);
         assert!(!shown.contains("198.51.100.7") && shown.contains("203.0.113.8"), "{shown}");
         let before = (answered(&network, down), answered(&network, second));
