@@ -125,7 +125,9 @@ fn close_without_configuration(arguments: &Arguments, config: &Path, error: &Fil
 
 fn close(arguments: &Arguments, closed: &Closed, former: Former) -> Result<Closing, Refusal> {
     let name = arguments.instance.as_deref();
-    let done = closing::close(&arguments.run_dir, name, &closed.ports, &closed.lists, former).map_err(refusal)?;
+    let Closed { ports, lists, filtered } = closed;
+    let done =
+        closing::close(&arguments.run_dir, name, ports, lists, filtered, former).map_err(refusal)?;
     for note in &done.notes {
         eprintln!("tohub-guard: {note}");
     }
