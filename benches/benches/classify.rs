@@ -146,7 +146,9 @@ fn filter(criterion: &mut Criterion) {
         let mut verdicts = Verdicts::new(4096);
         group.bench_function(BenchmarkId::new("remembered", count), |bencher| {
             let version = PolicyVersion(1);
-            bencher.iter(|| black_box(&filters).remembered_ruling(0, black_box(&packet), version, &mut verdicts));
+            bencher.iter(|| {
+                black_box(&filters).remembered_ruling(0, black_box(&packet), version, &mut verdicts)
+            });
         });
     }
     group.finish();

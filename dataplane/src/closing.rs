@@ -58,8 +58,7 @@ pub fn close(
     let mut guard = Guard::load(&instance, None)?;
     let device = |id: u16| ports.iter().find(|port| port.id == id).map_or(0, |port| port.ifindex);
     let filtered: Vec<_> = filtered.iter().map(|(port, direction)| (device(*port), *direction)).collect();
-    let mut policy =
-        KernelPolicy::compile(&ports, lists, &devices, |_| None).with_filters(&filtered, &ports);
+    let mut policy = KernelPolicy::compile(&ports, lists, &devices, |_| None).with_filters(&filtered, &ports);
     if former == Former::Kept {
         policy.retain(&guard.programs().standing()?);
     }

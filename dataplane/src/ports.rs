@@ -306,8 +306,7 @@ mod tests {
     #[test]
     fn access_groups_follow_their_interface_and_not_the_number_of_its_record() {
         use sa_table::policy::{FilterBinding, FilterPoint, Filters};
-        let binding =
-            |id, direction| FilterBinding { point: FilterPoint::Port(id), direction, list: 0 };
+        let binding = |id, direction| FilterBinding { point: FilterPoint::Port(id), direction, list: 0 };
         let snapshot = PolicySnapshot {
             filters: Filters {
                 lists: Vec::new(),
@@ -315,8 +314,7 @@ mod tests {
             },
             ..snapshot(vec![record(4, "tohub-none"), record(5, "lo"), record(6, "tohub-gone")])
         };
-        let ports =
-            Ports::join(&snapshot, &[loopback(1500)], &Ports::default(), &mut Bindings::default());
+        let ports = Ports::join(&snapshot, &[loopback(1500)], &Ports::default(), &mut Bindings::default());
         assert_eq!(ports.published, [(ports.bound[0].id, 5)]);
         assert_eq!(ports.filtered(&snapshot), [(1, Direction::Inbound), (0, Direction::Outbound)]);
     }

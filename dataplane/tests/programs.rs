@@ -139,7 +139,11 @@ fn a_filtered_port_gives_all_its_ipv4_to_workers_or_to_nobody() {
             ("later fragment", Packet { fragment: (false, 7), ..clear.clone() }, NO_SOCKET),
             ("IKE", ike.clone(), NO_SOCKET),
             ("ESP", Packet::new("198.51.100.7", "192.0.2.1", ESP), NO_SOCKET),
-            ("routing protocol in a frame to this station", Packet::new("10.1.0.1", "224.0.0.5", 89), NO_SOCKET),
+            (
+                "routing protocol in a frame to this station",
+                Packet::new("10.1.0.1", "224.0.0.5", 89),
+                NO_SOCKET,
+            ),
             ("priority tag", Packet { tags: vec![0], ..clear.clone() }, NO_SOCKET),
             ("two priority tags", Packet { tags: vec![0, 0], ..clear.clone() }, NO_SOCKET),
             ("VLAN", Packet { tags: vec![1], ..clear.clone() }, KERNEL),
@@ -150,7 +154,11 @@ fn a_filtered_port_gives_all_its_ipv4_to_workers_or_to_nobody() {
     for (what, frame, expected) in [("clear", clear.frame(), KERNEL), ("IKE", ike.frame(), IKE)] {
         let mut broadcast = frame;
         broadcast[..6].fill(0xff);
-        assert_eq!(bench.ingress(&broadcast), expected, "{what}: the kernel does not forward what was broadcast");
+        assert_eq!(
+            bench.ingress(&broadcast),
+            expected,
+            "{what}: the kernel does not forward what was broadcast"
+        );
     }
     bench.set_entry(common::bench::LOOPBACK, |port| port.flags |= ebpf_abi::PORT_RAW_IP);
     let raw = &clear.frame()[14..];

@@ -91,7 +91,9 @@ fn an_interface_of_hosts_filters_and_an_edit_acts_on_running_flows() -> Result<(
 
     let probe = Probe::start(&network.host_a, &format!("{HOST_B}:{ECHO_PORT}"), 20)?;
     probe.wait_for_echo(20)?;
-    network.branch.configure(&["ip access-list extended INSIDE", &format!("5 deny udp any any eq {ECHO_PORT}")])?;
+    network
+        .branch
+        .configure(&["ip access-list extended INSIDE", &format!("5 deny udp any any eq {ECHO_PORT}")])?;
     wait_for("the new line to act on the running flow", 5, || {
         let since = now_ms() - 500;
         probe.first_echo_since(since).is_none().then_some(())
@@ -101,7 +103,8 @@ fn an_interface_of_hosts_filters_and_an_edit_acts_on_running_flows() -> Result<(
         lists.lines().any(|one| one.trim_start().starts_with(line) && one.contains("match"))
     };
     wait_for("the matches to be counted", 5, || {
-        (counted("5 deny udp any any eq 7000 (") && counted("10 deny tcp any any eq 7001 log (")).then_some(())
+        (counted("5 deny udp any any eq 7000 (") && counted("10 deny tcp any any eq 7001 log ("))
+            .then_some(())
     })?;
     network.branch.configure(&["ip access-list extended INSIDE", "no 5"])?;
     probe.wait_for_echo(5)?;
@@ -164,7 +167,8 @@ fn the_interface_of_a_crypto_map_filters_what_is_on_its_wire() -> Result<()> {
     assert!(reaches(&network.host_a, HOST_B)?, "ESP is permitted");
 
     // A list that is not there denies everything, ESP too, and the line says so.
-    let said = network.branch.configure(&[outside, "no ip access-group IPSEC out", "ip access-group NONE in"])?;
+    let said =
+        network.branch.configure(&[outside, "no ip access-group IPSEC out", "ip access-group NONE in"])?;
     assert!(said.contains("access list NONE, which is not configured: everything is denied there"), "{said}");
     clear_and_sealed(false, false)?;
 

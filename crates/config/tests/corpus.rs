@@ -366,7 +366,10 @@ fn a_filter_that_stops_its_own_tunnels_is_named() {
     assert_eq!(notes("in", " deny tcp any any\n permit ip any any\n"), [""; 0]);
     assert_eq!(notes("out", " permit esp any any\n"), [""; 0], "IKE of this host is no subject");
     let without_ike = notes("in", " deny udp any any eq isakmp\n permit esp any any\n");
-    assert!(without_ike[0].contains("permits IKE") && without_ike[0].contains("eq isakmp"), "{without_ike:?}");
+    assert!(
+        without_ike[0].contains("permits IKE") && without_ike[0].contains("eq isakmp"),
+        "{without_ike:?}"
+    );
     let without_esp = notes("in", " permit udp any any eq isakmp\n");
     assert!(without_esp[0].contains("permits ESP") && without_esp[0].contains("permit esp any any"));
     assert!(notes("out", " permit tcp any any\n")[0].contains("filters out by access list F"));

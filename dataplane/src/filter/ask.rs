@@ -15,8 +15,7 @@ use sa_table::{Direction, Event, FilterLog, FiveTuple, PolicyId};
 #[inline]
 pub(crate) fn passes(list: u32, packet: &Packet, again: bool, env: &Env<'_>, context: &mut Context) -> bool {
     let policy = &env.views.policy;
-    let ruling =
-        policy.filters().remembered_ruling(list, packet, policy.version(), &mut context.verdicts);
+    let ruling = policy.filters().remembered_ruling(list, packet, policy.version(), &mut context.verdicts);
     if ruling.permit && again {
         return true;
     }

@@ -16,7 +16,11 @@ pub(super) struct FilterList {
 }
 
 impl FilterList {
-    pub(super) fn compile(list: &policy::FilterList, workers: usize, before: Option<&FilterList>) -> FilterList {
+    pub(super) fn compile(
+        list: &policy::FilterList,
+        workers: usize,
+        before: Option<&FilterList>,
+    ) -> FilterList {
         let rules = &list.rules;
         // The index holds ranges; what a mask with holes leaves out of its range the comparison finds.
         let range = |masked: policy::Masked<u32>| (masked.value & masked.mask, masked.value | !masked.mask);

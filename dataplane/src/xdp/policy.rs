@@ -123,9 +123,8 @@ impl KernelPolicy {
     #[must_use]
     pub fn with_filters(mut self, filtered: &[(u32, Direction)], ports: &[PortRecord]) -> Self {
         let any_outbound = filtered.iter().any(|(_, direction)| *direction == Direction::Outbound);
-        let is_filtered = |port: &&PortRecord| {
-            any_outbound || filtered.iter().any(|(ifindex, _)| *ifindex == port.ifindex)
-        };
+        let is_filtered =
+            |port: &&PortRecord| any_outbound || filtered.iter().any(|(ifindex, _)| *ifindex == port.ifindex);
         for port in ports.iter().filter(|port| port.ifindex != 0).filter(is_filtered) {
             if let Some(config) = self.ports.get_mut(&port.ifindex) {
                 config.flags |= PORT_FILTERED;

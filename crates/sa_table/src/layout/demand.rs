@@ -160,14 +160,8 @@ mod tests {
 
     #[test]
     fn a_small_configuration_gets_the_default() {
-        let small = Demand {
-            ports: 4,
-            rule_lists: 2,
-            rules: 100,
-            policies: 100,
-            tunnels: 2000,
-            ..Demand::default()
-        };
+        let small =
+            Demand { ports: 4, rule_lists: 2, rules: 100, policies: 100, tunnels: 2000, ..Demand::default() };
         assert_eq!(Capacities::for_demand(&small), Capacities::default());
         assert_eq!(Capacities::for_demand(&Demand::default()), Capacities::default());
     }
