@@ -5,12 +5,15 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dataplane::classify::{self, Classifier};
+use dataplane::filter::{Filters, Verdicts};
 use dataplane::flow::{Flow, Ports, Protocol};
-use dataplane::lab::{INSIDE, OUTSIDE, Site, kernel};
-use dataplane::packet::{Origin, Views};
+use dataplane::lab::{Gateway, INSIDE, OUTSIDE, Site, kernel, packet};
+use dataplane::packet::{Origin, Packet, Views};
 use dataplane::policy::Policy;
 use dataplane::rules::RuleList;
-use sa_table::policy::{Action, PortRecord, Prefix, Rule};
+use sa_table::policy::{
+    self, Action, FilterList, FilterRule, Masked, PortCondition, PortRecord, Prefix, Rule,
+};
 use sa_table::record::{
     AddressRange, Algorithm, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime, Mode, PortRange,
     SelectorPair, Selectors, TrafficSelector,
@@ -113,6 +116,44 @@ fn decision(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Lists of which only the last line matches the packet, by line count; and what a packet pays where nothing is filtered.
+fn filter(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("classify/filter");
+    let gateway = Gateway::new(Site::Left, 1, 64);
+    let mut pool = gateway.umem.pool(8, 8);
+    let mut frame = pool.take().expect("a frame");
+    frame.append(&packet(IpAddr::from([10, 1, 0, 5]), IpAddr::from([172, 16, 9, 9]), 100)).expect("room");
+    let packet = Packet::from_ip(frame, Origin::Port(INSIDE)).expect("a packet");
+    group.bench_function("none", |bencher| {
+        let filters = Filters::default();
+        bencher.iter(|| black_box(&filters).is_empty());
+    });
+    for count in [1u32, 10, 100, 1000] {
+        let deny = |number: u32| FilterRule {
+            permit: false,
+            destination: Masked { value: 0xac10_0000 | number << 8, mask: 0xffff_ff00 },
+            destination_ports: PortCondition { range: PortRange::single(9), inverted: false },
+            ..FilterRule::PERMIT_ANY
+        };
+        let mut rules: Vec<FilterRule> = (1..count).map(deny).collect();
+        rules.push(FilterRule::PERMIT_ANY);
+        let list = FilterList { name: "120".into(), rules };
+        let published = policy::Filters { lists: vec![list], bindings: Vec::new() };
+        let filters = Filters::compile(&published, &[], 1, &Filters::default());
+        group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
+            bencher.iter(|| black_box(&filters).ruling(0, black_box(&packet)));
+        });
+        let mut verdicts = Verdicts::new(4096);
+        group.bench_function(BenchmarkId::new("remembered", count), |bencher| {
+            let version = PolicyVersion(1);
+            bencher.iter(|| {
+                black_box(&filters).remembered_ruling(0, black_box(&packet), version, &mut verdicts)
+            });
+        });
+    }
+    group.finish();
+}
+
 fn spi(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("classify/spi");
     group.throughput(Throughput::Elements(FLOWS.into()));
@@ -159,5 +200,5 @@ fn record(spi: u32, policy: PolicyId) -> InboundSaRecord {
     }
 }
 
-criterion_group!(benches, acl, decision, spi);
+criterion_group!(benches, acl, decision, filter, spi);
 criterion_main!(benches);

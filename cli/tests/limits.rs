@@ -27,6 +27,9 @@ fn the_shared_segments_can_be_made_for_what_the_configuration_language_accepts()
         rules: sizes::MAX_RULES,
         policies: sizes::MAX_PERMITS,
         tunnels: sizes::MAX_PERMITS,
+        filter_lists: 1000,
+        filter_lines: 100_000,
+        filter_bindings: 128 + 2 * sizes::MAX_PERMITS,
     };
     let made = Capacities::for_demand(&most);
     assert_eq!(made.check_room(&most), Ok(()));

@@ -8,6 +8,7 @@
 //! template without a peer, an entry that is incomplete in the IOS sense) is dropped, never let through.
 
 mod dynamic;
+mod filters;
 mod retained;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use config::model::{
     AclAction, AclRule, CryptoMap, CryptoMapEntry, EntryBody, InterfaceName, Keying, ReverseRoute,
 };
 use protection::{BEHIND_ENTRY, Carrier, Shape, carriers, close, closed_rules, everywhere, unapplied};
-use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PolicyId, PortRecord, Prefix, Rule};
+use sa_table::{Action, Filters, MAX_CRYPTO_ADDRESSES, PolicyId, PortRecord, Prefix, Rule};
 
 use crate::derived::{Derived, FIRST_TEMPORARY, TemplateKey};
 use crate::idle::IdleRule;
@@ -144,6 +145,8 @@ pub struct Plan {
     pub ports: Vec<PortRecord>,
     /// Rule lists; a port names its own by index.
     pub rules: Vec<Vec<Rule>>,
+    /// Access groups.
+    pub filters: Filters,
     /// Usable entries.
     pub entries: BTreeMap<EntryKey, Entry>,
     /// Usable hand-keyed entries.
@@ -234,6 +237,7 @@ pub fn compile_with(
         plan.rules.push(closed_rules(configuration, set));
         plan.ports.push(everywhere(map, plan.ports.len(), plan.rules.len() - 1));
     }
+    filters::compile(configuration, &mut plan);
     plan
 }
 

@@ -6,6 +6,7 @@
 //! worker has announced that it left them.
 
 mod manual;
+mod published;
 mod records;
 mod resume;
 
@@ -17,14 +18,15 @@ use config::effective_ike::IpsecParameters;
 use config::model::DfBit;
 use ike::{ChildId, InstallChild};
 use sa_table::{
-    Capacities, DfPolicy, DscpPolicy, Encapsulation, FiveTuple, InboundSaRecord, KeyLengthError, KeyMaterial,
-    Level, Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PolicyVersion, PortRecord, Rule, RuntimeReader,
-    SaErrorKind, SlotWord, TableError, TableWriter,
+    Capacities, DfPolicy, DscpPolicy, Encapsulation, Filters, FiveTuple, InboundSaRecord, KeyLengthError,
+    KeyMaterial, Level, Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PolicyVersion, PortRecord, Rule,
+    RuntimeReader, SaErrorKind, SlotWord, TableError, TableWriter,
 };
 
 use crate::clock::Scale;
 use crate::compile::{Entry, PolicyKey, PolicyNumbers};
 use manual::ManualPair;
+use published::PublishedNames;
 use records::{algorithm, lifetime, selectors};
 
 pub use manual::ManualRequest;
@@ -162,7 +164,8 @@ pub struct Installer {
     /// The time of the last request of a policy that was answered.
     answered: BTreeMap<PolicyId, u64>,
     /// A publication that the workers were not ready for.
-    unpublished: Option<(Vec<PortRecord>, Vec<Vec<Rule>>)>,
+    unpublished: Option<(Vec<PortRecord>, Vec<Vec<Rule>>, Filters)>,
+    published: PublishedNames,
 }
 
 impl Installer {
@@ -371,32 +374,43 @@ impl Installer {
         self.numbers.values().filter_map(unanswered).collect()
     }
 
-    /// Publishes ports and rules. If a worker still reads the arena that has to be filled, [`Installer::tick`] tries
+    /// Publishes ports, rules and filters. If a worker still reads the arena that has to be filled, [`Installer::tick`] tries
     /// again.
     ///
     /// # Errors
     /// If the rules do not fit; the previous ones stay in force.
-    pub fn publish(&mut self, ports: &[PortRecord], rules: &[Vec<Rule>]) -> Result<(), TableError> {
-        match self.table.publish_policy(ports, rules) {
-            Ok(_) => {
+    pub fn publish(
+        &mut self,
+        ports: &[PortRecord],
+        rules: &[Vec<Rule>],
+        filters: &Filters,
+    ) -> Result<(), TableError> {
+        match self.table.publish_filtered_policy(ports, rules, filters) {
+            Ok(version) => {
+                self.published.add(version, ports, filters);
                 self.unpublished = None;
                 self.give_back();
                 Ok(())
             }
             Err(TableError::ArenaBusy) => {
-                self.unpublished = Some((ports.to_vec(), rules.to_vec()));
+                self.unpublished = Some((ports.to_vec(), rules.to_vec(), filters.clone()));
                 Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Whether [`Installer::publish`] would take these ports and rules.
+    /// Whether [`Installer::publish`] would take these ports, rules and filters.
     ///
     /// # Errors
     /// If they do not fit.
-    pub fn check(&self, ports: &[PortRecord], rules: &[Vec<Rule>]) -> Result<(), TableError> {
-        self.table.check_policy(ports, rules)
+    pub fn check(
+        &self,
+        ports: &[PortRecord],
+        rules: &[Vec<Rule>],
+        filters: &Filters,
+    ) -> Result<(), TableError> {
+        self.table.check_policy(ports, rules, filters)
     }
 
     /// How much the table holds.
@@ -407,6 +421,11 @@ impl Installer {
     /// How many policies can be numbered now; one that was given back counts when every worker has left its rules.
     pub fn free_policies(&self) -> usize {
         self.table.free_policies()
+    }
+
+    /// What the numbers in reports of the data plane stand for.
+    pub fn published(&self) -> &PublishedNames {
+        &self.published
     }
 
     /// Policies outside of `keep` are given back as soon as the rules that name them are out of force.
@@ -431,9 +450,9 @@ impl Installer {
             let _ = self.table.retire_inbound(slot);
         }
         self.table.collect(now_ms);
-        if let Some((ports, rules)) = self.unpublished.take() {
+        if let Some((ports, rules, filters)) = self.unpublished.take() {
             // What is too large was refused when it came; here only the waiting is repeated.
-            let _ = self.publish(&ports, &rules);
+            let _ = self.publish(&ports, &rules, &filters);
         }
     }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use sa_table::FiveTuple;
 use serde::Serialize;
 
 use crate::select::Reason;
@@ -65,6 +66,19 @@ pub enum Message {
         /// Where it came from.
         source: IpAddr,
     },
+    /// A packet matched a line with `log` of a filter (rate-limited).
+    FilterMatch {
+        /// The access list.
+        list: String,
+        /// Whether it passed.
+        permit: bool,
+        /// The packet.
+        flow: FiveTuple,
+        /// Where it came in, for `log-input`.
+        interface: Option<String>,
+    },
+    /// So many matches were not logged.
+    FilterMatchesWithheld(u16),
     /// IKE was turned on or off by the first or last crypto map.
     IsakmpOnOff(bool),
     /// A session left configuration mode.
@@ -87,7 +101,10 @@ impl Message {
             | Message::SessionStatus { .. }
             | Message::IkeSa { .. }
             | Message::Configured => 5,
-            Message::IsakmpOnOff(_) | Message::Note(_) => 6,
+            Message::FilterMatch { .. }
+            | Message::FilterMatchesWithheld(_)
+            | Message::IsakmpOnOff(_)
+            | Message::Note(_) => 6,
         }
     }
 }
@@ -123,6 +140,12 @@ impl fmt::Display for Message {
                 "%CRYPTO-4-RECVD_PKT_INV_SPI: decaps: rec'd IPSEC packet has invalid spi for \
                  destaddr={destination}, prot=50, spi=0x{spi:X}({spi}), srcaddr={source}"
             ),
+            Message::FilterMatch { list, permit, flow, interface } => {
+                filter_match(f, list, *permit, flow, interface.as_deref())
+            }
+            Message::FilterMatchesWithheld(count) => {
+                write!(f, "%SEC-6-IPACCESSLOGRL: access-list logging rate-limited or missed {count} packets")
+            }
             Message::IsakmpOnOff(on) => {
                 write!(f, "%CRYPTO-6-ISAKMP_ON_OFF: ISAKMP is {}", if *on { "ON" } else { "OFF" })
             }
@@ -137,6 +160,41 @@ impl fmt::Display for Message {
             Message::Trouble(text) => write!(f, "%TOHUB-3-TROUBLE: {text}"),
             Message::Note(text) => write!(f, "%TOHUB-6-NOTE: {text}"),
         }
+    }
+}
+
+/// The three forms of IOS: with ports, with ICMP type and code, with neither.
+fn filter_match(
+    f: &mut fmt::Formatter<'_>,
+    list: &str,
+    permit: bool,
+    flow: &FiveTuple,
+    interface: Option<&str>,
+) -> fmt::Result {
+    let action = if permit { "permitted" } else { "denied" };
+    let FiveTuple { source, destination, protocol, source_port, destination_port } = flow;
+    let interface = interface.map(|name| format!(" ({name})")).unwrap_or_default();
+    match protocol {
+        6 | 17 => {
+            let name = if *protocol == 6 { "tcp" } else { "udp" };
+            write!(
+                f,
+                "%SEC-6-IPACCESSLOGP: list {list} {action} {name} {source}({source_port}){interface} -> \
+                 {destination}({destination_port}), 1 packet"
+            )
+        }
+        1 => {
+            let [kind, code] = source_port.to_be_bytes();
+            write!(
+                f,
+                "%SEC-6-IPACCESSLOGDP: list {list} {action} icmp {source}{interface} -> {destination} ({kind}/{code}), 1 \
+                 packet"
+            )
+        }
+        other => write!(
+            f,
+            "%SEC-6-IPACCESSLOGNP: list {list} {action} {other} {source}{interface} -> {destination}, 1 packet"
+        ),
     }
 }
 
@@ -246,6 +304,37 @@ mod tests {
         assert_eq!(
             status.to_string(),
             "%CRYPTO-5-SESSION_STATUS: Crypto tunnel is DOWN.  Peer 10.1.1.1:500  Id: 10.1.1.1"
+        );
+    }
+
+    #[test]
+    fn matches_of_filters_are_logged_as_ios_does() {
+        let line = |protocol, permit, interface: Option<&str>| {
+            let flow = FiveTuple {
+                source: "1.2.3.4".parse().unwrap(),
+                destination: "5.6.7.8".parse().unwrap(),
+                protocol,
+                source_port: 0x0800,
+                destination_port: 80,
+            };
+            let interface = interface.map(str::to_owned);
+            Message::FilterMatch { list: "120".into(), permit, flow, interface }.to_string()
+        };
+        assert_eq!(
+            line(6, false, None),
+            "%SEC-6-IPACCESSLOGP: list 120 denied tcp 1.2.3.4(2048) -> 5.6.7.8(80), 1 packet"
+        );
+        assert_eq!(
+            line(17, true, Some("GigabitEthernet0/1")),
+            "%SEC-6-IPACCESSLOGP: list 120 permitted udp 1.2.3.4(2048) (GigabitEthernet0/1) -> 5.6.7.8(80), 1 packet"
+        );
+        assert_eq!(
+            line(1, false, None),
+            "%SEC-6-IPACCESSLOGDP: list 120 denied icmp 1.2.3.4 -> 5.6.7.8 (8/0), 1 packet"
+        );
+        assert_eq!(
+            line(47, false, None),
+            "%SEC-6-IPACCESSLOGNP: list 120 denied 47 1.2.3.4 -> 5.6.7.8, 1 packet"
         );
     }
 

@@ -134,7 +134,10 @@ impl Executor for Operator<'_> {
             ShowCommand::TohubDataplane => render_show::dataplane(&self.dataplane_status()?),
             ShowCommand::StartupConfig => self.startup_config()?,
             ShowCommand::AccessLists(name) => {
-                render_show::access_lists(configuration, name.as_deref(), &std::collections::BTreeMap::new())
+                // Without a data plane nothing was matched.
+                let matches =
+                    self.dataplane_status().map(|status| shows::matches(&status)).unwrap_or_default();
+                render_show::access_lists(configuration, name.as_deref(), &matches)
             }
             ShowCommand::Version => self.version(),
             ShowCommand::Clock => shows::clock(std::time::SystemTime::now()),

@@ -29,11 +29,15 @@ pub fn demand(configuration: &Configuration, derived: &Derived) -> Demand {
         derived::rules(local, remote, Action::Drop).map_or(0, |rules| rules.len() as u64)
     };
     let flows = (derived.temporaries.len() + derived.hosts.len()) as u64;
+    let policies = sizes.permits + flows;
     Demand {
         ports: sizes.interfaces,
         rule_lists: sizes.lists.len() as u64,
         rules: sizes.rules() + temporaries.chain(hosts).map(rules).sum::<u64>(),
-        policies: sizes.permits + flows,
+        filter_lists: sizes.filters.lists,
+        filter_lines: sizes.filters.lines,
+        filter_bindings: sizes.filters.bindings(policies),
+        policies,
         tunnels: sizes.tunnels + flows,
     }
 }

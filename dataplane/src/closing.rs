@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use sa_table::Direction;
 use sa_table::policy::{PortRecord, Rule};
 
 use crate::failure::Failure;
@@ -33,7 +34,9 @@ pub struct Closing {
     pub notes: Vec<String>,
 }
 
-/// Closes the calling thread's network namespace for what `lists` protect, without anything else running.
+/// Closes the calling thread's network namespace for what `lists` protect, without anything else running. `filtered`: the
+/// numbers of ports with an access group, and its direction; an ingress program that a former run left attached gives nobody
+/// what a list would have to see.
 ///
 /// # Errors
 /// A data plane runs, the kernel lacks something, or a device of `ports` cannot be guarded.
@@ -42,6 +45,7 @@ pub fn close(
     name: Option<&str>,
     ports: &[PortRecord],
     lists: &[Vec<Rule>],
+    filtered: &[(u16, Direction)],
     former: Former,
 ) -> Result<Closing, Failure> {
     let instance = Instance::of(run_dir, name)?;
@@ -52,7 +56,9 @@ pub fn close(
     close_new_devices(&instance, &forwarding, &devices)?;
     let ports: Vec<PortRecord> = ports.iter().map(|port| joined(port, &devices)).collect();
     let mut guard = Guard::load(&instance, None)?;
-    let mut policy = KernelPolicy::compile(&ports, lists, &devices, |_| None);
+    let device = |id: u16| ports.iter().find(|port| port.id == id).map_or(0, |port| port.ifindex);
+    let filtered: Vec<_> = filtered.iter().map(|(port, direction)| (device(*port), *direction)).collect();
+    let mut policy = KernelPolicy::compile(&ports, lists, &devices, |_| None).with_filters(&filtered, &ports);
     if former == Former::Kept {
         policy.retain(&guard.programs().standing()?);
     }

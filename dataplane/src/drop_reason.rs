@@ -103,6 +103,14 @@ counters! {
         NatKeepalive = "nat-keepalive",
         /// It would leave in clear, and its crypto map has no usable device or says `fail-close`.
         ClosedEverywhere = "closed-everywhere",
+        /// The access group `in` of the interface where it arrives denies it.
+        AccessListIn = "access-list-denied-in",
+        /// The access group `out` of the interface where it would leave denies it.
+        AccessListOut = "access-list-denied-out",
+        /// The access group `in` of the crypto map entry denies what came out of its tunnel.
+        CryptoAccessListIn = "crypto-access-list-denied-in",
+        /// The access group `out` of the crypto map entry denies it in front of its tunnel.
+        CryptoAccessListOut = "crypto-access-list-denied-out",
     }
 }
 

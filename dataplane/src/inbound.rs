@@ -1,10 +1,11 @@
 //! Inbound: ESP packets become the packets that they carry (RFC 4301 section 5.2).
 //!
-//! SPI and destination → slot → replay pre-check → decryption → replay commit (all three in `esp::open`) → selectors. What comes out is classified
-//! again like a packet from a port.
+//! SPI and destination → slot → replay pre-check → decryption → replay commit (all three in `esp::open`) → selectors → filter. What comes out is
+//! classified again like a packet from a port.
 
 use crate::counter::Counter;
 use crate::drop_reason::DropReason;
+use crate::filter::admit_decrypted;
 use crate::flow::Flow;
 use crate::kernel::PortId;
 use crate::mailbox::Handoff;
@@ -148,9 +149,9 @@ impl Inbound {
             };
             match outcome {
                 Ok(inner) => {
-                    if let Some(packet) = accept(state, item, &inner, context) {
-                        opened.push(packet);
-                    }
+                    let policy = state.policy();
+                    let accepted = accept(state, item, &inner, context);
+                    opened.extend(accepted.and_then(|packet| admit_decrypted(packet, policy, env, context)));
                 }
                 Err(error) => {
                     if error.is_authenticated() {

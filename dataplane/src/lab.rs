@@ -12,7 +12,7 @@ use crate::worker::{Worker, WorkerOptions, WorkerPort};
 use af_xdp::memory::{self, MemoryKernel};
 use af_xdp::{Backing, MIN_HEADROOM, Umem, UmemConfig};
 use esp::AeadBackend;
-use sa_table::policy::{Action, PortRecord, Prefix, Rule};
+use sa_table::policy::{Action, Filters, PortRecord, Prefix, Rule};
 use sa_table::record::{
     AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime,
     Mode, OutboundSaRecord, PortRange, SelectorPair, Selectors, TrafficSelector,
@@ -204,6 +204,15 @@ impl Gateway {
         self.wires.push([inside_wire, outside_wire]);
     }
 
+    /// Publishes the permits once more, with filters, and lets the workers take them up.
+    pub fn set_filters(&mut self, filters: &Filters) {
+        self.run();
+        let rules = permits(self.site, self.policy);
+        self.table.publish_filtered_policy(&ports(self.site), &[rules], filters).expect("publication");
+        self.shared.refresh_policy().expect("policy");
+        self.run();
+    }
+
     /// Publishes another picture of the kernel.
     pub fn set_kernel(&self, snapshot: KernelSnapshot) {
         self.shared.kernel.publish(snapshot);
@@ -276,6 +285,14 @@ impl Gateway {
         // The fill rings are topped up by a round.
         self.run();
         assert!(self.wires[worker][usize::from(port)].deliver(frame), "no frame for a packet");
+        self.run();
+    }
+
+    /// A packet of this host's own stack.
+    pub fn from_host(&mut self, packet: &[u8]) {
+        let mut frame = self.umem.pool(1, 1).take().expect("a frame");
+        frame.append(packet).expect("room");
+        assert!(self.shared.deliver_from_host(frame).is_ok(), "room in the queue");
         self.run();
     }
 

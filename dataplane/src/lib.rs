@@ -8,6 +8,7 @@ pub mod counter;
 pub mod drop_reason;
 pub mod engine;
 pub mod failure;
+pub mod filter;
 pub mod flow;
 pub mod flow_cache;
 pub mod forward;

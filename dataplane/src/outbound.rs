@@ -5,6 +5,7 @@
 
 use crate::counter::Counter;
 use crate::drop_reason::DropReason;
+use crate::filter;
 use crate::flow::{Flow, Ports};
 use crate::forward::{Forwarder, egress_mtu, take_hop, too_big};
 use crate::fragment::{self, CannotFragment};
@@ -274,6 +275,7 @@ impl Outbound {
             }
             state.sent(1, inner_len, context.now_ms);
             context.counts.add(Counter::Sealed, 1);
+            let Some(frame) = filter::let_out_sealed(frame, path.port, env, context) else { continue };
             if frame.len() <= path.mtu {
                 forwarder.send(frame, path.port, path.next_hop, env.views, context);
                 continue;

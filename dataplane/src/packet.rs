@@ -2,6 +2,7 @@
 
 use crate::counter::{Counter, Counts};
 use crate::drop_reason::{DropReason, Drops};
+use crate::filter::{MatchLog, Verdicts};
 use crate::icmp::IcmpErrors;
 use crate::kernel::{KernelSnapshot, PortId};
 use crate::mailbox::Handoff;
@@ -102,6 +103,10 @@ pub struct Context {
     pub counts: Counts,
     /// Hints to the control plane.
     pub events: EventSender,
+    /// Which matches of filters are reported.
+    pub matches: MatchLog,
+    /// What filters said.
+    pub verdicts: Verdicts,
     /// ICMP errors that we owe.
     pub icmp: IcmpErrors,
     /// CLOCK_MONOTONIC in milliseconds, read once a burst.

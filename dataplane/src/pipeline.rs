@@ -11,6 +11,7 @@
 use crate::classify::{Classifier, Decision};
 use crate::counter::{Counter, Counts};
 use crate::drop_reason::{DropReason, Drops};
+use crate::filter::{self, MatchLog, Verdicts};
 use crate::flow::Flow;
 use crate::forward::{Forwarder, PortOut};
 use crate::hold::{Hold, HoldLimits};
@@ -24,7 +25,7 @@ use crate::packet::{Context, Env, Origin, Packet, Views};
 use crate::reassembly::Reassembly;
 use crate::shared::Shared;
 use af_xdp::{Frame, FramePool};
-use sa_table::{EventSender, Generation, WorkerId};
+use sa_table::{Direction, EventSender, FilterPoint, Generation, WorkerId};
 use std::sync::Arc;
 use wire::ParseError;
 
@@ -82,6 +83,8 @@ impl Pipeline {
                 drops: Drops::default(),
                 counts: Counts::default(),
                 events,
+                matches: MatchLog::default(),
+                verdicts: Verdicts::new(options.flows),
                 icmp: IcmpErrors::default(),
                 now_ms: 0,
             },
@@ -119,7 +122,7 @@ impl Pipeline {
         self.stages.context.counts.add(Counter::Received, frames.len() as u64);
         for frame in frames.drain(..) {
             if let Some(packet) = ingest(frame, port, &env, &mut self.stages.context) {
-                self.stages.steer(packet, &env);
+                self.stages.arrive(packet, port, &env);
             }
         }
     }
@@ -240,21 +243,40 @@ struct Stages {
 }
 
 impl Stages {
+    /// A packet has just come in by a port: its filter sees it as it was on the wire, ESP and IKE included.
+    #[inline]
+    fn arrive(&mut self, packet: Packet, port: PortId, env: &Env<'_>) {
+        let filters = env.views.policy.filters();
+        if !filters.is_empty()
+            && let Some(list) = filters.at(FilterPoint::Port(port), Direction::Inbound)
+            && !filter::passes(list, &packet, false, env, &mut self.context)
+        {
+            return filter::deny(packet, DropReason::AccessListIn, env, &mut self.context);
+        }
+        self.steer(packet, env);
+    }
+
     /// Sends a packet to the stage that it needs.
     #[inline]
     fn steer(&mut self, packet: Packet, env: &Env<'_>) {
         let Some(packet) = self.steer_ipsec(packet, env) else { return };
         let flow = Flow::of(&packet.ip);
         match self.classifier.decide(&flow, packet.origin, env.views) {
-            Decision::Protect(policy) => match env.shared.table.policy_word(policy) {
-                Some(word) => {
-                    if self.outbound.push(word, packet) {
-                        self.outbound.flush(env, &mut self.forwarder, &mut self.context);
+            Decision::Protect(policy) => {
+                let word = env.shared.table.policy_word(policy);
+                let point = FilterPoint::Policy(policy);
+                let Some(packet) = self.let_out(packet, point, word.is_none(), env) else { return };
+                match word {
+                    Some(word) => {
+                        if self.outbound.push(word, packet) {
+                            self.outbound.flush(env, &mut self.forwarder, &mut self.context);
+                        }
                     }
+                    None => self.hold.push(policy, packet, env, &mut self.context),
                 }
-                None => self.hold.push(policy, packet, env, &mut self.context),
-            },
+            }
             Decision::Forward { port, next_hop, elsewhere } => {
+                let Some(packet) = self.let_out(packet, FilterPoint::Port(port), false, env) else { return };
                 if elsewhere {
                     self.context.counts.add(Counter::ClearElsewhere, 1);
                     env.shared.note_elsewhere(&flow, port);
@@ -267,6 +289,26 @@ impl Stages {
             Decision::Punt => self.punt(packet, env),
             Decision::Drop(reason) => self.refuse(packet, reason, env),
         }
+    }
+
+    /// Asks the `out` list of a place about a forwarded packet; what this host itself sends is no subject of it. `waits`: the
+    /// packet has no SA yet and comes here again.
+    #[inline]
+    fn let_out(&mut self, packet: Packet, point: FilterPoint, waits: bool, env: &Env<'_>) -> Option<Packet> {
+        let filters = env.views.policy.filters();
+        if !filters.is_empty()
+            && packet.origin.is_forwarded()
+            && let Some(list) = filters.at(point, Direction::Outbound)
+            && !filter::passes(list, &packet, waits, env, &mut self.context)
+        {
+            let reason = match point {
+                FilterPoint::Port(_) => DropReason::AccessListOut,
+                FilterPoint::Policy(_) => DropReason::CryptoAccessListOut,
+            };
+            filter::deny(packet, reason, env, &mut self.context);
+            return None;
+        }
+        Some(packet)
     }
 
     /// Takes what belongs to IPsec out of the traffic to our crypto addresses; gives everything else back.

@@ -1,5 +1,6 @@
 //! The published configuration as workers use it: ports and compiled rule lists, immutable, swapped as a whole.
 
+use crate::filter::Filters;
 use crate::flow::Flow;
 use crate::kernel::PortId;
 use crate::rules::{RuleList, Verdict};
@@ -20,6 +21,7 @@ pub struct Policy {
     everywhere: RuleList,
     /// What any crypto map protects, by whatever port it leaves.
     protected: RuleList,
+    filters: Arc<Filters>,
 }
 
 /// A port as the configuration describes it.
@@ -119,6 +121,18 @@ impl Policy {
     /// Whether some crypto map protects the packet, if it leaves by the map's interface.
     pub fn is_protected_elsewhere(&self, flow: &Flow) -> bool {
         matches!(self.protected.outbound(flow), Verdict::Protect(_) | Verdict::Drop)
+    }
+
+    /// The same with filters.
+    #[must_use]
+    pub fn with_filters(self, filters: Arc<Filters>) -> Policy {
+        Policy { filters, ..self }
+    }
+
+    /// What passes in clear, and into and out of tunnels.
+    #[inline]
+    pub fn filters(&self) -> &Arc<Filters> {
+        &self.filters
     }
 
     /// Which publication this is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ebpf_abi::{MAX_PORTS, MAX_QUEUES};
-use sa_table::{PolicySnapshot, PortRecord};
+use sa_table::{Direction, PolicySnapshot, PortRecord};
 
 use crate::failure::Failure;
 use crate::kernel::{Device, LinkType, PortId};
@@ -67,6 +67,8 @@ pub struct Ports {
     pub bound: Vec<BoundPort>,
     /// The configuration's records with today's interface indices; 0 without device. A bound one has the number of its binding.
     pub records: Vec<PortRecord>,
+    /// Of each bound port its number and that of its record in the publication, which counts within it only.
+    pub published: Vec<(PortId, u16)>,
     /// Interfaces without a usable device. One that is shut is not among them.
     pub missing: Vec<Missing>,
 }
@@ -111,7 +113,10 @@ impl Ports {
             if !record.is_shut {
                 let device = found.ok_or_else(|| absent(&record));
                 match device.and_then(usable).and_then(|found| ports.bind(&record, found, before, bindings)) {
-                    Ok(id) => record.id = id,
+                    Ok(id) => {
+                        ports.published.push((id, record.id));
+                        record.id = id;
+                    }
                     Err(reason) => {
                         let (device, ios_name) = (record.device.clone(), record.ios_name.clone());
                         let has_crypto_map = record.has_crypto_map;
@@ -159,6 +164,17 @@ impl Ports {
             self.bound.iter().any(|port| port.id == record.id && port.ifindex == record.ifindex)
         };
         self.records.iter().filter(|record| !record.is_shut).filter(is_bound).cloned().collect()
+    }
+
+    /// The devices of interfaces with an access group, and its direction; 0 without device. `snapshot` is what was joined.
+    #[must_use]
+    pub fn filtered(&self, snapshot: &PolicySnapshot) -> Vec<(u32, Direction)> {
+        let of_ports = snapshot.filters.of_ports();
+        let device = |id: u16| {
+            let place = snapshot.ports.iter().position(|record| record.id == id)?;
+            self.records.get(place).map(|record| record.ifindex)
+        };
+        of_ports.map(|(id, direction)| (device(id).unwrap_or(0), direction)).collect()
     }
 
     /// The first interface with a crypto map that cannot carry a packet: a start ends with it. Others wait for their devices.
@@ -285,5 +301,21 @@ mod tests {
         let ports = join(vec![shut], &[loopback(1500)], &Ports::default(), &mut Bindings::default());
         assert!(ports.bound.is_empty() && ports.missing.is_empty());
         assert_eq!(ports.records[0].ifindex, 1);
+    }
+
+    #[test]
+    fn access_groups_follow_their_interface_and_not_the_number_of_its_record() {
+        use sa_table::policy::{FilterBinding, FilterPoint, Filters};
+        let binding = |id, direction| FilterBinding { point: FilterPoint::Port(id), direction, list: 0 };
+        let snapshot = PolicySnapshot {
+            filters: Filters {
+                lists: Vec::new(),
+                bindings: vec![binding(5, Direction::Inbound), binding(6, Direction::Outbound)],
+            },
+            ..snapshot(vec![record(4, "tohub-none"), record(5, "lo"), record(6, "tohub-gone")])
+        };
+        let ports = Ports::join(&snapshot, &[loopback(1500)], &Ports::default(), &mut Bindings::default());
+        assert_eq!(ports.published, [(ports.bound[0].id, 5)]);
+        assert_eq!(ports.filtered(&snapshot), [(1, Direction::Inbound), (0, Direction::Outbound)]);
     }
 }

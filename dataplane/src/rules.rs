@@ -3,7 +3,7 @@
 //! A list of a few rules is scanned. For a longer one the address space of one field (destination or source, whichever separates better) is
 //! cut where any rule's prefix begins or ends, and each piece knows, in order, the few rules that can match there.
 
-mod index;
+pub(crate) mod index;
 
 use crate::address_bits::AddressBits;
 use crate::flow::{Fit, Flow};

@@ -20,6 +20,7 @@ use sa_table::{
 use crate::closing::{Former, close_new_devices, covered};
 use crate::engine::{Engine, Parts};
 use crate::failure::Failure;
+use crate::filter::Filters;
 use crate::guarded::{Guard, SharedGuard, locked};
 use crate::hygiene::{self, Hygiene};
 use crate::instance::Instance;
@@ -87,6 +88,8 @@ struct Dataplane<'a> {
     /// What the policy-routing rules repeat.
     fence: Vec<sa_table::Rule>,
     engine: Option<Engine>,
+    /// The filters of that policy, for their counters.
+    filters: Arc<Filters>,
     /// The newest policy that was applied.
     version: PolicyVersion,
     /// The newest policy until every worker judges by it: what only the former one protected is forgotten then.
@@ -154,6 +157,7 @@ impl<'a> Dataplane<'a> {
             attached: Vec::new(),
             fence: Vec::new(),
             engine: None,
+            filters: Arc::default(),
             version: PolicyVersion(0),
             uncommitted: None,
             devices_seen: Instant::now(),
@@ -253,7 +257,8 @@ impl<'a> Dataplane<'a> {
                 |port: &&crate::ports::BoundPort| port.id == record.id && port.ifindex == record.ifindex;
             ports.bound.iter().find(bound).filter(|_| !record.is_shut).map(|port| port.place)
         };
-        let kernel_policy = KernelPolicy::compile(&ports.records, &lists, &devices, place);
+        let kernel_policy = KernelPolicy::compile(&ports.records, &lists, &devices, place)
+            .with_filters(&ports.filtered(&snapshot), &ports.records);
         let limits = crate::xdp::limits(&kernel_policy);
         for limit in limits.iter().filter(|limit| !self.limits.contains(limit)) {
             tracing::warn!("{limit}");
@@ -275,13 +280,11 @@ impl<'a> Dataplane<'a> {
         if let Some(engine) = &self.engine {
             let (bound, everywhere) = (ports.bound_records(), everywhere(&ports.records, &lists));
             let (version, protected) = (snapshot.version, kernel_policy.fence());
-            engine.shared.policy.publish(Policy::compile_closed(
-                version,
-                &bound,
-                &lists,
-                &everywhere,
-                protected,
-            ));
+            let workers = engine.shared.mailboxes.len();
+            let filters = Filters::compile(&snapshot.filters, &ports.published, workers, &self.filters);
+            self.filters = Arc::new(filters);
+            let policy = Policy::compile_closed(version, &bound, &lists, &everywhere, protected);
+            engine.shared.policy.publish(policy.with_filters(Arc::clone(&self.filters)));
             engine.shared.mailboxes.iter().for_each(|mailbox| mailbox.waker().wake());
         }
         for port in &ports.bound {
@@ -443,6 +446,9 @@ fn open_punt(
         .ok_or_else(|| Failure::Punt(std::io::Error::from_raw_os_error(libc::ENODEV)))?;
     // No link-local address, hence no router solicitations into the workers. A kernel without IPv6 sends none anyway.
     let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/addr_gen_mode", punt.name()), "1");
+    // A filtered port hands packets for this host over by this device, from wherever they come: the strict check would ask
+    // for a route back by it, the loose one (RFC 3704) asks for any.
+    let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "2");
     netlink.bring_up(device.ifindex)?;
     // What the kernel has to forward for us, toward devices that are no ports, enters it here.
     forwarding.allow(punt.name())?;

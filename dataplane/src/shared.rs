@@ -1,5 +1,6 @@
 //! What all workers of the process share with each other and with the housekeeping thread.
 
+use crate::filter::Filters;
 use crate::flow::Flow;
 use crate::kernel::{KernelView, PortId};
 use crate::mailbox::{Mailbox, PuntQueue};
@@ -82,7 +83,11 @@ impl Shared {
         }
         let snapshot = self.table.load_policy()?;
         let rules: Vec<&[Rule]> = snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
-        self.policy.publish(Policy::compile(snapshot.version, &snapshot.ports, &rules));
+        let before = Arc::clone(self.policy.load().filters());
+        let records: Vec<_> = snapshot.ports.iter().map(|port| (port.id, port.id)).collect();
+        let filters = Arc::new(Filters::compile(&snapshot.filters, &records, self.mailboxes.len(), &before));
+        let policy = Policy::compile(snapshot.version, &snapshot.ports, &rules);
+        self.policy.publish(policy.with_filters(filters));
         for mailbox in &self.mailboxes {
             mailbox.waker().wake();
         }

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::bench::{Bench, DROP, PASS, PROTECT, TC_NEXT, TC_SHOT, any_to_any, policy, rule, site_to_site};
+use common::bench::{
+    Bench, DROP, PASS, PROTECT, TC_NEXT, TC_SHOT, any_to_any, filtered, policy, rule, site_to_site,
+};
 use common::{ESP, ICMPV6, Instance, Packet, TCP, UDP, is_root};
 use dataplane::xdp::Programs;
 
@@ -116,6 +118,51 @@ fn clear_traffic_that_a_permit_matches_is_for_a_worker() {
             ("mirrored, later fragment", Packet { fragment: (false, 7), ..mirrored.clone() }, UNSTEERED),
         ],
     );
+}
+
+#[test]
+fn a_filtered_port_gives_all_its_ipv4_to_workers_or_to_nobody() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new(false, Vec::new());
+    let clear = Packet::new("10.1.0.5", "10.3.0.6", TCP);
+    assert_eq!(bench.ingress(&clear.frame()), KERNEL);
+    let policy = filtered();
+    bench.programs.prepare(&policy).unwrap();
+    bench.programs.commit(&policy).unwrap();
+    let ike = Packet::udp("198.51.100.7", "192.0.2.1", (500, 500), &[1; 28]);
+    check_ingress(
+        &mut bench,
+        &[
+            ("clear", clear.clone(), NO_SOCKET),
+            ("later fragment", Packet { fragment: (false, 7), ..clear.clone() }, NO_SOCKET),
+            ("IKE", ike.clone(), NO_SOCKET),
+            ("ESP", Packet::new("198.51.100.7", "192.0.2.1", ESP), NO_SOCKET),
+            (
+                "routing protocol in a frame to this station",
+                Packet::new("10.1.0.1", "224.0.0.5", 89),
+                NO_SOCKET,
+            ),
+            ("priority tag", Packet { tags: vec![0], ..clear.clone() }, NO_SOCKET),
+            ("two priority tags", Packet { tags: vec![0, 0], ..clear.clone() }, NO_SOCKET),
+            ("VLAN", Packet { tags: vec![1], ..clear.clone() }, KERNEL),
+            ("VLAN under a priority tag", Packet { tags: vec![0, 1], ..clear.clone() }, KERNEL),
+            ("IPv6", Packet::new("2001:db8:1::5", "2001:db8:3::6", TCP), KERNEL),
+        ],
+    );
+    for (what, frame, expected) in [("clear", clear.frame(), KERNEL), ("IKE", ike.frame(), IKE)] {
+        let mut broadcast = frame;
+        broadcast[..6].fill(0xff);
+        assert_eq!(
+            bench.ingress(&broadcast),
+            expected,
+            "{what}: the kernel does not forward what was broadcast"
+        );
+    }
+    bench.set_entry(common::bench::LOOPBACK, |port| port.flags |= ebpf_abi::PORT_RAW_IP);
+    let raw = &clear.frame()[14..];
+    assert_eq!(bench.ingress(raw), NO_SOCKET, "a frame without Ethernet header has no group bit");
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn locate_raw(packet: &impl Packet) -> Located {
 }
 
 #[inline(always)]
-fn is_tag(ethertype: u16) -> bool {
+pub fn is_tag(ethertype: u16) -> bool {
     ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ
 }
 

@@ -104,7 +104,11 @@ fn run(arguments: &Arguments, config: &Path) -> Result<(), Refusal> {
 }
 
 /// A file that is refused is closed for all that it could protect; of one that cannot be read nothing is known, so that nothing is forwarded.
-fn close_without_configuration(arguments: &Arguments, config: &Path, error: &FileError) -> Result<Closing, Refusal> {
+fn close_without_configuration(
+    arguments: &Arguments,
+    config: &Path,
+    error: &FileError,
+) -> Result<Closing, Refusal> {
     let text = match error {
         FileError::Line(_) => std::fs::read_to_string(config).ok(),
         _ => None,
@@ -125,7 +129,8 @@ fn close_without_configuration(arguments: &Arguments, config: &Path, error: &Fil
 
 fn close(arguments: &Arguments, closed: &Closed, former: Former) -> Result<Closing, Refusal> {
     let name = arguments.instance.as_deref();
-    let done = closing::close(&arguments.run_dir, name, &closed.ports, &closed.lists, former).map_err(refusal)?;
+    let Closed { ports, lists, filtered } = closed;
+    let done = closing::close(&arguments.run_dir, name, ports, lists, filtered, former).map_err(refusal)?;
     for note in &done.notes {
         eprintln!("tohub-guard: {note}");
     }

@@ -56,7 +56,7 @@ impl Brain {
     pub fn admit(&mut self, candidate: Configuration) -> Result<Admitted, NoRoom> {
         self.check_room(&candidate)?;
         let plan = self.compile(&candidate, &self.devices.clone());
-        if let Err(error) = self.table.check(&plan.ports, &plan.rules) {
+        if let Err(error) = self.table.check(&plan.ports, &plan.rules, &plan.filters) {
             let running = &self.plan.policies;
             self.table.forget_policies(|id| running.contains_key(&id));
             return Err(NoRoom::Table(error));
@@ -178,7 +178,7 @@ impl Brain {
     /// Publishes ports and rules; while the last publication is still being taken over, the next tick does it.
     /// False if they do not fit; the last ones stay in force.
     pub(super) fn publish(&mut self) -> bool {
-        match self.table.publish(&self.plan.ports, &self.plan.rules) {
+        match self.table.publish(&self.plan.ports, &self.plan.rules, &self.plan.filters) {
             Ok(()) => true,
             Err(error) => {
                 self.say(Message::Trouble(error.to_string()));

@@ -34,6 +34,17 @@ impl Brain {
                     self.say(message);
                 }
             }
+            Event::FilterMatch { version, list, permit, flow, port, withheld } => {
+                let names = self.table.published();
+                let interface = port.and_then(|port| names.port(*version, port)).map(str::to_owned);
+                // A report of a policy that is two publications old has lost its names.
+                if let Some(list) = names.list(*version, *list).map(str::to_owned) {
+                    self.say(Message::FilterMatch { list, permit: *permit, flow: *flow, interface });
+                }
+                if *withheld > 0 {
+                    self.say(Message::FilterMatchesWithheld(*withheld));
+                }
+            }
             Event::PeerEndpoint { slot } => {
                 if let Some(child) = self.table.pair_of(*slot, true) {
                     self.new_endpoint(now, child);

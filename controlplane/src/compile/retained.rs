@@ -7,6 +7,7 @@
 
 use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRange, PortRecord, Prefix, Rule, union};
 
+use super::filters::carry_over;
 use super::{Entry, Plan};
 
 /// Comparisons of rules that [`covers`] spends. Beyond it the union is published, which is never less.
@@ -74,6 +75,7 @@ fn retain_policies(plan: &mut Plan, old: &Plan, interface: &str) {
             plan.entries.entry(key.entry.clone()).or_insert_with(without_policies).policies.push(*id);
         }
         plan.policies.insert(*id, key.clone());
+        carry_over(&mut plan.filters, &old.filters, *id);
     }
     for template in old.templates.iter().filter(|template| template.key.interface.as_str() == interface) {
         if plan.templates.iter().all(|known| known.key != template.key) {

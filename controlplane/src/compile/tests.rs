@@ -347,3 +347,63 @@ fn local_address_names_the_interface_whose_address_is_used() {
     let port = plan.ports.iter().find(|port| port.has_crypto_map).unwrap();
     assert!(port.crypto_addresses.contains(&"10.0.0.9".parse().unwrap()), "ESP to it is ours");
 }
+
+fn filter(list: &str, direction: &str) -> config::model::AccessGroups {
+    let name = |wanted| (direction == wanted).then(|| list.to_owned());
+    config::model::AccessGroups { inbound: name("in"), outbound: name("out") }
+}
+
+#[test]
+fn access_groups_become_filters_of_ports_and_policies() {
+    use sa_table::{Direction, FilterBinding, FilterPoint};
+    let (mut configuration, devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    list(&mut configuration, "120", &[ace(AclAction::Deny, "192.168.1.0", "192.168.2.0")]);
+    let mut filtered = entry("101");
+    filtered.body.access_groups = filter("121", "out");
+    map(&mut configuration, 1, filtered);
+    configuration.interfaces.get_mut(&name("Gi0/1")).unwrap().access_groups = filter("120", "in");
+    let plan = compile(&configuration, &devices, &mut Numbers::default());
+    assert_eq!(
+        plan.filters.bindings,
+        [
+            FilterBinding { point: FilterPoint::Port(1), direction: Direction::Inbound, list: 0 },
+            FilterBinding {
+                point: FilterPoint::Policy(PolicyId(0)),
+                direction: Direction::Outbound,
+                list: 1
+            },
+        ]
+    );
+    let lists: Vec<_> =
+        plan.filters.lists.iter().map(|list| (list.name.as_str(), list.rules.len())).collect();
+    assert_eq!(lists, [("120", 1), ("121", 0)], "a list that is not configured has no line, so it denies");
+    assert_eq!(plan.notes.len(), 2, "{:?}", plan.notes);
+    assert!(
+        plan.notes[0]
+            .starts_with("crypto map tohub 1 filters out by access list 121, which is not configured")
+    );
+    assert!(plan.notes[1].contains("access list 120, no line of which permits IKE"));
+}
+
+#[test]
+fn a_temporary_entry_is_filtered_like_its_template() {
+    use sa_table::{Direction, FilterBinding, FilterPoint};
+    let (mut configuration, devices) = base();
+    list(&mut configuration, "101", &[ace(AclAction::Permit, "192.168.1.0", "192.168.2.0")]);
+    dynamic(&mut configuration, Some("101"));
+    let template = configuration.dynamic_maps.get_mut("dyn").unwrap().entries.get_mut(&10).unwrap();
+    template.access_groups = filter("120", "in");
+    let outer = configuration.crypto_maps.get_mut("tohub").unwrap().entries.values_mut().next().unwrap();
+    outer.body.access_groups = filter("121", "out");
+    let derived = temporary(65_536, "192.168.2.16");
+    let plan = compile_with(&configuration, &devices, &derived, &mut Numbers::default());
+    let point = FilterPoint::Policy(PolicyId(0));
+    assert_eq!(
+        plan.filters.bindings,
+        [
+            FilterBinding { point, direction: Direction::Inbound, list: 0 },
+            FilterBinding { point, direction: Direction::Outbound, list: 1 },
+        ]
+    );
+}

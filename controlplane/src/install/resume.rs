@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ike::ChildId;
 use sa_table::{PolicyId, RuntimeReader, SlotWord, TableWriter};
 
-use super::{Installer, Slots};
+use super::{Installer, PublishedNames, Slots};
 use crate::memory::{Memory, StoredPair};
 
 impl Installer {
@@ -23,6 +23,7 @@ impl Installer {
             draining: Vec::new(),
             answered: BTreeMap::new(),
             unpublished: None,
+            published: PublishedNames::default(),
         };
         let present: BTreeSet<PolicyId> = installer.table.policies().collect();
         let known =

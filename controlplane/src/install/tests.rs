@@ -163,7 +163,7 @@ fn policies_keep_their_number_until_rules_without_them_are_in_force() {
         (setup.installer.number(&key(1)).unwrap(), setup.installer.number(&key(2)).unwrap());
     assert_ne!(first, second);
     assert_eq!(setup.installer.number(&key(1)), Some(first));
-    setup.installer.publish(&[], &[]).unwrap();
+    setup.installer.publish(&[], &[], &Filters::default()).unwrap();
     setup.installer.forget_policies(|policy| policy == first);
     setup.workers.announce_policy(WorkerId(0), setup.reader.policy_version());
     setup.installer.tick(1);

@@ -1,5 +1,6 @@
 //! Shows about the machine: interfaces, routes, clock, users, hosts.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use config::Configuration;
@@ -193,12 +194,34 @@ fn date(seconds: u64) -> (&'static str, String) {
     (DAYS[(days % 7) as usize], format!("{month} {day} {year}"))
 }
 
+/// Matches by access list and number of the line, as the data plane's status tells them.
+pub(super) fn matches(status: &serde_json::Value) -> BTreeMap<(String, u32), u64> {
+    let lines = status["access_lists"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let one = |line: &serde_json::Value| {
+        let number = u32::try_from(line["line"].as_u64()?).ok()?;
+        Some(((line["list"].as_str()?.to_owned(), number), line["matches"].as_u64()?))
+    };
+    lines.iter().filter_map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::operator::Unresolved;
+
+    #[test]
+    fn matches_are_read_from_the_status_of_the_data_plane() {
+        let status = serde_json::json!({"access_lists": [
+            {"list": "120", "line": 10, "matches": 3},
+            {"list": "F", "line": 25, "matches": 1},
+            {"list": "broken"},
+        ]});
+        let expected = BTreeMap::from([(("120".to_owned(), 10), 3), (("F".to_owned(), 25), 1)]);
+        assert_eq!(matches(&status), expected);
+        assert_eq!(matches(&serde_json::json!({})), BTreeMap::new());
+    }
 
     #[test]
     fn the_clock_knows_the_calendar() {

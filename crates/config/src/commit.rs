@@ -1,10 +1,12 @@
 //! Rules that hold on a whole model, however it was typed, and what a session's edits mean for protection.
 
+mod filters;
 mod protected;
 mod protection;
 mod put_back;
 mod region;
 
+pub use filters::filter_notes;
 pub use protection::{Review, protected_by, review_edits, user_of_list};
 
 use crate::Configuration;
@@ -45,6 +47,7 @@ pub fn settle(candidate: &mut Configuration) -> Result<Vec<String>, EditError> {
         }
     }
     crypto_lists(candidate)?;
+    filters::check(candidate)?;
     Sizes::of(candidate).check()?;
     Ok(notes)
 }
@@ -75,8 +78,10 @@ fn not_expressible(rule: &AclRule) -> Option<&'static str> {
         return Some("non-contiguous wildcard mask");
     }
     let options = &rule.options;
-    if options.established || options.fragments {
-        return Some("\"established\" and \"fragments\" cannot be negotiated: not allowed");
+    if options.established || options.fragments || options.service.is_some() {
+        return Some(
+            "\"established\", \"fragments\", \"dscp\" and \"precedence\" cannot be negotiated: not allowed",
+        );
     }
     None
 }
@@ -137,6 +142,7 @@ pub fn review(configuration: &Configuration) -> Vec<String> {
             notes.push(format!("%NOTE: interface {name} uses crypto map {map}, which is not configured"));
         }
     }
+    notes.extend(filter_notes(configuration));
     notes.extend(sizes::notes(configuration));
     notes
 }

@@ -55,6 +55,45 @@ pub struct Sizes {
     pub tunnels: u64,
     /// Flows that come by themselves and for which room is kept: each needs a policy, a rule and an SA pair.
     pub derived: u64,
+    /// Access groups.
+    pub filters: FilterSizes,
+}
+
+/// What access groups need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterSizes {
+    /// Access lists that an access group names.
+    pub lists: u64,
+    /// Their lines.
+    pub lines: u64,
+    /// Access groups of interfaces.
+    pub of_interfaces: u64,
+    /// Directions in which some entry of a crypto map or of a dynamic map has an access group: each policy may have one there.
+    pub of_policies: u64,
+}
+
+impl FilterSizes {
+    fn of(configuration: &Configuration) -> Self {
+        let interfaces = || configuration.interfaces.values().flat_map(|one| one.access_groups.iter());
+        let entries = || {
+            let maps = configuration.crypto_maps.values().flat_map(|map| map.entries.values());
+            let templates = configuration.dynamic_maps.values().flat_map(|map| map.entries.values());
+            maps.map(|entry| &entry.body).chain(templates).flat_map(|body| body.access_groups.iter())
+        };
+        let names: BTreeSet<&str> = interfaces().chain(entries()).map(|(list, _)| list).collect();
+        let lists = names.iter().filter_map(|name| configuration.access_lists.get(*name));
+        Self {
+            lists: names.len() as u64,
+            lines: lists.map(|list| list.rules().count() as u64).sum(),
+            of_interfaces: interfaces().count() as u64,
+            of_policies: entries().map(|(_, direction)| direction).collect::<BTreeSet<_>>().len() as u64,
+        }
+    }
+
+    /// Places and directions where lists are applied, with so many policies.
+    pub fn bindings(&self, policies: u64) -> u64 {
+        self.of_interfaces.saturating_add(self.of_policies.saturating_mul(policies))
+    }
 }
 
 impl Sizes {
@@ -78,6 +117,7 @@ impl Sizes {
             has_templates |= count.has_templates;
             sizes.lists.push(ListSize { interface: name.clone(), map: map.to_owned(), rules: count.rules });
         }
+        sizes.filters = FilterSizes::of(configuration);
         sizes.derived = hosts.min(ROOM_FOR_HOSTS) + if has_templates { MAX_TEMPORARIES } else { 0 };
         sizes
     }

@@ -274,14 +274,112 @@ fn post_quantum_lines_of_ikev2() {
 }
 
 #[test]
-fn filters_that_the_packet_path_does_not_apply_are_refused() {
-    for (text, words) in [
-        ("interface Gi0/1\n ip access-group 120 in\n", "\"ip access-group\" is not implemented"),
-        ("crypto map m 1 ipsec-isakmp\n set ip access-group 120 out\n", "\"set ip access-group\" is not"),
-        ("crypto dynamic-map d 1\n set ip access-group 120 in\n", "\"set ip access-group\" is not"),
+fn access_groups_are_part_of_interfaces_and_entries() {
+    let text = "interface Gi0/1\n ip access-group 120 in\n ip access-group OUT out\ncrypto map m 1 ipsec-isakmp\n set ip \
+                access-group 121 out\ncrypto dynamic-map d 1\n set ip access-group 122 in\n";
+    let c = accept(text);
+    let interface = c.interfaces.values().next().unwrap();
+    let groups: Vec<_> = interface.access_groups.iter().collect();
+    assert_eq!(groups, [("120", "in"), ("OUT", "out")]);
+    assert_eq!(entry(&c, "m", 1).access_groups.outbound.as_deref(), Some("121"));
+    assert_eq!(c.dynamic_maps["d"].entries[&1].access_groups.inbound.as_deref(), Some("122"));
+    let rendered = running_config(&c, Secrets::Shown);
+    for line in [" ip access-group 120 in\n", " ip access-group OUT out\n", " set ip access-group 121 out\n"]
+    {
+        assert!(rendered.contains(line), "{rendered}");
+    }
+    let after = |lines: &str| {
+        let c =
+            accept(&format!("interface Gi0/1\n ip access-group 120 in\n ip access-group OUT out\n{lines}"));
+        let groups = &c.interfaces.values().next().unwrap().access_groups;
+        groups.iter().map(|(_, direction)| direction).collect::<Vec<_>>()
+    };
+    assert_eq!(after(" no ip access-group 120 in\n"), ["out"]);
+    assert_eq!(after(" no ip access-group in\n"), ["out"]);
+    assert_eq!(after(" no ip access-group\n"), [""; 0]);
+    assert_eq!(
+        after(" no ip access-group 121 in\n"),
+        ["in", "out"],
+        "another list than the one that is there"
+    );
+}
+
+#[test]
+fn filters_ask_for_service_classes_flags_and_fragments() {
+    let c = accept(
+        "ip access-list extended F\n permit tcp any any gt 1023 established\n permit udp any any dscp ef log\n deny ip \
+         any any precedence critical fragments\n permit ip 10.0.1.0 0.255.0.255 any dscp 63 log-input\n",
+    );
+    let text = running_config(&c, Secrets::Shown);
+    for line in [
+        " permit tcp any any gt 1023 established\n",
+        " permit udp any any dscp ef log\n",
+        " deny ip any any precedence critical fragments\n",
+        " permit ip 10.0.1.0 0.255.0.255 any dscp 63 log-input\n",
     ] {
-        let error = refuse(text).to_string();
+        assert!(text.contains(line), "{text}");
+    }
+    for (line, words) in [
+        ("permit udp any any established", "needs tcp"),
+        ("permit tcp any any eq 80 fragments", "leave one or the other out"),
+        ("permit ip any any dscp ef precedence 3", "the same bits"),
+    ] {
+        let error = refuse(&format!("ip access-list extended F\n {line}\n")).to_string();
         assert!(error.contains(words), "{error}");
     }
-    accept("interface Gi0/1\n no ip access-group in\n no ip access-group 120 in\n");
+}
+
+#[test]
+fn a_crypto_access_list_cannot_ask_for_a_service_class() {
+    let text = "access-list 101 permit ip any any dscp ef\ncrypto map m 1 ipsec-isakmp\n match address 101\n";
+    let error = file::parse("startup-config", text, &mut NoWorld).unwrap_err().to_string();
+    assert!(error.contains("crypto access list 101"), "{error}");
+}
+
+#[test]
+fn a_filter_without_lines_is_named_by_the_review() {
+    let c = accept(
+        "interface Gi0/1\n ip access-group 120 in\nip access-list extended E\ncrypto map m 1 ipsec-isakmp\n set ip access-group E out\n",
+    );
+    let notes = config::commit::filter_notes(&c);
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(
+        notes[0]
+            .contains("interface GigabitEthernet0/1 filters in by access list 120, which is not configured")
+    );
+    assert!(notes[1].contains("crypto map m 1 filters out by access list E, which has no line"));
+    let c = accept("interface Gi0/1\n ip access-group 120 in\naccess-list 120 permit ip any any\n");
+    assert_eq!(config::commit::filter_notes(&c), [""; 0]);
+}
+
+#[test]
+fn a_filter_that_stops_its_own_tunnels_is_named() {
+    let notes = |direction: &str, lines: &str| {
+        let c = accept(&format!(
+            "crypto map m 1 ipsec-isakmp\ninterface Gi0/1\n crypto map m\n ip access-group F {direction}\nip access-list extended F\n{lines}"
+        ));
+        config::commit::filter_notes(&c)
+    };
+    let all = " permit udp any any eq isakmp\n permit esp any any\n";
+    assert_eq!(notes("in", all), [""; 0]);
+    assert_eq!(notes("in", " permit udp any any range 400 5000\n"), [""; 0], "NAT-T carries both");
+    assert_eq!(notes("in", " deny tcp any any\n permit ip any any\n"), [""; 0]);
+    assert_eq!(notes("out", " permit esp any any\n"), [""; 0], "IKE of this host is no subject");
+    let without_ike = notes("in", " deny udp any any eq isakmp\n permit esp any any\n");
+    assert!(
+        without_ike[0].contains("permits IKE") && without_ike[0].contains("eq isakmp"),
+        "{without_ike:?}"
+    );
+    let without_esp = notes("in", " permit udp any any eq isakmp\n");
+    assert!(without_esp[0].contains("permits ESP") && without_esp[0].contains("permit esp any any"));
+    assert!(notes("out", " permit tcp any any\n")[0].contains("filters out by access list F"));
+}
+
+#[test]
+fn an_access_group_where_no_packet_passes_is_refused() {
+    for name in ["Loopback0", "Tunnel1", "Dialer1"] {
+        let error = refuse(&format!("interface {name}\n ip access-group 120 in\n")).to_string();
+        assert!(error.contains(name) && error.contains("has no device"), "{error}");
+        accept(&format!("interface {name}\n ip access-group 120 in\n device ppp0\n"));
+    }
 }

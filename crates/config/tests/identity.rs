@@ -76,21 +76,35 @@ fn rule() -> impl Strategy<Value = AclRule> {
         acl_address(),
         port(),
         icmp,
-        any::<bool>(),
+        (any::<bool>(), service()),
     )
-        .prop_map(|(permit, protocol, source, source_port, destination, destination_port, icmp, log)| {
-            let has_ports = matches!(protocol, Some(6 | 17));
-            AclRule {
-                action: if permit { AclAction::Permit } else { AclAction::Deny },
-                protocol,
-                source,
-                source_port: source_port.filter(|_| has_ports),
-                destination,
-                destination_port: destination_port.filter(|_| has_ports),
-                icmp: icmp.filter(|_| protocol == Some(1)),
-                options: AclOptions { log, ..AclOptions::default() },
-            }
-        })
+        .prop_map(
+            |(permit, protocol, source, source_port, destination, destination_port, icmp, (log, service))| {
+                let has_ports = matches!(protocol, Some(6 | 17));
+                AclRule {
+                    action: if permit { AclAction::Permit } else { AclAction::Deny },
+                    protocol,
+                    source,
+                    source_port: source_port.filter(|_| has_ports),
+                    destination,
+                    destination_port: destination_port.filter(|_| has_ports),
+                    icmp: icmp.filter(|_| protocol == Some(1)),
+                    options: AclOptions { log, service, ..AclOptions::default() },
+                }
+            },
+        )
+}
+
+fn service() -> impl Strategy<Value = Option<ServiceMatch>> {
+    option::of(prop_oneof![
+        (0u8..64).prop_map(ServiceMatch::Dscp),
+        (0u8..8).prop_map(ServiceMatch::Precedence)
+    ])
+}
+
+fn access_groups() -> impl Strategy<Value = AccessGroups> {
+    let list = || option::of(prop_oneof![(100u16..200).prop_map(|n| n.to_string()), name()]);
+    (list(), list()).prop_map(|(inbound, outbound)| AccessGroups { inbound, outbound })
 }
 
 fn access_list() -> impl Strategy<Value = AccessList> {
@@ -175,10 +189,12 @@ fn body() -> impl Strategy<Value = EntryBody> {
     );
     let df = option::of(prop_oneof![Just(DfBit::Clear), Just(DfBit::Set), Just(DfBit::Copy)]);
     let sets = btree_map(name(), Just(()), 0..4).prop_map(|map| map.into_keys().collect());
-    let first = (option::of(text()), peers(), option::of(name()), sets, idle, lifetime());
+    // Other names than those of access lists: these ones may ask for what cannot be negotiated.
+    let list = option::of(name().prop_map(|name| format!("m-{name}")));
+    let first = (option::of(text()), peers(), list, sets, idle, lifetime());
     let second =
         (replay(), df, option::of(group()), option::of(name().prop_map(Profile::Ikev2)), reverse_route());
-    (first, second).prop_map(|(first, second)| {
+    (first, second, access_groups()).prop_map(|(first, second, access_groups)| {
         let (description, peers, match_address, transform_sets, idle, lifetime) = first;
         let (replay, df_bit, pfs, profile, reverse_route) = second;
         EntryBody {
@@ -193,6 +209,7 @@ fn body() -> impl Strategy<Value = EntryBody> {
             pfs,
             profile,
             reverse_route,
+            access_groups,
             ..EntryBody::default()
         }
     })
@@ -295,15 +312,19 @@ fn interface() -> impl Strategy<Value = Interface> {
             length: 24,
             secondary: false,
         });
-    (option::of(text()), option::of(host), any::<bool>(), option::of(68u16..=9216), option::of(name()))
-        .prop_map(|(description, address, shutdown, mtu, crypto_map)| Interface {
+    let settings =
+        (option::of(text()), option::of(host), any::<bool>(), option::of(68u16..=9216), option::of(name()));
+    (settings, access_groups()).prop_map(
+        |((description, address, shutdown, mtu, crypto_map), access_groups)| Interface {
             description,
             addresses: address.into_iter().collect(),
             shutdown,
             mtu,
             crypto_map,
+            access_groups,
             ..Interface::default()
-        })
+        },
+    )
 }
 
 fn interfaces() -> impl Strategy<Value = BTreeMap<InterfaceName, Interface>> {

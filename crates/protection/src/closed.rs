@@ -2,7 +2,7 @@
 
 use config::Configuration;
 use config::model::{AccessList, AclAction, CryptoMap, EntryBody, Keying};
-use sa_table::{Action, MAX_CRYPTO_ADDRESSES, MAX_IOS_NAME, PortRecord, Rule};
+use sa_table::{Action, Direction, MAX_CRYPTO_ADDRESSES, MAX_IOS_NAME, PortRecord, Rule};
 
 use crate::carrier::{Carrier, carriers};
 use crate::shape::{BEHIND_ENTRY, Shape, close};
@@ -14,6 +14,8 @@ pub struct Closed {
     pub ports: Vec<PortRecord>,
     /// One list for each interface with a crypto map.
     pub lists: Vec<Vec<Rule>>,
+    /// Access groups of interfaces: the number of the port, and the direction. Until a worker can ask the list, nothing passes there.
+    pub filtered: Vec<(u16, Direction)>,
 }
 
 /// What has to be closed while nothing runs.
@@ -26,8 +28,13 @@ pub fn closed(configuration: &Configuration) -> Closed {
             closed.lists.push(closed_rules(configuration, set));
             u32::try_from(closed.lists.len() - 1).unwrap_or(u32::MAX)
         });
+        let id = u16::try_from(closed.ports.len()).unwrap_or(u16::MAX);
+        let groups = &carrier.interface.access_groups;
+        let directions = [(&groups.inbound, Direction::Inbound), (&groups.outbound, Direction::Outbound)];
+        let applied = directions.into_iter().filter(|(list, _)| list.is_some());
+        closed.filtered.extend(applied.map(|(_, direction)| (id, direction)));
         closed.ports.push(PortRecord {
-            id: u16::try_from(closed.ports.len()).unwrap_or(u16::MAX),
+            id,
             device: carrier.device.unwrap_or_default().to_owned(),
             ios_name: carrier.record_name(),
             has_crypto_map: carrier.map.is_some(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::address::{address_from, pair_at, put_address};
 use crate::flow::FiveTuple;
-use crate::ids::{PolicyId, SlotWord, WorkerId};
+use crate::ids::{PolicyId, PolicyVersion, SlotWord, WorkerId};
 use crate::layout::{EventWords, EventsControl, EventsLayout, RingIndices};
 use crate::mapping::WritableMapping;
 use crate::protocol::acquire::FLOW_WORDS;
@@ -61,6 +61,21 @@ pub enum Event {
         /// The inbound SA.
         slot: SlotWord,
     },
+    /// A packet matched a line with `log` of a filter. There is no level state behind it: a lost one is a lost log line.
+    FilterMatch {
+        /// The policy in which the list has its index.
+        version: PolicyVersion,
+        /// Index of the list.
+        list: u32,
+        /// Whether the packet passed.
+        permit: bool,
+        /// The packet.
+        flow: FiveTuple,
+        /// The port it came in by, if the line says `log-input` and it came in by one.
+        port: Option<u16>,
+        /// Matches since the last event that the rate limit kept from being sent.
+        withheld: u16,
+    },
 }
 
 /// What became of an event.
@@ -77,9 +92,16 @@ const KIND_SOFT_LIMIT: u64 = 2;
 const KIND_HARD_LIMIT: u64 = 3;
 const KIND_UNKNOWN_SPI: u64 = 4;
 const KIND_PEER_ENDPOINT: u64 = 5;
+const KIND_FILTER_MATCH: u64 = 6;
 const OUTBOUND: u64 = 1 << 8;
 const SOURCE_V6: u64 = 1 << 9;
 const DESTINATION_V6: u64 = 1 << 10;
+const PERMIT: u64 = 1 << 11;
+const HAS_PORT: u64 = 1 << 12;
+const WITHHELD_SHIFT: u32 = 16;
+const LIST_SHIFT: u32 = 32;
+const PORT_SHIFT: u32 = 48;
+const VERSION_MASK: u64 = (1 << PORT_SHIFT) - 1;
 
 const _: () = assert!(EventWords::source == 1 && EventWords::ports == FLOW_WORDS && EventWords::bits == 0);
 
@@ -114,6 +136,16 @@ impl Event {
                 words[EventWords::bits] = KIND_PEER_ENDPOINT;
                 words[EventWords::subject] = slot.raw();
             }
+            Self::FilterMatch { version, list, permit, flow, port, withheld } => {
+                words[EventWords::bits] = KIND_FILTER_MATCH
+                    | if *permit { PERMIT } else { 0 }
+                    | if port.is_some() { HAS_PORT } else { 0 }
+                    | u64::from(*withheld) << WITHHELD_SHIFT
+                    | u64::from(*list) << LIST_SHIFT;
+                words[1..=FLOW_WORDS].copy_from_slice(&flow.encode());
+                words[EventWords::subject] =
+                    version.0 & VERSION_MASK | u64::from(port.unwrap_or(0)) << PORT_SHIFT;
+            }
         }
         words
     }
@@ -141,6 +173,17 @@ impl Event {
                 ),
             },
             KIND_PEER_ENDPOINT => Self::PeerEndpoint { slot: SlotWord::from_raw(subject)? },
+            KIND_FILTER_MATCH => {
+                let [_, flow @ .., _, _] = *words;
+                Self::FilterMatch {
+                    version: PolicyVersion(subject & VERSION_MASK),
+                    list: (bits >> LIST_SHIFT) as u32,
+                    permit: bits & PERMIT != 0,
+                    flow: FiveTuple::decode(flow),
+                    port: (bits & HAS_PORT != 0).then_some((subject >> PORT_SHIFT) as u16),
+                    withheld: (bits >> WITHHELD_SHIFT) as u16,
+                }
+            }
             _ => return None,
         })
     }
@@ -263,6 +306,22 @@ mod tests {
                 destination: "2001:db8::2".parse().unwrap(),
             },
             Event::PeerEndpoint { slot },
+            Event::FilterMatch {
+                version: PolicyVersion(7),
+                list: u32::MAX,
+                permit: true,
+                flow,
+                port: Some(u16::MAX),
+                withheld: 3,
+            },
+            Event::FilterMatch {
+                version: PolicyVersion(1 << 40),
+                list: 0,
+                permit: false,
+                flow,
+                port: None,
+                withheld: u16::MAX,
+            },
         ];
         for event in events {
             assert_eq!(Event::decode(&event.encode()), Some(event));

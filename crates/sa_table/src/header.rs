@@ -13,7 +13,7 @@ use crate::mapping::MapError;
 use crate::word::{View, Word};
 
 /// The number of the segment layout; raised with each change that the layout hash cannot see.
-pub const ABI: u64 = 1;
+pub const ABI: u64 = 2;
 
 /// One of the four segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -48,8 +48,9 @@ pub use ids::{Generation, PolicyId, PolicyVersion, SlotWord, WorkerId};
 pub use layout::{Capacities, CapacitiesTextError, CapacityError, Demand, Shortage};
 pub use mapping::{Locking, MapError};
 pub use policy::{
-    Action, EntryError, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PolicyError, PolicySnapshot,
-    PortRecord, Prefix, Rule, RuleList, union,
+    Action, EntryError, FilterBinding, FilterList, FilterLog, FilterPoint, FilterRule, Filters,
+    IcmpCondition, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_FILTER_NAME, MAX_IOS_NAME, Masked, PolicyError,
+    PolicySnapshot, PortCondition, PortRecord, Prefix, Rule, RuleList, union,
 };
 pub use record::{
     AddressRange, Algorithm, AlgorithmLengths, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord,

@@ -58,6 +58,8 @@ impl Bench {
             drops: Drops::default(),
             counts: Counts::default(),
             events,
+            matches: crate::filter::MatchLog::default(),
+            verdicts: crate::filter::Verdicts::new(1),
             icmp: IcmpErrors::default(),
             now_ms: 1000,
         };

@@ -21,6 +21,8 @@ impl Bench {
             drops: Drops::default(),
             counts: Default::default(),
             events: segments.event_sender(WorkerId(0)).unwrap(),
+            matches: crate::filter::MatchLog::default(),
+            verdicts: crate::filter::Verdicts::new(1),
             icmp: IcmpErrors::default(),
             now_ms: 0,
         };

@@ -10,7 +10,7 @@ const CANDIDATES_PER_RULE: usize = 64;
 
 /// How the rules of a list are found.
 #[derive(Debug)]
-pub(super) enum Index<K> {
+pub(crate) enum Index<K> {
     /// All of them, in order.
     Scan,
     /// By the destination address.
@@ -21,7 +21,7 @@ pub(super) enum Index<K> {
 
 impl<K: AddressBits> Index<K> {
     /// `rules` are (source range, destination range) in list order.
-    pub(super) fn build(rules: impl Iterator<Item = ((K, K), (K, K))> + Clone) -> Index<K> {
+    pub(crate) fn build(rules: impl Iterator<Item = ((K, K), (K, K))> + Clone) -> Index<K> {
         let count = rules.clone().count();
         if count <= SCAN {
             return Index::Scan;
@@ -41,7 +41,7 @@ impl<K: AddressBits> Index<K> {
 
     /// Places of the rules that can match, ascending; `None`: scan them all.
     #[inline]
-    pub(super) fn candidates(&self, source: K, destination: K) -> Option<&[u32]> {
+    pub(crate) fn candidates(&self, source: K, destination: K) -> Option<&[u32]> {
         match self {
             Index::Scan => None,
             Index::Destination(pieces) => Some(pieces.find(destination)),
@@ -52,7 +52,7 @@ impl<K: AddressBits> Index<K> {
 
 /// Disjoint pieces of the address space with the rules of each.
 #[derive(Debug)]
-pub(super) struct Pieces<K> {
+pub(crate) struct Pieces<K> {
     /// First addresses, ascending. Addresses below the first one belong to no rule.
     starts: Vec<K>,
     /// Where the candidates of each piece end; they begin where the piece before ends.

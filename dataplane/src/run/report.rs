@@ -38,6 +38,9 @@ impl Dataplane<'_> {
             "limits": self.limits,
             "workers": status::workers(&self.runtime, workers, monotonic_ms()),
             "drops": status::drops(&self.runtime, workers.len()),
+            "access_lists": self.filters.matches().map(|(list, line, matches)| {
+                json!({"list": list, "line": line, "matches": matches})
+            }).collect::<Vec<_>>(),
             "programs": self.programs.counters().unwrap_or_default().into_iter().map(|(name, value)| {
                 (name.to_owned(), json!(value))
             }).collect::<serde_json::Map<_, _>>(),

@@ -5,7 +5,9 @@ use crate::flow::Flow;
 use crate::shared::Shared;
 use esp::{InboundParameters, InboundSa, ReplayStore};
 use sa_table::record::{Encapsulation, Lifetime, PeerEndpoint, Selectors};
-use sa_table::{Direction, Event, EventSender, InboundOwner, ReplayWords, SaErrorKind, SlotWord, WorkerId};
+use sa_table::{
+    Direction, Event, EventSender, InboundOwner, PolicyId, ReplayWords, SaErrorKind, SlotWord, WorkerId,
+};
 use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +17,7 @@ pub struct InboundState {
     owner: InboundOwner,
     local: IpAddr,
     selectors: Selectors,
+    policy: PolicyId,
     lifetime: Lifetime,
     /// From where the peer was last heard.
     endpoint: PeerEndpoint,
@@ -48,6 +51,7 @@ impl InboundState {
             owner,
             local: record.local,
             selectors: record.selectors,
+            policy: record.policy,
             lifetime: record.lifetime,
             endpoint: PeerEndpoint { address: record.peer_address, port },
         })
@@ -63,6 +67,12 @@ impl InboundState {
     #[inline]
     pub fn local(&self) -> IpAddr {
         self.local
+    }
+
+    /// The policy that it serves.
+    #[inline]
+    pub fn policy(&self) -> PolicyId {
+        self.policy
     }
 
     /// The replay window in shared memory.

@@ -9,8 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ebpf_abi::{
     CLASS_DESTINATION, CLASS_OWN, CLASS_SOURCE, DEFAULT_PORT, GuardRule, MAX_QUEUES, MAX_RULES,
-    MAX_RULES_PER_PORT, PORT_COARSE, PORT_CRYPTO_MAP, PORT_RAW_IP, PORT_STEER, PortConfig,
+    MAX_RULES_PER_PORT, PORT_COARSE, PORT_CRYPTO_MAP, PORT_FILTERED, PORT_RAW_IP, PORT_STEER, PortConfig,
 };
+use sa_table::Direction;
 use sa_table::policy::{Action, PortRecord, Prefix, Rule, union};
 
 use super::classes::PrefixClass;
@@ -114,6 +115,22 @@ impl KernelPolicy {
     /// What any crypto map protects: the rules by which packets are kept off the kernel's main table.
     pub fn fence(&self) -> &[Rule] {
         &self.protected
+    }
+
+    /// Gives IPv4 packets to the workers where a filter has to see them: those that arrive at a device with an `in` list,
+    /// and those of all `ports` if a device has an `out` list, because they may leave there. `filtered`: the ifindex of
+    /// each device with a list, and its direction; 0 for an interface without device.
+    #[must_use]
+    pub fn with_filters(mut self, filtered: &[(u32, Direction)], ports: &[PortRecord]) -> Self {
+        let any_outbound = filtered.iter().any(|(_, direction)| *direction == Direction::Outbound);
+        let is_filtered =
+            |port: &&PortRecord| any_outbound || filtered.iter().any(|(ifindex, _)| *ifindex == port.ifindex);
+        for port in ports.iter().filter(|port| port.ifindex != 0).filter(is_filtered) {
+            if let Some(config) = self.ports.get_mut(&port.ifindex) {
+                config.flags |= PORT_FILTERED;
+            }
+        }
+        self
     }
 
     /// Destination and source of each rule that protects.

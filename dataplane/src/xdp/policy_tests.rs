@@ -116,3 +116,16 @@ fn a_device_without_link_header_has_an_entry_that_says_so() {
         KernelPolicy::compile(&[absent(port(1, Some(0)))], &[vec![rule(PROTECT)]], &[tunnel], |_| None);
     assert_eq!((policy.ports[&40].flags, policy.ports[&40].rule_count), (PORT_RAW_IP, 1));
 }
+
+#[test]
+fn workers_get_what_filters_have_to_see() {
+    let ports = [port(0, None), port(1, None), absent(port(2, None))];
+    let flagged = |filtered: &[(u32, Direction)]| -> Vec<bool> {
+        let policy = compile(&ports, &[]).with_filters(filtered, &ports);
+        [DEFAULT_PORT, 10, 11].map(|entry| policy.ports[&entry].flags & PORT_FILTERED != 0).to_vec()
+    };
+    assert_eq!(flagged(&[]), [false; 3]);
+    assert_eq!(flagged(&[(11, Direction::Inbound)]), [false, false, true]);
+    assert_eq!(flagged(&[(11, Direction::Outbound)]), [false, true, true], "each packet may leave there");
+    assert_eq!(flagged(&[(0, Direction::Inbound)]), [false; 3], "an interface without device");
+}

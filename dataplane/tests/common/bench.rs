@@ -153,6 +153,18 @@ pub fn policy(crypto_map: bool, rules: Vec<Rule>) -> KernelPolicy {
     KernelPolicy::compile(&ports, &[rules], &[], |port| Some(u32::from(port.id)))
 }
 
+/// A policy without crypto map on its port, which has an access group `in`; without a socket, too.
+pub fn filtered() -> KernelPolicy {
+    let port = PortRecord {
+        ifindex: 1,
+        device: "lo".to_owned(),
+        crypto_addresses: vec!["192.0.2.1".parse().unwrap()],
+        ..PortRecord::default()
+    };
+    KernelPolicy::compile::<Vec<Rule>>(std::slice::from_ref(&port), &[], &[], |_| None)
+        .with_filters(&[(1, sa_table::Direction::Inbound)], &[port])
+}
+
 pub fn prefix(text: &str) -> Prefix {
     let (address, length) = text.split_once('/').unwrap();
     Prefix { address: address.parse().unwrap(), length: length.parse().unwrap() }

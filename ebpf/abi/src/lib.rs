@@ -6,7 +6,7 @@
 #![no_std]
 
 /// Raised whenever a map changes its layout or meaning.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// Sockets per port that the socket map has room for.
 pub const MAX_QUEUES: u32 = 64;
@@ -43,6 +43,9 @@ pub const PORT_COARSE: u32 = 2;
 pub const PORT_RAW_IP: u32 = 4;
 /// Port flag: a data-plane port. XDP gives workers what a permit can match; without the flag the kernel gets it.
 pub const PORT_STEER: u32 = 8;
+/// Port flag: a filter (an access group) is asked about the IPv4 packets that arrive here. Workers ask it, so XDP gives
+/// them all of these packets, and drops what no socket takes: the kernel would let it pass unasked.
+pub const PORT_FILTERED: u32 = 16;
 
 /// What the programs know of a device; map `PORTS`, key is the ifindex, or [`DEFAULT_PORT`]. A hash map, because
 /// replacing an element of a hash map is atomic for the reader.
@@ -167,13 +170,15 @@ counters! {
     IngressEsp = "ingress-esp",
     /// Ingress: clear traffic that a permit can match, given to a worker.
     IngressProtected = "ingress-protected",
+    /// Ingress: other IPv4 traffic that a filter is asked about, given to a worker.
+    IngressFiltered = "ingress-filtered",
     /// Ingress: IKE, given to the kernel.
     IngressIke = "ingress-ike",
     /// Ingress: none of our business, given to the kernel.
     IngressPass = "ingress-pass",
     /// Ingress: clear traffic that a permit can match, given to the kernel and its guard for lack of a socket.
     IngressUnsteered = "ingress-pass-no-socket",
-    /// Ingress: no socket is there to take ESP: dropped.
+    /// Ingress: no socket is there to take ESP, or what a filter has to see: dropped.
     IngressNoSocket = "ingress-drop-no-socket",
     /// Ingress: an IP header that cannot be read: dropped.
     IngressMalformed = "ingress-drop-malformed",

@@ -52,7 +52,7 @@ fn an_edit_with_more_rules_than_the_arena_holds_is_refused_before_anything_chang
     let before = reader.load_policy().unwrap();
     let denies: String = (0..400).map(|n| format!("access-list 101 deny udp any any eq {n}\n")).collect();
     let refusal = brain.admit(with_lines(&(denies + &lines(1..2)))).unwrap_err();
-    assert!(refusal.to_string().contains("words of ports and rules"), "{refusal}");
+    assert!(refusal.to_string().contains("words of ports, rules and filters"), "{refusal}");
     assert_eq!(reader.load_policy().unwrap(), before);
 }
 

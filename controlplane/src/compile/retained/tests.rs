@@ -243,3 +243,22 @@ fn a_map_that_was_closed_on_every_device_stays_so() {
     assert_eq!(opened.rules[everywhere.rule_list.unwrap() as usize], [Rule { action: Action::Drop, ..rule }]);
     assert_eq!(opened.rules[0], [rule], "on its own device it is sealed as before");
 }
+
+#[test]
+fn a_retained_policy_keeps_the_filters_of_its_entry() {
+    use sa_table::{Direction, FilterBinding, FilterList, FilterPoint, Filters};
+    let filter = |policy, list| FilterBinding {
+        point: FilterPoint::Policy(PolicyId(policy)),
+        direction: Direction::Inbound,
+        list,
+    };
+    let list = |name: &str| FilterList { name: name.into(), rules: Vec::new() };
+    let old = Filters {
+        lists: vec![list("A"), list("B"), list("C")],
+        bindings: vec![filter(1, 1), filter(1, 2), filter(2, 0)],
+    };
+    let mut now = Filters { lists: vec![list("C")], bindings: vec![filter(0, 0)] };
+    carry_over(&mut now, &old, PolicyId(1));
+    assert_eq!(now.lists, [list("C"), list("B")], "a list that is there already is not there twice");
+    assert_eq!(now.bindings, [filter(0, 0), filter(1, 1), filter(1, 0)]);
+}

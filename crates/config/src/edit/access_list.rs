@@ -3,7 +3,8 @@
 use super::{ConfigCommand, EditError, Editor, Mode, apply};
 use crate::commit;
 use crate::model::{
-    AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, Inserted, PortMatch,
+    AccessGroups, AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, Inserted,
+    PortMatch, ServiceMatch,
 };
 use crate::tree::{Args, Value};
 
@@ -150,6 +151,39 @@ fn add(editor: &mut Editor<'_>, name: &str, sequence: Option<u32>, rule: AclRule
     Ok(())
 }
 
+/// `dscp` or `precedence`.
+fn service(args: &Args) -> Result<Option<ServiceMatch>, EditError> {
+    match (args.small("dscp"), args.small("precedence")) {
+        (Some(_), Some(_)) => {
+            Err(EditError::rule("\"dscp\" and \"precedence\" are the same bits; leave one of them out"))
+        }
+        (Some(dscp), None) => Ok(Some(ServiceMatch::Dscp(dscp))),
+        (None, precedence) => Ok(precedence.map(ServiceMatch::Precedence)),
+    }
+}
+
+/// `access-group N {in | out}` of an interface or an entry. The negated form removes the direction that it names, or both, and
+/// leaves another list than it names.
+pub(super) fn access_group(groups: &mut AccessGroups, args: &Args) {
+    let mut list = args.text("acl");
+    let mut named: Vec<&str> = ["in", "out"].into_iter().filter(|word| args.has(word)).collect();
+    if args.negated() && named.is_empty() {
+        match list {
+            // `no ip access-group in`
+            Some(word @ ("in" | "out")) => (list, named) = (None, vec![word]),
+            _ => named = vec!["in", "out"],
+        }
+    }
+    for direction in named {
+        let group = if direction == "in" { &mut groups.inbound } else { &mut groups.outbound };
+        if !args.negated() {
+            *group = list.map(String::from);
+        } else if list.is_none() || group.as_deref() == list {
+            *group = None;
+        }
+    }
+}
+
 /// The rule of `$ACE`. Words are read in order, because source and destination use the same ones.
 fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
     let mut rule = AclRule {
@@ -162,6 +196,7 @@ fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
         icmp: None,
         options: AclOptions {
             established: args.has("established"),
+            service: service(args)?,
             fragments: args.has("fragments"),
             log: args.has("log"),
             log_input: args.has("log-input"),
@@ -174,7 +209,7 @@ fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
         Some(_) => None,
         None => args.small("protocol"),
     };
-    if rule.protocol.is_none() && rule.options.established {
+    if rule.protocol != Some(6) && rule.options.established {
         return Err(EditError::rule("\"established\" needs tcp"));
     }
     let words: Vec<(&str, Option<&Value>)> = args.iter().collect();
@@ -224,6 +259,15 @@ fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
     [rule.source_port, rule.destination_port] = ports;
     if let Some(kind) = args.small("icmp-type") {
         rule.icmp = Some(IcmpType { kind, code: args.small("icmp-code") });
+    }
+    let asks_upper_layer = rule.source_port.is_some()
+        || rule.destination_port.is_some()
+        || rule.icmp.is_some()
+        || rule.options.established;
+    if rule.options.fragments && asks_upper_layer {
+        return Err(EditError::rule(
+            "\"fragments\" are packets without ports, flags and ICMP types; leave one or the other out",
+        ));
     }
     Ok(rule)
 }

@@ -176,14 +176,8 @@ fn match_address(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     edit(editor, |body| body.match_address = acl)
 }
 
-/// The packet path does not filter by access lists yet, and no line may promise a filter that is not there.
-fn access_group(_: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
-    if args.negated() {
-        return Ok(());
-    }
-    Err(EditError::rule(
-        "\"set ip access-group\" is not implemented: packets would pass unfiltered; leave the line out and filter on another device",
-    ))
+fn access_group(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    edit(editor, |body| super::access_list::access_group(&mut body.access_groups, args))
 }
 
 fn set_transform_set(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {

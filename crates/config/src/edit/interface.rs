@@ -20,7 +20,7 @@ pub(super) const COMMANDS: &[ConfigCommand] = &[
     keep("ip mtu / <bytes:68-9216>", kept),
     keep("ip tcp adjust-mss / <bytes:500-1460>", kept),
     keep("ip nat / {inside | outside}", kept),
-    apply("ip access-group / <acl:WORD> {in | out}", access_group),
+    apply("ip access-group / <acl:ACL> {in | out}", access_group),
     keep("ip {redirects | unreachables | proxy-arp | virtual-reassembly} /", kept),
     keep("ipv6 enable /", kept),
     keep("bandwidth / <kilobits:1-10000000>", kept),
@@ -229,14 +229,9 @@ fn crypto_map(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// The packet path does not filter by access lists yet, and no line may promise a filter that is not there.
-fn access_group(_: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
-    if args.negated() {
-        return Ok(());
-    }
-    Err(EditError::rule(
-        "\"ip access-group\" is not implemented: packets would pass unfiltered; leave the line out and filter on another device",
-    ))
+fn access_group(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
+    edit(editor, |interface| super::access_list::access_group(&mut interface.access_groups, args));
+    Ok(())
 }
 
 fn redundancy(_: &mut Editor<'_>, _: &Args) -> Result<(), EditError> {

@@ -1,4 +1,5 @@
-//! Extended access lists in their crypto use: permit = protect, deny = not protected by this entry.
+//! Extended access lists. In their crypto use permit means protect, and deny not protected by this entry; as filters
+//! (access groups) permit means pass, and deny drop.
 
 use std::net::Ipv4Addr;
 
@@ -7,9 +8,9 @@ use super::Prefix;
 /// `permit` or `deny`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AclAction {
-    /// Protect with the entry that names the list.
+    /// Protect with the entry that names the list; in a filter: pass.
     Permit,
-    /// Not protected by this entry; go on behind it.
+    /// Not protected by this entry, go on behind it; in a filter: drop.
     Deny,
 }
 
@@ -86,11 +87,39 @@ pub struct IcmpType {
     pub code: Option<u8>,
 }
 
+/// A condition on the type-of-service octet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceMatch {
+    /// `dscp D`, 0–63: the upper six bits (RFC 2474).
+    Dscp(u8),
+    /// `precedence P`, 0–7: the upper three bits (RFC 791).
+    Precedence(u8),
+}
+
+/// The access lists that filter what passes an interface (`ip access-group`) or an entry (`set ip access-group`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessGroups {
+    /// `in`.
+    pub inbound: Option<String>,
+    /// `out`.
+    pub outbound: Option<String>,
+}
+
+impl AccessGroups {
+    /// List and direction, in the order in which they are printed.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let inbound = self.inbound.as_deref().map(|list| (list, "in"));
+        inbound.into_iter().chain(self.outbound.as_deref().map(|list| (list, "out")))
+    }
+}
+
 /// What may follow the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AclOptions {
     /// `established`.
     pub established: bool,
+    /// `dscp` or `precedence`.
+    pub service: Option<ServiceMatch>,
     /// `fragments`.
     pub fragments: bool,
     /// `log`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{DfBit, DhGroup, InterfaceName, Lifetime, Replay, Secret};
+use super::{AccessGroups, DfBit, DhGroup, InterfaceName, Lifetime, Replay, Secret};
 
 /// How a peer is named in `set peer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +149,8 @@ pub struct EntryBody {
     pub profile: Option<Profile>,
     /// `reverse-route …`.
     pub reverse_route: Option<ReverseRoute>,
+    /// `set ip access-group …`.
+    pub access_groups: AccessGroups,
     /// `set session-key …`.
     pub session_keys: SessionKeys,
     /// Lines without an effect here, kept as typed.

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::AccessGroups;
+
 /// The canonical name of an interface: an IOS name (`GigabitEthernet0/1`, `Serial1`) or a Linux device name verbatim.
 /// Ordered by type and then by number, so that `…0/10` follows `…0/9`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -190,6 +192,8 @@ pub struct Interface {
     pub mtu: Option<u16>,
     /// `crypto map M`.
     pub crypto_map: Option<String>,
+    /// `ip access-group`.
+    pub access_groups: AccessGroups,
     /// Lines without an effect here, kept as typed.
     pub kept: Vec<String>,
 }

@@ -14,7 +14,8 @@ mod secret;
 mod system;
 
 pub use acl::{
-    AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, Inserted, PortMatch,
+    AccessGroups, AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule, IcmpType, Inserted,
+    PortMatch, ServiceMatch,
 };
 pub use crypto_map::{
     CryptoMap, CryptoMapEntry, DynamicMap, EntryBody, IdleTimer, Keying, Peer, PeerName, Profile,

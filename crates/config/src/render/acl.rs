@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use super::Writer;
 use crate::Configuration;
-use crate::model::{AccessList, AclAction, AclAddress, AclLine, AclRule, PortMatch};
-use crate::tree::{ICMP_TYPES, PROTOCOLS, TCP_PORTS, UDP_PORTS};
+use crate::model::{
+    AccessGroups, AccessList, AclAction, AclAddress, AclLine, AclRule, PortMatch, ServiceMatch,
+};
+use crate::tree::{DSCPS, ICMP_TYPES, PRECEDENCES, PROTOCOLS, TCP_PORTS, UDP_PORTS};
 
 pub(super) fn access_lists(out: &mut Writer, configuration: &Configuration) {
     for (name, list) in &configuration.access_lists {
@@ -31,6 +33,13 @@ fn access_list(out: &mut Writer, name: &str, list: &AccessList) {
     }
 }
 
+/// The `access-group` lines of an interface or an entry, behind `prefix`.
+pub(super) fn access_groups(out: &mut Writer, prefix: &str, groups: &AccessGroups) {
+    for (list, direction) in groups.iter() {
+        out.line(format_args!("{prefix}ip access-group {list} {direction}"));
+    }
+}
+
 /// A rule from `permit` on.
 pub(crate) fn acl_rule(rule: &AclRule) -> String {
     let action = match rule.action {
@@ -52,12 +61,17 @@ pub(crate) fn acl_rule(rule: &AclRule) -> String {
         }
     }
     let options = &rule.options;
-    for (on, word) in [
-        (options.established, " established"),
-        (options.fragments, " fragments"),
-        (options.log, " log"),
-        (options.log_input, " log-input"),
-    ] {
+    text.push_str(if options.established { " established" } else { "" });
+    match options.service {
+        Some(ServiceMatch::Dscp(dscp)) => drop(write!(text, " dscp {}", name_of(DSCPS, dscp.into()))),
+        Some(ServiceMatch::Precedence(precedence)) => {
+            let _ = write!(text, " precedence {}", name_of(PRECEDENCES, precedence.into()));
+        }
+        None => {}
+    }
+    for (on, word) in
+        [(options.fragments, " fragments"), (options.log, " log"), (options.log_input, " log-input")]
+    {
         text.push_str(if on { word } else { "" });
     }
     text

@@ -92,6 +92,7 @@ fn body(out: &mut Writer, body: &EntryBody) {
         Some(Profile::Isakmp(name)) => out.line(format_args!(" set isakmp-profile {name}")),
         None => {}
     }
+    super::acl::access_groups(out, " set ", &body.access_groups);
     out.lines(" ", &body.kept);
     out.optional(" match address ", body.match_address.as_ref());
     if let Some(route) = &body.reverse_route {

@@ -24,6 +24,7 @@ pub(super) fn interfaces(out: &mut Writer, configuration: &Configuration) {
             }
         }
         out.flag(!has_ipv4, " no ip address");
+        super::acl::access_groups(out, " ", &interface.access_groups);
         out.optional(" mtu ", interface.mtu);
         out.flag(interface.shutdown, " shutdown");
         out.lines(" ", &interface.kept);

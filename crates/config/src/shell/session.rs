@@ -207,6 +207,8 @@ impl Shell {
             Ok(notes) => notices.extend(notes),
             Err(error) => return refused(error.0),
         }
+        let known = commit::filter_notes(executor.running());
+        notices.extend(commit::filter_notes(&candidate).into_iter().filter(|note| !known.contains(note)));
         let changes = diff(executor.running(), &candidate);
         let applied =
             if changes.is_empty() { Ok(String::new()) } else { executor.apply(candidate, &changes) };

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::names::{ICMP_TYPES, PROTOCOLS, TCP_PORTS, UDP_PORTS};
+use super::names::{DSCPS, ICMP_TYPES, PRECEDENCES, PROTOCOLS, TCP_PORTS, UDP_PORTS};
 use crate::model::InterfaceName;
 
 /// Longest name of a map, list, profile and the like.
@@ -70,6 +70,8 @@ impl Kind {
             "TCP-PORT" => Self::Named(TCP_PORTS, 65_535),
             "UDP-PORT" => Self::Named(UDP_PORTS, 65_535),
             "ICMP-TYPE" => Self::Named(ICMP_TYPES, 255),
+            "DSCP" => Self::Named(DSCPS, 63),
+            "PRECEDENCE" => Self::Named(PRECEDENCES, 7),
             range => {
                 let (low, high) = range.split_once('-')?;
                 Self::Number(low.parse().ok()?, high.parse().ok()?)

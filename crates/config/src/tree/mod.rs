@@ -25,5 +25,5 @@ mod walk;
 pub use graph::{Command, Form, Tree};
 pub use help::Entry;
 pub use kind::{Kind, Value};
-pub use names::{ICMP_TYPES, PROTOCOLS, TCP_PORTS, UDP_PORTS};
+pub use names::{DSCPS, ICMP_TYPES, PRECEDENCES, PROTOCOLS, TCP_PORTS, UDP_PORTS};
 pub use walk::{Args, Match, ParseError, Token, tokens};

@@ -1,4 +1,4 @@
-//! Names that IOS prints in place of numbers: protocols, ports, ICMP types.
+//! Names that IOS prints in place of numbers: protocols, ports, ICMP types, service classes.
 
 /// IP protocols by name.
 pub const PROTOCOLS: &[(&str, u64)] = &[
@@ -102,4 +102,41 @@ pub const ICMP_TYPES: &[(&str, u64)] = &[
     ("timestamp-request", 13),
     ("traceroute", 30),
     ("unreachable", 3),
+];
+
+/// Values of the DSCP field by name (RFC 2474, RFC 2597, RFC 3246).
+pub const DSCPS: &[(&str, u64)] = &[
+    ("af11", 10),
+    ("af12", 12),
+    ("af13", 14),
+    ("af21", 18),
+    ("af22", 20),
+    ("af23", 22),
+    ("af31", 26),
+    ("af32", 28),
+    ("af33", 30),
+    ("af41", 34),
+    ("af42", 36),
+    ("af43", 38),
+    ("cs1", 8),
+    ("cs2", 16),
+    ("cs3", 24),
+    ("cs4", 32),
+    ("cs5", 40),
+    ("cs6", 48),
+    ("cs7", 56),
+    ("default", 0),
+    ("ef", 46),
+];
+
+/// IP precedences by name (RFC 791 §3.1).
+pub const PRECEDENCES: &[(&str, u64)] = &[
+    ("critical", 5),
+    ("flash", 3),
+    ("flash-override", 4),
+    ("immediate", 2),
+    ("internet", 6),
+    ("network", 7),
+    ("priority", 1),
+    ("routine", 0),
 ];

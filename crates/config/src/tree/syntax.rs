@@ -37,7 +37,10 @@ pub(super) fn fragments() -> [(&'static str, &'static str); 6] {
         ("$UDPOP", "[{eq | neq | gt | lt} <port:UDP-PORT> | range <port:UDP-PORT> <last-port:UDP-PORT>]"),
         ("$SRC", "{any | host <source:A.B.C.D> | <source:A.B.C.D> <source-wildcard:A.B.C.D>}"),
         ("$DST", "{any | host <destination:A.B.C.D> | <destination:A.B.C.D> <destination-wildcard:A.B.C.D>}"),
-        ("$END", "[established | fragments | log | log-input]*4"),
+        (
+            "$END",
+            "[established | dscp <dscp:DSCP> | precedence <precedence:PRECEDENCE> | fragments | log | log-input]*5",
+        ),
         (
             "$ACE",
             "{permit | deny} {tcp $SRC $TCPOP $DST $TCPOP $END | udp $SRC $UDPOP $DST $UDPOP $END \

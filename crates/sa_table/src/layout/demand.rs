@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::capacities::{MAX_ARENA_WORDS, MAX_CHECKPOINT_WORDS, MAX_POLICIES, MAX_SLOTS};
-use super::{ArenaHead, BlobEntry, Capacities, PortWords, RuleWords};
+use super::{ArenaHead, BlobEntry, Capacities, FilterHeadWords, FilterWords, PortWords, RuleWords};
 use crate::header::SegmentKind;
 
 /// SA pairs that may exist beside those in use, because they replace one another (rekeying, change of peer): a quarter of
@@ -26,6 +26,12 @@ pub struct Demand {
     pub rule_lists: u64,
     /// Rules of all lists.
     pub rules: u64,
+    /// Access lists that filter.
+    pub filter_lists: u64,
+    /// Their lines.
+    pub filter_lines: u64,
+    /// Places and directions where they are applied: ports and policies.
+    pub filter_bindings: u64,
     /// Policies.
     pub policies: u64,
     /// SA pairs at one time, without those that replace one another.
@@ -45,13 +51,18 @@ pub struct Shortage {
 }
 
 impl Demand {
-    /// Words that the ports and rules take in a policy arena.
+    /// Words that ports, rules and filters take in a policy arena.
     fn arena_words(&self) -> u64 {
         let words = |items: u64, each: usize| items.saturating_mul(each as u64);
+        let bindings = u64::from(self.filter_bindings > 0);
+        let blobs = self.rule_lists.saturating_add(self.filter_lists).saturating_add(1 + bindings);
         words(1, ArenaHead::WORDS)
-            .saturating_add(words(self.rule_lists.saturating_add(1), BlobEntry::WORDS))
+            .saturating_add(words(blobs, BlobEntry::WORDS))
             .saturating_add(words(self.ports, PortWords::WORDS))
             .saturating_add(words(self.rules, RuleWords::WORDS))
+            .saturating_add(words(self.filter_lists, FilterHeadWords::WORDS))
+            .saturating_add(words(self.filter_lines, FilterWords::WORDS))
+            .saturating_add(self.filter_bindings)
     }
 
     fn checkpoint_words(&self) -> u64 {
@@ -92,7 +103,7 @@ impl Capacities {
     pub fn check_room(&self, demand: &Demand) -> Result<(), Shortage> {
         let checks = [
             ("policies", demand.policies, self.policies),
-            ("words of ports and rules", demand.arena_words(), self.arena_words),
+            ("words of ports, rules and filters", demand.arena_words(), self.arena_words),
         ];
         match checks.into_iter().find(|(_, needed, capacity)| *needed > u64::from(*capacity)) {
             Some((what, needed, capacity)) => Err(Shortage { what, needed, capacity: capacity.into() }),
@@ -115,8 +126,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::{encode_arena, encode_lists};
-    use crate::{PolicyVersion, PortRecord, Rule};
+    use crate::policy::{encode_arena, encode_filters, encode_lists};
+    use crate::{
+        Direction, FilterBinding, FilterList, FilterPoint, FilterRule, Filters, PolicyVersion, PortRecord,
+        Rule,
+    };
 
     fn demand() -> impl Strategy<Value = Demand> {
         let number = || prop_oneof![0..5000_u64, 0..3_000_000_u64, any::<u64>()];
@@ -127,6 +141,8 @@ mod tests {
                 rules,
                 policies,
                 tunnels,
+                filter_lines: rules / 3,
+                ..Demand::default()
             },
         )
     }
@@ -144,14 +160,22 @@ mod tests {
 
     #[test]
     fn a_small_configuration_gets_the_default() {
-        let small = Demand { ports: 4, rule_lists: 2, rules: 100, policies: 100, tunnels: 2000 };
+        let small =
+            Demand { ports: 4, rule_lists: 2, rules: 100, policies: 100, tunnels: 2000, ..Demand::default() };
         assert_eq!(Capacities::for_demand(&small), Capacities::default());
         assert_eq!(Capacities::for_demand(&Demand::default()), Capacities::default());
     }
 
     #[test]
     fn a_hundred_thousand_permits_have_room_to_grow() {
-        let large = Demand { ports: 2, rule_lists: 1, rules: 100_000, policies: 100_000, tunnels: 100_000 };
+        let large = Demand {
+            ports: 2,
+            rule_lists: 1,
+            rules: 100_000,
+            policies: 100_000,
+            tunnels: 100_000,
+            ..Demand::default()
+        };
         let made = Capacities::for_demand(&large);
         assert_eq!((made.policies, made.inbound_slots), (125_000, 125_000));
         let grown = Demand { rules: 124_000, policies: 124_000, ..large };
@@ -165,9 +189,21 @@ mod tests {
         let port = |id| PortRecord { id, device: "eth0".into(), ..PortRecord::default() };
         let rules: Vec<Rule> = Vec::new();
         let lists = encode_lists(&[rules.clone(), rules], PolicyVersion(1), 1, &Vec::new()).unwrap();
-        let arena = encode_arena(PolicyVersion(1), &[port(0), port(1)], &lists, 1 << 16).unwrap();
+        let words = |filters: &Filters| {
+            let filters = encode_filters(filters, 1).unwrap();
+            let ports = [port(0), port(1)];
+            encode_arena(PolicyVersion(1), &ports, &lists, &filters, 1 << 16).unwrap().len() as u64
+        };
         let demand = Demand { ports: 2, rule_lists: 2, ..Demand::default() };
-        assert_eq!(demand.arena_words(), arena.len() as u64);
+        assert_eq!(demand.arena_words(), words(&Filters::default()));
+        let list = |lines| FilterList { name: "F".into(), rules: vec![FilterRule::PERMIT_ANY; lines] };
+        let binding = |direction| FilterBinding { point: FilterPoint::Port(1), direction, list: 1 };
+        let filters = Filters {
+            lists: vec![list(3), list(0)],
+            bindings: vec![binding(Direction::Inbound), binding(Direction::Outbound)],
+        };
+        let demand = Demand { filter_lists: 2, filter_lines: 3, filter_bindings: 2, ..demand };
+        assert_eq!(demand.arena_words(), words(&filters));
     }
 
     #[test]

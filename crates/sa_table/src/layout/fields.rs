@@ -153,6 +153,27 @@ words! {
 }
 
 words! {
+    /// The beginning of a filter list; its lines follow.
+    FilterHeadWords {
+        /// Length of the name in octets.
+        bits: 1,
+        name: 16,
+    }
+}
+
+words! {
+    /// One line of a filter list.
+    FilterWords {
+        /// `address << 32 | mask`.
+        source: 1,
+        destination: 1,
+        ports: 1,
+        sequence: 1,
+        bits: 1,
+    }
+}
+
+words! {
     /// One port.
     PortWords {
         /// `ifindex << 32 | id`.
@@ -298,6 +319,8 @@ pub(crate) const LAYOUT_HASH: u64 = {
         ArenaHead::FIELDS,
         BlobEntry::FIELDS,
         RuleWords::FIELDS,
+        FilterHeadWords::FIELDS,
+        FilterWords::FIELDS,
         PortWords::FIELDS,
         RuntimeControl::FIELDS,
         WorkerState::FIELDS,

@@ -7,9 +7,9 @@ mod fields;
 pub use capacities::{Capacities, CapacitiesTextError, CapacityError};
 pub use demand::{Demand, Shortage};
 pub(crate) use fields::{
-    AcquireState, ArenaHead, BlobEntry, CheckpointHead, EventWords, EventsControl, Header, InboundState,
-    LAYOUT_HASH, OutboundState, PortWords, RingIndices, RuleWords, RuntimeControl, SaRecord, SelectorWords,
-    SlotLine, TableControl, WorkerState,
+    AcquireState, ArenaHead, BlobEntry, CheckpointHead, EventWords, EventsControl, FilterHeadWords,
+    FilterWords, Header, InboundState, LAYOUT_HASH, OutboundState, PortWords, RingIndices, RuleWords,
+    RuntimeControl, SaRecord, SelectorWords, SlotLine, TableControl, WorkerState,
 };
 
 use crate::word::{View, Word};

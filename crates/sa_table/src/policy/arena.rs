@@ -4,7 +4,8 @@
 use thiserror::Error;
 
 use super::codec::{EntryError, decode_port, decode_rule, encode_port, encode_rule};
-use super::{PortRecord, Rule};
+use super::filter_codec::{EncodedFilters, KIND_BINDINGS, KIND_FILTERS, decode_filters};
+use super::{Filters, PortRecord, Rule};
 use crate::ids::PolicyVersion;
 use crate::layout::{ArenaHead, BlobEntry, PortWords, RuleWords};
 
@@ -29,6 +30,8 @@ pub struct PolicySnapshot {
     pub ports: Vec<PortRecord>,
     /// The rule lists, by the index that ports name.
     pub rule_lists: Vec<RuleList>,
+    /// What passes in clear, and into and out of tunnels.
+    pub filters: Filters,
 }
 
 /// Ports or rules that cannot be published.
@@ -49,6 +52,24 @@ pub enum PolicyError {
         list: usize,
         /// Position in the list.
         rule: usize,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// A line of a filter that cannot be meant.
+    #[error("access list {list}, line {rule}: {source}")]
+    Filter {
+        /// Position of the list.
+        list: usize,
+        /// Position in the list.
+        rule: usize,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// A filter at a place that does not exist.
+    #[error("filter {binding}: {source}")]
+    Binding {
+        /// Position in the list.
+        binding: usize,
         /// What is wrong.
         source: EntryError,
     },
@@ -97,6 +118,7 @@ pub(crate) fn encode_arena(
     version: PolicyVersion,
     ports: &[PortRecord],
     lists: &EncodedLists,
+    filters: &EncodedFilters,
     capacity: usize,
 ) -> Result<Vec<u64>, PolicyError> {
     let mut port_words = vec![0; ports.len() * PortWords::WORDS];
@@ -106,7 +128,12 @@ pub(crate) fn encode_arena(
     let kind = |kind: u32, number: usize| u64::from(kind) << 32 | number as u64;
     let ports_blob = (kind(KIND_PORTS, 0), version, &port_words);
     let list_blobs = lists.iter().enumerate().map(|(n, (since, words))| (kind(KIND_RULES, n), *since, words));
-    let blobs: Vec<_> = core::iter::once(ports_blob).chain(list_blobs).collect();
+    let filter_blobs =
+        filters.lists.iter().enumerate().map(|(n, words)| (kind(KIND_FILTERS, n), version, words));
+    let bindings = (!filters.bindings.is_empty()).then_some(&filters.bindings);
+    let binding_blob = bindings.map(|words| (kind(KIND_BINDINGS, 0), version, words));
+    let blobs: Vec<_> =
+        core::iter::once(ports_blob).chain(list_blobs).chain(filter_blobs).chain(binding_blob).collect();
 
     let directory_end = ArenaHead::WORDS + blobs.len() * BlobEntry::WORDS;
     let needed = directory_end + blobs.iter().map(|(_, _, words)| words.len()).sum::<usize>();
@@ -151,11 +178,12 @@ pub(crate) fn decode_arena(arena: &[u64], policies: usize) -> Result<PolicySnaps
     let decode =
         |(port, words)| decode_port(words, lists).map_err(|source| PolicyError::Port { port, source });
     let ports = words.chunks_exact(PortWords::WORDS).enumerate().map(decode).collect::<Result<_, _>>()?;
-    Ok(PolicySnapshot { version: PolicyVersion(arena[ArenaHead::version]), ports, rule_lists })
+    let filters = decode_filters(&directory, policies)?;
+    Ok(PolicySnapshot { version: PolicyVersion(arena[ArenaHead::version]), ports, rule_lists, filters })
 }
 
 /// The directory of an arena, its length checked.
-struct Directory<'a> {
+pub(super) struct Directory<'a> {
     arena: &'a [u64],
     entries: &'a [u64],
 }
@@ -174,11 +202,11 @@ impl<'a> Directory<'a> {
         self.entries.chunks_exact(BlobEntry::WORDS)
     }
 
-    fn count(&self, kind: u32) -> usize {
+    pub(super) fn count(&self, kind: u32) -> usize {
         self.entries().filter(|entry| entry[BlobEntry::kind] >> 32 == u64::from(kind)).count()
     }
 
-    fn blob(&self, kind: u32, number: usize) -> Result<(PolicyVersion, &'a [u64]), PolicyError> {
+    pub(super) fn blob(&self, kind: u32, number: usize) -> Result<(PolicyVersion, &'a [u64]), PolicyError> {
         let wanted = u64::from(kind) << 32 | number as u64;
         // The writer puts the blobs in their order, so the guess is right unless a later kind came in between.
         let guess = usize::from(kind == KIND_RULES) + number;
@@ -203,6 +231,8 @@ mod tests {
 
     use super::*;
     use crate::policy::codec::tests::{POLICIES, arbitrary_port, arbitrary_rule};
+    use crate::policy::filter_codec::encode_filters;
+    use crate::policy::filter_codec::tests::arbitrary_filters;
 
     fn arbitrary_lists() -> impl Strategy<Value = Vec<Vec<Rule>>> {
         let list = (0usize..6).prop_flat_map(|n| proptest::collection::vec(arbitrary_rule(n as u32), n));
@@ -213,11 +243,13 @@ mod tests {
         version: u64,
         ports: &[PortRecord],
         lists: &[Vec<Rule>],
+        filters: &Filters,
         previous: &EncodedLists,
     ) -> (Vec<u64>, EncodedLists) {
         let version = PolicyVersion(version);
         let lists = encode_lists(lists, version, POLICIES, previous).unwrap();
-        (encode_arena(version, ports, &lists, 1 << 16).unwrap(), lists)
+        let filters = encode_filters(filters, POLICIES).unwrap();
+        (encode_arena(version, ports, &lists, &filters, 1 << 16).unwrap(), lists)
     }
 
     proptest! {
@@ -225,11 +257,13 @@ mod tests {
         fn an_arena_gives_back_what_was_published(
             lists in arbitrary_lists(),
             ports in proptest::collection::vec(arbitrary_port(1), 0..4),
+            filters in arbitrary_filters(),
         ) {
-            let (arena, _) = encode(3, &ports, &lists, &Vec::new());
+            let (arena, _) = encode(3, &ports, &lists, &filters, &Vec::new());
             let snapshot = decode_arena(&arena, POLICIES).unwrap();
             prop_assert_eq!(snapshot.version, PolicyVersion(3));
             prop_assert_eq!(snapshot.ports, ports);
+            prop_assert_eq!(snapshot.filters, filters);
             prop_assert!(snapshot.rule_lists.iter().all(|list| list.version == PolicyVersion(3)));
             prop_assert_eq!(snapshot.rule_lists.into_iter().map(|list| list.rules).collect::<Vec<_>>(), lists);
         }
@@ -238,11 +272,12 @@ mod tests {
         fn corrupted_arenas_never_panic(
             lists in arbitrary_lists(),
             ports in proptest::collection::vec(arbitrary_port(1), 0..4),
+            filters in arbitrary_filters(),
             damage in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u64>(), 0u64..200]), 1..5),
             end in any::<prop::sample::Index>(),
             cut: bool,
         ) {
-            let (mut arena, _) = encode(3, &ports, &lists, &Vec::new());
+            let (mut arena, _) = encode(3, &ports, &lists, &filters, &Vec::new());
             for (index, value) in damage {
                 let place = index.index(arena.len());
                 arena[place] = value;
@@ -265,8 +300,9 @@ mod tests {
         let mut rule =
             || proptest::strategy::ValueTree::current(&arbitrary_rule(1).new_tree(&mut runner).unwrap());
         let (a, b) = (vec![rule()], vec![rule()]);
-        let (_, first) = encode(1, &[], &[a.clone(), b.clone()], &Vec::new());
-        let (arena, _) = encode(2, &[], &[a, vec![]], &first);
+        let none = Filters::default();
+        let (_, first) = encode(1, &[], &[a.clone(), b.clone()], &none, &Vec::new());
+        let (arena, _) = encode(2, &[], &[a, vec![]], &none, &first);
         let versions: Vec<_> =
             decode_arena(&arena, POLICIES).unwrap().rule_lists.iter().map(|list| list.version.0).collect();
         assert_eq!(versions, [1, 2]);
@@ -275,7 +311,8 @@ mod tests {
     #[test]
     fn a_policy_that_does_not_fit_says_how_much_it_needs() {
         let lists = encode_lists(&[Vec::<Rule>::new()], PolicyVersion(1), POLICIES, &Vec::new()).unwrap();
-        let error = encode_arena(PolicyVersion(1), &[], &lists, 10).unwrap_err();
+        let filters = EncodedFilters::default();
+        let error = encode_arena(PolicyVersion(1), &[], &lists, &filters, 10).unwrap_err();
         assert_eq!(error, PolicyError::TooLarge { needed: 16, capacity: 10 });
     }
 }

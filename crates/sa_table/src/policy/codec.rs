@@ -37,6 +37,14 @@ pub enum EntryError {
         /// How many lists there are.
         lists: usize,
     },
+    /// A filter is bound to a list that is not published with it.
+    #[error("access list {list} does not exist, there are {lists}")]
+    FilterList {
+        /// The list that is named.
+        list: u32,
+        /// How many lists there are.
+        lists: usize,
+    },
     /// Source and destination are of different families.
     #[error("source and destination mix IPv4 and IPv6")]
     MixedFamilies,
@@ -230,7 +238,12 @@ pub(crate) fn decode_port(words: &[u64], lists: usize) -> Result<PortRecord, Ent
     })
 }
 
-fn put_name(words: &mut [u64], name: &str, what: &'static str, most: usize) -> Result<(), EntryError> {
+pub(super) fn put_name(
+    words: &mut [u64],
+    name: &str,
+    what: &'static str,
+    most: usize,
+) -> Result<(), EntryError> {
     if name.len() > most {
         return Err(EntryError::NameTooLong { what, given: name.len(), most });
     }
@@ -242,7 +255,7 @@ fn put_name(words: &mut [u64], name: &str, what: &'static str, most: usize) -> R
     Ok(())
 }
 
-fn name(words: &[u64], length: u64, most: usize) -> Result<String, EntryError> {
+pub(super) fn name(words: &[u64], length: u64, most: usize) -> Result<String, EntryError> {
     let length = (length & 0xff) as usize;
     if length > most {
         return Err(EntryError::Malformed);

@@ -6,7 +6,7 @@ use super::writer::Subject;
 use super::{RetireToken, TableError, TableWriter, policy_state};
 use crate::ids::{PolicyId, PolicyVersion};
 use crate::layout::{ArenaHead, TableControl, WorkerState};
-use crate::policy::{EncodedLists, PortRecord, Rule, encode_arena, encode_lists};
+use crate::policy::{EncodedLists, Filters, PortRecord, Rule, encode_arena, encode_filters, encode_lists};
 use crate::protocol::grace;
 use crate::word::{Word, store_all};
 
@@ -75,19 +75,32 @@ impl TableWriter {
         PolicyVersion(self.control()[TableControl::arena].load_relaxed() >> 1)
     }
 
-    /// Publishes all ports and rule lists at once. A list that did not change keeps its version.
+    /// Publishes ports and rule lists without filters; see [`TableWriter::publish_filtered_policy`].
     ///
     /// # Errors
-    /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled; otherwise see
-    /// [`PolicyError`](crate::PolicyError). The previous policy stays in force.
+    /// As there.
     pub fn publish_policy<L: AsRef<[Rule]>>(
         &mut self,
         ports: &[PortRecord],
         rule_lists: &[L],
     ) -> Result<PolicyVersion, TableError> {
+        self.publish_filtered_policy(ports, rule_lists, &Filters::default())
+    }
+
+    /// Publishes all ports, rule lists and filters at once. A rule list that did not change keeps its version.
+    ///
+    /// # Errors
+    /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled; otherwise see
+    /// [`PolicyError`](crate::PolicyError). The previous policy stays in force.
+    pub fn publish_filtered_policy<L: AsRef<[Rule]>>(
+        &mut self,
+        ports: &[PortRecord],
+        rule_lists: &[L],
+        filters: &Filters,
+    ) -> Result<PolicyVersion, TableError> {
         self.check_current()?;
         let version = PolicyVersion(self.policy_version().0 + 1);
-        let (lists, encoded) = self.encode_policy(version, ports, rule_lists)?;
+        let (lists, encoded) = self.encode_policy(version, ports, rule_lists, filters)?;
         let words = self.table.words();
         let control = self.layout.control.all(words);
         let idle = (control[TableControl::arena].load_relaxed() & 1) ^ 1;
@@ -105,7 +118,7 @@ impl TableWriter {
         Ok(version)
     }
 
-    /// Whether [`TableWriter::publish_policy`] would take these ports and rule lists. Nothing is changed.
+    /// Whether [`TableWriter::publish_filtered_policy`] would take these ports, rule lists and filters. Nothing is changed.
     ///
     /// # Errors
     /// See [`PolicyError`](crate::PolicyError).
@@ -113,8 +126,10 @@ impl TableWriter {
         &self,
         ports: &[PortRecord],
         rule_lists: &[L],
+        filters: &Filters,
     ) -> Result<(), TableError> {
-        self.encode_policy(PolicyVersion(self.policy_version().0 + 1), ports, rule_lists).map(drop)
+        let version = PolicyVersion(self.policy_version().0 + 1);
+        self.encode_policy(version, ports, rule_lists, filters).map(drop)
     }
 
     fn encode_policy<L: AsRef<[Rule]>>(
@@ -122,10 +137,12 @@ impl TableWriter {
         version: PolicyVersion,
         ports: &[PortRecord],
         rule_lists: &[L],
+        filters: &Filters,
     ) -> Result<(EncodedLists, Vec<u64>), TableError> {
         let policies = self.capacities.policies as usize;
         let lists = encode_lists(rule_lists, version, policies, &self.encoded_lists)?;
-        let arena = encode_arena(version, ports, &lists, self.capacities.arena_words as usize)?;
+        let filters = encode_filters(filters, policies)?;
+        let arena = encode_arena(version, ports, &lists, &filters, self.capacities.arena_words as usize)?;
         Ok((lists, arena))
     }
 

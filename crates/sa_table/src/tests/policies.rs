@@ -37,7 +37,10 @@ fn a_published_policy_is_read_whole() {
     let version = writer.publish_policy(&[port()], &[&rules]).unwrap();
     assert_eq!(reader.policy_version(), version);
     let rule_lists = vec![RuleList { version, rules }];
-    assert_eq!(reader.load_policy(), Ok(PolicySnapshot { version, ports: vec![port()], rule_lists }));
+    assert_eq!(
+        reader.load_policy(),
+        Ok(PolicySnapshot { version, ports: vec![port()], rule_lists, ..PolicySnapshot::default() })
+    );
 }
 
 #[test]
@@ -63,11 +66,19 @@ fn a_policy_is_checked_like_it_is_published_without_a_change() {
     let policy = writer.allocate_policy().unwrap();
     let large = vec![rule(policy, "10.1.0.0"); 1000];
     let fits = vec![rule(policy, "10.1.0.0"); 10];
-    assert_eq!(writer.check_policy(&[port()], &[&fits]), Ok(()));
+    let none = Filters::default();
+    assert_eq!(writer.check_policy(&[port()], &[&fits], &none), Ok(()));
     assert_eq!(
-        writer.check_policy(&[port()], &[&large]),
+        writer.check_policy(&[port()], &[&large], &none),
         writer.publish_policy(&[port()], &[&large]).map(drop)
     );
+    let list = FilterList { name: "120".into(), rules: vec![FilterRule::PERMIT_ANY; 1000] };
+    let filters = Filters { lists: vec![list], bindings: Vec::new() };
+    assert_eq!(
+        writer.check_policy(&[port()], &[&fits], &filters),
+        writer.publish_filtered_policy(&[port()], &[&fits], &filters).map(drop)
+    );
+    assert!(writer.check_policy(&[port()], &[&fits], &filters).is_err(), "the lines have no room");
     assert_eq!(reader.load_policy(), Ok(PolicySnapshot::default()));
 }
 
@@ -107,7 +118,14 @@ fn a_policy_number_rests_until_every_worker_classifies_anew() {
 
 #[test]
 fn a_hundred_thousand_rules_are_published_and_read() {
-    let demand = Demand { ports: 1, rule_lists: 1, rules: 100_000, policies: 100_000, tunnels: 10 };
+    let demand = Demand {
+        ports: 1,
+        rule_lists: 1,
+        rules: 100_000,
+        policies: 100_000,
+        tunnels: 10,
+        ..Demand::default()
+    };
     let capacities = Capacities::for_demand(&demand);
     let segments = Segments::create(capacities, Locking::BestEffort).unwrap();
     let (mut writer, reader) = (segments.table_writer().unwrap(), segments.table_reader().unwrap());

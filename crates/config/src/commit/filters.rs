@@ -1,0 +1,90 @@
+//! Access groups: what is refused because it would filter nothing, and what an engineer should know.
+
+use crate::Configuration;
+use crate::edit::EditError;
+use crate::model::{AccessGroups, AccessList, AclAction, AclRule};
+
+/// An interface without device passes no packet, so that its access group would be a promise that nothing keeps.
+pub(super) fn check(configuration: &Configuration) -> Result<(), EditError> {
+    let mut interfaces = configuration.interfaces.iter();
+    match interfaces.find(|(name, interface)| {
+        interface.device.is_none() && name.is_virtual() && interface.access_groups != AccessGroups::default()
+    }) {
+        Some((name, _)) => Err(EditError(format!(
+            "%ERROR: interface {name} has no device, so that an access group filters nothing there; type \"device NAME\" first, or \
+             the access group at the interface that the packets pass"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Access groups whose list is missing or empty, where IOS lets everything pass and here everything is denied; and lists
+/// on an interface with a crypto map that stop its tunnels.
+pub fn filter_notes(configuration: &Configuration) -> Vec<String> {
+    let interfaces = configuration
+        .interfaces
+        .iter()
+        .map(|(name, interface)| (format!("interface {name}"), &interface.access_groups));
+    let entries = configuration.crypto_maps.iter().flat_map(|(name, map)| {
+        let place = move |seq: &u16| format!("crypto map {name} {seq}");
+        map.entries.iter().map(move |(seq, entry)| (place(seq), &entry.body.access_groups))
+    });
+    let templates = configuration.dynamic_maps.iter().flat_map(|(name, map)| {
+        let place = move |seq: &u16| format!("crypto dynamic-map {name} {seq}");
+        map.entries.iter().map(move |(seq, body)| (place(seq), &body.access_groups))
+    });
+    let mut notes = Vec::new();
+    for (place, groups) in interfaces.chain(entries).chain(templates) {
+        for (list, direction) in groups.iter() {
+            let lines = configuration.access_lists.get(list).map(|list| list.rules().count());
+            let problem = match lines {
+                None => "is not configured",
+                Some(0) => "has no line",
+                Some(_) => continue,
+            };
+            notes.push(format!(
+                "%NOTE: {place} filters {direction} by access list {list}, which {problem}: everything is denied there; \
+                 type \"ip access-list extended {list}\" with its lines, or take the access group away"
+            ));
+        }
+    }
+    notes.extend(stopped_tunnels(configuration));
+    notes
+}
+
+/// Tunnels that cannot come up, or carry nothing, because no line permits what peers send.
+fn stopped_tunnels(configuration: &Configuration) -> impl Iterator<Item = String> {
+    let mapped = configuration.interfaces.iter().filter(|(_, interface)| interface.crypto_map.is_some());
+    mapped.flat_map(move |(name, interface)| {
+        let inbound = interface.access_groups.inbound.iter().map(|list| (list, "in"));
+        let outbound = interface.access_groups.outbound.iter().map(|list| (list, "out"));
+        inbound.chain(outbound).filter_map(move |(list, direction)| {
+            let lines = configuration.access_lists.get(list).filter(|list| list.rules().count() > 0)?;
+            let (problem, line) = stopped(lines, direction == "in")?;
+            Some(format!(
+                "%NOTE: interface {name} filters {direction} by access list {list}, no line of which permits {problem}: no packet \
+                 passes its tunnels; add \"{line}\""
+            ))
+        })
+    })
+}
+
+/// What no line permits, and a line that does. What this gateway itself sends is no subject of a list, so `out` need not permit IKE.
+fn stopped(list: &AccessList, inbound: bool) -> Option<(&'static str, &'static str)> {
+    let permits = |wanted: &dyn Fn(&AclRule) -> bool| {
+        list.rules().any(|(_, rule)| rule.action == AclAction::Permit && wanted(rule))
+    };
+    let udp = |port: u16| {
+        permits(&|rule: &AclRule| {
+            let accepts = rule.destination_port.is_none_or(|ports| {
+                ports.ranges().iter().any(|(first, last)| (*first..=*last).contains(&port))
+            });
+            rule.protocol.is_none() || (rule.protocol == Some(17) && accepts)
+        })
+    };
+    if inbound && !udp(500) && !udp(4500) {
+        return Some(("IKE", "permit udp any any eq isakmp"));
+    }
+    let esp = permits(&|rule: &AclRule| matches!(rule.protocol, None | Some(50)));
+    (!esp && !udp(4500)).then_some(("ESP", "permit esp any any"))
+}
