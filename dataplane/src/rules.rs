@@ -148,7 +148,8 @@ impl<K: AddressBits> Family<K> {
     }
 }
 
-/// First match decides; a jump skips to its target, which is always a later rule.
+/// First match decides; a jump skips to its target, which is always a later rule. Where the packet does not show whether a jump
+/// is meant for it, what the jump would skip is looked at, further jumps included: what can match there is undecided, what cannot goes on.
 #[inline]
 fn walk<'r, K: AddressBits + 'r>(
     rules: impl Iterator<Item = &'r Compiled<K>>,
@@ -156,16 +157,19 @@ fn walk<'r, K: AddressBits + 'r>(
     destination: K,
     flow: &Flow,
 ) -> Verdict {
-    let mut next = 0;
+    let (mut next, mut doubtful_until) = (0, 0);
     for rule in rules {
         if rule.position < next {
             continue;
         }
         match rule.fits(source, destination, flow) {
             Fit::No => {}
-            // Whether this rule or a later one decides stands in another fragment.
-            Fit::Unknown => return Verdict::Undecided,
-            Fit::Yes => match rule.action {
+            fit if fit == Fit::Unknown || rule.position < doubtful_until => match rule.action {
+                Action::Jump(target) => doubtful_until = doubtful_until.max(target),
+                // Whether this rule or a later one decides stands in another fragment.
+                Action::Protect(_) | Action::Drop => return Verdict::Undecided,
+            },
+            _ => match rule.action {
                 Action::Protect(policy) => return Verdict::Protect(policy),
                 Action::Drop => return Verdict::Drop,
                 // A target that is not behind the rule would be no jump of a valid list: going on is the safe reading.

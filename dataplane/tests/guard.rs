@@ -98,6 +98,13 @@ fn an_icmp_error_that_quotes_a_protected_packet_does_not_leave() {
             ..Packet::new("2001:db8:ffff::1", "2001:db8:eeee::7", ICMPV6)
         }
     };
+    // From a link-local address, as RFC 4861 §8.1 wants it, to who sent the packet; behind the target its destination.
+    let redirect = |sender: &str, destination: &str| {
+        let target = [&[137, 0, 0, 0, 0, 0, 0, 0, 0xfe, 0x80][..], &[0; 14]].concat();
+        let to = destination.parse::<std::net::Ipv6Addr>().unwrap().octets();
+        let hop_limit = 255;
+        Packet { payload: [&target[..], &to].concat(), hop_limit, ..Packet::new("fe80::1", sender, ICMPV6) }
+    };
     let decrypted = Packet::new("10.2.0.6", "10.1.0.5", UDP);
     let decrypted6 = Packet::new("2001:db8:2::6", "2001:db8:1::5", UDP);
     let drop = (TC_SHOT, "departure-drop-quoted");
@@ -111,6 +118,8 @@ fn an_icmp_error_that_quotes_a_protected_packet_does_not_leave() {
         ("an echo reply whose data look alike", error(0, &decrypted), pass),
         ("IPv6 unreachable", error6(1, &decrypted6), drop),
         ("IPv6 packet too big", error6(2, &decrypted6), drop),
+        ("IPv6 redirect of a sender", redirect("2001:db8:1::5", "2001:db8:2::6"), drop),
+        ("IPv6 redirect about nobody's flow", redirect("2001:db8:1::5", "2001:db8:3::6"), pass),
         ("IPv6 about nobody's flow", error6(1, &Packet::new("2001:db8:3::6", "2001:db8:1::5", UDP)), pass),
         (
             "an error that quotes nothing",
@@ -121,6 +130,52 @@ fn an_icmp_error_that_quotes_a_protected_packet_does_not_leave() {
     for (what, packet, expected) in cases {
         assert_eq!(bench.departure(&packet.frame()), expected, "{what}");
     }
+}
+
+#[test]
+fn a_frame_that_ends_inside_its_tag_is_dropped() {
+    if !is_root() {
+        return;
+    }
+    let mut bench = Bench::new(true, site_to_site());
+    let tagged = Packet { tags: vec![5, 6], ..Packet::new("10.1.0.5", "10.2.0.6", UDP) }.frame();
+    for length in [14, 15, 17, 18, 21] {
+        let malformed = (TC_SHOT, "departure-drop-malformed");
+        assert_eq!(bench.departure(&tagged[..length]), malformed, "{length} octets");
+        assert_eq!(bench.arrival(&tagged[..length]), (TC_SHOT, "arrival-drop-malformed"), "{length} octets");
+    }
+}
+
+#[test]
+fn an_exemption_in_doubt_closes_only_what_a_rule_behind_it_can_protect() {
+    if !is_root() {
+        return;
+    }
+    let web = Rule {
+        protocol: Some(TCP),
+        destination_ports: PortRange::single(443),
+        ..rule("10.1.0.0/16", "10.2.0.0/15", Action::Jump(4))
+    };
+    let other = Rule { protocol: Some(UDP), ..rule("10.1.0.0/16", "10.3.0.0/16", PROTECT) };
+    let rules = vec![
+        web,
+        rule("10.1.0.0/16", "10.2.0.0/16", PROTECT),
+        rule("10.1.0.0/16", "10.3.9.0/24", Action::Jump(3)),
+        rule("10.1.0.0/16", "10.3.9.0/24", PROTECT),
+        rule("10.1.0.0/16", "10.3.8.0/24", Action::Jump(6)),
+        rule("10.1.0.0/16", "10.3.8.0/24", PROTECT),
+        other,
+    ];
+    let mut bench = Bench::new(true, rules);
+    let fragment = |destination| Packet { fragment: (false, 5), ..Packet::new("10.1.0.5", destination, TCP) };
+    assert_eq!(
+        bench.departure(&fragment("10.2.0.6").frame()),
+        DEPARTURE_DROP,
+        "the deny skips its protection"
+    );
+    assert_eq!(bench.departure(&fragment("10.3.9.6").frame()), DEPARTURE_DROP, "skipped with its protection");
+    assert_eq!(bench.departure(&fragment("10.3.8.6").frame()), DEPARTURE_PASS, "exempted behind the doubt");
+    assert_eq!(bench.departure(&fragment("10.3.0.6").frame()), DEPARTURE_PASS, "nothing behind can match");
 }
 
 #[test]

@@ -147,7 +147,8 @@ fn locate(packet: &impl Packet, raw_ip: bool) -> Located {
     let mut network = ETHERNET_LENGTH;
     for _ in 0..2 {
         if is_tag(ethertype) {
-            let Some(inner) = load_u16(packet, network + 2) else { return Located::NotIp };
+            // A frame that ends inside its tag hides what it is.
+            let Some(inner) = load_u16(packet, network + 2) else { return Located::Malformed };
             ethertype = inner;
             network += TAG_LENGTH;
         }
@@ -343,8 +344,8 @@ pub fn is_neighbour_discovery(summary: &Summary) -> bool {
     }
 }
 
-/// Source and destination of the packet that an ICMP error quotes behind its eight octets (RFC 792, RFC 4443 §3). The quote is cut
-/// by nature; its length field is not believed.
+/// Source and destination of the packet that an ICMP error quotes behind its eight octets (RFC 792, RFC 4443 §3), or that an ICMPv6 redirect is
+/// about. The quote is cut by nature; its length field is not believed.
 #[inline(always)]
 pub fn quoted_addresses(packet: &impl Packet, summary: &Summary) -> Option<([u32; 4], [u32; 4])> {
     if !summary.shows_ports() {
@@ -362,6 +363,11 @@ pub fn quoted_addresses(packet: &impl Packet, summary: &Summary) -> Option<([u32
                 [word(&header, 8), word(&header, 12), word(&header, 16), word(&header, 20)],
                 [word(&header, 24), word(&header, 28), word(&header, 32), word(&header, 36)],
             ))
+        }
+        // RFC 4861 §4.5: it tells the sender of a packet a better way to the address behind the target, and quotes the packet in an option.
+        (6, PROTOCOL_ICMPV6, 137) => {
+            let to = load_within::<[u8; 16]>(packet, summary.payload + 24, summary.end)?;
+            Some((summary.destination, [word(&to, 0), word(&to, 4), word(&to, 8), word(&to, 12)]))
         }
         _ => None,
     }

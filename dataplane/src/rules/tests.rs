@@ -84,6 +84,29 @@ fn a_fragment_that_hides_ports_is_clear_only_if_no_rule_can_match() {
 }
 
 #[test]
+fn a_fragment_that_hides_whether_a_deny_is_meant_is_clear_where_nothing_behind_it_can_match() {
+    let web = Rule {
+        protocol: Some(6),
+        destination_ports: PortRange::single(80),
+        ..rule("10.0.0.0/24", "10.9.0.0/16", Action::Jump(4))
+    };
+    let list = RuleList::compile(&[
+        web,
+        rule("10.0.0.0/24", "10.9.1.0/24", protect(1)),
+        rule("10.0.0.0/24", "10.9.2.0/24", Action::Jump(3)),
+        rule("10.0.0.0/24", "10.9.2.0/24", Action::Drop),
+        rule("10.0.0.0/24", "10.9.4.0/24", Action::Jump(6)),
+        rule("10.0.0.0/24", "10.9.4.0/23", protect(2)),
+    ]);
+    let fragment = |destination| list.outbound(&flow("10.0.0.1", destination, 6, Ports::Hidden));
+    assert_eq!(fragment("10.9.1.1"), Verdict::Undecided, "exempted, or protected by what the deny skips");
+    assert_eq!(fragment("10.9.2.1"), Verdict::Undecided, "exempted, or dropped");
+    assert_eq!(fragment("10.9.3.1"), Verdict::Clear, "exempted or not, nothing protects it");
+    assert_eq!(fragment("10.9.4.1"), Verdict::Clear, "exempted either way behind the doubt");
+    assert_eq!(fragment("10.9.5.1"), Verdict::Protect(PolicyId(2)), "protected either way");
+}
+
+#[test]
 fn families_do_not_mix() {
     let list = RuleList::compile(&[
         rule("0.0.0.0/0", "0.0.0.0/0", protect(4)),
@@ -96,16 +119,20 @@ fn families_do_not_mix() {
 
 /// The list read literally, as the documentation of [`Rule`] says.
 fn literal(rules: &[Rule], flow: &Flow) -> Verdict {
-    let mut at = 0;
+    let (mut at, mut doubtful_until) = (0, 0);
     while let Some(rule) = rules.get(at) {
         at += 1;
         if !(rule.source.contains(flow.source) && rule.destination.contains(flow.destination)) {
             continue;
         }
-        match flow.fits(rule.protocol, rule.source_ports, rule.destination_ports) {
+        let fit = flow.fits(rule.protocol, rule.source_ports, rule.destination_ports);
+        match fit {
             Fit::No => {}
-            Fit::Unknown => return Verdict::Undecided,
-            Fit::Yes => match rule.action {
+            Fit::Unknown | Fit::Yes if fit == Fit::Unknown || at <= doubtful_until => {
+                let Action::Jump(target) = rule.action else { return Verdict::Undecided };
+                doubtful_until = doubtful_until.max(target as usize);
+            }
+            _ => match rule.action {
                 Action::Protect(policy) => return Verdict::Protect(policy),
                 Action::Drop => return Verdict::Drop,
                 Action::Jump(target) => at = at.max(target as usize),

@@ -33,11 +33,12 @@ pub fn decide(context: &TcContext) -> i32 {
     if source & CLASS_OWN != 0 && is_ike(&summary) {
         return pass(Counter::DepartureIke);
     }
-    if is_neighbour_discovery(&summary) {
-        return pass(Counter::DeparturePass);
-    }
+    // First: a redirect is a message of neighbour discovery.
     if closed && quotes_protected(context, &summary) {
         return drop(Counter::DepartureQuote);
+    }
+    if is_neighbour_discovery(&summary) {
+        return pass(Counter::DeparturePass);
     }
     if !outbound(source, class(summary.version, &summary.destination)) {
         return pass(Counter::DeparturePass);
@@ -64,7 +65,7 @@ pub fn decide(context: &TcContext) -> i32 {
     pass(Counter::DepartureElsewhere)
 }
 
-/// An ICMP error of this host about a packet of a protected flow carries a part of it, up to half a kilobyte, from an address that
+/// An ICMP error or redirect of this host about a packet of a protected flow carries a part of it, up to half a kilobyte, from an address that
 /// no permit need match. Judged by the address classes of the quoted packet, in either direction.
 #[inline(never)]
 fn quotes_protected(context: &TcContext, summary: &Summary) -> bool {

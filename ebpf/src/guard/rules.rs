@@ -98,13 +98,15 @@ struct Walk<'a> {
     end: u32,
     /// [`YES`] once a rule protects the packet.
     protects: u32,
+    /// Where the doubt ends that an exemption left which asks for what the packet does not show.
+    doubtful_until: u32,
 }
 
 /// Whether the list protects the packet: the first rule that matches decides. A rule that may match, but asks for what cannot
-/// be seen, protects. The loop is the kernel's (`bpf_loop`): the verifier looks at one step, not at thousands.
+/// be seen, protects; such an exemption skips nothing. The loop is the kernel's (`bpf_loop`): the verifier looks at one step, not at thousands.
 #[inline(always)]
 pub fn protects(facts: &Facts, first: u32, count: u32) -> bool {
-    let mut walk = Walk { facts, index: first, end: first + count, protects: NO };
+    let mut walk = Walk { facts, index: first, end: first + count, protects: NO, doubtful_until: 0 };
     // SAFETY: `step` has the signature that the helper calls, and `walk` outlives the call.
     let steps = unsafe { bpf_loop(MAX_RULES_PER_PORT, step as *mut c_void, (&raw mut walk).cast(), 0) };
     // A loop that did not run, or a list that goes on behind the last step, is unknown, hence closed.
@@ -127,10 +129,13 @@ unsafe extern "C" fn step(_: u64, walk: *mut c_void) -> i64 {
         walk.index += 1;
         return 0;
     }
-    if rule.exempts & !walk.facts.unseen(rule) == NO {
+    if rule.exempts == NO {
         walk.protects = YES;
         return 1;
     }
-    walk.index = rule.jump;
+    let in_doubt = ((i64::from(walk.index) - i64::from(walk.doubtful_until)) >> 63) as u32;
+    let doubtful = walk.facts.unseen(rule) | in_doubt;
+    walk.doubtful_until = walk.doubtful_until.max(rule.jump & doubtful);
+    walk.index = (rule.jump & !doubtful) | ((walk.index + 1) & doubtful);
     0
 }
