@@ -3,7 +3,7 @@
 set -euo pipefail
 
 declare -A package_of=([ip]=iproute2 [nsenter]=util-linux [nft]=nftables [ethtool]=ethtool [tcpdump]=tcpdump [ping]=iputils-ping
-    [dnsmasq]=dnsmasq-base [cc]=gcc [cmake]=cmake [make]=make)
+    [python3]=python3 [dnsmasq]=dnsmasq-base [cc]=gcc [cmake]=cmake [make]=make)
 PATH=$PATH:/usr/sbin:/sbin
 
 missing=()

@@ -279,6 +279,16 @@ mod tests {
     }
 
     #[test]
+    fn a_crypto_map_on_a_device_without_ethernet_header_ends_the_start_with_the_remedy() {
+        let tun = Device { link_type: LinkType::RawIp, name: "tun0".to_owned(), ..loopback(1500) };
+        let with_map = PortRecord { has_crypto_map: true, ..record(1, "tun0") };
+        let ports = join(vec![with_map], &[tun], &Ports::default(), &mut Bindings::default());
+        let failure = ports.failure().unwrap();
+        assert_eq!((failure.exit_code(), ports.records[0].ifindex), (6, 1), "the guard knows the device");
+        assert!(failure.to_string().contains("Put the crypto map on an Ethernet device"), "{failure}");
+    }
+
+    #[test]
     fn a_port_keeps_number_and_place_when_another_one_goes_and_no_number_is_used_twice() {
         let mut bindings = Bindings::default();
         let devices = [loopback(1500)];
