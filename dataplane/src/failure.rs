@@ -104,7 +104,7 @@ fn segment_code(error: &AttachError) -> u8 {
 fn programs_code(error: &XdpError) -> u8 {
     match error {
         XdpError::NoPermission { .. } => 4,
-        XdpError::NotSupported { .. } | XdpError::Object(_) => 5,
+        XdpError::NotSupported { .. } | XdpError::ShortLived(_) | XdpError::Object(_) => 5,
         XdpError::Device { .. } => 6,
         XdpError::NoMemory { .. } => 7,
         XdpError::DeviceTaken { .. } => 8,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use af_xdp::{Mode, PortQueue, SocketOptions, Umem, UmemConfig};
 use aya::programs::links::{FdLink, PinnedLink};
-use common::{Instance, Lab, Packet, inside, is_root};
+use common::{Instance, Lab, Packet, bound, inside, is_root};
 use dataplane::kernel::{Netlink, NetlinkError};
 use dataplane::xdp::{self, AttachedMode, KernelPolicy, Programs, XdpError};
 
@@ -84,7 +84,7 @@ fn af_xdp_transmission_passes_the_guard_and_the_kernels_own_does_not() {
     }
     let (lab, instance) = (Lab::new(), Instance::new());
     let arrived = |frame: Vec<u8>, by_af_xdp: bool| {
-        let receiver = inside(&lab.outside, || std::net::UdpSocket::bind("10.2.0.1:7777").unwrap());
+        let receiver = inside(&lab.outside, || bound("10.2.0.1:7777"));
         receiver.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         inside(&lab.gateway, || if by_af_xdp { send_af_xdp(&frame) } else { send_by_the_kernel() });
         receiver.recv(&mut [0; 64]).is_ok()

@@ -62,6 +62,13 @@ pub enum XdpError {
         /// The kernel's answer.
         reason: String,
     },
+    /// Pins would vanish with this process, and the guard with them.
+    #[error(
+        "{}: what this process could mount there ends with it, and the guard too, as under `ip netns exec`; run `mount -t bpf bpf {}` on \
+         the machine itself, or start by `nsenter --net=/run/netns/NAME`",
+        .0.display(), .0.display()
+    )]
+    ShortLived(PathBuf),
     /// A file of bpffs cannot be made, read or removed.
     #[error("{operation} {}: {source}", path.display())]
     File {

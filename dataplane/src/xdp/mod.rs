@@ -5,6 +5,7 @@
 //! link update; nothing is ever detached on the way. [`release`] is the one thing that takes the programs away.
 
 mod attach;
+mod bpffs;
 mod classes;
 mod coarsen;
 mod error;

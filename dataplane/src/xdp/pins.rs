@@ -1,4 +1,4 @@
-//! The pin folder of an instance: bpffs, what lies in it, and its removal.
+//! The pin folder of an instance: what lies in it, and its removal.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{MapData, MapInfo};
 use ebpf_abi::map;
-use rustix::mount::MountFlags;
 
+use super::bpffs;
 use super::error::{XdpError, chain, errno};
 
-const BPFFS: &str = "/sys/fs/bpf";
 /// Kind of the pins whose device is in another namespace.
 const ASIDE: &str = "aside";
-/// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
-const BPFFS_MAGIC: u64 = 0xcafe_4a11;
 
-/// `/sys/fs/bpf/tohub/<instance>`.
+/// `/sys/fs/bpf/tohub/<instance>`, of the machine.
 #[derive(Clone, Debug)]
 pub(super) struct PinFolder {
     path: PathBuf,
@@ -26,12 +23,12 @@ pub(super) struct PinFolder {
 impl PinFolder {
     /// Names the folder without touching it.
     pub(super) fn of(instance: &str) -> Self {
-        Self { path: Path::new(BPFFS).join("tohub").join(instance) }
+        Self { path: bpffs::find().join("tohub").join(instance) }
     }
 
     /// Mounts bpffs when nobody did, and makes the folder.
     pub(super) fn create(instance: &str) -> Result<Self, XdpError> {
-        ensure_bpffs()?;
+        bpffs::ensure()?;
         let folder = Self::of(instance);
         fs::create_dir_all(&folder.path).map_err(|source| match source.kind() {
             io::ErrorKind::PermissionDenied => XdpError::from_io("make the pin folder", &source),
@@ -140,27 +137,6 @@ impl MapShape {
             kind: info.map_type().map_or(0, |kind| kind as u32),
         }
     }
-}
-
-fn ensure_bpffs() -> Result<(), XdpError> {
-    let file_error = |operation, source: rustix::io::Errno| {
-        let source = io::Error::from(source);
-        match source.raw_os_error() {
-            Some(libc::EPERM | libc::EACCES) => XdpError::from_io(format!("{operation} {BPFFS}"), &source),
-            Some(libc::ENODEV | libc::ENOENT) => XdpError::NotSupported {
-                operation: format!("{operation} {BPFFS}"),
-                reason: source.to_string(),
-            },
-            _ => XdpError::File { operation, path: PathBuf::from(BPFFS), source },
-        }
-    };
-    let found = rustix::fs::statfs(BPFFS).map_err(|errno| file_error("look at", errno))?;
-    if u64::try_from(found.f_type).is_ok_and(|magic| magic == BPFFS_MAGIC) {
-        return Ok(());
-    }
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
-    rustix::mount::mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
-        .map_err(|errno| file_error("mount bpffs on", errno))
 }
 
 /// What [`release`] took away.

@@ -240,7 +240,7 @@ impl Lab {
 }
 
 /// A socket on this address. A program that another test starts holds a copy of a socket that was just closed until it is on its way.
-fn bound(address: &str) -> UdpSocket {
+pub fn bound(address: &str) -> UdpSocket {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         match UdpSocket::bind(address) {
