@@ -68,7 +68,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     }
     let configuration = read(&arguments.config)?;
     let segments = |error: &dyn std::fmt::Display| Failure(10, format!("shared segments: {error}"));
-    let descriptors = sa_table::take_listen_fds(sa_table::Locking::BestEffort).map_err(|error| {
+    let mut descriptors = sa_table::take_listen_fds(sa_table::Locking::BestEffort).map_err(|error| {
         Failure(2, format!("{error}; start this program through \"tohub supervise\" or its service"))
     })?;
     let scale = Scale::new(arguments.time_scale);
@@ -83,6 +83,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
         brain: Brain::new(endpoint, Installer::new(table, runtime, &memory), scale, memory),
         scale,
         events,
+        pulse: descriptors.pulse(),
         checkpoint,
         configuration,
         run_dir: arguments.run_dir,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use config::shell::{CommandError, Shell};
 use rtnetlink::MulticastGroup;
 use rustix::time::{ClockId, clock_gettime};
-use sa_table::{Checkpoint, EventReceiver, PolicyVersion};
+use sa_table::{Checkpoint, EventReceiver, PULSE_PERIOD, PolicyVersion, Pulse};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +46,8 @@ pub struct Service {
     pub scale: Scale,
     /// Events of the data plane.
     pub events: EventReceiver,
+    /// Proves to the supervisor that the loop turns.
+    pub pulse: Pulse,
     /// Where the memory goes.
     pub checkpoint: Checkpoint,
     /// The configuration that was read.
@@ -180,7 +182,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
     };
     running.start(service.configuration).await?;
 
-    let mut events = service.events;
+    let (mut events, mut pulse) = (service.events, service.pulse);
     let wake = events.wake_descriptor().try_clone_to_owned().map_err(system("the event descriptor"))?;
     let wake = watch(wake).map_err(system("the event descriptor"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("signals"))?;
@@ -189,6 +191,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
     let mut devices_changed: Option<tokio::time::Instant> = None;
 
     while !running.stop {
+        pulse.beat();
         running.drain(&mut events);
         // Timers first, whatever else is ready: a flood of datagrams must not keep detection waiting.
         running.timers();
@@ -269,8 +272,8 @@ impl Running {
         let wait = self.scale.real(self.brain.deadline().saturating_sub(self.now()));
         let waits = self.facts.interfaces_wait || !self.held_back.is_empty();
         let wait = if waits { wait.min(held_back::LOOK_AGAIN) } else { wait };
-        // Never a busy loop, whatever a deadline says.
-        tokio::time::Instant::now() + wait.max(Duration::from_millis(1))
+        // Never a busy loop, whatever a deadline says, and never longer than the supervisor waits for a sign of life.
+        tokio::time::Instant::now() + wait.clamp(Duration::from_millis(1), PULSE_PERIOD)
     }
 
     /// The policy is published first; addresses, links, routes and sockets follow when the guard covers the devices.

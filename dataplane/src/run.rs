@@ -13,7 +13,7 @@ use esp::AeadBackend;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sa_table::guard::{InForce, fingerprint};
 use sa_table::{
-    Descriptors, Locking, PolicyReadError, PolicyVersion, RuntimeReader, TableReader, WorkerId,
+    Descriptors, Locking, PolicyReadError, PolicyVersion, Pulse, RuntimeReader, TableReader, WorkerId,
     take_listen_fds,
 };
 
@@ -31,6 +31,7 @@ use crate::ports::{Bindings, Ports};
 use crate::punt::{PuntCounters, PuntPort};
 use crate::settings::Settings;
 use crate::status::StatusSocket;
+use crate::worker::monotonic_ms;
 use crate::xdp::{Attached, KernelPolicy, Programs, everywhere};
 
 use sources::Sources;
@@ -61,6 +62,7 @@ pub fn run(settings: &Settings) -> Result<(), Failure> {
 struct Dataplane<'a> {
     settings: &'a Settings,
     descriptors: Descriptors,
+    pulse: Pulse,
     hygiene: Hygiene,
     instance: Instance,
     /// Held as long as the process lives: a second data plane of the instance is refused.
@@ -103,7 +105,12 @@ struct Dataplane<'a> {
 }
 
 impl<'a> Dataplane<'a> {
-    fn open(settings: &'a Settings, descriptors: Descriptors, hygiene: Hygiene) -> Result<Self, Failure> {
+    fn open(
+        settings: &'a Settings,
+        mut descriptors: Descriptors,
+        hygiene: Hygiene,
+    ) -> Result<Self, Failure> {
+        let pulse = descriptors.pulse();
         let instance = Instance::of(&settings.run_dir, settings.instance.as_deref())?;
         let lock = instance.lock()?;
         let table = descriptors.table_reader()?;
@@ -133,6 +140,7 @@ impl<'a> Dataplane<'a> {
         Ok(Self {
             settings,
             descriptors,
+            pulse,
             hygiene,
             instance,
             _lock: lock,
@@ -197,7 +205,21 @@ impl<'a> Dataplane<'a> {
             }
         }
         self.status.serve(|| self.report());
+        if self.workers_live() {
+            self.pulse.beat();
+        }
         Ok(())
+    }
+
+    /// Whether each worker passed through its loop lately. One that hangs carries no packets, whatever the others do.
+    fn workers_live(&self) -> bool {
+        let Some(engine) = &self.engine else { return true };
+        let now_ms = monotonic_ms();
+        let lives = |worker| {
+            let status = self.runtime.worker(WorkerId(worker));
+            status.is_some_and(|status| now_ms.saturating_sub(status.heartbeat_ms) < WORKER_PATIENCE_MS)
+        };
+        (0..).take(engine.cores.len()).all(lives)
     }
 
     /// Sleeps until somebody asks for the status, a device changes, or a turn is due.
@@ -481,6 +503,8 @@ const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 const SHORT_TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
 /// The mirror needs milliseconds for a small table, and a second for a full one.
 const MIRROR_PATIENCE: Duration = Duration::from_secs(3);
+/// A worker shows life every tenth of a second; one that did not for so long hangs.
+const WORKER_PATIENCE_MS: u64 = 3000;
 /// How often devices are compared with the ports, and their programs with ours.
 const DEVICE_PERIOD: Duration = Duration::from_millis(500);
 /// How often flows that left in clear by another interface are named, and how many.

@@ -24,6 +24,7 @@ pub struct Gateway {
     supervisor: Option<Child>,
     tohub: PathBuf,
     time_scale: u32,
+    environment: Vec<(String, String)>,
 }
 
 impl Gateway {
@@ -40,7 +41,14 @@ impl Gateway {
     pub fn prepare(namespace: Namespace, configuration: &str, time_scale: u32) -> Result<Self> {
         let run_dir = PathBuf::from(format!("/run/{}", namespace.name()));
         std::fs::create_dir_all(&run_dir).map_err(LabError::io(format!("making {}", run_dir.display())))?;
-        let gateway = Self { namespace, run_dir, supervisor: None, tohub: program("tohub")?, time_scale };
+        let gateway = Self {
+            namespace,
+            run_dir,
+            supervisor: None,
+            tohub: program("tohub")?,
+            time_scale,
+            environment: Vec::new(),
+        };
         gateway.write_configuration(configuration)?;
         Ok(gateway)
     }
@@ -61,6 +69,7 @@ impl Gateway {
             .arg("--config")
             .arg(self.configuration_file())
             .args(["--time-scale", &self.time_scale.to_string()])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(LabError::io("sharing a log"))?)
             .stderr(log);
@@ -68,6 +77,11 @@ impl Gateway {
             command.spawn().map_err(|source| LabError::Start { command: describe(&command), source })?;
         self.supervisor = Some(child);
         Ok(())
+    }
+
+    /// Sets a variable of the environment that the supervisor is started in from now on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// The exit status of the supervisor, if it has ended by itself.
@@ -171,6 +185,15 @@ impl Gateway {
             LabError::Unexpected(format!("{program} does not run in {}", self.namespace.name()))
         })?;
         signal(pid, rustix::process::Signal::KILL);
+        Ok(pid)
+    }
+
+    /// Stops one of its processes where it stands (SIGSTOP), so that it lives and does nothing, and returns its pid.
+    pub fn freeze(&self, program: &str) -> Result<i32> {
+        let pid = self.pid_of(program).ok_or_else(|| {
+            LabError::Unexpected(format!("{program} does not run in {}", self.namespace.name()))
+        })?;
+        signal(pid, rustix::process::Signal::STOP);
         Ok(pid)
     }
 

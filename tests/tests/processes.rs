@@ -1,8 +1,11 @@
 //! The life of the processes: what survives a kill, what refuses to start twice, what stays closed.
 
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
 use lab::Result;
 use lab::capture::Capture;
-use lab::command::{output, sleep_ms};
+use lab::command::{LabError, output, sleep_ms};
 use lab::failover::{ECHO_PORT, Failover, HOST_B, Options};
 use lab::namespace::available;
 use lab::probe::{Probe, echo_server, now_ms};
@@ -55,6 +58,48 @@ fn a_killed_control_plane_loses_no_packet_and_no_clear_text_leaves() -> Result<(
     assert!(count.sent > 100, "{count:?}");
     assert_eq!(count.lost, 0, "{count:?}");
     assert_eq!(outbound_spi(&network), spi, "no tunnel was renegotiated");
+    Ok(())
+}
+
+#[test]
+fn a_process_that_hangs_is_restarted_and_nothing_leaves_in_clear() -> Result<()> {
+    if !available("a_process_that_hangs_is_restarted_and_nothing_leaves_in_clear") {
+        return Ok(());
+    }
+    let mut network = Failover::start(&Options::default())?;
+    network.branch.stop();
+    // What a service manager would be.
+    let path = network.branch.run_dir().join("notify.sock");
+    let manager = UnixDatagram::bind(&path).map_err(LabError::io("binding a socket"))?;
+    manager.set_read_timeout(Some(Duration::from_secs(20))).map_err(LabError::io("setting a timeout"))?;
+    network.branch.set_environment("NOTIFY_SOCKET", &path.to_string_lossy());
+    network.branch.set_environment("TOHUB_HUNG_AFTER", "3");
+    network.branch.launch()?;
+    let told = || {
+        let mut text = [0; 256];
+        manager.recv(&mut text).map(|length| String::from_utf8_lossy(&text[..length]).into_owned())
+    };
+    assert!(told().is_ok_and(|text| text.starts_with("READY=1")), "the first news is that both work");
+    assert!(told().is_ok_and(|text| text.starts_with("WATCHDOG=1")));
+    network.branch.wait_until_ready()?;
+
+    let _echo = echo_server(&network.host_b, ECHO_PORT)?;
+    let probe = Probe::start(&network.host_a, &format!("{HOST_B}:{ECHO_PORT}"), 10)?;
+    probe.wait_for_echo(15)?;
+    let capture = Capture::start(&network.internet, "branch")?;
+    for program in ["tohub-controlplane", "tohub-dataplane"] {
+        let pid = network.branch.freeze(program)?;
+        network.branch.wait_for_restart(program, pid)?;
+        assert!(network.branch.log().contains(&format!("{program} makes no progress")), "{program}");
+        probe.wait_for_echo(15)?;
+    }
+    let recording = capture.finish()?;
+    assert_eq!((recording.clear_packets(), recording.dropped), (0, 0));
+    // What was told in the meantime is worked off; then it goes on.
+    manager.set_nonblocking(true).map_err(LabError::io("setting a socket"))?;
+    while told().is_ok() {}
+    manager.set_nonblocking(false).map_err(LabError::io("setting a socket"))?;
+    assert!(told().is_ok_and(|text| text.starts_with("WATCHDOG=1")), "both make progress again");
     Ok(())
 }
 

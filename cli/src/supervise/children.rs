@@ -7,8 +7,10 @@ use std::process::{self, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use sa_table::PulseMonitor;
 use tracing::{info, warn};
 
+use super::watch::Watch;
 use crate::failure::Failure;
 
 /// The first restart waits this long, every further one twice as long.
@@ -49,6 +51,7 @@ pub(super) struct Child {
     arguments: Vec<String>,
     log: String,
     running: Option<(process::Child, Instant)>,
+    watch: Watch,
     lives: u32,
     delay: Duration,
     next_start: Option<Instant>,
@@ -60,7 +63,8 @@ impl Child {
         let program = find(name)?;
         let next_start = Some(Instant::now());
         let log = log.to_owned();
-        Ok(Self { name, program, arguments, log, running: None, lives: 0, delay: FIRST_DELAY, next_start })
+        let (running, watch) = (None, Watch::default());
+        Ok(Self { name, program, arguments, log, running, watch, lives: 0, delay: FIRST_DELAY, next_start })
     }
 
     /// When it is to be started, `None` while it runs.
@@ -73,20 +77,38 @@ impl Child {
         self.next_start().is_some_and(|due| due <= now)
     }
 
-    /// Starts it; `spawn` adds the descriptors.
+    /// Starts it; `spawn` adds the descriptors, that of its pulse among them.
     pub fn start(
         &mut self,
-        spawn: impl FnOnce(&mut Command) -> io::Result<process::Child>,
+        spawn: impl FnOnce(&mut Command, &PulseMonitor) -> io::Result<process::Child>,
     ) -> Result<(), Failure> {
+        let monitor = PulseMonitor::new().map_err(|error| Failure::system("making an eventfd", &error))?;
         let mut command = Command::new(&self.program);
         // In a group of its own: a Ctrl-C at the terminal goes to the supervisor, which stops both in order.
         command.args(&self.arguments).env("TOHUB_LOG", &self.log).stdin(Stdio::null()).process_group(0);
-        let child = spawn(&mut command)
+        super::notify::keep_from(&mut command);
+        let child = spawn(&mut command, &monitor)
             .map_err(|error| Failure::system(&format!("starting {}", self.program.display()), &error))?;
         info!("{} started, process {}", self.name, child.id());
         self.lives += 1;
         self.running = Some((child, Instant::now()));
+        self.watch = Watch::new(monitor);
         Ok(())
+    }
+
+    /// Looks whether it makes progress, and kills it when it did not for `patience`; it starts again like any other that died.
+    /// Returns whether it is at work.
+    pub fn look(&mut self, patience: Duration) -> bool {
+        let Some((child, _)) = &mut self.running else { return false };
+        match self.watch.look(Instant::now(), patience) {
+            Ok(works) => works,
+            Err(silent) => {
+                warn!("{} makes no progress for {} s and is killed", self.name, silent.as_secs());
+                // Not asked to end: what hangs does not hear. It may have ended meanwhile, which the next look finds.
+                let _ = child.kill();
+                false
+            }
+        }
     }
 
     /// Collects it if it has ended, and settles when it starts again.

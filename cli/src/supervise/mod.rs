@@ -1,11 +1,13 @@
 //! `tohub supervise`: the small parent of both processes.
 //!
-//! It owns the shared segments, starts the control plane and the data plane with their descriptors, restarts what dies
+//! It owns the shared segments, starts the control plane and the data plane with their descriptors, restarts what dies or hangs
 //! (only after it was reaped) and stops both in order. Before all that it runs the boot guard, which closes the machine for what the saved
 //! configuration protects. It reads no configuration and opens no socket.
 
 mod children;
+mod notify;
 mod signals;
+mod watch;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -15,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustix::fs::FlockOperation;
-use sa_table::{Capacities, CreateError, Locking, Role, Segments};
+use sa_table::{Capacities, CreateError, Locking, PULSE_NAME, PULSE_PERIOD, Role, Segments};
 use tracing::{error, info, warn};
 
 use crate::failure::Failure;
@@ -56,6 +58,9 @@ pub(crate) struct Arguments {
     /// Busy-poll for this many microseconds.
     #[arg(long, value_name = "MICROSECONDS")]
     busy_poll: Option<u32>,
+    /// Seconds without progress after which a process is killed and started again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, env = "TOHUB_HUNG_AFTER", value_parser = clap::value_parser!(u32).range(3..=3600))]
+    hung_after: u32,
     /// AEAD back end by name.
     #[arg(long, value_name = "NAME")]
     aead: Option<String>,
@@ -85,6 +90,7 @@ pub(crate) fn run(run_dir: &Path, arguments: &Arguments) -> Result<(), Failure> 
     let capacities = crate::guard::run(run_dir, &arguments.config)?;
     let mut gateway = Gateway::new(run_dir, arguments, capacities)?;
     let outcome = gateway.serve(&signals);
+    notify::stopping();
     gateway.stop();
     match &outcome {
         Ok(()) => info!("stopped; the dropping programs stay until \"tohub release\""),
@@ -138,6 +144,10 @@ struct Gateway {
     segments_made: Instant,
     control: Child,
     data: Child,
+    /// How long a process may show no progress.
+    hung_after: Duration,
+    /// Both processes worked once.
+    ready: bool,
 }
 
 impl Gateway {
@@ -147,7 +157,9 @@ impl Gateway {
         let data = Child::new("tohub-dataplane", data_arguments(run_dir, arguments), &arguments.log)?;
         let segments = make_segments(capacities)?;
         let (run_dir, config) = (run_dir.to_owned(), arguments.config.clone());
-        Ok(Self { segments, run_dir, config, segments_made: Instant::now(), control, data })
+        let hung_after = Duration::from_secs(u64::from(arguments.hung_after));
+        let segments_made = Instant::now();
+        Ok(Self { segments, run_dir, config, segments_made, control, data, hung_after, ready: false })
     }
 
     /// Starts and restarts until a signal. An error is permanent.
@@ -166,12 +178,30 @@ impl Gateway {
             {
                 if child.is_due(now) {
                     let segments = &self.segments;
-                    child.start(|command: &mut Command| segments.spawn(role, command, &[]))?;
+                    child.start(|command: &mut Command, pulse| {
+                        segments.spawn(role, command, &[(PULSE_NAME, pulse.descriptor())])
+                    })?;
                 }
             }
+            self.watch();
             let due = [self.control.next_start(), self.data.next_start()].into_iter().flatten().min();
-            signals.wait(due.map(|due| due.saturating_duration_since(Instant::now())));
+            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+            signals.wait(Some(due.unwrap_or(PULSE_PERIOD).min(PULSE_PERIOD)));
         }
+    }
+
+    /// Looks after both processes, and tells the service manager only what both prove.
+    fn watch(&mut self) {
+        let work = [self.control.look(self.hung_after), self.data.look(self.hung_after)];
+        if work != [true, true] {
+            return;
+        }
+        if !self.ready {
+            self.ready = true;
+            info!("both processes work");
+            notify::ready();
+        }
+        notify::alive();
     }
 
     /// What a death means for the gateway.

@@ -12,6 +12,7 @@ use crate::header::{AttachError, Identity, SegmentKind, boot_id};
 use crate::ids::WorkerId;
 use crate::layout::{Capacities, EventsLayout};
 use crate::mapping::{FIRST_LISTEN_FD, Locking, ReadOnlyMapping, WritableMapping, own_descriptor};
+use crate::pulse::{PULSE_NAME, Pulse};
 use crate::{Checkpoint, EventReceiver, EventSender, RuntimeReader, RuntimeWriter, TableReader, TableWriter};
 
 /// The name of the eventfd in LISTEN_FDNAMES.
@@ -119,6 +120,11 @@ impl Descriptors {
     pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
         let position = self.named.iter().position(|(given, _)| given == name)?;
         Some(self.named.swap_remove(position).1)
+    }
+
+    /// Takes out the process's end of its pulse, which a supervisor hands down.
+    pub fn pulse(&mut self) -> Pulse {
+        Pulse::new(self.take(PULSE_NAME))
     }
 
     /// The control plane's writer of the table segment; older writers become stale. Needs `table` and `runtime`.

@@ -32,6 +32,7 @@ mod layout;
 mod mapping;
 pub mod policy;
 mod protocol;
+mod pulse;
 pub mod record;
 pub mod routes;
 mod runtime;
@@ -52,6 +53,7 @@ pub use policy::{
     IcmpCondition, MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_FILTER_NAME, MAX_IOS_NAME, Masked, PolicyError,
     PolicySnapshot, PortCondition, PortRecord, Prefix, Rule, RuleList, union,
 };
+pub use pulse::{PULSE_NAME, PULSE_PERIOD, Pulse, PulseMonitor};
 pub use record::{
     AddressRange, Algorithm, AlgorithmLengths, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord,
     KeyLengthError, KeyMaterial, Lifetime, MAX_KEY_OCTETS, MAX_SELECTOR_PAIRS, Mode, OutboundSaRecord,

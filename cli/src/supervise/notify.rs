@@ -1,0 +1,33 @@
+//! What the service manager is told (sd_notify(3)): ready, alive, stopping. Without a service manager nothing is sent.
+
+use std::process::Command;
+
+use sd_notify::NotifyState;
+
+/// Both processes work.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// Both processes still make progress. When this stays out for `WatchdogSec=`, the service manager starts everything anew.
+pub(super) fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// The end was ordered, or something permanent came up.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// The processes do not speak for the service.
+pub(super) fn keep_from(command: &mut Command) {
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(name);
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("the service manager cannot be told: {error}");
+    }
+}
