@@ -471,6 +471,8 @@ fn open_punt(
     // A filtered port hands packets for this host over by this device, from wherever they come: the strict check would ask
     // for a route back by it, the loose one (RFC 3704) asks for any.
     let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "2");
+    // What workers leave to the kernel comes from anywhere: a strict check, which new devices have, would drop it.
+    let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "0");
     netlink.bring_up(device.ifindex)?;
     // What the kernel has to forward for us, toward devices that are no ports, enters it here.
     forwarding.allow(punt.name())?;
