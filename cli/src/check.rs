@@ -45,7 +45,9 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
 /// Routes of this machine, which a routing daemon may have made; none where they cannot be read.
 fn kernel_routes() -> Vec<(Prefix, String)> {
     let listing = std::fs::read_to_string(proc_route::PATH).unwrap_or_default();
-    proc_route::parse(&listing).map(|route| (Prefix::v4(route.destination, route.length), route.device)).collect()
+    proc_route::parse(&listing)
+        .map(|route| (Prefix::v4(route.destination, route.length), route.device))
+        .collect()
 }
 
 /// What the file needs, and the shared segments that a start with it gets.

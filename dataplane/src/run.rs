@@ -97,6 +97,8 @@ struct Dataplane<'a> {
     /// The newest policy until every worker judges by it: what only the former one protected is forgotten then.
     uncommitted: Option<KernelPolicy>,
     devices_seen: Instant,
+    /// After a device went while it was taken up: not before this is the policy applied again.
+    not_before: Option<Instant>,
     /// A device appeared, went or changed since the last look.
     news_came: bool,
     elsewhere_reported: Option<Instant>,
@@ -105,11 +107,7 @@ struct Dataplane<'a> {
 }
 
 impl<'a> Dataplane<'a> {
-    fn open(
-        settings: &'a Settings,
-        mut descriptors: Descriptors,
-        hygiene: Hygiene,
-    ) -> Result<Self, Failure> {
+    fn open(settings: &'a Settings, mut descriptors: Descriptors, hygiene: Hygiene) -> Result<Self, Failure> {
         let pulse = descriptors.pulse();
         let instance = Instance::of(&settings.run_dir, settings.instance.as_deref())?;
         let lock = instance.lock()?;
@@ -169,6 +167,7 @@ impl<'a> Dataplane<'a> {
             version: PolicyVersion(0),
             uncommitted: None,
             devices_seen: Instant::now(),
+            not_before: None,
             news_came: true,
             elsewhere_reported: None,
             limits: Vec::new(),
@@ -181,8 +180,20 @@ impl<'a> Dataplane<'a> {
         let version = self.table.policy_version();
         let started = self.version != PolicyVersion(0);
         let due = self.devices_seen.elapsed() >= DEVICE_PERIOD;
-        if version != self.version || (started && (due || self.news_came) && self.devices_changed(due)?) {
-            self.apply()?;
+        let (again, may_try) =
+            (self.not_before.is_some(), self.not_before.is_none_or(|at| Instant::now() >= at));
+        let has_news = started && (due || self.news_came) && self.devices_changed(due)?;
+        if may_try && (again || has_news || version != self.version) {
+            self.not_before = None;
+            match self.apply() {
+                // A device went or changed under our hands. What is closed stays so: nothing is forgotten before a policy is applied whole.
+                Err(failure) if self.has_worked() && failure.exit_code() == OF_A_DEVICE => {
+                    tracing::warn!("{failure}; looking again");
+                    self.not_before = Some(Instant::now() + AGAIN);
+                    self.uncommitted = None;
+                }
+                result => result?,
+            }
         }
         if started && due {
             self.devices_seen = Instant::now();
@@ -220,6 +231,11 @@ impl<'a> Dataplane<'a> {
             status.is_some_and(|status| now_ms.saturating_sub(status.heartbeat_ms) < WORKER_PATIENCE_MS)
         };
         (0..).take(engine.cores.len()).all(lives)
+    }
+
+    /// Whether this data plane, or a former one on the same segments, has carried packets: a device that is missing now is no wrong configuration.
+    fn has_worked(&self) -> bool {
+        self.engine.is_some() || self.runtime.incarnation() > 0
     }
 
     /// Sleeps until somebody asks for the status, a device changes, or a turn is due.
@@ -271,7 +287,6 @@ impl<'a> Dataplane<'a> {
         };
         let devices = self.netlink.devices()?;
         let ports = Ports::join(&snapshot, &devices, &self.ports, &mut self.bindings);
-        let first = self.version == PolicyVersion(0);
         let lists: Vec<&[sa_table::Rule]> =
             snapshot.rule_lists.iter().map(|list| list.rules.as_slice()).collect();
         let place = |record: &sa_table::PortRecord| {
@@ -287,7 +302,7 @@ impl<'a> Dataplane<'a> {
         }
         self.limits = limits;
         self.close(&ports, &kernel_policy)?;
-        if let Some(failure) = ports.failure().filter(|_| first) {
+        if let Some(failure) = ports.failure().filter(|_| !self.has_worked()) {
             return Err(failure);
         }
         for missing in ports.missing.iter().filter(|missing| !self.ports.missing.contains(missing)) {
@@ -339,7 +354,12 @@ impl<'a> Dataplane<'a> {
         // Before the rules the routes that they lead to.
         self.sources.set(&self.netlink, policy.flows())?;
         if self.fence != policy.fence() {
-            self.instance.local_traffic().fence(&self.netlink, Some(self.punt.name()), policy.fence(), Former::Replaced)?;
+            self.instance.local_traffic().fence(
+                &self.netlink,
+                Some(self.punt.name()),
+                policy.fence(),
+                Former::Replaced,
+            )?;
             self.fence = policy.fence().to_vec();
         }
         Ok(())
@@ -469,10 +489,10 @@ fn open_punt(
     // No link-local address, hence no router solicitations into the workers. A kernel without IPv6 sends none anyway.
     let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/addr_gen_mode", punt.name()), "1");
     // A filtered port hands packets for this host over by this device, from wherever they come: the strict check would ask
-    // for a route back by it, the loose one (RFC 3704) asks for any.
+    // for a route back by it, the loose one (RFC 3704), which wins over that of all devices, asks for any. On a device without address the kernel takes the loose
+    // one for the strict one, hence the dummy address (RFC 7600).
     let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "2");
-    // What workers leave to the kernel comes from anywhere: a strict check, which new devices have, would drop it.
-    let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "0");
+    netlink.add_host_address(device.ifindex, std::net::Ipv4Addr::new(192, 0, 0, 8))?;
     netlink.bring_up(device.ifindex)?;
     // What the kernel has to forward for us, toward devices that are no ports, enters it here.
     forwarding.allow(punt.name())?;
@@ -507,6 +527,10 @@ const SHORT_TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
 const MIRROR_PATIENCE: Duration = Duration::from_secs(3);
 /// A worker shows life every tenth of a second; one that did not for so long hangs.
 const WORKER_PATIENCE_MS: u64 = 3000;
+/// Exit code of failures that are one of a device (ARCHITECTURE.md).
+const OF_A_DEVICE: u8 = 6;
+/// Pause after a device that went while it was taken up.
+const AGAIN: Duration = Duration::from_millis(100);
 /// How often devices are compared with the ports, and their programs with ours.
 const DEVICE_PERIOD: Duration = Duration::from_millis(500);
 /// How often flows that left in clear by another interface are named, and how many.

@@ -60,7 +60,8 @@ pub(crate) fn start(guard: &SharedGuard) -> Result<(), Failure> {
 
 /// Calls `look` at once, for each burst of news about links, and every [`LOOK`].
 fn on_link_news(mut look: impl FnMut()) -> Result<Infallible, NetlinkError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetlinkError::Open)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetlinkError::Open)?;
     let (connection, _handle, mut news) = {
         let _entered = runtime.enter();
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(NetlinkError::Open)?

@@ -65,7 +65,8 @@ ip access-list extended IN
         let drops = network.branch.json("show tohub dataplane").ok()?["drops"].clone();
         let count = |reason: &str| drops[reason].as_u64();
         let by_entry = ["crypto-access-list-denied-in", "crypto-access-list-denied-out"];
-        (by_entry.iter().all(|reason| count(reason) > Some(0)) && count("access-list-denied-in") == Some(0)).then_some(())
+        (by_entry.iter().all(|reason| count(reason) > Some(0)) && count("access-list-denied-in") == Some(0))
+            .then_some(())
     })?;
 
     network.branch.configure(&["crypto map tohub 1 ipsec-isakmp", "no set ip access-group OUT out"])?;

@@ -93,7 +93,8 @@ impl Brain {
 
     /// Why an entry drops what it protects: of one on an interface what is closed there, of another what its map is anywhere.
     fn closed_because(&self, map: &str, interface: Option<&InterfaceName>) -> Vec<String> {
-        let here = |one: &ClosedMap| one.map == map && (interface.is_none() || one.interface.as_ref() == interface);
+        let here =
+            |one: &ClosedMap| one.map == map && (interface.is_none() || one.interface.as_ref() == interface);
         self.closed_maps().into_iter().filter(here).map(|one| one.why).collect()
     }
 

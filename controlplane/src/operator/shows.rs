@@ -63,8 +63,9 @@ pub(super) fn ip_route<'a>(
     configuration: &Configuration,
     reverse: impl Iterator<Item = &'a ReverseRoute>,
 ) -> Result<String, CommandError> {
-    let listing = std::fs::read_to_string(proc_route::PATH)
-        .map_err(|error| CommandError::Failed(format!("Reading the kernel's routes ({}): {error}", proc_route::PATH)))?;
+    let listing = std::fs::read_to_string(proc_route::PATH).map_err(|error| {
+        CommandError::Failed(format!("Reading the kernel's routes ({}): {error}", proc_route::PATH))
+    })?;
     let reverse: Vec<Prefix> = reverse.map(|route| route.prefix).collect();
     Ok(routes(&listing, configuration, &reverse))
 }

@@ -17,7 +17,8 @@ pub fn other_ways_out(configuration: &Configuration, kernel: &[(Prefix, String)]
     for way in carriers(configuration).filter(|carrier| !carrier.interface.shutdown) {
         for (map, set) in maps_elsewhere(configuration, &way) {
             let rules = closed_rules(configuration, set);
-            let route = routes(configuration, kernel, &way).into_iter().find(|(prefix, _)| leads(&rules, prefix));
+            let route =
+                routes(configuration, kernel, &way).into_iter().find(|(prefix, _)| leads(&rules, prefix));
             if let Some((prefix, origin)) = route {
                 notes.push(format!(
                     "%NOTE: interface {} has no crypto map {map}, and a route leads there: {prefix} ({origin}). What {map} protects leaves in \
@@ -33,7 +34,8 @@ pub fn other_ways_out(configuration: &Configuration, kernel: &[(Prefix, String)]
 /// The crypto maps that other interfaces have and this one has not.
 fn maps_elsewhere<'a>(configuration: &'a Configuration, way: &Carrier<'a>) -> Vec<(&'a str, &'a CryptoMap)> {
     let own = way.map.map(|(map, _)| map);
-    let mut maps: Vec<(&str, &CryptoMap)> = carriers(configuration).filter_map(|carrier| carrier.map).collect();
+    let mut maps: Vec<(&str, &CryptoMap)> =
+        carriers(configuration).filter_map(|carrier| carrier.map).collect();
     maps.sort_by_key(|(map, _)| *map);
     maps.dedup_by_key(|(map, _)| *map);
     maps.retain(|(map, set)| Some(*map) != own && !set.fail_close);
@@ -41,7 +43,11 @@ fn maps_elsewhere<'a>(configuration: &'a Configuration, way: &Carrier<'a>) -> Ve
 }
 
 /// Where the interface leads, with where that is written; the configuration first.
-fn routes(configuration: &Configuration, kernel: &[(Prefix, String)], way: &Carrier<'_>) -> Vec<(Prefix, &'static str)> {
+fn routes(
+    configuration: &Configuration,
+    kernel: &[(Prefix, String)],
+    way: &Carrier<'_>,
+) -> Vec<(Prefix, &'static str)> {
     let mut routes: Vec<(Prefix, &str)> = configuration
         .routes
         .iter()
@@ -85,7 +91,8 @@ fn leads(rules: &[Rule], route: &Prefix) -> bool {
     };
     let protects = |rule: &&Rule| !matches!(rule.action, Action::Jump(_));
     rules.iter().filter(protects).any(|rule| {
-        let of_senders = rule.source.length > 0 && rule.source.length <= route.length && overlaps(&rule.source);
+        let of_senders =
+            rule.source.length > 0 && rule.source.length <= route.length && overlaps(&rule.source);
         overlaps(&rule.destination) && !of_senders
     })
 }
@@ -124,7 +131,9 @@ interface GigabitEthernet0/2
         );
         let kernel: Vec<(Prefix, String)> = kernel
             .iter()
-            .map(|(address, length, device)| (Prefix::v4(address.parse().unwrap(), *length), (*device).to_owned()))
+            .map(|(address, length, device)| {
+                (Prefix::v4(address.parse().unwrap(), *length), (*device).to_owned())
+            })
             .collect();
         other_ways_out(&config::file::parse("test", &text, &mut Offline).unwrap().configuration, &kernel)
     }
@@ -134,7 +143,10 @@ interface GigabitEthernet0/2
         assert_eq!(notes("ip route 0.0.0.0 0.0.0.0 192.0.2.2\n", &[]), Vec::<String>::new());
         let both = "ip route 0.0.0.0 0.0.0.0 192.0.2.2\nip route 0.0.0.0 0.0.0.0 198.51.100.2 200\n";
         let named = notes(both, &[]);
-        assert!(named.len() == 1 && named[0].contains("interface GigabitEthernet0/2 has no crypto map M"), "{named:?}");
+        assert!(
+            named.len() == 1 && named[0].contains("interface GigabitEthernet0/2 has no crypto map M"),
+            "{named:?}"
+        );
         assert_eq!(notes(&format!("{both}crypto map M fail-close\n"), &[]), Vec::<String>::new());
         let elsewhere = "ip route 172.16.0.0 255.240.0.0 198.51.100.2\n";
         assert_eq!(notes(elsewhere, &[]), Vec::<String>::new(), "nothing protected is there");
@@ -143,7 +155,10 @@ interface GigabitEthernet0/2
     #[test]
     fn routes_of_the_kernel_count_too() {
         let by_daemon = notes("", &[("10.2.5.0", 24, "second"), ("192.168.1.0", 24, "inside")]);
-        assert!(by_daemon.len() == 1 && by_daemon[0].contains("10.2.5.0/24 (in the kernel's table)"), "{by_daemon:?}");
+        assert!(
+            by_daemon.len() == 1 && by_daemon[0].contains("10.2.5.0/24 (in the kernel's table)"),
+            "{by_daemon:?}"
+        );
         assert_eq!(notes("", &[("10.2.5.0", 24, "other")]), Vec::<String>::new());
     }
 }

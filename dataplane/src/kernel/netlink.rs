@@ -1,9 +1,10 @@
 //! One-off netlink requests of the main thread, made synchronous by a small runtime of their own.
 
 use std::io;
+use std::net::Ipv4Addr;
 
 use futures::TryStreamExt;
-use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::address::{AddressMessage, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp, XdpAttached};
 use rtnetlink::{Handle, LinkUnspec};
 use thiserror::Error;
@@ -163,6 +164,16 @@ impl Netlink {
     pub fn bring_up(&self, ifindex: u32) -> Result<(), NetlinkError> {
         let message = LinkUnspec::new_with_index(ifindex).up().build();
         self.run(self.handle.link().set(message).execute()).map_err(NetlinkError::request("set a device up"))
+    }
+
+    /// Gives a device an address that the kernel takes for no packet of another device (scope `host`).
+    ///
+    /// # Errors
+    /// Netlink refused.
+    pub fn add_host_address(&self, ifindex: u32, address: Ipv4Addr) -> Result<(), NetlinkError> {
+        let mut request = self.handle.address().add(ifindex, address.into(), 32).replace();
+        request.message_mut().header.scope = AddressScope::Host;
+        self.run(request.execute()).map_err(NetlinkError::request("add an address to the punt port"))
     }
 
     pub(super) fn handle(&self) -> &Handle {

@@ -46,7 +46,8 @@ impl ReversePath {
         }
         // A former file says what stood there at first.
         if self.before()?.is_none() {
-            fs::write(&self.saved, format!("{value} {newest}\n")).map_err(|error| self.error("write", error))?;
+            fs::write(&self.saved, format!("{value} {newest}\n"))
+                .map_err(|error| self.error("write", error))?;
         }
         write(DEFAULT, STRICT)
     }
@@ -56,7 +57,9 @@ impl ReversePath {
     /// # Errors
     /// The switch cannot be written. A device that is gone is no error.
     pub fn open(&self, device: &str, ifindex: u32, is_new: bool) -> Result<(), NetlinkError> {
-        let Some(before) = self.before()?.filter(|before| is_new || ifindex > before.newest) else { return Ok(()) };
+        let Some(before) = self.before()?.filter(|before| is_new || ifindex > before.newest) else {
+            return Ok(());
+        };
         let path = format!("/proc/sys/net/ipv4/conf/{device}/rp_filter");
         match read(&path) {
             Ok(value) if value == STRICT => write(&path, &before.value),
@@ -100,13 +103,19 @@ impl Before {
 }
 
 fn read(path: &str) -> Result<String, NetlinkError> {
-    fs::read_to_string(path)
-        .map(|text| text.trim().to_owned())
-        .map_err(|source| NetlinkError::Sysctl { operation: "read", path: path.to_owned(), source })
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| NetlinkError::Sysctl {
+        operation: "read",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(path: &str, value: &str) -> Result<(), NetlinkError> {
-    fs::write(path, value).map_err(|source| NetlinkError::Sysctl { operation: "write", path: path.to_owned(), source })
+    fs::write(path, value).map_err(|source| NetlinkError::Sysctl {
+        operation: "write",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -135,7 +135,8 @@ fn open<P: Kind>(path: &Path) -> Result<Option<P>, XdpError> {
 /// Whether it is the program of that name, bound to no other maps than `maps`. A kernel that does not say which is not believed.
 fn is_ours(info: &ProgramInfo, name: &str, maps: &BTreeSet<u32>) -> bool {
     let bound = info.map_ids().ok().flatten();
-    info.name_as_str() == Some(name) && bound.is_some_and(|ids| !ids.is_empty() && ids.iter().all(|id| maps.contains(id)))
+    info.name_as_str() == Some(name)
+        && bound.is_some_and(|ids| !ids.is_empty() && ids.iter().all(|id| maps.contains(id)))
 }
 
 /// Forgets the programs of other objects. Where they are attached they go on until their links are updated.
@@ -158,5 +159,9 @@ fn path_of(folder: &PinFolder, name: &str) -> PathBuf {
 }
 
 fn remove(path: &Path) -> Result<(), XdpError> {
-    fs::remove_file(path).map_err(|source| XdpError::File { operation: "remove pin", path: path.to_owned(), source })
+    fs::remove_file(path).map_err(|source| XdpError::File {
+        operation: "remove pin",
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -84,7 +84,9 @@ impl Programs {
     #[must_use]
     pub fn is_guarded(&mut self, ifindex: u32, name: &str) -> bool {
         let device = Device { ifindex, name };
-        Hook::BOTH.into_iter().all(|hook| attach::acts(self.loaded.guard(hook), hook, device).unwrap_or(false))
+        Hook::BOTH
+            .into_iter()
+            .all(|hook| attach::acts(self.loaded.guard(hook), hook, device).unwrap_or(false))
     }
 
     /// Attaches the ingress program to a data-plane port that is guarded already; what is attached already is only updated.

@@ -38,7 +38,8 @@ pub(super) fn closed_maps(configuration: &Configuration, devices: &Devices) -> V
     let unapplied = unapplied(configuration).map(|(map, _)| ClosedMap {
         map: map.to_owned(),
         interface: None,
-        why: "no interface has it, and it says fail-close: what it protects is dropped on every device".to_owned(),
+        why: "no interface has it, and it says fail-close: what it protects is dropped on every device"
+            .to_owned(),
     });
     applied.chain(unapplied).collect()
 }
@@ -58,7 +59,8 @@ crypto map M 1 ipsec-isakmp
 ";
 
     fn closed(lines: &str, devices: &[(&str, u32)]) -> Vec<String> {
-        let configuration = config::file::parse("test", &format!("{MAP}{lines}"), &mut Unresolved).unwrap().configuration;
+        let configuration =
+            config::file::parse("test", &format!("{MAP}{lines}"), &mut Unresolved).unwrap().configuration;
         let devices = devices
             .iter()
             .map(|(name, ifindex)| {
@@ -76,7 +78,10 @@ crypto map M 1 ipsec-isakmp
         let shut = closed(&format!("{port} shutdown\n"), &[("GigabitEthernet0/1", 3)]);
         assert!(shut[0].contains("is shut down: what it protects is dropped on device outside"), "{shut:?}");
         let dialer = closed("interface Dialer1\n crypto map M\n", &[]);
-        assert!(dialer[0].contains("Dialer1 has no device") && dialer[0].contains("on every device"), "{dialer:?}");
+        assert!(
+            dialer[0].contains("Dialer1 has no device") && dialer[0].contains("on every device"),
+            "{dialer:?}"
+        );
         assert_eq!(closed("", &[]), Vec::<String>::new(), "applied nowhere, as on IOS");
         assert!(closed("crypto map M fail-close\n", &[])[0].contains("fail-close"));
     }
