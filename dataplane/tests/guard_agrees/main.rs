@@ -3,7 +3,7 @@
 //! differences that are listed here.
 //!
 //! A mismatch prints the seed of its rule list; `TOHUB_GUARD_SEED=N` begins with that list.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../common/mod.rs"]
 mod common;
