@@ -182,6 +182,7 @@ fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: b
         }
         let (play, phase) = controls.now();
         for flow in flows.iter().filter(|flow| controls.is_on(**flow)) {
+            let Some(sequence) = turn(*flow, sequence) else { continue };
             let sent = sockets.send(Mark { play, flow: *flow, phase, sequence });
             if sent && phase != Phase::Uncounted {
                 controls.sent.fetch_add(1, Ordering::Relaxed);
@@ -200,6 +201,18 @@ fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: b
         }
         next = next.min(Instant::now() + INTERVAL);
     }
+}
+
+/// The number of the flow's packet of this millisecond: each source sends a protected one every millisecond, those from outside to the host and to
+/// the gateway in turn, and an unprotected one now and then.
+fn turn(flow: Flow, millisecond: u32) -> Option<u32> {
+    let (every, at) = match flow {
+        Flow::Inward => (2, 0),
+        Flow::InwardOwn => (2, 1),
+        Flow::Unprotected | Flow::Unprotected6 => (9, 0),
+        Flow::Forwarded | Flow::Own | Flow::Answered => (1, 0),
+    };
+    (millisecond % every == at).then_some(millisecond / every)
 }
 
 /// Writes 1 into the kernel's forwarding switches, in the calling thread's namespace. Only a change
