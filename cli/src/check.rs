@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use config::commit::review;
-use config::edit::Environment;
+use config::edit::Offline;
 use config::file;
 use config::model::Prefix;
 use config::proc_route;
@@ -12,15 +12,6 @@ use protection::other_ways_out;
 use sa_table::Capacities;
 
 use crate::failure::Failure;
-
-/// Host names are not looked up: the check gives the same answer everywhere.
-struct Offline;
-
-impl Environment for Offline {
-    fn resolves(&mut self, _: &str) -> bool {
-        true
-    }
-}
 
 /// Prints notes, or the error for which the file would be refused.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {

@@ -260,6 +260,16 @@ impl Installer {
         self.runtime.reverse_routes()
     }
 
+    /// Counts a change of the kernel's routes or addresses; gives its number.
+    pub fn count_kernel_change(&mut self) -> u64 {
+        self.table.count_kernel_change()
+    }
+
+    /// Whether the data plane forwards by the kernel change of this number.
+    pub fn forwards_by(&self, change: u64) -> bool {
+        self.runtime.kernel_changes() >= change
+    }
+
     /// Whether everything that was published is in force: in the guard, and in every worker.
     pub fn policy_in_force(&self) -> bool {
         let published = self.table.policy_version();

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use config::edit::Offline;
 use controlplane::brain::Brain;
 use controlplane::clock::Scale;
 use controlplane::install::Installer;
 use controlplane::memory::Memory;
-use controlplane::operator::Unresolved;
 use controlplane::run::{Service, run};
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 
@@ -99,7 +99,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
 }
 
 fn read(path: &std::path::Path) -> Result<config::Configuration, Failure> {
-    let loaded = config::file::load(path, &mut Unresolved).map_err(|error| Failure(3, error.to_string()))?;
+    let loaded = config::file::load(path, &mut Offline).map_err(|error| Failure(3, error.to_string()))?;
     for note in &loaded.notes {
         tracing::info!("{note}");
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use config::Configuration;
 use config::command::{ClearCommand, ExecCommand, ShowCommand};
 use config::diff::{Change, Object};
-use config::edit::{Import, ImportError, Imported};
+use config::edit::{Import, ImportError, Imported, Offline};
 use config::render_show;
 use config::shell::{Baselines, CommandError, Executor, Outcome};
 
@@ -69,12 +69,9 @@ pub struct Facts {
     pub material: Material,
     /// Addresses, links and routes wait for the guard.
     pub interfaces_wait: bool,
-    /// When they were first set.
-    pub brought_up: Option<std::time::Instant>,
+    /// Number of the kernel change with which they were set last.
+    pub brought_up: Option<u64>,
 }
-
-/// The data plane reads the first routes within milliseconds of their making; until then a first packet would find none.
-const SETTLING: std::time::Duration = std::time::Duration::from_millis(200);
 
 impl Facts {
     /// Where the private keys of this instance lie.
@@ -333,9 +330,10 @@ impl Operator<'_> {
         let mut text = String::new();
         stream.take(MAX_STATUS).read_to_string(&mut text).map_err(|error| failed(&error))?;
         let mut status: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
-        let settled = self.facts.brought_up.is_some_and(|at| at.elapsed() >= SETTLING);
-        if self.facts.interfaces_wait || !settled {
-            // Addresses and links follow when the guard covers the devices.
+        let forwards = self.facts.brought_up.is_some_and(|change| self.brain.forwards_by(change));
+        if self.facts.interfaces_wait || !forwards {
+            // Addresses, links and routes follow when the guard covers the devices; a packet that comes before the data plane has read
+            // them would find no route.
             status["state"] = "waiting".into();
         }
         Ok(status)
@@ -344,7 +342,7 @@ impl Operator<'_> {
     fn startup_config(&mut self) -> Result<String, CommandError> {
         // Through the model, so that no secret is printed.
         let file = self.facts.config_file.clone();
-        let stored = config::file::load(&file, &mut Unresolved).map_err(file_failed)?;
+        let stored = config::file::load(&file, &mut Offline).map_err(file_failed)?;
         Ok(config::render::running_config(&stored.configuration, config::render::Secrets::Hidden) + "\n")
     }
 
@@ -364,15 +362,6 @@ impl Operator<'_> {
             text.push_str(&format!("Timers run {} times as fast (--time-scale)\n", self.facts.time_scale));
         }
         text
-    }
-}
-
-/// Reading a file asks nobody whether names resolve.
-pub struct Unresolved;
-
-impl config::edit::Environment for Unresolved {
-    fn resolves(&mut self, _host: &str) -> bool {
-        true
     }
 }
 

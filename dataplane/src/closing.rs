@@ -19,7 +19,7 @@ use crate::xdp::KernelPolicy;
 pub enum Former {
     /// The new rules are all that counts.
     Replaced,
-    /// It stays closed beside the new rules, as nobody said that it may open.
+    /// It stays closed beside the new rules: no configuration says that it may open.
     Kept,
 }
 
@@ -35,7 +35,7 @@ pub struct Closing {
 }
 
 /// Closes the calling thread's network namespace for what `lists` protect, without anything else running. `filtered`: the
-/// numbers of ports with an access group, and its direction; an ingress program that a former run left attached gives nobody
+/// numbers of ports with an access group, and its direction; an ingress program that a former run left attached drops
 /// what a list would have to see.
 ///
 /// # Errors

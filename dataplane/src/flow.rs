@@ -1,5 +1,6 @@
 //! What of a packet is compared with rules and selectors.
 
+use sa_table::FiveTuple;
 use sa_table::record::{PortRange, Selectors};
 use std::net::IpAddr;
 use wire::{IpSummary, Upper, protocol};
@@ -53,6 +54,25 @@ pub enum Fit {
 }
 
 impl Flow {
+    /// The flow in the form of events; what the packet hides is 0.
+    pub fn five_tuple(&self) -> FiveTuple {
+        let (source_port, destination_port) = match self.ports {
+            Ports::Known { source, destination } => (source, destination),
+            Ports::Hidden => (0, 0),
+        };
+        let protocol = match self.protocol {
+            Protocol::Known(protocol) => protocol,
+            Protocol::Hidden => 0,
+        };
+        FiveTuple {
+            source: self.source,
+            destination: self.destination,
+            protocol,
+            source_port,
+            destination_port,
+        }
+    }
+
     /// Reads the flow of a parsed packet.
     #[inline]
     pub fn of(ip: &IpSummary) -> Flow {

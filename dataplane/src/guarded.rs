@@ -74,7 +74,7 @@ impl Guard {
         }
     }
 
-    /// Finds devices that lost a program of the guard, whoever removed it, so that [`Self::extend`] attaches it again.
+    /// Finds devices that lost a program of the guard, so that [`Self::extend`] attaches it again.
     pub(crate) fn verify(&mut self) {
         let programs = &mut self.programs;
         self.devices.retain(|ifindex, name| {

@@ -2,10 +2,10 @@
 
 use crate::counter::Counter;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, Ports, Protocol};
+use crate::flow::Flow;
 use crate::packet::{Context, Env, Packet};
 use crate::wait::{Admission, WaitQueues};
-use sa_table::{AcquireOutcome, Event, FiveTuple, PolicyId, PolicyVersion};
+use sa_table::{AcquireOutcome, Event, PolicyId, PolicyVersion};
 
 /// The hold queues of one worker.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Hold {
 
     /// Lets a packet wait for the SA of its policy, and asks for one.
     pub fn push(&mut self, policy: PolicyId, packet: Packet, env: &Env<'_>, context: &mut Context) {
-        let tuple = five_tuple(&Flow::of(&packet.ip));
+        let tuple = Flow::of(&packet.ip).five_tuple();
         match env.shared.runtime.raise_acquire(policy, &tuple, context.now_ms) {
             AcquireOutcome::Raised | AcquireOutcome::Renewed => {
                 context.counts.add(Counter::Acquires, 1);
@@ -114,17 +114,4 @@ impl Hold {
             context.drop(packet.frame, DropReason::HoldExpired);
         }
     }
-}
-
-/// The flow as the key exchange is told about it; what the packet hides is 0.
-fn five_tuple(flow: &Flow) -> FiveTuple {
-    let (source_port, destination_port) = match flow.ports {
-        Ports::Known { source, destination } => (source, destination),
-        Ports::Hidden => (0, 0),
-    };
-    let protocol = match flow.protocol {
-        Protocol::Known(protocol) => protocol,
-        Protocol::Hidden => 0,
-    };
-    FiveTuple { source: flow.source, destination: flow.destination, protocol, source_port, destination_port }
 }

@@ -1,6 +1,7 @@
 //! The life of the process: attach to the segments, guard the ports, run workers, follow the configuration and the
 //! machine, and stop so that the programs in the kernel go on dropping.
 
+mod opening;
 mod report;
 mod sources;
 
@@ -24,7 +25,7 @@ use crate::filter::Filters;
 use crate::guarded::{Guard, SharedGuard, locked};
 use crate::hygiene::{self, Hygiene};
 use crate::instance::Instance;
-use crate::kernel::{Forwarding, KernelView, Mirror, Netlink, PortDevices};
+use crate::kernel::{Forwarding, KernelView, Netlink, PortDevices};
 use crate::mailbox::Wake;
 use crate::policy::Policy;
 use crate::ports::{Bindings, Ports};
@@ -34,6 +35,7 @@ use crate::status::StatusSocket;
 use crate::worker::monotonic_ms;
 use crate::xdp::{Attached, KernelPolicy, Programs, everywhere};
 
+use opening::{open_punt, start_mirror, worker_cores};
 use sources::Sources;
 
 /// Runs the data plane until SIGTERM or SIGINT. Call it first thing in `main`: it takes over the descriptors that the
@@ -177,6 +179,7 @@ impl<'a> Dataplane<'a> {
     /// One turn of housekeeping.
     fn look_around(&mut self) -> Result<(), Failure> {
         self.link_news.awake();
+        self.port_devices.read_change(self.table.kernel_changes());
         let version = self.table.policy_version();
         let started = self.version != PolicyVersion(0);
         let due = self.devices_seen.elapsed() >= DEVICE_PERIOD;
@@ -464,59 +467,6 @@ impl<'a> Dataplane<'a> {
             engine.stop();
         }
     }
-}
-
-fn worker_cores(settings: &Settings) -> Result<Vec<usize>, Failure> {
-    let available: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
-    settings.worker_cores(&available).map_err(|core| {
-        Failure::Usage(format!(
-            "--cores: core {core} is not available to this process, which has {available:?}"
-        ))
-    })
-}
-
-/// The punt port, up and at the end of the instance's table, with its ifindex.
-fn open_punt(
-    netlink: &Netlink,
-    instance: &Instance,
-    forwarding: &Forwarding,
-) -> Result<(PuntPort, u32), Failure> {
-    let punt = PuntPort::open().map_err(Failure::Punt)?;
-    let device = netlink
-        .device(punt.name())?
-        .ok_or_else(|| Failure::Punt(std::io::Error::from_raw_os_error(libc::ENODEV)))?;
-    // No link-local address, hence no router solicitations into the workers. A kernel without IPv6 sends none anyway.
-    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/addr_gen_mode", punt.name()), "1");
-    // A filtered port hands packets for this host over by this device, from wherever they come: the strict check would ask
-    // for a route back by it, the loose one (RFC 3704), which wins over that of all devices, asks for any. On a device without address the kernel takes the loose
-    // one for the strict one, hence the dummy address (RFC 7600).
-    let _ = std::fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "2");
-    netlink.add_host_address(device.ifindex, std::net::Ipv4Addr::new(192, 0, 0, 8))?;
-    netlink.bring_up(device.ifindex)?;
-    // What the kernel has to forward for us, toward devices that are no ports, enters it here.
-    forwarding.allow(punt.name())?;
-    instance.local_traffic().set_default(netlink, Some(device.ifindex))?;
-    Ok((punt, device.ifindex))
-}
-
-/// The mirror has a thread of its own beside the main one, in the same network namespace.
-fn start_mirror(
-    kernel: &Arc<KernelView>,
-    ports: &Arc<PortDevices>,
-) -> Result<std::thread::JoinHandle<Result<(), crate::kernel::NetlinkError>>, Failure> {
-    let (kernel, ports) = (Arc::clone(kernel), Arc::clone(ports));
-    let follow = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(crate::kernel::NetlinkError::Open)?;
-        runtime.block_on(async { Mirror::open(kernel, ports)?.run().await })
-    };
-    std::thread::Builder::new()
-        .name("kernel mirror".to_owned())
-        .spawn(move || follow().inspect_err(|error| tracing::error!(%error, "the kernel mirror failed")))
-        .map_err(Failure::system("start the kernel mirror"))
 }
 
 /// Longest sleep of the main thread: a new policy is noticed within it.

@@ -18,7 +18,7 @@ use crate::instance::{Instance, InstanceError};
 use crate::kernel::{Netlink, NetlinkError};
 use crate::xdp::Programs;
 
-/// How often devices are looked at when the kernel has no news: somebody may have taken the guard off.
+/// How often devices are looked at when the kernel has no news: the guard may have been taken off.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Attaches the guard to each device that appears in the calling thread's network namespace, and again where it was taken off, whenever no data
@@ -111,10 +111,8 @@ impl Watcher {
             Some(loaded) => loaded,
             None => (Guard::load(&self.instance, None)?, folder),
         };
-        if guard.programs().has_policy() {
-            guard.verify();
-            guard.extend(&self.netlink.devices()?);
-        }
+        guard.verify();
+        guard.extend(&self.netlink.devices()?);
         self.loaded = Some((guard, folder));
         Ok(())
     }

@@ -17,6 +17,10 @@ fn ip(text: &str) -> IpAddr {
 
 /// Runs the mirror beside `body` inside the gateway's portspace.
 fn mirrored(lab: &Lab, body: impl FnOnce(&KernelView) + Send) {
+    mirrored_ports(lab, |view, _| body(view));
+}
+
+fn mirrored_ports(lab: &Lab, body: impl FnOnce(&KernelView, &PortDevices) + Send) {
     let (view, ports) = (Arc::new(KernelView::default()), Arc::new(PortDevices::default()));
     let ifindex = |name: &str| Netlink::open().unwrap().device(name).unwrap().unwrap().ifindex;
     ports.set(inside(&lab.gateway, || vec![(0, ifindex("in0")), (1, ifindex("out0"))]));
@@ -36,7 +40,7 @@ fn mirrored(lab: &Lab, body: impl FnOnce(&KernelView) + Send) {
         });
         // Dropped when `body` panics, which ends the mirror and lets the scope end.
         let _stop = stop;
-        body(&view);
+        body(&view, &ports);
         drop(_stop);
         mirror.join().unwrap();
     });
@@ -97,6 +101,29 @@ fn routes_addresses_and_devices_are_followed() {
         lab.gateway.ip(&["link", "delete", "in0"]).unwrap();
         eventually("the device to go", || view.load().port(0).is_none());
         assert_eq!(route("10.1.0.77"), Route::None);
+    });
+}
+
+/// Before the control plane says "ready", the data plane has read the routes that it made.
+#[test]
+fn a_kernel_change_of_the_control_plane_is_reported_once_it_is_forwarded_by() {
+    if !is_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let segments = Segments::in_memory().unwrap();
+    let (runtime, reader) = (segments.runtime_writer().unwrap(), segments.runtime_reader().unwrap());
+    mirrored_ports(&lab, |view, ports| {
+        view.report_to(runtime.clone());
+        eventually("the first picture", || view.load().port(1).is_some());
+        assert_eq!(reader.kernel_changes(), 0);
+        for change in 1..20 {
+            let network = format!("203.0.113.{change}");
+            lab.gateway.route(&format!("{network}/32"), "192.0.2.9").unwrap();
+            ports.read_change(change);
+            eventually("the report", || reader.kernel_changes() == change);
+            assert_ne!(view.load().lookup_route(ip(&network)), Route::None, "change {change}");
+        }
     });
 }
 

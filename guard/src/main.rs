@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use config::edit::Environment;
+use config::edit::Offline;
 use config::file::{self, FileError};
 use config::sizes::Sizes;
 use dataplane::closing::{self, Closing, Former};
@@ -34,15 +34,6 @@ struct Arguments {
     /// Name of the instance, if it is not to be derived from the run directory.
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
-}
-
-/// Host names are not looked up: there may be no network yet.
-struct Offline;
-
-impl Environment for Offline {
-    fn resolves(&mut self, _: &str) -> bool {
-        true
-    }
 }
 
 fn main() -> ExitCode {

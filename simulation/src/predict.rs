@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use config::Configuration;
 use config::command::{ClearCommand, Filter};
-use controlplane::operator::Unresolved;
+use config::edit::Offline;
 
 use crate::crypto::CHEAP;
 use crate::network::{Network, ORIGIN, Sabotage, SimulationError};
@@ -103,7 +103,7 @@ impl Scenario {
     /// # Errors
     /// What cannot be read, with a remedy.
     pub fn parse(configuration: &str, events: &[&str], traffic: &[&str]) -> Result<Self, PredictError> {
-        let loaded = config::file::parse("configuration", configuration, &mut Unresolved)
+        let loaded = config::file::parse("configuration", configuration, &mut Offline)
             .map_err(|error| PredictError::Configuration(error.to_string()))?;
         Ok(Scenario {
             configuration: loaded.configuration,

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use config::Configuration;
+use config::edit::Offline;
 use config::model::InterfaceName;
 use controlplane::compile::{Device, Devices};
-use controlplane::operator::Unresolved;
 
 /// `crypto isakmp keepalive`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Site {
     /// # Errors
     /// What the parser refuses, which is a mistake of this module.
     pub fn configuration(&self, sites: &[Site]) -> Result<Configuration, String> {
-        let loaded = config::file::parse(&self.name, &self.text(sites), &mut Unresolved);
+        let loaded = config::file::parse(&self.name, &self.text(sites), &mut Offline);
         loaded.map(|loaded| loaded.configuration).map_err(|error| error.to_string())
     }
 

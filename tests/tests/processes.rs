@@ -95,7 +95,7 @@ fn a_process_that_hangs_is_restarted_and_nothing_leaves_in_clear() -> Result<()>
     }
     let recording = capture.finish()?;
     assert_eq!((recording.clear_packets(), recording.dropped), (0, 0));
-    // What was told in the meantime is worked off; then it goes on.
+    // What was sent in the meantime is worked off; then it goes on.
     manager.set_nonblocking(true).map_err(LabError::io("setting a socket"))?;
     while told().is_ok() {}
     manager.set_nonblocking(false).map_err(LabError::io("setting a socket"))?;

@@ -190,7 +190,7 @@ impl Gateway {
         }
     }
 
-    /// Looks after both processes, and tells the service manager only what both prove.
+    /// Looks after both processes, and notifies the service manager only of what both prove.
     fn watch(&mut self) {
         let work = [self.control.look(self.hung_after), self.data.look(self.hung_after)];
         if work != [true, true] {

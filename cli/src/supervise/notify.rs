@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)): ready, alive, stopping. Without a service manager nothing is sent.
+//! Notifications to the service manager (sd_notify(3)): ready, alive, stopping. Without a service manager nothing is sent.
 
 use std::process::Command;
 
@@ -6,17 +6,17 @@ use sd_notify::NotifyState;
 
 /// Both processes work.
 pub(super) fn ready() {
-    tell(&[NotifyState::Ready]);
+    send(&[NotifyState::Ready]);
 }
 
 /// Both processes still make progress. When this stays out for `WatchdogSec=`, the service manager starts everything anew.
 pub(super) fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    send(&[NotifyState::Watchdog]);
 }
 
 /// The end was ordered, or something permanent came up.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    send(&[NotifyState::Stopping]);
 }
 
 /// The processes do not speak for the service.
@@ -26,8 +26,8 @@ pub(super) fn keep_from(command: &mut Command) {
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!("the service manager cannot be told: {error}");
+        tracing::debug!("the service manager cannot be notified: {error}");
     }
 }

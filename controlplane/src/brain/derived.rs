@@ -207,18 +207,12 @@ impl Brain {
             .iter()
             .map(|flow| policy_of(flow).is_some_and(|policy| live(&flow.entry, Some(policy))))
             .collect();
-        let ended: Vec<bool> = self
-            .derived
-            .temporaries
-            .iter()
-            .zip(&temporaries)
-            .map(|(one, live)| !live && !self.has_list(&one.template))
-            .collect();
-        for ((at, keep), ended) in temporaries.iter_mut().enumerate().zip(ended) {
-            let seq = self.derived.temporaries[at].seq;
+        for (at, keep) in temporaries.iter_mut().enumerate() {
+            let one = &self.derived.temporaries[at];
+            let (seq, has_list) = (one.seq, self.has_list(&one.template));
             if *keep {
                 self.derived.without_sa.remove(&seq);
-            } else if ended {
+            } else if !has_list {
                 *keep = self.derived.lingers(seq, now);
             }
         }

@@ -52,6 +52,16 @@ impl Brain {
         self.table.forwarded_reverse_routes()
     }
 
+    /// Addresses, links or routes in the kernel were changed; gives the number of the change.
+    pub fn count_kernel_change(&mut self) -> u64 {
+        self.table.count_kernel_change()
+    }
+
+    /// Whether the data plane forwards by the kernel change of this number.
+    pub fn forwards_by(&self, change: u64) -> bool {
+        self.table.forwards_by(change)
+    }
+
     /// Whether the published policy is in force: in the guard, and in every worker.
     pub fn policy_in_force(&self) -> bool {
         self.table.policy_in_force()

@@ -11,7 +11,7 @@ use sa_table::{Event, FiveTuple, Segments};
 use super::*;
 use crate::compile::Device;
 use crate::names::Answer;
-use crate::operator::Unresolved;
+use config::edit::Offline;
 
 mod room;
 
@@ -43,7 +43,7 @@ fn brain(segments: &Segments, configuration: &str) -> Brain {
     let memory = Memory::default();
     let table = Installer::new(segments.table_writer().unwrap(), segments.runtime_reader().unwrap(), &memory);
     let mut brain = Brain::new(endpoint, table, Scale::default(), memory);
-    let loaded = config::file::parse("test", configuration, &mut Unresolved).unwrap();
+    let loaded = config::file::parse("test", configuration, &mut Offline).unwrap();
     let device = Device { ifindex: 3, mtu: 1500, addresses: vec!["10.9.9.9".parse().unwrap()], up: true };
     let devices = Devices::from([(InterfaceName::parse("Gi0/1").unwrap(), device)]);
     brain.configure(NOW, loaded.configuration, devices);
@@ -300,7 +300,7 @@ access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
 ";
 
 fn configure(brain: &mut Brain, configuration: &str) {
-    let loaded = config::file::parse("test", configuration, &mut Unresolved).unwrap();
+    let loaded = config::file::parse("test", configuration, &mut Offline).unwrap();
     let devices = brain.devices().clone();
     brain.configure(NOW, loaded.configuration, devices);
 }
@@ -345,7 +345,7 @@ fn a_hand_keyed_pair_goes_on_until_its_lines_change() {
     let endpoint =
         Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
     let mut second = Brain::new(endpoint, table, Scale::default(), memory);
-    let loaded = config::file::parse("test", MANUAL, &mut Unresolved).unwrap();
+    let loaded = config::file::parse("test", MANUAL, &mut Offline).unwrap();
     let device = Device { ifindex: 3, mtu: 1500, addresses: vec!["10.9.9.9".parse().unwrap()], up: true };
     let devices = Devices::from([(InterfaceName::parse("Gi0/1").unwrap(), device)]);
     second.configure(NOW, loaded.configuration, devices);
@@ -366,7 +366,7 @@ fn a_hand_keyed_pair_goes_on_until_its_lines_change() {
 fn hand_keys_that_cannot_be_used_drop_what_they_should_protect() {
     let segments = Segments::in_memory().unwrap();
     let gcm = MANUAL.replace("esp-aes 256 esp-sha256-hmac", "esp-gcm 256");
-    let loaded = config::file::parse("test", &gcm, &mut Unresolved);
+    let loaded = config::file::parse("test", &gcm, &mut Offline);
     assert!(
         loaded.is_err() || {
             let mut brain = brain(&segments, &gcm);

@@ -10,7 +10,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use config::command::{Filter, ShowCommand};
-use config::model::InterfaceName;
 use config::render_show::{
     EntryPeersView, PeerStatusView, PeersView, SessionStatus, SessionView, TemporaryEntryView, crypto_map,
     crypto_session, ikev2_sa, ipsec_sa, ipsec_sa_count, isakmp_sa, peers, temporary_entries,
@@ -20,7 +19,7 @@ use super::Brain;
 use crate::compile::EntryKey;
 use crate::select::Standing;
 use crate::session::{Peer, Session};
-use closed::{ClosedMap, closed_maps};
+use closed::{ClosedMap, closed_because, closed_maps};
 use stats::ikev2_stats;
 
 /// ESP is sent for so long and none comes back: worth telling the operator.
@@ -32,7 +31,8 @@ impl Brain {
         Some(match command {
             ShowCommand::CryptoMap(filter) => {
                 let temporaries = temporary_entries(&self.configuration, filter, &self.temporary_views());
-                let closed = self.closed_maps().into_iter().map(|one| (one.map, one.why)).collect::<Vec<_>>();
+                let closed = closed_maps(&self.configuration, &self.devices);
+                let closed: Vec<_> = closed.into_iter().map(|one| (one.map, one.why)).collect();
                 let configured = crypto_map(&self.configuration, filter, &self.current_peers(), &closed);
                 configured + &temporaries + &self.edits_line()
             }
@@ -68,6 +68,8 @@ impl Brain {
 
     /// `show tohub peers`.
     pub fn peers_view(&self, now: Duration) -> PeersView {
+        let closed = closed_maps(&self.configuration, &self.devices);
+        let closed = closed.as_slice();
         let entries = self.configuration.crypto_maps.iter().flat_map(|(map, set)| {
             set.entries.iter().flat_map(move |(seq, entry)| {
                 let keys: Vec<&EntryKey> = self
@@ -77,28 +79,23 @@ impl Brain {
                     .filter(|key| key.map == *map && key.configured() == Some(*seq))
                     .collect();
                 if keys.is_empty() {
-                    return vec![self.unused_entry(map, *seq, entry)];
+                    return vec![self.unused_entry(map, *seq, entry, closed)];
                 }
-                keys.into_iter().filter_map(|key| self.entry_peers(now, key)).collect()
+                keys.into_iter().filter_map(|key| self.entry_peers(now, key, closed)).collect()
             })
         });
         let temporaries = self.plan.entries.keys().filter(|key| key.configured().is_none());
-        let temporaries = temporaries.filter_map(|key| self.entry_peers(now, key));
+        let temporaries = temporaries.filter_map(|key| self.entry_peers(now, key, closed));
         PeersView { entries: entries.chain(temporaries).collect() }
     }
 
-    fn closed_maps(&self) -> Vec<ClosedMap> {
-        closed_maps(&self.configuration, &self.devices)
-    }
-
-    /// Why an entry drops what it protects: of one on an interface what is closed there, of another what its map is anywhere.
-    fn closed_because(&self, map: &str, interface: Option<&InterfaceName>) -> Vec<String> {
-        let here =
-            |one: &ClosedMap| one.map == map && (interface.is_none() || one.interface.as_ref() == interface);
-        self.closed_maps().into_iter().filter(here).map(|one| one.why).collect()
-    }
-
-    fn unused_entry(&self, map: &str, seq: u16, entry: &config::model::CryptoMapEntry) -> EntryPeersView {
+    fn unused_entry(
+        &self,
+        map: &str,
+        seq: u16,
+        entry: &config::model::CryptoMapEntry,
+        closed: &[ClosedMap],
+    ) -> EntryPeersView {
         let prefix = format!("crypto map {map} {seq}:");
         let quoted = format!("crypto map \"{map}\" {seq}:");
         let refusal =
@@ -111,7 +108,7 @@ impl Brain {
             last_reason: None,
             changes: 0,
             refusal: refusal.cloned(),
-            closed: self.closed_because(map, None),
+            closed: closed_because(closed, map, None),
             idle_seconds: None,
             idle_to_default: false,
             idle_for_ms: None,
@@ -133,7 +130,7 @@ impl Brain {
         }
     }
 
-    fn entry_peers(&self, now: Duration, key: &EntryKey) -> Option<EntryPeersView> {
+    fn entry_peers(&self, now: Duration, key: &EntryKey, closed: &[ClosedMap]) -> Option<EntryPeersView> {
         let session = self.sessions.get(key)?;
         let selection = session.selection();
         let changes = self.changes.get(key);
@@ -147,7 +144,7 @@ impl Brain {
             last_reason: changes.map(|(_, reason)| reason.to_string()),
             changes: changes.map_or(0, |(count, _)| *count),
             refusal: None,
-            closed: self.closed_because(&key.map, Some(&key.interface)),
+            closed: closed_because(closed, &key.map, Some(&key.interface)),
             idle_seconds: idle.after.map(|after| u32::try_from(after.as_secs()).unwrap_or(u32::MAX)),
             idle_to_default: idle.to_default,
             idle_for_ms: selection.last_packet().map(ms),

@@ -173,7 +173,7 @@ mod tests {
     fn a_line_keeps_every_condition() {
         let text = "ip access-list extended F\n 15 deny tcp 10.0.1.0 0.255.0.255 eq 22 host 192.0.2.1 gt 1023 established dscp ef \
                     log-input\n permit icmp any any 3 4 precedence 5 log\n";
-        let loaded = config::file::parse("t", text, &mut crate::operator::Unresolved).unwrap();
+        let loaded = config::file::parse("t", text, &mut config::edit::Offline).unwrap();
         let list = &loaded.configuration.access_lists["F"];
         let rules: Vec<FilterRule> = list.rules().map(|(sequence, line)| rule(sequence, line)).collect();
         let any = FilterRule::PERMIT_ANY;

@@ -78,10 +78,18 @@ fn retain_policies(plan: &mut Plan, old: &Plan, interface: &str) {
         carry_over(&mut plan.filters, &old.filters, *id);
     }
     for template in old.templates.iter().filter(|template| template.key.interface.as_str() == interface) {
-        if plan.templates.iter().all(|known| known.key != template.key) {
-            plan.templates.push(template.clone());
+        match plan.templates.iter_mut().find(|now| now.key == template.key) {
+            Some(now) => retain_permits(&mut now.permits, &template.permits),
+            None => plan.templates.push(template.clone()),
         }
     }
+}
+
+/// Peers may still propose what the template permitted, as their next attempt may fall into the time of the edit. The old permits
+/// stand in front, like the old rules.
+fn retain_permits<P: Clone + PartialEq>(now: &mut Vec<P>, old: &[P]) {
+    let added = now.iter().filter(|permit| !old.contains(permit)).cloned();
+    *now = old.iter().cloned().chain(added).collect();
 }
 
 /// The rules, with a drop where the policy has no entry any more.

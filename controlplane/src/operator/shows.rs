@@ -195,7 +195,7 @@ fn date(seconds: u64) -> (&'static str, String) {
     (DAYS[(days % 7) as usize], format!("{month} {day} {year}"))
 }
 
-/// Matches by access list and number of the line, as the data plane's status tells them.
+/// Matches by access list and number of the line, as the data plane's status has them.
 pub(super) fn matches(status: &serde_json::Value) -> BTreeMap<(String, u32), u64> {
     let lines = status["access_lists"].as_array().map(Vec::as_slice).unwrap_or_default();
     let one = |line: &serde_json::Value| {
@@ -210,7 +210,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::operator::Unresolved;
+    use config::edit::Offline;
 
     #[test]
     fn matches_are_read_from_the_status_of_the_data_plane() {
@@ -241,7 +241,7 @@ mod tests {
             outside\t0002A8C0\t0109090A\t0003\t0\t0\t1\t00FFFFFF\t0\t0\t0\n\
             inside\t0000010A\t0201A8C0\t0003\t0\t0\t20\t0000FFFF\t0\t0\t0\n";
         let configuration =
-            config::file::parse("test", "ip route 0.0.0.0 0.0.0.0 10.9.9.1\n", &mut Unresolved).unwrap();
+            config::file::parse("test", "ip route 0.0.0.0 0.0.0.0 10.9.9.1\n", &mut Offline).unwrap();
         let reverse = [Prefix { address: "192.168.2.0".parse().unwrap(), length: 24 }];
         let text = routes(listing, &configuration.configuration, &reverse);
         let lines: Vec<&str> = text.lines().skip(2).collect();

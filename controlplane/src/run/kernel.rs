@@ -96,7 +96,7 @@ impl Running {
         }
         let first = !std::mem::replace(&mut self.serves, true);
         let troubles = self.follow_devices().await;
-        self.facts.brought_up.get_or_insert_with(std::time::Instant::now);
+        self.facts.brought_up = Some(self.brain.count_kernel_change());
         if first {
             return troubles.into_iter().next().map_or(Ok(()), |error| Err(error.into()));
         }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use config::Configuration;
 use config::command::{ClearCommand, Filter, ShowCommand};
+use config::edit::Offline;
 use config::model::InterfaceName;
 use controlplane::brain::{Brain, Output};
 use controlplane::clock::Scale;
 use controlplane::compile::{Device, Devices};
 use controlplane::install::Installer;
 use controlplane::memory::Memory;
-use controlplane::operator::Unresolved;
 use controlplane::routes::RouteChange;
 use ike::{Endpoint, EndpointConfig, RandomSpis};
 use rand_chacha::ChaCha20Rng;
@@ -177,7 +177,7 @@ fn brain(segments: &Segments, seed: u64, memory: Memory) -> Brain {
 }
 
 fn parse(text: &str) -> Configuration {
-    match config::file::parse("test", text, &mut Unresolved) {
+    match config::file::parse("test", text, &mut Offline) {
         Ok(loaded) => loaded.configuration,
         Err(error) => panic!("{error}"),
     }

@@ -100,14 +100,7 @@ fn leads(rules: &[Rule], route: &Prefix) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Offline;
-
-    impl config::edit::Environment for Offline {
-        fn resolves(&mut self, _: &str) -> bool {
-            true
-        }
-    }
+    use config::edit::Offline;
 
     fn notes(lines: &str, kernel: &[(&str, u8, &str)]) -> Vec<String> {
         let text = format!(

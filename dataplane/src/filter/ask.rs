@@ -2,13 +2,13 @@
 
 use super::Ruling;
 use crate::drop_reason::DropReason;
-use crate::flow::{Flow, Ports, Protocol};
+use crate::flow::Flow;
 use crate::icmp::IcmpError;
 use crate::kernel::PortId;
 use crate::packet::{Context, Env, Origin, Packet};
 use af_xdp::Frame;
 use sa_table::policy::FilterPoint;
-use sa_table::{Direction, Event, FilterLog, FiveTuple, PolicyId};
+use sa_table::{Direction, Event, FilterLog, PolicyId};
 
 /// Whether a list lets a packet pass; counts and logs the line that says so. `again`: a packet that passes will be asked about
 /// again, and is counted then.
@@ -27,7 +27,7 @@ pub(crate) fn passes(list: u32, packet: &Packet, again: bool, env: &Env<'_>, con
     ruling.permit
 }
 
-/// Drops a packet that a filter denies; its sender is told as far as [`IcmpErrors`](crate::icmp::IcmpErrors) allows.
+/// Drops a packet that a filter denies; its sender gets an ICMP error as far as [`IcmpErrors`](crate::icmp::IcmpErrors) allows.
 pub(crate) fn deny(packet: Packet, reason: DropReason, env: &Env<'_>, context: &mut Context) {
     let Context { pool, icmp, now_ms, .. } = context;
     icmp.report(IcmpError::Prohibited, &packet, &env.views.kernel, pool, *now_ms);
@@ -80,27 +80,12 @@ pub(crate) fn let_out_sealed(
 
 fn event(ruling: Ruling, log: FilterLog, packet: &Packet, env: &Env<'_>, withheld: u16) -> Event {
     let policy = &env.views.policy;
-    let flow = Flow::of(&packet.ip);
-    let (source_port, destination_port) = match flow.ports {
-        Ports::Known { source, destination } => (source, destination),
-        Ports::Hidden => (0, 0),
-    };
-    let protocol = match flow.protocol {
-        Protocol::Known(protocol) => protocol,
-        Protocol::Hidden => 0,
-    };
+    let flow = Flow::of(&packet.ip).five_tuple();
     let port = match packet.origin {
         Origin::Port(port) | Origin::Tunnel(port) if log == FilterLog::FlowAndPort => {
             policy.filters().record(port)
         }
         _ => None,
-    };
-    let flow = FiveTuple {
-        source: flow.source,
-        destination: flow.destination,
-        protocol,
-        source_port,
-        destination_port,
     };
     let Ruling { list, permit, .. } = ruling;
     Event::FilterMatch { version: policy.version(), list, permit, flow, port, withheld }

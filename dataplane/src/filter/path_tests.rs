@@ -9,7 +9,7 @@ use sa_table::{Direction, Event, FilterLog, FilterPoint};
 use std::net::IpAddr;
 use wire::{ethernet, icmpv4, ipv4, protocol};
 
-const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
+const UNPROTECTED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
 
 /// Denies UDP to port 5000, which is what [`packet`] makes, and permits everything else.
 fn no_5000() -> Vec<FilterRule> {
@@ -79,7 +79,7 @@ fn icmp_error(gateway: &mut Gateway, port: PortId) -> (u8, u8, IpAddr) {
 #[test]
 fn a_clear_packet_is_asked_about_where_it_arrives() {
     let mut left = Gateway::new(Site::Left, 1, 64);
-    let sent = packet(Site::Left.host(5), STRANGER, 100);
+    let sent = packet(Site::Left.host(5), UNPROTECTED, 100);
     assert_eq!(pass(&mut left, INSIDE, &sent).len(), 1, "no filter");
     left.set_filters(&filters(FilterPoint::Port(INSIDE), Direction::Inbound, no_5000()));
     assert!(pass(&mut left, INSIDE, &sent).is_empty());
@@ -94,7 +94,7 @@ fn a_clear_packet_is_asked_about_where_it_arrives() {
 #[test]
 fn what_is_for_this_host_is_asked_about_as_it_arrives() {
     let mut left = Gateway::new(Site::Left, 1, 64);
-    let clear = packet(STRANGER, Site::Left.outside(), 100);
+    let clear = packet(UNPROTECTED, Site::Left.outside(), 100);
     let mut ike = clear.clone();
     ike[22..24].copy_from_slice(&500u16.to_be_bytes());
     left.set_filters(&filters(FilterPoint::Port(OUTSIDE), Direction::Inbound, Vec::new()));
@@ -153,7 +153,7 @@ fn a_packet_that_goes_into_a_tunnel_is_asked_about_by_the_entry_and_its_esp_by_t
     let (mut left, _right) = gateways();
     left.set_filters(&filters(FilterPoint::Port(OUTSIDE), Direction::Outbound, only_esp()));
     assert_eq!(pass(&mut left, INSIDE, &to_peer()).len(), 1);
-    assert!(pass(&mut left, INSIDE, &packet(Site::Left.host(5), STRANGER, 100)).is_empty());
+    assert!(pass(&mut left, INSIDE, &packet(Site::Left.host(5), UNPROTECTED, 100)).is_empty());
     assert_eq!(left.dropped(DropReason::AccessListOut), 1);
     left.set_filters(&filters(FilterPoint::Port(OUTSIDE), Direction::Outbound, no_esp()));
     assert!(pass(&mut left, INSIDE, &to_peer()).is_empty());
@@ -164,13 +164,13 @@ fn a_packet_that_goes_into_a_tunnel_is_asked_about_by_the_entry_and_its_esp_by_t
     assert!(pass(&mut left, INSIDE, &to_peer()).is_empty());
     assert_eq!(left.dropped(DropReason::CryptoAccessListOut), 1);
     assert_eq!(icmp_error(&mut left, INSIDE), (3, 13, Site::Left.host(5)));
-    assert_eq!(pass(&mut left, INSIDE, &packet(Site::Left.host(5), STRANGER, 100)).len(), 1);
+    assert_eq!(pass(&mut left, INSIDE, &packet(Site::Left.host(5), UNPROTECTED, 100)).len(), 1);
 }
 
 #[test]
 fn an_edit_of_a_list_acts_on_the_next_packet_of_a_running_flow() {
     let mut left = Gateway::new(Site::Left, 1, 64);
-    let sent = packet(Site::Left.host(5), STRANGER, 100);
+    let sent = packet(Site::Left.host(5), UNPROTECTED, 100);
     // Long enough to be remembered.
     let other = |port| FilterRule {
         protocol: Some(protocol::UDP),
@@ -221,7 +221,7 @@ fn a_filter_that_comes_while_a_packet_waits_for_its_sa_stops_it() {
 fn what_this_host_sends_is_asked_about_only_when_it_is_sealed() {
     let (mut left, _right) = gateways();
     let to_both = |left: &mut Gateway| {
-        for destination in [STRANGER, Site::Right.host(6)] {
+        for destination in [UNPROTECTED, Site::Right.host(6)] {
             left.from_host(&packet(Site::Left.host(1), destination, 100));
         }
         left.sent(OUTSIDE).len()
@@ -241,7 +241,7 @@ fn a_match_with_log_is_reported_with_its_flow_and_port() {
     left.set_filters(&filters(FilterPoint::Port(INSIDE), Direction::Inbound, no_5000()));
     let mut reports = Vec::new();
     for _ in 0..30 {
-        pass(&mut left, INSIDE, &packet(Site::Left.host(5), STRANGER, 100));
+        pass(&mut left, INSIDE, &packet(Site::Left.host(5), UNPROTECTED, 100));
         // After each packet: the ring holds fewer reports than a second may have.
         reports.extend(std::iter::from_fn(|| left.events.receive()).map(|(_, event)| event));
     }
@@ -251,9 +251,9 @@ fn a_match_with_log_is_reported_with_its_flow_and_port() {
     };
     assert_eq!(version, left.shared.policy.load().version());
     assert_eq!((list, permit, port, withheld), (0, false, Some(INSIDE), 0));
-    assert_eq!((flow.source, flow.destination), (Site::Left.host(5), STRANGER));
+    assert_eq!((flow.source, flow.destination), (Site::Left.host(5), UNPROTECTED));
     assert_eq!((flow.protocol, flow.source_port, flow.destination_port), (17, 4000, 5000));
     left.now_ms += 1000;
-    pass(&mut left, INSIDE, &packet(Site::Left.host(5), STRANGER, 100));
+    pass(&mut left, INSIDE, &packet(Site::Left.host(5), UNPROTECTED, 100));
     assert!(matches!(left.events.receive(), Some((_, Event::FilterMatch { withheld: 20, .. }))));
 }

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::netlink::NetlinkError;
+use super::sysctl;
 
 /// Switches forwarding of ports; remembers in the run directory what stood there before.
 pub struct Forwarding {
@@ -63,21 +64,16 @@ impl Forwarding {
         let wanted = if forward { "1" } else { "0" };
         for family in ["ipv4", "ipv6"] {
             let path = format!("/proc/sys/net/{family}/conf/{device}/forwarding");
-            let before = match fs::read_to_string(&path) {
-                Ok(text) => text.trim().to_owned(),
+            let before = match sysctl::read(&path) {
                 // A kernel without IPv6, or with IPv6 off on the device.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && family == "ipv6" => continue,
-                Err(source) => return Err(NetlinkError::Sysctl { operation: "read", path, source }),
+                Err(error) if error.is_missing() && family == "ipv6" => continue,
+                result => result?,
             };
             if before == wanted {
                 continue;
             }
             self.save(&path, &before)?;
-            fs::write(&path, wanted).map_err(|source| NetlinkError::Sysctl {
-                operation: "write",
-                path: path.clone(),
-                source,
-            })?;
+            sysctl::write(&path, wanted)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ use super::view::KernelView;
 #[derive(Default)]
 pub struct PortDevices {
     devices: Mutex<Vec<(PortId, u32)>>,
+    /// Number of the control plane's newest kernel change.
+    changes: AtomicU64,
     changed: Notify,
     /// Called for each piece of news about a link.
     on_link: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -37,6 +40,13 @@ impl PortDevices {
     pub fn set(&self, devices: Vec<(PortId, u32)>) {
         *self.devices.lock().unwrap_or_else(PoisonError::into_inner) = devices;
         self.changed.notify_one();
+    }
+
+    /// The control plane has changed the kernel: everything is read anew, and [`KernelView`] reports this number then.
+    pub fn read_change(&self, number: u64) {
+        if self.changes.swap(number, Ordering::SeqCst) != number {
+            self.changed.notify_one();
+        }
     }
 
     /// From now on `wake` is called in the mirror's thread when a device appears, goes or changes. A second call changes nothing.
@@ -80,6 +90,8 @@ struct State {
     tables: Arc<RouteTables>,
     /// Fingerprint of those that the control plane added for tunnels.
     reverse_routes: u64,
+    /// The control plane's last kernel change before the dumps.
+    changes: u64,
     ports: Vec<(PortId, PortLink)>,
     index: PortIndex,
     addresses: Vec<(PortId, IpAddr)>,
@@ -184,11 +196,12 @@ impl Mirror {
             builder = builder.neighbour(port, address, mac);
         }
         self.view.publish(builder.build());
-        self.view.report_reverse_routes(self.state.reverse_routes);
+        self.view.report(self.state.reverse_routes, self.state.changes);
         Ok(())
     }
 
     async fn read_tables(&mut self) -> Result<(), NetlinkError> {
+        let changes = self.names.changes.load(Ordering::SeqCst);
         let devices = devices(&self.handle).await?;
         let ports = ports(&devices, &self.names.current());
         let index: PortIndex = ports.iter().map(|(port, link)| (link.ifindex, *port)).collect();
@@ -210,6 +223,7 @@ impl Mirror {
             generation: self.state.generation + 1,
             tables: builder.build().tables(),
             reverse_routes: fingerprint(reverse_routes),
+            changes,
             addresses: addresses.iter().filter_map(|one| own_address(one, &index)).collect(),
             ports,
             index,

@@ -10,6 +10,7 @@ mod netlink;
 mod reverse_path;
 mod snapshot;
 mod source_address;
+mod sysctl;
 mod translate;
 mod view;
 

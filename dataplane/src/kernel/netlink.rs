@@ -39,6 +39,11 @@ pub enum NetlinkError {
 }
 
 impl NetlinkError {
+    /// Whether a switch does not exist.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self, Self::Sysctl { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(super) fn request(operation: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Self {
         let operation = operation.into();
         move |source| Self::Request { operation, source }

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::netlink::NetlinkError;
+use super::sysctl::{read, write};
 
 const DEFAULT: &str = "/proc/sys/net/ipv4/conf/default/rp_filter";
 const STRICT: &str = "1";
@@ -63,9 +64,7 @@ impl ReversePath {
         let path = format!("/proc/sys/net/ipv4/conf/{device}/rp_filter");
         match read(&path) {
             Ok(value) if value == STRICT => write(&path, &before.value),
-            Err(NetlinkError::Sysctl { source, .. }) if source.kind() != io::ErrorKind::NotFound => {
-                Err(NetlinkError::Sysctl { operation: "read", path, source })
-            }
+            Err(error) if !error.is_missing() => Err(error),
             _ => Ok(()),
         }
     }
@@ -100,22 +99,6 @@ impl Before {
         known.then_some(())?;
         Some(Self { value: value.to_owned(), newest: newest.parse().ok()? })
     }
-}
-
-fn read(path: &str) -> Result<String, NetlinkError> {
-    fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| NetlinkError::Sysctl {
-        operation: "read",
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn write(path: &str, value: &str) -> Result<(), NetlinkError> {
-    fs::write(path, value).map_err(|source| NetlinkError::Sysctl {
-        operation: "write",
-        path: path.to_owned(),
-        source,
-    })
 }
 
 #[cfg(test)]

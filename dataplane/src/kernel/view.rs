@@ -28,6 +28,8 @@ pub struct KernelView {
     wake: Notify,
     /// Fingerprint of the reverse routes in the snapshot, and where the control plane reads it.
     reverse_routes: AtomicU64,
+    /// Number of the control plane's newest kernel change before the snapshot was read.
+    changes: AtomicU64,
     control_plane: OnceLock<RuntimeWriter>,
 }
 
@@ -52,6 +54,7 @@ impl KernelView {
             requests: ArrayQueue::new(REQUEST_CAPACITY),
             wake: Notify::new(),
             reverse_routes: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
             control_plane: OnceLock::new(),
         }
     }
@@ -79,18 +82,22 @@ impl KernelView {
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// Tells the control plane by which reverse routes packets are forwarded, those of the newest snapshot; called by the mirror.
-    pub(super) fn report_reverse_routes(&self, fingerprint: u64) {
-        self.reverse_routes.store(fingerprint, Ordering::SeqCst);
+    /// Reports to the control plane what packets are forwarded by: the reverse routes of the newest snapshot, and the last of its kernel
+    /// changes that the snapshot shows. Called by the mirror.
+    pub(super) fn report(&self, reverse_routes: u64, changes: u64) {
+        self.reverse_routes.store(reverse_routes, Ordering::SeqCst);
+        self.changes.store(changes, Ordering::SeqCst);
         if let Some(runtime) = self.control_plane.get() {
-            runtime.set_reverse_routes(fingerprint);
+            runtime.set_reverse_routes(reverse_routes);
+            runtime.set_kernel_changes(changes);
         }
     }
 
-    /// From now on the control plane is told; called once, when the workers start. A second call changes nothing.
+    /// From now on the control plane gets reports; called once, when the workers start. A second call changes nothing.
     pub fn report_to(&self, runtime: RuntimeWriter) {
         let runtime = self.control_plane.get_or_init(|| runtime);
         runtime.set_reverse_routes(self.reverse_routes.load(Ordering::SeqCst));
+        runtime.set_kernel_changes(self.changes.load(Ordering::SeqCst));
     }
 
     /// Takes the oldest wish; the mirror's side, and what tests look at.

@@ -3,7 +3,7 @@
 //! A pin keeps a program on its device only as long as its bpffs is mounted somewhere. `ip netns exec` gives a process a mount namespace
 //! of its own, with a new `/sys` that hides the machine's bpffs; whatever is mounted there vanishes with the last process of the command, and the
 //! guard with it. A bpffs below `/run` would be mounted in the same namespace and go the same way. So the machine's own one is taken: what the
-//! first process sees, by way of `/proc/1/root`, or, where nobody may look at that one, the process furthest up from which this one descends.
+//! first process sees, by way of `/proc/1/root`, or, where this process may not look at that one, the process furthest up from which this one descends.
 
 use std::fs::{self, File, Metadata};
 use std::io;

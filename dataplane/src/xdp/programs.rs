@@ -261,27 +261,18 @@ impl Programs {
     }
 
     /// The loaded ingress program, for tests that run it on packets of their own.
-    ///
-    /// # Errors
-    /// The object lacks it.
-    pub fn ingress_program(&mut self) -> Result<&mut Xdp, XdpError> {
-        Ok(&mut self.loaded.ingress)
+    pub fn ingress_program(&mut self) -> &mut Xdp {
+        &mut self.loaded.ingress
     }
 
     /// The loaded guard of what leaves, for tests that run it on packets of their own.
-    ///
-    /// # Errors
-    /// The object lacks it.
-    pub fn departure_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
-        Ok(&mut self.loaded.departure)
+    pub fn departure_program(&mut self) -> &mut SchedClassifier {
+        &mut self.loaded.departure
     }
 
     /// The loaded guard of what arrives, for tests that run it on packets of their own.
-    ///
-    /// # Errors
-    /// The object lacks it.
-    pub fn arrival_program(&mut self) -> Result<&mut SchedClassifier, XdpError> {
-        Ok(&mut self.loaded.arrival)
+    pub fn arrival_program(&mut self) -> &mut SchedClassifier {
+        &mut self.loaded.arrival
     }
 
     /// The half of the rule table that no entry refers to.

@@ -69,7 +69,7 @@ impl Bench {
     pub fn ingress(&mut self, frame: &[u8]) -> (u32, &'static str) {
         let before = self.programs.counters().unwrap();
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = self.programs.ingress_program().unwrap().test_run(options).unwrap();
+        let result = self.programs.ingress_program().test_run(options).unwrap();
         (result.return_value, self.counted(&before))
     }
 
@@ -79,7 +79,7 @@ impl Bench {
 
     pub fn departure_with(&mut self, frame: &[u8], context: &Context) -> (u32, &'static str) {
         let before = self.programs.counters().unwrap();
-        let result = self.programs.departure_program().unwrap().test_run(context.options(frame)).unwrap();
+        let result = self.programs.departure_program().test_run(context.options(frame)).unwrap();
         (result.return_value, self.counted(&before))
     }
 
@@ -89,7 +89,7 @@ impl Bench {
 
     pub fn arrival_with(&mut self, frame: &[u8], context: &Context) -> (u32, &'static str) {
         let before = self.programs.counters().unwrap();
-        let result = self.programs.arrival_program().unwrap().test_run(context.options(frame)).unwrap();
+        let result = self.programs.arrival_program().test_run(context.options(frame)).unwrap();
         (result.return_value, self.counted(&before))
     }
 

@@ -183,7 +183,7 @@ impl Run {
             Direction::Departure => self.bench.programs.departure_program(),
             Direction::Arrival => self.bench.programs.arrival_program(),
         };
-        match program.unwrap().test_run(options).unwrap().return_value {
+        match program.test_run(options).unwrap().return_value {
             TC_NEXT => true,
             TC_SHOT => false,
             other => panic!("a guard answers with pass or drop, not with {other}"),

@@ -5,9 +5,9 @@
 use std::net::IpAddr;
 
 use config::command::{ClearCommand, Filter, ShowCommand};
+use config::edit::Offline;
 use config::model::InterfaceName;
 use controlplane::compile::{Device, Devices};
-use controlplane::operator::Unresolved;
 use sa_table::{Capacities, FiveTuple};
 use simulation::crypto::CHEAP;
 use simulation::gateway::Setup;
@@ -43,7 +43,7 @@ interface GigabitEthernet0/1
 
 /// A gateway of the network.
 pub fn setup(address: &str, configuration: &str, capacities: Capacities) -> Setup {
-    let loaded = config::file::parse(address, configuration, &mut Unresolved);
+    let loaded = config::file::parse(address, configuration, &mut Offline);
     let configuration = loaded.unwrap_or_else(|error| panic!("{error}")).configuration;
     let address: IpAddr = address.parse().unwrap();
     let device = Device { ifindex: 3, mtu: 1500, addresses: vec![address], up: true };

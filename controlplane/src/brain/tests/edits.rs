@@ -89,6 +89,29 @@ fn the_session_of_a_removed_entry_lives_until_configuration_mode_is_left() {
 }
 
 #[test]
+fn peers_may_propose_what_a_dynamic_map_permitted_until_configuration_mode_is_left() {
+    let segments = Segments::in_memory().unwrap();
+    let whole = text(" set peer 10.1.1.1\n")
+        .replace("crypto map tohub 1 ipsec-isakmp\n", "crypto dynamic-map any 1\n")
+        .replace(" set peer 10.1.1.1\n", "")
+        .replace("interface ", "crypto map tohub 1 ipsec-isakmp dynamic any\ninterface ");
+    let mut brain = brain(&segments, &whole);
+    let permits =
+        |brain: &Brain| brain.plan.templates.iter().flat_map(|one| one.permits.clone()).collect::<Vec<_>>();
+    let before = permits(&brain);
+    assert_eq!(before.len(), 1, "{:?}", brain.plan.notes);
+    begin(&mut brain, 1);
+    configure(&mut brain, &whole.replace(PERMIT, ""));
+    assert_eq!(permits(&brain), before);
+    configure(&mut brain, &whole.replace(PERMIT, OTHER));
+    assert_eq!(permits(&brain)[..1], before);
+    assert_eq!(permits(&brain).len(), 2);
+    configure(&mut brain, &whole.replace(PERMIT, &(PERMIT.to_owned() + OTHER)));
+    brain.end_edit(NOW, 1);
+    assert_eq!((permits(&brain)[0].clone(), permits(&brain).len()), (before[0].clone(), 2));
+}
+
+#[test]
 fn an_interface_keeps_its_list_however_it_is_taken_out_of_protection() {
     let whole = text(" set peer 10.1.1.1\n");
     for (from, to) in [

@@ -12,7 +12,7 @@ use crate::room::{NoRoom, demand};
 fn with_lines(lines: &str) -> Configuration {
     let text = text(" set peer 10.1.1.1\n")
         .replace("access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255\n", lines);
-    config::file::parse("test", &text, &mut Unresolved).unwrap().configuration
+    config::file::parse("test", &text, &mut Offline).unwrap().configuration
 }
 
 /// Lines with a host of each number.

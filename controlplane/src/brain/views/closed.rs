@@ -44,11 +44,22 @@ pub(super) fn closed_maps(configuration: &Configuration, devices: &Devices) -> V
     applied.chain(unapplied).collect()
 }
 
+/// Why an entry drops what it protects: of one on an interface what is closed there, of another what its map is anywhere.
+pub(super) fn closed_because(
+    closed: &[ClosedMap],
+    map: &str,
+    interface: Option<&InterfaceName>,
+) -> Vec<String> {
+    let here =
+        |one: &&ClosedMap| one.map == map && (interface.is_none() || one.interface.as_ref() == interface);
+    closed.iter().filter(here).map(|one| one.why.clone()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::compile::Device;
-    use crate::operator::Unresolved;
+    use config::edit::Offline;
 
     const MAP: &str = "crypto ipsec transform-set T esp-aes esp-sha-hmac
 access-list 101 permit ip 10.0.0.0 0.255.255.255 any
@@ -60,7 +71,7 @@ crypto map M 1 ipsec-isakmp
 
     fn closed(lines: &str, devices: &[(&str, u32)]) -> Vec<String> {
         let configuration =
-            config::file::parse("test", &format!("{MAP}{lines}"), &mut Unresolved).unwrap().configuration;
+            config::file::parse("test", &format!("{MAP}{lines}"), &mut Offline).unwrap().configuration;
         let devices = devices
             .iter()
             .map(|(name, ifindex)| {

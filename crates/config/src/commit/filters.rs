@@ -56,9 +56,7 @@ pub fn filter_notes(configuration: &Configuration) -> Vec<String> {
 fn stopped_tunnels(configuration: &Configuration) -> impl Iterator<Item = String> {
     let mapped = configuration.interfaces.iter().filter(|(_, interface)| interface.crypto_map.is_some());
     mapped.flat_map(move |(name, interface)| {
-        let inbound = interface.access_groups.inbound.iter().map(|list| (list, "in"));
-        let outbound = interface.access_groups.outbound.iter().map(|list| (list, "out"));
-        inbound.chain(outbound).filter_map(move |(list, direction)| {
+        interface.access_groups.iter().filter_map(move |(list, direction)| {
             let lines = configuration.access_lists.get(list).filter(|list| list.rules().count() > 0)?;
             let (problem, line) = stopped(lines, direction == "in")?;
             Some(format!(

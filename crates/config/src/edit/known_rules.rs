@@ -36,16 +36,8 @@ impl KnownRules {
 
 #[cfg(test)]
 mod tests {
-    use crate::edit::Environment;
+    use crate::edit::Offline;
     use crate::file;
-
-    struct Offline;
-
-    impl Environment for Offline {
-        fn resolves(&mut self, _: &str) -> bool {
-            true
-        }
-    }
 
     /// Sequence numbers and destination of the rules of list X.
     fn rules(lines: &[&str]) -> Vec<(u32, String)> {

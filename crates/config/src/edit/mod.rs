@@ -50,6 +50,16 @@ pub trait Environment {
     }
 }
 
+/// Takes every host name as one that resolves, and stores no key: for reading a file without asking the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Offline;
+
+impl Environment for Offline {
+    fn resolves(&mut self, _: &str) -> bool {
+        true
+    }
+}
+
 /// What `crypto pki import` and `crypto pki authenticate` ask for.
 #[derive(Clone, Debug)]
 pub struct Import {

@@ -1,16 +1,8 @@
 //! Sizes of small configurations, read from text.
 
 use super::*;
-use crate::edit::Environment;
+use crate::edit::Offline;
 use crate::file;
-
-struct Offline;
-
-impl Environment for Offline {
-    fn resolves(&mut self, _: &str) -> bool {
-        true
-    }
-}
 
 fn load(text: &str) -> Configuration {
     file::parse("test", text, &mut Offline).unwrap_or_else(|error| panic!("{error}")).configuration

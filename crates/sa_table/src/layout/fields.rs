@@ -62,7 +62,9 @@ words! {
         arena: 1,
         /// Incarnation of the control plane.
         writer: 1,
-        reserved: 5,
+        /// Changes of the kernel's routes and addresses that the control plane counted, see `RuntimeControl`.
+        kernel_changes: 1,
+        reserved: 4,
     }
 }
 
@@ -198,7 +200,9 @@ words! {
         guard_version: 1,
         /// Fingerprint of the devices that the guard covers under that version.
         guard_devices: 1,
-        reserved: 4,
+        /// Which of the control plane's kernel changes the packets are forwarded by.
+        kernel_changes: 1,
+        reserved: 3,
     }
 }
 

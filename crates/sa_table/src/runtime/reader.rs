@@ -131,6 +131,11 @@ impl RuntimeReader {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::reverse_routes)
     }
 
+    /// By which of the control plane's kernel changes the data plane forwards; 0 while it has read the kernel for none of them.
+    pub fn kernel_changes(&self) -> u64 {
+        self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::kernel_changes)
+    }
+
     /// What the data plane says is in force; version 0 before the first policy of the segments. It stays true when the data plane
     /// dies: the guard outlives it.
     pub fn in_force(&self) -> InForce {

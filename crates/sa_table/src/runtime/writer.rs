@@ -64,6 +64,8 @@ impl RuntimeWriter {
         let incarnation_word = &layout.control.all(words)[RuntimeControl::incarnation];
         let incarnation = incarnation_word.load_acquire().wrapping_add(1);
         incarnation_word.store_release(incarnation);
+        // This process has read no kernel yet.
+        layout.control.all(words)[RuntimeControl::kernel_changes].store_release(0);
         AtomicU64::fence_full();
         send_workers_off(words, &layout);
         for policy in 0..layout.acquires.items() {
@@ -97,6 +99,12 @@ impl RuntimeWriter {
     pub fn set_reverse_routes(&self, fingerprint: u64) {
         self.layout.control.all(self.mapping.words())[RuntimeControl::reverse_routes]
             .store_release(fingerprint);
+    }
+
+    /// Says that packets are forwarded by what the kernel says since the control plane's kernel change of this number
+    /// ([`TableReader::kernel_changes`](crate::TableReader::kernel_changes), loaded before the kernel was read).
+    pub fn set_kernel_changes(&self, count: u64) {
+        self.layout.control.all(self.mapping.words())[RuntimeControl::kernel_changes].store_release(count);
     }
 
     /// Says by which policy the guard and every worker judge from now on, and which devices the guard covers.

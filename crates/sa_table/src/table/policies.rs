@@ -75,6 +75,15 @@ impl TableWriter {
         PolicyVersion(self.control()[TableControl::arena].load_relaxed() >> 1)
     }
 
+    /// Counts a change of the kernel's routes or addresses that packets have to be forwarded by, after it was made. The data plane forwards
+    /// by it as soon as [`RuntimeReader::kernel_changes`](crate::RuntimeReader::kernel_changes) is at least the number that comes back.
+    pub fn count_kernel_change(&mut self) -> u64 {
+        let word = &self.control()[TableControl::kernel_changes];
+        let count = word.load_relaxed() + 1;
+        word.store_release(count);
+        count
+    }
+
     /// Publishes ports and rule lists without filters; see [`TableWriter::publish_filtered_policy`].
     ///
     /// # Errors

@@ -77,6 +77,12 @@ impl TableReader {
         Generation(self.layout.control.view_all(self.words()).acquire(TableControl::generation))
     }
 
+    /// How many changes of the kernel's routes and addresses the control plane has counted. The data plane reads the kernel anew when the
+    /// number moves, and says so by [`RuntimeWriter::set_kernel_changes`](crate::RuntimeWriter::set_kernel_changes).
+    pub fn kernel_changes(&self) -> u64 {
+        self.layout.control.view_all(self.words()).acquire(TableControl::kernel_changes)
+    }
+
     /// The version of the published ports and rules.
     pub fn policy_version(&self) -> PolicyVersion {
         PolicyVersion(self.arena_word() >> 1)

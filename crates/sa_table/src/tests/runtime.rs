@@ -27,6 +27,22 @@ fn an_outbound_owner_counts_and_is_watched() {
 }
 
 #[test]
+fn kernel_changes_are_seen_by_each_data_plane_anew() {
+    let segments = Segments::in_memory().unwrap();
+    let (mut writer, reader) = (segments.table_writer().unwrap(), segments.table_reader().unwrap());
+    let (runtime, answers) = (segments.runtime_writer().unwrap(), segments.runtime_reader().unwrap());
+    assert_eq!((reader.kernel_changes(), answers.kernel_changes()), (0, 0));
+    assert_eq!((writer.count_kernel_change(), writer.count_kernel_change()), (1, 2));
+    runtime.set_kernel_changes(reader.kernel_changes());
+    assert_eq!(answers.kernel_changes(), 2);
+    drop(writer);
+    let mut writer = segments.table_writer().unwrap();
+    assert_eq!(writer.count_kernel_change(), 3, "another control plane goes on counting");
+    segments.runtime_writer().unwrap();
+    assert_eq!(answers.kernel_changes(), 0, "another data plane has read nothing yet");
+}
+
+#[test]
 fn a_slot_has_one_owner() {
     let segments = Segments::in_memory().unwrap();
     let runtime = segments.runtime_writer().unwrap();
