@@ -24,7 +24,8 @@ use crate::traffic::Controls;
 const RECEIVE_BUFFER: usize = 64 << 20;
 const OUTGOING: u8 = 4;
 const SENTINEL: [u8; 8] = *b"tohubend";
-const TIMEOUT: Duration = Duration::from_millis(200);
+/// Pause of a reader that has read everything: a wake-up for each frame would cost more than the frames.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// One thing that was seen where it must not be (or, in [`Phase::Control`], where it must).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,7 +165,6 @@ fn open() -> io::Result<OwnedFd> {
         SockProtocol::EthAll,
     )?;
     rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)?;
-    rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Recv, Some(TIMEOUT))?;
     socket::setsockopt(&socket, socket::sockopt::RxqOvfl, &1)?;
     Ok(socket)
 }
@@ -189,9 +189,12 @@ impl Reader {
                 self.socket.as_fd().as_raw_fd(),
                 &mut parts,
                 Some(&mut control),
-                MsgFlags::empty(),
+                MsgFlags::MSG_DONTWAIT,
             );
-            let Ok(message) = received else { continue };
+            let Ok(message) = received else {
+                std::thread::sleep(PAUSE);
+                continue;
+            };
             for note in message.cmsgs().into_iter().flatten() {
                 if let ControlMessageOwned::RxqOvfl(missed) = note {
                     let more = missed.wrapping_sub(std::mem::replace(&mut self.missed, missed));
