@@ -5,7 +5,7 @@ CARGO ?= cargo
 PREFIX ?= /usr/local
 .DEFAULT_GOAL := build
 
-.PHONY: build setup demo test bench bench-smoke lint ebpf ebpf-check install clean
+.PHONY: build setup demo test bench bench-smoke lint docs ebpf ebpf-check install clean
 
 build:
 	$(CARGO) build --workspace --bins
@@ -26,6 +26,11 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
 	@echo "lint: PASS"
+
+# Every link and every code block of the documentation comments.
+docs:
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet --document-private-items
+	@echo "docs: PASS"
 
 bench:
 	$(CARGO) bench -p tohub-benches

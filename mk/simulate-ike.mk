@@ -3,5 +3,5 @@
 IKE_HISTORIES ?= 10000
 .PHONY: simulate-ike
 simulate-ike:
-	@$(CARGO) build --quiet --profile histories -p simulation
-	@$${CARGO_TARGET_DIR:-target}/histories/tohub-ike-histories $(if $(SEED),--seed $(SEED),--histories $(IKE_HISTORIES))
+	@$(HISTORIES_BUILD)
+	@$(HISTORIES_FOLDER)/tohub-ike-histories $(if $(SEED),--seed $(SEED),--histories $(IKE_HISTORIES))

@@ -4,18 +4,19 @@
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark's entry points, which fail by panicking")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dataplane::classify::{self, Classifier};
-use dataplane::filter::{Filters, Verdicts};
-use dataplane::flow::{Flow, Ports, Protocol};
 use dataplane::lab::{Gateway, INSIDE, OUTSIDE, Site, kernel, packet};
-use dataplane::packet::{Origin, Packet, Views};
+use dataplane::path::classify::{self, Classifier};
+use dataplane::path::context::Views;
+use dataplane::path::packet::{Origin, Packet};
 use dataplane::policy::Policy;
-use dataplane::rules::RuleList;
+use dataplane::policy::filter::{Filters, Verdicts};
+use dataplane::policy::flow::{Flow, Ports, Protocol};
+use dataplane::policy::rules::RuleList;
 use sa_table::policy::{
     self, Action, FilterList, FilterRule, Masked, PortCondition, PortRecord, Prefix, Rule,
 };
 use sa_table::record::{
-    AddressRange, Algorithm, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime, Mode, PortRange,
+    AddressRange, Encapsulation, EspAlgorithm, InboundSaRecord, KeyMaterial, Lifetime, Mode, PortRange,
     SelectorPair, Selectors, TrafficSelector,
 };
 use sa_table::{Capacities, Locking, PolicyId, PolicyVersion, Segments};
@@ -141,13 +142,19 @@ fn filter(criterion: &mut Criterion) {
         let published = policy::Filters { lists: vec![list], bindings: Vec::new() };
         let filters = Filters::compile(&published, &[], 1, &Filters::default());
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
-            bencher.iter(|| black_box(&filters).ruling(0, black_box(&packet)));
+            bencher.iter(|| black_box(&filters).ruling(0, black_box(&packet.ip), packet.frame.bytes()));
         });
         let mut verdicts = Verdicts::new(4096);
         group.bench_function(BenchmarkId::new("remembered", count), |bencher| {
             let version = PolicyVersion(1);
             bencher.iter(|| {
-                black_box(&filters).remembered_ruling(0, black_box(&packet), version, &mut verdicts)
+                black_box(&filters).remembered_ruling(
+                    0,
+                    black_box(&packet.ip),
+                    packet.frame.bytes(),
+                    version,
+                    &mut verdicts,
+                )
             });
         });
     }
@@ -190,7 +197,7 @@ fn record(spi: u32, policy: PolicyId) -> InboundSaRecord {
         peer_address: IpAddr::from([192, 0, 2, 2]),
         mode: Mode::Tunnel,
         encapsulation: Encapsulation::None,
-        keys: KeyMaterial::new(Algorithm::AesGcm128, &[1; 16], &[], &[2; 4]).expect("key"),
+        keys: KeyMaterial::new(EspAlgorithm::AesGcm128, &[1; 16], &[], &[2; 4]).expect("key"),
         esn: true,
         replay_window: 64,
         selectors: Selectors::single(SelectorPair { protocol: None, local: any, remote: any }),

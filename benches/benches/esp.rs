@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use esp::{
-    AeadBackend, Algorithm, BURST, Hmac, InboundParameters, InboundSa, LocalReplayStore, MAX_HEADROOM,
+    AeadBackend, BURST, EspAlgorithm, Hmac, InboundParameters, InboundSa, LocalReplayStore, MAX_HEADROOM,
     MAX_TAILROOM, Mode, OpenJob, OutboundParameters, OutboundSa, OuterParameters, SealJob, Sealed,
     SequenceCounter, SequenceSource,
 };
@@ -17,16 +17,16 @@ const SIZES: [usize; 3] = [64, 512, 1400];
 /// SAs taken in turn where many are measured.
 const MANY: usize = 1024;
 
-const ALGORITHM: Algorithm = Algorithm::AesGcm128;
+const ALGORITHM: EspAlgorithm = EspAlgorithm::AesGcm128;
 
 /// What else is measured, one SA and the preferred backend.
-const ALGORITHMS: [(&str, Algorithm); 6] = [
-    ("aes-128-gcm", Algorithm::AesGcm128),
-    ("chacha20-poly1305", Algorithm::ChaCha20Poly1305),
-    ("aes-128-cbc-sha256", Algorithm::AesCbc128(Hmac::Sha256_128)),
-    ("aes-256-cbc-sha512", Algorithm::AesCbc256(Hmac::Sha512_256)),
-    ("null-sha1", Algorithm::Null(Hmac::Sha1_96)),
-    ("aes-128-gmac", Algorithm::AesGmac128),
+const ALGORITHMS: [(&str, EspAlgorithm); 6] = [
+    ("aes-128-gcm", EspAlgorithm::AesGcm128),
+    ("chacha20-poly1305", EspAlgorithm::ChaCha20Poly1305),
+    ("aes-128-cbc-sha256", EspAlgorithm::AesCbc128(Hmac::Sha256_128)),
+    ("aes-256-cbc-sha512", EspAlgorithm::AesCbc256(Hmac::Sha512_256)),
+    ("null-sha1", EspAlgorithm::Null(Hmac::Sha1_96)),
+    ("aes-128-gmac", EspAlgorithm::AesGmac128),
 ];
 
 fn seal(criterion: &mut Criterion) {
@@ -175,7 +175,7 @@ fn open_burst(
     }
 }
 
-fn key(algorithm: Algorithm, index: usize) -> Vec<u8> {
+fn key(algorithm: EspAlgorithm, index: usize) -> Vec<u8> {
     (0..algorithm.key_len()).map(|place| (index >> (place % 2 * 8)) as u8 ^ place as u8).collect()
 }
 
@@ -183,7 +183,7 @@ fn outbound(backend: AeadBackend, index: usize) -> OutboundSa {
     outbound_of(ALGORITHM, backend, index)
 }
 
-fn outbound_of(algorithm: Algorithm, backend: AeadBackend, index: usize) -> OutboundSa {
+fn outbound_of(algorithm: EspAlgorithm, backend: AeadBackend, index: usize) -> OutboundSa {
     let parameters = OutboundParameters {
         spi: 256,
         algorithm,
@@ -204,7 +204,7 @@ fn inbound(backend: AeadBackend) -> InboundSa {
     inbound_of(ALGORITHM, backend)
 }
 
-fn inbound_of(algorithm: Algorithm, backend: AeadBackend) -> InboundSa {
+fn inbound_of(algorithm: EspAlgorithm, backend: AeadBackend) -> InboundSa {
     let parameters = InboundParameters {
         spi: 256,
         algorithm,

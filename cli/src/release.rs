@@ -13,7 +13,7 @@ pub(crate) fn release(run_dir: &Path) -> Result<(), Failure> {
         // Held until the end: nobody starts meanwhile.
         let _lock = crate::supervise::lock(run_dir)?;
     }
-    let released = dataplane::release::release(run_dir, None)
+    let released = dataplane::process::release::release(run_dir, None)
         .map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
     for file in [SOCKET_NAME, LOCK_NAME] {
         // What is not there needs no removal.

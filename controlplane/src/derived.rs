@@ -155,8 +155,8 @@ pub fn rules(local: &[TrafficSelector], remote: &[TrafficSelector], action: Acti
                         return None;
                     }
                     rules.push(Rule {
-                        source: sa_table::Prefix { address: from.address, length: from.length },
-                        destination: sa_table::Prefix { address: to.address, length: to.length },
+                        source: from,
+                        destination: to,
                         protocol: (protocol != 0).then_some(protocol),
                         source_ports: ports(source),
                         destination_ports: ports(destination),

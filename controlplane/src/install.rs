@@ -19,7 +19,7 @@ use config::model::DfBit;
 use ike::{ChildId, InstallChild};
 use sa_table::{
     Capacities, DfPolicy, DscpPolicy, Encapsulation, Filters, FiveTuple, InboundSaRecord, KeyLengthError,
-    KeyMaterial, Level, Mode, OutboundSaRecord, PeerEndpoint, PolicyId, PolicyVersion, PortRecord, Rule,
+    KeyMaterial, Level, OutboundSaRecord, PeerEndpoint, PolicyId, PolicyVersion, PortRecord, Rule,
     RuntimeReader, SaErrorKind, SlotWord, TableError, TableWriter,
 };
 
@@ -201,10 +201,7 @@ impl Installer {
         };
         let selectors =
             selectors(&child.local_selectors, &child.remote_selectors).ok_or(InstallError::Selectors)?;
-        let mode = match child.mode {
-            ike::Mode::Tunnel => Mode::Tunnel,
-            ike::Mode::Transport => Mode::Transport,
-        };
+        let mode = child.mode;
         let encapsulation = match child.udp_encapsulation {
             None => Encapsulation::None,
             Some((local_port, remote_port)) => Encapsulation::Udp { local_port, remote_port },

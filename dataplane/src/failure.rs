@@ -5,8 +5,8 @@ use std::io;
 use sa_table::{AttachError, ListenFdsError, MapError};
 use thiserror::Error;
 
-use crate::instance::InstanceError;
-use crate::kernel::NetlinkError;
+use crate::host::kernel::NetlinkError;
+use crate::process::instance::InstanceError;
 use crate::xdp::XdpError;
 
 /// The end of the process.

@@ -6,15 +6,15 @@
 
 #![allow(clippy::expect_used, reason = "a laboratory that cannot be built is a failed test")]
 
-use crate::kernel::{KernelSnapshot, KernelView, PortId, PortLink, Route, SnapshotBuilder};
-use crate::shared::Shared;
-use crate::worker::{Worker, WorkerOptions, WorkerPort};
+use crate::host::kernel::{KernelSnapshot, KernelView, PortId, PortLink, Route, SnapshotBuilder};
+use crate::path::shared::Shared;
+use crate::process::worker::{Worker, WorkerOptions, WorkerPort};
 use af_xdp::memory::{self, MemoryKernel};
 use af_xdp::{Backing, MIN_HEADROOM, Umem, UmemConfig};
 use esp::AeadBackend;
 use sa_table::policy::{Action, Filters, PortRecord, Prefix, Rule};
 use sa_table::record::{
-    AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime,
+    AddressRange, DfPolicy, DscpPolicy, Encapsulation, EspAlgorithm, InboundSaRecord, KeyMaterial, Lifetime,
     Mode, OutboundSaRecord, PortRange, SelectorPair, Selectors, TrafficSelector,
 };
 use sa_table::{EventReceiver, PolicyId, RuntimeReader, Segments, SlotWord, TableWriter, WorkerId};
@@ -93,7 +93,7 @@ impl Site {
 #[derive(Clone, Copy, Debug)]
 pub struct Tunnel {
     /// The cipher of both directions.
-    pub algorithm: Algorithm,
+    pub algorithm: EspAlgorithm,
     /// Extended sequence numbers.
     pub esn: bool,
     /// ESP in UDP.
@@ -111,7 +111,7 @@ pub struct Tunnel {
 impl Default for Tunnel {
     fn default() -> Tunnel {
         Tunnel {
-            algorithm: Algorithm::AesGcm128,
+            algorithm: EspAlgorithm::AesGcm128,
             esn: true,
             udp: false,
             transport: false,
@@ -312,7 +312,7 @@ impl Gateway {
     }
 
     /// A drop counter, over all workers, published or not.
-    pub fn dropped(&mut self, reason: crate::drop_reason::DropReason) -> u64 {
+    pub fn dropped(&mut self, reason: crate::count::drop_reason::DropReason) -> u64 {
         let pending: u64 = self.workers.iter_mut().map(|worker| worker.pipeline().drops().of(reason)).sum();
         let published = (0..self.workers.len())
             .map(|worker| self.runtime.drops(WorkerId(worker as u16)))
@@ -404,10 +404,10 @@ fn encapsulation(tunnel: &Tunnel) -> Encapsulation {
 
 /// Keys that both ends derive from the SPI of the direction.
 fn keys(tunnel: &Tunnel, spi: u32) -> KeyMaterial {
-    let lengths = tunnel.algorithm.lengths();
+    let algorithm = tunnel.algorithm;
     let key = |len: usize| -> Vec<u8> { (0..len).map(|index| (spi >> 28) as u8 ^ index as u8).collect() };
-    let (encryption, integrity) = (key(lengths.encryption_key), key(lengths.integrity_key));
-    KeyMaterial::new(tunnel.algorithm, &encryption, &integrity, &[7; 4][..lengths.salt])
+    let (encryption, integrity) = (key(algorithm.cipher_key_len()), key(algorithm.integrity_key_len()));
+    KeyMaterial::new(tunnel.algorithm, &encryption, &integrity, &[7; 4][..algorithm.salt_len()])
         .expect("keys of the right length")
 }
 

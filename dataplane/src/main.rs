@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use dataplane::run;
-use dataplane::settings::Settings;
+use dataplane::process::run;
+use dataplane::process::settings::Settings;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {

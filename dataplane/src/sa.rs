@@ -10,7 +10,7 @@ mod outbound;
 pub use inbound::InboundState;
 pub use outbound::OutboundState;
 
-use sa_table::record::{Algorithm, KeyMaterial};
+use sa_table::record::KeyMaterial;
 use sa_table::{ClaimError, Direction, Event, EventSender, Level, SlotWord, WorkerId};
 
 /// Why a worker has no state for a slot word.
@@ -125,46 +125,9 @@ impl<T> SaCache<T> {
     }
 }
 
-/// The algorithm of a record as `esp` names it.
-fn algorithm(of: Algorithm) -> esp::Algorithm {
-    use esp::Hmac::{Sha1_96, Sha256_128, Sha384_192, Sha512_256};
-    match of {
-        Algorithm::AesGcm128 => esp::Algorithm::AesGcm128,
-        Algorithm::AesGcm192 => esp::Algorithm::AesGcm192,
-        Algorithm::AesGcm256 => esp::Algorithm::AesGcm256,
-        Algorithm::ChaCha20Poly1305 => esp::Algorithm::ChaCha20Poly1305,
-        Algorithm::AesGmac128 => esp::Algorithm::AesGmac128,
-        Algorithm::AesGmac192 => esp::Algorithm::AesGmac192,
-        Algorithm::AesGmac256 => esp::Algorithm::AesGmac256,
-        Algorithm::NullHmacSha1 => esp::Algorithm::Null(Sha1_96),
-        Algorithm::NullHmacSha256 => esp::Algorithm::Null(Sha256_128),
-        Algorithm::NullHmacSha384 => esp::Algorithm::Null(Sha384_192),
-        Algorithm::NullHmacSha512 => esp::Algorithm::Null(Sha512_256),
-        Algorithm::AesCbc128HmacSha1 => esp::Algorithm::AesCbc128(Sha1_96),
-        Algorithm::AesCbc128HmacSha256 => esp::Algorithm::AesCbc128(Sha256_128),
-        Algorithm::AesCbc128HmacSha384 => esp::Algorithm::AesCbc128(Sha384_192),
-        Algorithm::AesCbc128HmacSha512 => esp::Algorithm::AesCbc128(Sha512_256),
-        Algorithm::AesCbc192HmacSha1 => esp::Algorithm::AesCbc192(Sha1_96),
-        Algorithm::AesCbc192HmacSha256 => esp::Algorithm::AesCbc192(Sha256_128),
-        Algorithm::AesCbc192HmacSha384 => esp::Algorithm::AesCbc192(Sha384_192),
-        Algorithm::AesCbc192HmacSha512 => esp::Algorithm::AesCbc192(Sha512_256),
-        Algorithm::AesCbc256HmacSha1 => esp::Algorithm::AesCbc256(Sha1_96),
-        Algorithm::AesCbc256HmacSha256 => esp::Algorithm::AesCbc256(Sha256_128),
-        Algorithm::AesCbc256HmacSha384 => esp::Algorithm::AesCbc256(Sha384_192),
-        Algorithm::AesCbc256HmacSha512 => esp::Algorithm::AesCbc256(Sha512_256),
-    }
-}
-
 /// The salt of a record; zeros, which nobody looks at, where the algorithm has none.
 fn salt(keys: &KeyMaterial) -> [u8; 4] {
     keys.salt().try_into().unwrap_or_default()
-}
-
-fn mode(mode: sa_table::record::Mode) -> esp::Mode {
-    match mode {
-        sa_table::record::Mode::Tunnel => esp::Mode::Tunnel,
-        sa_table::record::Mode::Transport => esp::Mode::Transport,
-    }
 }
 
 /// Which limit of an SA's lifetime was reached.
@@ -254,22 +217,6 @@ mod tests {
         cache.retain(|live| live == foreign);
         assert_eq!(cache.owned(word(1)), None);
         assert_eq!(cache.used, [4]);
-    }
-
-    #[test]
-    fn the_table_and_esp_mean_the_same_lengths_by_every_algorithm() {
-        let mut named = std::collections::HashSet::new();
-        for of in Algorithm::ALL {
-            let (lengths, esp) = (of.lengths(), algorithm(of));
-            assert_eq!(lengths.encryption_key, esp.cipher_key_len(), "{of:?}");
-            assert_eq!(lengths.integrity_key, esp.key_len() - esp.cipher_key_len(), "{of:?}");
-            assert_eq!(
-                (lengths.salt, lengths.iv, lengths.icv),
-                (esp.salt_len(), esp.iv_len(), esp.icv_len())
-            );
-            named.insert(esp);
-        }
-        assert_eq!(named.len(), esp::Algorithm::ALL.len());
     }
 
     #[test]

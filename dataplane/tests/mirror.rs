@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use common::{Lab, eventually, inside, is_root};
-use dataplane::kernel::{KernelView, Mirror, Netlink, PortDevices, Route};
+use dataplane::host::kernel::{KernelView, Mirror, Netlink, PortDevices, Route};
 use sa_table::Segments;
 use sa_table::routes::{REVERSE_ROUTE_PROTOCOL, fingerprint};
 

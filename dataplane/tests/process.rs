@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use common::{Lab, eventually, inside, is_root};
-use dataplane::release::release;
+use dataplane::process::release::release;
 use sa_table::{Capacities, Locking, PortRecord, Role, Rule, Segments, TableWriter};
 use serde_json::Value;
 
@@ -82,7 +82,7 @@ impl<'a> Plane<'a> {
         child.wait().unwrap()
     }
 
-    fn release(&self) -> dataplane::release::Released {
+    fn release(&self) -> dataplane::process::release::Released {
         inside(&self.lab.gateway, || release(self.run_dir.path(), None).unwrap())
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use af_xdp::{Mode, PortQueue, SocketOptions, Umem, UmemConfig};
 use aya::programs::links::{FdLink, PinnedLink};
 use common::{Instance, Lab, Packet, bound, inside, is_root};
-use dataplane::kernel::{Netlink, NetlinkError};
+use dataplane::host::kernel::{Netlink, NetlinkError};
 use dataplane::xdp::{self, AttachedMode, KernelPolicy, Programs, XdpError};
 
 fn pins(instance: &Instance) -> PathBuf {

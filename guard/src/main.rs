@@ -12,9 +12,9 @@ use clap::Parser;
 use config::edit::Offline;
 use config::file::{self, FileError};
 use config::sizes::Sizes;
-use dataplane::closing::{self, Closing, Former};
 use dataplane::failure::Failure;
-use dataplane::watch::watch;
+use dataplane::process::closing::{self, Closing, Former};
+use dataplane::process::watch::watch;
 use protection::{Closed, closed, demand, salvage};
 use sa_table::Capacities;
 

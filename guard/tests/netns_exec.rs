@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use dataplane::kernel::Netlink;
-use dataplane::release::release;
+use dataplane::host::kernel::Netlink;
+use dataplane::process::release::release;
 use dataplane::xdp::Programs;
 use lab::namespace::{Namespace, available, connect};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

@@ -92,13 +92,12 @@ fn esp(network: &mut Network, forgery: Forgery, draw: &mut Stream) {
         record.spi = draw.range(256, u64::from(u32::MAX)) as u32;
     } else {
         let algorithm = record.keys.algorithm();
-        let lengths = algorithm.lengths();
         let key = |length: usize| vec![0x55; length];
         let forged = KeyMaterial::new(
             algorithm,
-            &key(lengths.encryption_key),
-            &key(lengths.integrity_key),
-            &key(lengths.salt),
+            &key(algorithm.cipher_key_len()),
+            &key(algorithm.integrity_key_len()),
+            &key(algorithm.salt_len()),
         );
         let Ok(keys) = forged else { return };
         record.keys = keys;

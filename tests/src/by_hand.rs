@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 
 use sa_table::policy::{Action, PortRecord, Prefix, Rule};
 use sa_table::record::{
-    AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime,
+    AddressRange, DfPolicy, DscpPolicy, Encapsulation, EspAlgorithm, InboundSaRecord, KeyMaterial, Lifetime,
     Mode, OutboundSaRecord, PortRange, SelectorPair, Selectors, TrafficSelector,
 };
 use sa_table::{Capacities, Locking, Role, Segments, TableWriter};
@@ -36,8 +36,8 @@ pub struct Tunnel {
     pub spi_in: u32,
     /// SPI of what we send.
     pub spi_out: u32,
-    /// Algorithm of both directions.
-    pub algorithm: Algorithm,
+    /// EspAlgorithm of both directions.
+    pub algorithm: EspAlgorithm,
     /// Key and then salt, of both directions.
     pub key: Vec<u8>,
     /// Extended sequence numbers.
@@ -95,9 +95,9 @@ impl ByHand {
             remote: network(tunnel.inner_remote),
         });
         let keys = || {
-            let lengths = tunnel.algorithm.lengths();
-            let (keys, salt) = tunnel.key.split_at(tunnel.key.len().saturating_sub(lengths.salt));
-            let (key, integrity) = keys.split_at(keys.len().min(lengths.encryption_key));
+            let algorithm = tunnel.algorithm;
+            let (keys, salt) = tunnel.key.split_at(tunnel.key.len().saturating_sub(algorithm.salt_len()));
+            let (key, integrity) = keys.split_at(keys.len().min(algorithm.cipher_key_len()));
             KeyMaterial::new(tunnel.algorithm, key, integrity, salt)
                 .map_err(|error| LabError::Unexpected(format!("key of the laboratory: {error}")))
         };

@@ -11,13 +11,13 @@ use lab::capture::Capture;
 use lab::command::checked;
 use lab::namespace::{Namespace, available, connect};
 use lab::pcap::to_hex;
-use sa_table::record::{Algorithm, Encapsulation, Mode};
+use sa_table::record::{Encapsulation, EspAlgorithm, Mode};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn tunnel(algorithm: Algorithm, key_bytes: u8, esn: bool) -> Tunnel {
+fn tunnel(algorithm: EspAlgorithm, key_bytes: u8, esn: bool) -> Tunnel {
     Tunnel {
         local: ip("10.9.9.9"),
         remote: ip("10.9.9.8"),
@@ -58,7 +58,7 @@ fn site(number: u8) -> Result<(Namespace, Namespace)> {
     Ok((host, gateway))
 }
 
-fn ping_crosses(algorithm: Algorithm, key_bytes: u8, esn: bool) -> Result<()> {
+fn ping_crosses(algorithm: EspAlgorithm, key_bytes: u8, esn: bool) -> Result<()> {
     let (host1, gateway1) = site(1)?;
     let (host2, gateway2) = site(2)?;
     // A switch in between: a capture on a port that has an XDP program would see nothing.
@@ -102,7 +102,7 @@ fn a_ping_crosses_two_gateways_with_aes_128_gcm() -> Result<()> {
     if !available("a_ping_crosses_two_gateways_with_aes_128_gcm") {
         return Ok(());
     }
-    ping_crosses(Algorithm::AesGcm128, 20, false)
+    ping_crosses(EspAlgorithm::AesGcm128, 20, false)
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_ping_crosses_two_gateways_with_aes_256_gcm_and_extended_sequence_numbers() 
     if !available("a_ping_crosses_two_gateways_with_aes_256_gcm_and_extended_sequence_numbers") {
         return Ok(());
     }
-    ping_crosses(Algorithm::AesGcm256, 36, true)
+    ping_crosses(EspAlgorithm::AesGcm256, 36, true)
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_second_data_plane_is_refused_and_the_first_goes_on() -> Result<()> {
     connect(&gateway, "outside", &other, "eth0")?;
     gateway.address("outside", "10.9.9.9/24")?;
     gateway.route("192.168.2.0/24", "10.9.9.8")?;
-    let mut gateway = ByHand::start(gateway, &tunnel(Algorithm::AesGcm128, 20, false))?;
+    let mut gateway = ByHand::start(gateway, &tunnel(EspAlgorithm::AesGcm128, 20, false))?;
     let (code, said) = gateway.start_second()?;
     assert_eq!(code, Some(9), "{said}");
     assert!(gateway.is_running()?, "the first one ended");
@@ -149,7 +149,7 @@ fn scapy_given_the_key_writes_esp_that_we_accept_and_reads_ours() -> Result<()> 
     scapy.address("eth0", "10.9.9.8/24")?;
     scapy.end_host_offloads("eth0")?;
 
-    let tunnel = tunnel(Algorithm::AesGcm128, 20, false);
+    let tunnel = tunnel(EspAlgorithm::AesGcm128, 20, false);
     let _gateway = ByHand::start(gateway, &tunnel)?;
     let said = checked(
         Command::new(peers.join("tool.sh"))

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use sa_table::{
-    DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime, Mode, OutboundSaRecord, PolicyId,
-    Selectors, SlotWord,
+    DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime, OutboundSaRecord, PolicyId, Selectors,
+    SlotWord,
 };
 
 use super::records::{algorithm, selectors};
@@ -131,15 +131,11 @@ fn records(request: &ManualRequest<'_>) -> Result<(InboundSaRecord, OutboundSaRe
     let keys = |key: &config::effective_ike::ManualKey| {
         KeyMaterial::new(algorithm, &key.cipher, &key.authenticator, &[])
     };
-    let mode = match mode {
-        ike::Mode::Tunnel => Mode::Tunnel,
-        ike::Mode::Transport => Mode::Transport,
-    };
     let inbound = InboundSaRecord {
         spi: parameters.inbound.spi,
         local: *local,
         peer_address: parameters.peer,
-        mode,
+        mode: *mode,
         encapsulation: Encapsulation::None,
         keys: keys(&parameters.inbound)?,
         esn: false,
@@ -153,7 +149,7 @@ fn records(request: &ManualRequest<'_>) -> Result<(InboundSaRecord, OutboundSaRe
         spi: parameters.outbound.spi,
         source: *local,
         destination: parameters.peer,
-        mode,
+        mode: *mode,
         encapsulation: Encapsulation::None,
         keys: keys(&parameters.outbound)?,
         esn: false,

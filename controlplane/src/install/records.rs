@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ike::InstallChild;
-use sa_table::{AddressRange, Algorithm, Lifetime, PortRange, SelectorPair, Selectors, TrafficSelector};
+use sa_table::{
+    AddressRange, EspAlgorithm, Hmac, Lifetime, PortRange, SelectorPair, Selectors, TrafficSelector,
+};
 
 use super::PairParameters;
 use crate::clock::{Scale, from_ike_time};
@@ -67,32 +69,28 @@ fn smaller(a: u64, b: u64) -> u64 {
     }
 }
 
-pub(super) fn algorithm(suite: &ike::EspSuite) -> Option<Algorithm> {
+/// The algorithm of a negotiated suite; `None` for a combination that ESP does not have.
+pub(super) fn algorithm(suite: &ike::EspSuite) -> Option<EspAlgorithm> {
     use ike::{Encryption as E, Integrity as I};
-    Some(match (suite.encryption, suite.integrity) {
-        (E::AesGcm128, None) => Algorithm::AesGcm128,
-        (E::AesGcm192, None) => Algorithm::AesGcm192,
-        (E::AesGcm256, None) => Algorithm::AesGcm256,
-        (E::ChaCha20Poly1305, None) => Algorithm::ChaCha20Poly1305,
-        (E::AesGmac128, None) => Algorithm::AesGmac128,
-        (E::AesGmac192, None) => Algorithm::AesGmac192,
-        (E::AesGmac256, None) => Algorithm::AesGmac256,
-        (E::Null, Some(I::HmacSha1_96)) => Algorithm::NullHmacSha1,
-        (E::Null, Some(I::HmacSha256_128)) => Algorithm::NullHmacSha256,
-        (E::Null, Some(I::HmacSha384_192)) => Algorithm::NullHmacSha384,
-        (E::Null, Some(I::HmacSha512_256)) => Algorithm::NullHmacSha512,
-        (E::AesCbc128, Some(I::HmacSha1_96)) => Algorithm::AesCbc128HmacSha1,
-        (E::AesCbc128, Some(I::HmacSha256_128)) => Algorithm::AesCbc128HmacSha256,
-        (E::AesCbc128, Some(I::HmacSha384_192)) => Algorithm::AesCbc128HmacSha384,
-        (E::AesCbc128, Some(I::HmacSha512_256)) => Algorithm::AesCbc128HmacSha512,
-        (E::AesCbc192, Some(I::HmacSha1_96)) => Algorithm::AesCbc192HmacSha1,
-        (E::AesCbc192, Some(I::HmacSha256_128)) => Algorithm::AesCbc192HmacSha256,
-        (E::AesCbc192, Some(I::HmacSha384_192)) => Algorithm::AesCbc192HmacSha384,
-        (E::AesCbc192, Some(I::HmacSha512_256)) => Algorithm::AesCbc192HmacSha512,
-        (E::AesCbc256, Some(I::HmacSha1_96)) => Algorithm::AesCbc256HmacSha1,
-        (E::AesCbc256, Some(I::HmacSha256_128)) => Algorithm::AesCbc256HmacSha256,
-        (E::AesCbc256, Some(I::HmacSha384_192)) => Algorithm::AesCbc256HmacSha384,
-        (E::AesCbc256, Some(I::HmacSha512_256)) => Algorithm::AesCbc256HmacSha512,
+    let hmac = match suite.integrity {
+        None => None,
+        Some(I::HmacSha1_96) => Some(Hmac::Sha1_96),
+        Some(I::HmacSha256_128) => Some(Hmac::Sha256_128),
+        Some(I::HmacSha384_192) => Some(Hmac::Sha384_192),
+        Some(I::HmacSha512_256) => Some(Hmac::Sha512_256),
+    };
+    Some(match (suite.encryption, hmac) {
+        (E::AesGcm128, None) => EspAlgorithm::AesGcm128,
+        (E::AesGcm192, None) => EspAlgorithm::AesGcm192,
+        (E::AesGcm256, None) => EspAlgorithm::AesGcm256,
+        (E::ChaCha20Poly1305, None) => EspAlgorithm::ChaCha20Poly1305,
+        (E::AesGmac128, None) => EspAlgorithm::AesGmac128,
+        (E::AesGmac192, None) => EspAlgorithm::AesGmac192,
+        (E::AesGmac256, None) => EspAlgorithm::AesGmac256,
+        (E::Null, Some(hmac)) => EspAlgorithm::Null(hmac),
+        (E::AesCbc128, Some(hmac)) => EspAlgorithm::AesCbc128(hmac),
+        (E::AesCbc192, Some(hmac)) => EspAlgorithm::AesCbc192(hmac),
+        (E::AesCbc256, Some(hmac)) => EspAlgorithm::AesCbc256(hmac),
         _ => return None,
     })
 }

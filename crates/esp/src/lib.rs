@@ -34,13 +34,14 @@ mod testing;
 mod transport;
 
 pub use aead::{AeadBackend, AeadKey, BackendError};
-pub use algorithm::{Algorithm, Hmac, KeyError};
+pub use algorithm::KeyError;
+pub use ipsec_types::{DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, EspAlgorithm, Hmac, Mode};
 pub use open::{OpenError, OpenJob, Opened, open};
-pub use outer::{DfPolicy, DscpPolicy, EcnPolicy, Encapsulation, OuterParameters};
+pub use outer::OuterParameters;
 pub use replay::{
     LocalReplayStore, MAX_REPLAY_WORDS, ReplayError, ReplayStore, ReplayWindow, infer_extended_sequence,
 };
-pub use sa::{InboundParameters, InboundSa, Mode, OutboundParameters, OutboundSa, SaError};
+pub use sa::{InboundParameters, InboundSa, OutboundParameters, OutboundSa, SaError};
 pub use seal::{SealError, SealJob, Sealed, seal};
 pub use sequence::{Exhausted, SequenceCounter, SequenceNumber, SequenceRange, SequenceSource};
 

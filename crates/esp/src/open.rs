@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use wire::{ParseError, ipv4, ipv6, parse, protocol};
 
+use crate::Mode;
 use crate::aead::{Aad, AeadBackend, AeadJob, AeadKey};
 use crate::algorithm::{Other, Shape};
 use crate::pass::{Pass, pass};
 use crate::replay::{ReplayError, ReplayStore};
-use crate::sa::{ESP_HEADER_LEN, InboundSa, Mode, TRAILER_LEN, nonce};
+use crate::sa::{ESP_HEADER_LEN, InboundSa, TRAILER_LEN, nonce};
 use crate::transport::{Header, fix_checksum};
 
 /// Why a packet was not opened. The packet must be dropped; each variant is one drop counter.

@@ -2,59 +2,13 @@
 
 use std::net::IpAddr;
 
+use ipsec_types::{DfPolicy, DscpPolicy, EcnPolicy, Encapsulation};
 use wire::{checksum, ipv4, ipv6, protocol, udp};
 
 use crate::transport::Header;
 
 #[cfg(test)]
 mod tests;
-
-/// The DF bit of an outer IPv4 header (RFC 4301 §8.1). An outer IPv6 header has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum DfPolicy {
-    /// Taken from an inner IPv4 header; set for an inner IPv6 packet, which no router may fragment.
-    #[default]
-    Copy,
-    /// Always set.
-    Set,
-    /// Always clear.
-    Clear,
-}
-
-/// The DSCP of the outer header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum DscpPolicy {
-    /// Taken from the inner header.
-    #[default]
-    Copy,
-    /// Always this code point, 0..=63.
-    Set(u8),
-}
-
-/// The ECN field of the outer header (RFC 6040 §4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum EcnPolicy {
-    /// Normal mode: copied. The mode of all tunnels that IKEv2 negotiates (RFC 4301 §5.1.2.1).
-    #[default]
-    Copy,
-    /// Compatibility mode: Not-ECT, for a peer that would lose congestion marks.
-    NotCapable,
-}
-
-/// Encapsulation of ESP for NAT traversal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Encapsulation {
-    /// ESP directly in IP.
-    #[default]
-    None,
-    /// ESP in UDP (RFC 3948).
-    Udp {
-        /// Our port, 4500 as a rule.
-        source_port: u16,
-        /// The peer's port as its NAT shows it.
-        destination_port: u16,
-    },
-}
 
 /// What the outer header of an SA is built from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,9 +123,9 @@ impl OuterTemplate {
             }
             _ => return None,
         };
-        if let Encapsulation::Udp { source_port, destination_port } = parameters.encapsulation {
-            bytes[ip_len..ip_len + 2].copy_from_slice(&source_port.to_be_bytes());
-            bytes[ip_len + 2..ip_len + 4].copy_from_slice(&destination_port.to_be_bytes());
+        if let Encapsulation::Udp { local_port, remote_port } = parameters.encapsulation {
+            bytes[ip_len..ip_len + 2].copy_from_slice(&local_port.to_be_bytes());
+            bytes[ip_len + 2..ip_len + 4].copy_from_slice(&remote_port.to_be_bytes());
         }
         Some(Self { parameters, bytes, ip_len, len: ip_len + udp_len, sum })
     }
@@ -225,7 +179,7 @@ impl OuterTemplate {
         let total_len = self.len + esp_len;
         let dscp = match self.parameters.dscp {
             DscpPolicy::Copy => inner.traffic_class & 0xfc,
-            DscpPolicy::Set(dscp) => dscp << 2,
+            DscpPolicy::Fixed(dscp) => dscp << 2,
         };
         let ecn = match self.parameters.ecn {
             EcnPolicy::Copy => inner.traffic_class & 3,

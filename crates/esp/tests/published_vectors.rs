@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use esp::aead::{Aad, AeadBurst, AeadJob};
 use esp::{
-    AeadBackend, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundParameters, InboundSa,
+    AeadBackend, DfPolicy, DscpPolicy, Encapsulation, EspAlgorithm, InboundParameters, InboundSa,
     LocalReplayStore, Mode, OpenError, OpenJob, OutboundParameters, OutboundSa, OuterParameters, ReplayStore,
     SealJob, Sealed, SequenceCounter, SequenceSource, open, seal,
 };
@@ -160,7 +160,7 @@ const VECTORS: [Vector; 14] = [
 
 /// What a vector says, in the types of this crate.
 struct Case {
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     key: Vec<u8>,
     salt: [u8; 4],
     nonce: [u8; 12],
@@ -176,7 +176,7 @@ impl Case {
     fn new(vector: &Vector) -> Self {
         let key = hex(vector.key);
         let algorithm =
-            Algorithm::ALL.into_iter().find(|algorithm| algorithm.key_len() == key.len()).unwrap();
+            EspAlgorithm::ALL.into_iter().find(|algorithm| algorithm.key_len() == key.len()).unwrap();
         let nonce: [u8; 12] = hex(vector.nonce).try_into().unwrap();
         let aad = hex(vector.aad);
         let extended = aad.len() == 12;
@@ -286,7 +286,7 @@ fn every_backend_authenticates_and_decrypts_the_published_packets() {
 fn golden_sa(
     backend: AeadBackend,
     spi: u32,
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     extended: bool,
     outer: OuterParameters,
 ) -> OutboundSa {
@@ -327,8 +327,13 @@ fn assert_sealed(backend: AeadBackend, sa: &OutboundSa, sequence: u64, inner: &s
 #[test]
 fn ipv4_in_ipv4_is_sealed_as_computed_independently() {
     for backend in AeadBackend::available() {
-        let sa =
-            golden_sa(backend, 0x1122_3344, Algorithm::AesGcm128, false, outer("192.0.2.1", "198.51.100.2"));
+        let sa = golden_sa(
+            backend,
+            0x1122_3344,
+            EspAlgorithm::AesGcm128,
+            false,
+            outer("192.0.2.1", "198.51.100.2"),
+        );
         assert_sealed(
             backend,
             &sa,
@@ -346,13 +351,13 @@ fn ipv4_in_ipv4_is_sealed_as_computed_independently() {
 fn ipv6_in_udp_over_ipv4_with_extended_numbers_is_sealed_as_computed_independently() {
     for backend in AeadBackend::available() {
         let outer = OuterParameters {
-            encapsulation: Encapsulation::Udp { source_port: 4500, destination_port: 61000 },
+            encapsulation: Encapsulation::Udp { local_port: 4500, remote_port: 61000 },
             ttl: 255,
-            dscp: DscpPolicy::Set(46),
+            dscp: DscpPolicy::Fixed(46),
             df: DfPolicy::Clear,
             ..outer("192.0.2.1", "198.51.100.2")
         };
-        let sa = golden_sa(backend, 0xdead_beef, Algorithm::AesGcm256, true, outer);
+        let sa = golden_sa(backend, 0xdead_beef, EspAlgorithm::AesGcm256, true, outer);
         assert_sealed(
             backend,
             &sa,
@@ -375,7 +380,7 @@ fn ipv4_in_udp_over_ipv6_is_sealed_as_computed_independently() {
             ttl: 63,
             ..outer("2001:db8::a", "2001:db8::b")
         };
-        let sa = golden_sa(backend, 0x100, Algorithm::AesGcm192, false, outer);
+        let sa = golden_sa(backend, 0x100, EspAlgorithm::AesGcm192, false, outer);
         assert_sealed(
             backend,
             &sa,

@@ -5,7 +5,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use esp::{
-    AeadBackend, Algorithm, Encapsulation, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenJob,
+    AeadBackend, Encapsulation, EspAlgorithm, InboundParameters, InboundSa, LocalReplayStore, Mode, OpenJob,
     OutboundParameters, OutboundSa, OuterParameters, SealJob, SequenceCounter, SequenceSource, open, seal,
 };
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ struct Tunnel {
 impl Tunnel {
     fn new(
         backend: AeadBackend,
-        algorithm: Algorithm,
+        algorithm: EspAlgorithm,
         extended: bool,
         outer: OuterParameters,
         last: u64,
@@ -135,7 +135,7 @@ fn outer(v6: bool, encapsulation: Encapsulation) -> OuterParameters {
 fn every_payload_length_survives_every_backend() {
     let payload: Vec<u8> = (0..9000).map(|byte| byte as u8).collect();
     for backend in AeadBackend::available() {
-        for algorithm in Algorithm::ALL {
+        for algorithm in EspAlgorithm::ALL {
             let mut tunnel =
                 Tunnel::new(backend, algorithm, true, outer(false, Encapsulation::None), 0, Mode::Tunnel);
             for len in (0..300).chain([511, 512, 1399, 1400, 1500, 8960]) {
@@ -151,14 +151,14 @@ proptest! {
 
     #[test]
     fn what_is_sealed_is_opened(
-        algorithm in prop::sample::select(&Algorithm::ALL[..]),
+        algorithm in prop::sample::select(&EspAlgorithm::ALL[..]),
         backend in any::<prop::sample::Index>(),
         inner_v6: bool,
         outer_v6: bool,
         extended: bool,
         encapsulation in prop_oneof![
             Just(Encapsulation::None),
-            any::<(u16, u16)>().prop_map(|(source_port, destination_port)| Encapsulation::Udp { source_port, destination_port }),
+            any::<(u16, u16)>().prop_map(|(local_port, remote_port)| Encapsulation::Udp { local_port, remote_port }),
         ],
         traffic_class: u8,
         last in prop_oneof![Just(0u64), (1u64 << 32) - 3..(1 << 32) + 3, any::<u64>().prop_map(|last| last >> 1)],
@@ -182,7 +182,7 @@ proptest! {
 
     #[test]
     fn what_is_sealed_in_transport_mode_is_opened(
-        algorithm in prop::sample::select(&Algorithm::ALL[..]),
+        algorithm in prop::sample::select(&EspAlgorithm::ALL[..]),
         backend in any::<prop::sample::Index>(),
         v6: bool,
         extended: bool,

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use ipsec_types::Mode;
+
 use crate::certificate::{Credential, TrustStore};
 use crate::identity::{Identity, IdentityMatch, prefix_contains};
 use crate::provider::Provider;
@@ -300,21 +302,13 @@ pub struct ChildPolicy {
     pub remote_selectors: Vec<TrafficSelector>,
     /// ESP proposals in order of preference.
     pub proposals: Vec<EspProposal>,
-    /// Tunnel or transport.
+    /// Tunnel or transport. Transport is asked for; if the peer declines, the child falls back to tunnel
+    /// mode unless it is required.
     pub mode: Mode,
     /// With [`Mode::Transport`]: no child rather than one in tunnel mode.
     pub transport_required: bool,
     /// Life of the Child SA.
     pub lifetime: ChildLifetime,
-}
-
-/// Encapsulation mode (RFC 4301 §3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Whole packets inside ESP.
-    Tunnel,
-    /// Payloads inside ESP. In a [`ChildPolicy`]: ask for it; if the peer declines, fall back to tunnel mode unless it is required.
-    Transport,
 }
 
 /// Life of an IKE SA.

@@ -55,9 +55,9 @@ pub use policy::{
 };
 pub use pulse::{PULSE_NAME, PULSE_PERIOD, Pulse, PulseMonitor};
 pub use record::{
-    AddressRange, Algorithm, AlgorithmLengths, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord,
-    KeyLengthError, KeyMaterial, Lifetime, MAX_KEY_OCTETS, MAX_SELECTOR_PAIRS, Mode, OutboundSaRecord,
-    PeerEndpoint, PortRange, RecordError, SelectorPair, Selectors, TrafficSelector,
+    AddressRange, DfPolicy, DscpPolicy, Encapsulation, EspAlgorithm, Hmac, InboundSaRecord, KeyLengthError,
+    KeyMaterial, Lifetime, MAX_KEY_OCTETS, MAX_SELECTOR_PAIRS, Mode, OutboundSaRecord, PeerEndpoint,
+    PortRange, RecordError, SelectorPair, Selectors, TrafficSelector,
 };
 pub use runtime::{
     AcquireOutcome, AcquireRequest, ClaimError, DROP_COUNTERS, InboundOwner, InboundStats, Level, Levels,

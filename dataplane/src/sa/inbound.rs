@@ -1,8 +1,8 @@
 //! An inbound SA as its owner keeps it.
 
-use super::{Absent, algorithm, limit, may_go_on, mode, salt};
-use crate::flow::Flow;
-use crate::shared::Shared;
+use super::{Absent, limit, may_go_on, salt};
+use crate::path::shared::Shared;
+use crate::policy::flow::Flow;
 use esp::{InboundParameters, InboundSa, ReplayStore};
 use sa_table::record::{Encapsulation, Lifetime, PeerEndpoint, Selectors};
 use sa_table::{
@@ -30,12 +30,12 @@ impl InboundState {
         let keys = &record.keys;
         let parameters = InboundParameters {
             spi: record.spi,
-            algorithm: algorithm(keys.algorithm()),
+            algorithm: keys.algorithm(),
             key: keys.both_keys(),
             salt: salt(keys),
             extended_sequence: record.esn,
             replay_window: window(record.replay_window, record.esn),
-            mode: mode(record.mode),
+            mode: record.mode,
         };
         let sa = InboundSa::new(shared.backend, &parameters).map_err(|_| Absent::Unusable)?;
         let owner = shared.runtime.claim_inbound(worker, word)?;

@@ -1,12 +1,12 @@
 //! An outbound SA as its owner keeps it.
 
-use super::{Absent, algorithm, limit, may_go_on, mode, salt};
-use crate::flow::Flow;
-use crate::shared::Shared;
+use super::{Absent, limit, may_go_on, salt};
+use crate::path::shared::Shared;
+use crate::policy::flow::Flow;
 use esp::{
     EcnPolicy, Exhausted, OutboundParameters, OutboundSa, OuterParameters, SequenceRange, SequenceSource,
 };
-use sa_table::record::{DfPolicy, DscpPolicy, Encapsulation, Lifetime, PeerEndpoint, Selectors};
+use sa_table::record::{DfPolicy, Encapsulation, Lifetime, PeerEndpoint, Selectors};
 use sa_table::{
     Direction, EndpointRead, EndpointVersion, Event, EventSender, Level, OutboundOwner, SaErrorKind,
     SlotWord, WorkerId,
@@ -35,20 +35,13 @@ impl OutboundState {
         let outer = OuterParameters {
             source: record.source,
             destination: record.destination,
-            encapsulation: encapsulation(record.encapsulation),
+            encapsulation: record.encapsulation,
             ttl: OUTER_TTL,
-            dscp: match record.dscp {
-                DscpPolicy::Copy => esp::DscpPolicy::Copy,
-                DscpPolicy::Fixed(dscp) => esp::DscpPolicy::Set(dscp),
-            },
+            dscp: record.dscp,
             ecn: EcnPolicy::Copy,
-            df: match record.df {
-                DfPolicy::Copy => esp::DfPolicy::Copy,
-                DfPolicy::Set => esp::DfPolicy::Set,
-                DfPolicy::Clear => esp::DfPolicy::Clear,
-            },
+            df: record.df,
         };
-        let algorithm = algorithm(keys.algorithm());
+        let algorithm = keys.algorithm();
         let mut iv_key = [0; 16];
         if algorithm.needs_random_iv() {
             // Once for each SA, never for a packet. Without random bytes nothing is sent.
@@ -60,7 +53,7 @@ impl OutboundState {
             key: keys.both_keys(),
             salt: salt(keys),
             extended_sequence: record.esn,
-            mode: mode(record.mode),
+            mode: record.mode,
             iv_key,
             outer,
         };
@@ -178,19 +171,10 @@ impl SequenceSource for Numbers<'_> {
     }
 }
 
-fn encapsulation(encapsulation: Encapsulation) -> esp::Encapsulation {
-    match encapsulation {
-        Encapsulation::None => esp::Encapsulation::None,
-        Encapsulation::Udp { local_port, remote_port } => {
-            esp::Encapsulation::Udp { source_port: local_port, destination_port: remote_port }
-        }
-    }
-}
-
 fn moved(outer: OuterParameters, endpoint: PeerEndpoint) -> OuterParameters {
     let encapsulation = match outer.encapsulation {
-        esp::Encapsulation::Udp { source_port, .. } if endpoint.port != 0 => {
-            esp::Encapsulation::Udp { source_port, destination_port: endpoint.port }
+        Encapsulation::Udp { local_port, .. } if endpoint.port != 0 => {
+            Encapsulation::Udp { local_port, remote_port: endpoint.port }
         }
         unchanged => unchanged,
     };

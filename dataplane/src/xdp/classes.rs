@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::address_bits::AddressBits;
+use crate::policy::address_bits::AddressBits;
 
 /// A prefix and its `CLASS_…` bits.
 pub type PrefixClass = (IpAddr, u8, u32);

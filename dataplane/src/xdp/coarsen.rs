@@ -6,7 +6,7 @@
 use ebpf_abi::{CLASS_OWN, MAX_PREFIXES};
 
 use super::classes::{Classes, PrefixClass, split};
-use crate::address_bits::AddressBits;
+use crate::policy::address_bits::AddressBits;
 
 /// Prefixes of one version that a policy may have: old and new entries stand together for a moment, so each takes half.
 pub(super) const LIMIT: usize = MAX_PREFIXES as usize / 2;

@@ -17,7 +17,7 @@ use sa_table::policy::{Action, PortRecord, Prefix, Rule, union};
 use super::classes::PrefixClass;
 use super::rules::translate;
 use super::standing::moved;
-use crate::kernel::Device;
+use crate::host::kernel::Device;
 
 /// Half of the rule table: the other half is in use while this one is written.
 pub(super) const HALF: u32 = MAX_RULES / 2;

@@ -111,7 +111,7 @@ fn a_crypto_map_without_its_rules_protects_everything() {
 
 #[test]
 fn a_device_without_link_header_has_an_entry_that_says_so() {
-    let tunnel = Device { ifindex: 40, link_type: crate::kernel::LinkType::RawIp, ..Device::default() };
+    let tunnel = Device { ifindex: 40, link_type: crate::host::kernel::LinkType::RawIp, ..Device::default() };
     let policy =
         KernelPolicy::compile(&[absent(port(1, Some(0)))], &[vec![rule(PROTECT)]], &[tunnel], |_| None);
     assert_eq!((policy.ports[&40].flags, policy.ports[&40].rule_count), (PORT_RAW_IP, 1));

@@ -351,7 +351,7 @@ fn present<const N: usize, K: Ord>(
 }
 
 /// Everything of both, inherited over both.
-fn joined<K: crate::address_bits::AddressBits>(mut new: Classes<K>, old: Classes<K>) -> Classes<K> {
+fn joined<K: crate::policy::address_bits::AddressBits>(mut new: Classes<K>, old: Classes<K>) -> Classes<K> {
     for (key, bits) in old {
         *new.entry(key).or_default() |= bits;
     }

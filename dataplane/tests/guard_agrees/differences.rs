@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use dataplane::flow::{Flow, Ports};
-use dataplane::nat_t::Carried;
+use dataplane::path::nat_t::Carried;
+use dataplane::policy::flow::{Flow, Ports};
 use wire::{Upper, protocol};
 
 use crate::lists::Role;

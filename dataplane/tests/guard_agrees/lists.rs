@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dataplane::kernel::{Device, LinkType};
+use dataplane::host::kernel::{Device, LinkType};
 use dataplane::xdp::{KernelPolicy, everywhere};
 use sa_table::policy::{Action, PortRecord, Prefix, Rule, union};
 use sa_table::{PolicyId, PortRange};

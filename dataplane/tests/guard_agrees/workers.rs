@@ -3,14 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use af_xdp::{Backing, FramePool, MIN_HEADROOM, Umem, UmemConfig};
-use dataplane::classify::{Decision, decide};
-use dataplane::drop_reason::DropReason;
-use dataplane::flow::{Flow, Ports, Protocol};
-use dataplane::kernel::{KernelSnapshot, Route, SnapshotBuilder};
-use dataplane::nat_t::{Carried, carried};
-use dataplane::packet::{Origin, Packet};
+use dataplane::count::drop_reason::DropReason;
+use dataplane::host::kernel::{KernelSnapshot, Route, SnapshotBuilder};
+use dataplane::path::classify::decide;
+use dataplane::path::decision::Decision;
+use dataplane::path::nat_t::{Carried, carried};
+use dataplane::path::packet::{Origin, Packet};
+use dataplane::policy::flow::{Flow, Ports, Protocol};
+use dataplane::policy::rules::{RuleList, Verdict};
 use dataplane::policy::{Policy, Protection};
-use dataplane::rules::{RuleList, Verdict};
 use sa_table::PolicyVersion;
 use sa_table::policy::{Action, Rule};
 use wire::ethernet::is_tag;

@@ -9,7 +9,7 @@ mod wire;
 
 use common::bench::{PROTECT, rule};
 use common::{ICMP, Instance, Lab, Packet, inside, is_root};
-use dataplane::kernel::Netlink;
+use dataplane::host::kernel::Netlink;
 use dataplane::xdp::{KernelPolicy, Programs};
 use wire::{hex, mac_of};
 

@@ -364,13 +364,17 @@ impl World {
         format!("{addresses:?}\n{routes:?}\n{configuration}")
     }
 
-    /// Ends everything that runs in the gateway's namespace and takes its programs off.
+    /// Ends everything that runs in the gateway's namespace, and restores its configuration file.
     pub fn cool(&mut self) -> Result<()> {
         self.gateway.stop();
         self.gateway.namespace().end_processes();
-        self.gateway.release()?;
         std::fs::create_dir_all(self.gateway.run_dir()).map_err(LabError::io("making a run directory"))?;
         self.gateway.write_configuration(&self.setup.configuration())
+    }
+
+    /// Takes the programs of the gateway off.
+    pub fn release(&mut self) -> Result<()> {
+        self.gateway.release().map(drop)
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// One algorithm in the words of everybody.
 #[derive(Debug, Clone, Copy)]
-pub struct Algorithm {
+pub struct EspTransform {
     /// In our transform set.
     pub transform: &'static str,
     /// In what we show.
@@ -21,13 +21,13 @@ const fn algorithm(
     strongswan: &'static str,
     shown: &'static str,
     libreswan: Option<&'static str>,
-) -> Algorithm {
-    Algorithm { transform, we_show, strongswan, shown, libreswan }
+) -> EspTransform {
+    EspTransform { transform, we_show, strongswan, shown, libreswan }
 }
 
 /// All of them.
 #[rustfmt::skip]
-pub const ALL: &[Algorithm] = &[
+pub const ALL: &[EspTransform] = &[
     algorithm("esp-gcm", "esp-gcm", "aes128gcm16", "AES_GCM_16-128", Some("aes_gcm128")),
     algorithm("esp-gcm 192", "esp-gcm 192", "aes192gcm16", "AES_GCM_16-192", Some("aes_gcm192")),
     algorithm("esp-gcm 256", "esp-gcm 256", "aes256gcm16", "AES_GCM_16-256", Some("aes_gcm256")),
@@ -44,6 +44,6 @@ pub const ALL: &[Algorithm] = &[
 ];
 
 /// Those that strongSwan's ESP in user space has too: no GMAC.
-pub fn of_user_space() -> impl Iterator<Item = &'static Algorithm> {
+pub fn of_user_space() -> impl Iterator<Item = &'static EspTransform> {
     ALL.iter().filter(|algorithm| !algorithm.strongswan.ends_with("gmac"))
 }

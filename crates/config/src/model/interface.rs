@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use ipsec_types::Prefix;
 
 use super::AccessGroups;
 
@@ -112,58 +114,6 @@ impl fmt::Display for InterfaceName {
     }
 }
 
-/// An IP prefix with its host bits cleared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Prefix {
-    /// Network address.
-    pub address: IpAddr,
-    /// Leading one bits of the mask.
-    pub length: u8,
-}
-
-impl Prefix {
-    /// An IPv4 prefix; host bits of `address` are cleared. `length` above 32 counts as 32.
-    pub fn v4(address: Ipv4Addr, length: u8) -> Self {
-        let length = length.min(32);
-        let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-        Self { address: IpAddr::V4(Ipv4Addr::from(u32::from(address) & mask)), length }
-    }
-
-    /// An IPv6 prefix; host bits of `address` are cleared. `length` above 128 counts as 128.
-    pub fn v6(address: Ipv6Addr, length: u8) -> Self {
-        let length = length.min(128);
-        let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-        Self { address: IpAddr::V6(Ipv6Addr::from(u128::from(address) & mask)), length }
-    }
-
-    /// True when `address` is of this family and inside.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(_), IpAddr::V4(a)) => Self::v4(a, self.length) == *self,
-            (IpAddr::V6(_), IpAddr::V6(a)) => Self::v6(a, self.length) == *self,
-            _ => false,
-        }
-    }
-
-    /// The dotted IPv4 mask of this length.
-    pub fn mask(length: u8) -> Ipv4Addr {
-        Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0))
-    }
-
-    /// The length of a contiguous IPv4 mask, `None` for a mask with holes.
-    pub fn mask_length(mask: Ipv4Addr) -> Option<u8> {
-        let bits = u32::from(mask);
-        let ones = bits.leading_ones();
-        (bits.count_ones() == ones).then_some(ones as u8)
-    }
-}
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
-    }
-}
-
 /// One address of an interface; the host bits are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterfaceAddress {
@@ -253,14 +203,5 @@ mod tests {
         names.sort();
         let text: Vec<_> = names.iter().map(InterfaceName::as_str).collect();
         assert_eq!(text, ["Ethernet1", "GigabitEthernet0/9", "GigabitEthernet0/10"]);
-    }
-
-    #[test]
-    fn prefixes_clear_host_bits_and_refuse_holes() {
-        assert_eq!(Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 8).to_string(), "10.0.0.0/8");
-        assert_eq!(Prefix::v4(Ipv4Addr::new(10, 1, 2, 3), 0).to_string(), "0.0.0.0/0");
-        assert_eq!(Prefix::mask_length(Ipv4Addr::new(255, 255, 0, 0)), Some(16));
-        assert_eq!(Prefix::mask_length(Ipv4Addr::new(255, 0, 255, 0)), None);
-        assert!(Prefix::v4(Ipv4Addr::new(192, 168, 1, 0), 24).contains("192.168.1.9".parse().unwrap()));
     }
 }

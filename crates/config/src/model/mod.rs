@@ -26,10 +26,11 @@ pub use ikev2::{
     Ikev2Hash, Ikev2Key, Ikev2Keyring, Ikev2Limits, Ikev2Policy, Ikev2Profile, Ikev2Proposal, KeyringPeer,
     KeyringPpk, Negotiations, RemoteIdentity,
 };
-pub use interface::{Interface, InterfaceAddress, InterfaceName, NextHop, Prefix, Route};
+pub use interface::{Interface, InterfaceAddress, InterfaceName, NextHop, Route};
 pub use ipsec::{
     AhTransform, DfBit, EspCipher, EspMac, IpsecGlobals, KilobyteLimit, Lifetime, Mode, Replay, TransformSet,
 };
+pub use ipsec_types::Prefix;
 pub use isakmp::{
     AuthenticationMethod, DhGroup, DpdMode, Identity, IsakmpEncryption, IsakmpGlobals, IsakmpHash, IsakmpKey,
     IsakmpPolicy, Keepalive, KeyAddress,

@@ -16,7 +16,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use subtle::ConstantTimeEq;
 
 use super::Aad;
-use crate::{Algorithm, algorithm};
+use crate::EspAlgorithm;
 
 /// Expanded cipher key and the inner and outer states of the HMAC.
 pub(super) struct Key {
@@ -45,21 +45,21 @@ const BLOCK: usize = 16;
 
 impl Key {
     /// `None` when the algorithm is another one or the key's length does not fit.
-    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+    pub(super) fn new(algorithm: EspAlgorithm, key: &[u8]) -> Option<Self> {
         let (cipher_key, mac_key) = key.split_at_checked(algorithm.cipher_key_len())?;
         let cipher = match algorithm {
-            Algorithm::AesCbc128(_) => Cipher::Aes128(Aes128::new_from_slice(cipher_key).ok()?),
-            Algorithm::AesCbc192(_) => Cipher::Aes192(Aes192::new_from_slice(cipher_key).ok()?),
-            Algorithm::AesCbc256(_) => Cipher::Aes256(Aes256::new_from_slice(cipher_key).ok()?),
-            Algorithm::Null(_) => Cipher::Null,
+            EspAlgorithm::AesCbc128(_) => Cipher::Aes128(Aes128::new_from_slice(cipher_key).ok()?),
+            EspAlgorithm::AesCbc192(_) => Cipher::Aes192(Aes192::new_from_slice(cipher_key).ok()?),
+            EspAlgorithm::AesCbc256(_) => Cipher::Aes256(Aes256::new_from_slice(cipher_key).ok()?),
+            EspAlgorithm::Null(_) => Cipher::Null,
             _ => return None,
         };
         let hmac = algorithm.hmac().filter(|hmac| hmac.key_len() == mac_key.len())?;
         let mac = match hmac {
-            algorithm::Hmac::Sha1_96 => Mac::Sha1(Hmac::new_from_slice(mac_key).ok()?),
-            algorithm::Hmac::Sha256_128 => Mac::Sha256(Hmac::new_from_slice(mac_key).ok()?),
-            algorithm::Hmac::Sha384_192 => Mac::Sha384(Hmac::new_from_slice(mac_key).ok()?),
-            algorithm::Hmac::Sha512_256 => Mac::Sha512(Hmac::new_from_slice(mac_key).ok()?),
+            ipsec_types::Hmac::Sha1_96 => Mac::Sha1(Hmac::new_from_slice(mac_key).ok()?),
+            ipsec_types::Hmac::Sha256_128 => Mac::Sha256(Hmac::new_from_slice(mac_key).ok()?),
+            ipsec_types::Hmac::Sha384_192 => Mac::Sha384(Hmac::new_from_slice(mac_key).ok()?),
+            ipsec_types::Hmac::Sha512_256 => Mac::Sha512(Hmac::new_from_slice(mac_key).ok()?),
         };
         Some(Self { cipher, mac })
     }

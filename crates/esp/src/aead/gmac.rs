@@ -11,7 +11,7 @@ use ghash::universal_hash::UniversalHash;
 use subtle::ConstantTimeEq;
 
 use super::Aad;
-use crate::Algorithm;
+use crate::EspAlgorithm;
 
 /// Round keys, and GHASH with its key.
 pub(super) struct Key {
@@ -27,11 +27,11 @@ enum Cipher {
 
 impl Key {
     /// `None` when the algorithm is another one or the key's length does not fit.
-    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+    pub(super) fn new(algorithm: EspAlgorithm, key: &[u8]) -> Option<Self> {
         let cipher = match algorithm {
-            Algorithm::AesGmac128 => Cipher::Aes128(Aes128::new_from_slice(key).ok()?),
-            Algorithm::AesGmac192 => Cipher::Aes192(Aes192::new_from_slice(key).ok()?),
-            Algorithm::AesGmac256 => Cipher::Aes256(Aes256::new_from_slice(key).ok()?),
+            EspAlgorithm::AesGmac128 => Cipher::Aes128(Aes128::new_from_slice(key).ok()?),
+            EspAlgorithm::AesGmac192 => Cipher::Aes192(Aes192::new_from_slice(key).ok()?),
+            EspAlgorithm::AesGmac256 => Cipher::Aes256(Aes256::new_from_slice(key).ok()?),
             _ => return None,
         };
         let mut hash_key = cipher.encrypt([0; 16]);

@@ -18,7 +18,7 @@ use aes_gcm_batch::{Backend as Kernel, Engine, EngineError, KeySchedule};
 
 pub use burst::{AeadBurst, Ticket, Verdicts};
 
-use crate::{Algorithm, KeyError};
+use crate::{EspAlgorithm, KeyError};
 
 /// Additional authenticated data of RFC 4106 §5: SPI and sequence number, 8 bytes, or 12 with an extended one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub struct AeadJob<'a> {
     pub aad: &'a Aad,
     /// Plaintext to encrypt or ciphertext to decrypt, in place; behind the IV for AES-CBC and GMAC.
     pub data: &'a mut [u8],
-    /// Where sealing writes the ICV and opening reads it; [`Algorithm::icv_len`] bytes.
+    /// Where sealing writes the ICV and opening reads it; [`EspAlgorithm::icv_len`] bytes.
     pub tag: &'a mut [u8],
 }
 
@@ -85,7 +85,7 @@ pub struct AeadJob<'a> {
 ///
 /// Erased on drop, except a key of `ring`, which offers no way to.
 pub struct AeadKey {
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     schedule: Schedule,
 }
 
@@ -103,7 +103,7 @@ enum Schedule {
 
 impl Schedule {
     /// The schedule of an algorithm that every backend has in one form only. `None` for the others.
-    fn common(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+    fn common(algorithm: EspAlgorithm, key: &[u8]) -> Option<Self> {
         encrypt_then_mac::Key::new(algorithm, key)
             .map(Self::EncryptThenMac)
             .or_else(|| gmac::Key::new(algorithm, key).map(Self::Gmac))
@@ -136,7 +136,7 @@ impl Schedule {
 
 impl AeadKey {
     /// The algorithm that this key is for.
-    pub const fn algorithm(&self) -> Algorithm {
+    pub const fn algorithm(&self) -> EspAlgorithm {
         self.algorithm
     }
 
@@ -229,15 +229,15 @@ impl AeadBackend {
         }
     }
 
-    /// Expands `key`, [`Algorithm::key_len`] bytes. Not for the packet path.
-    pub fn expand(self, algorithm: Algorithm, key: &[u8]) -> Result<AeadKey, KeyError> {
+    /// Expands `key`, [`EspAlgorithm::key_len`] bytes. Not for the packet path.
+    pub fn expand(self, algorithm: EspAlgorithm, key: &[u8]) -> Result<AeadKey, KeyError> {
         let refused = KeyError::Length { algorithm, expected: algorithm.key_len(), actual: key.len() };
         if key.len() != algorithm.key_len() {
             return Err(refused);
         }
         let own = match (self, algorithm) {
             (Self::Ring, _) => ring::Key::new(algorithm, key).map(Schedule::Ring),
-            (Self::Batch(_), Algorithm::AesGcm128 | Algorithm::AesGcm192 | Algorithm::AesGcm256) => {
+            (Self::Batch(_), EspAlgorithm::AesGcm128 | EspAlgorithm::AesGcm192 | EspAlgorithm::AesGcm256) => {
                 KeySchedule::new(key).ok().map(Schedule::Batch)
             }
             _ => None,

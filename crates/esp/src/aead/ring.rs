@@ -2,17 +2,17 @@
 
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, Tag, UnboundKey};
 
-use crate::Algorithm;
+use crate::EspAlgorithm;
 
 pub(super) struct Key(LessSafeKey);
 
 impl Key {
     /// `None` when `ring` lacks the algorithm or the key's length does not fit.
-    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+    pub(super) fn new(algorithm: EspAlgorithm, key: &[u8]) -> Option<Self> {
         let algorithm = match algorithm {
-            Algorithm::AesGcm128 => &AES_128_GCM,
-            Algorithm::AesGcm256 => &AES_256_GCM,
-            Algorithm::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+            EspAlgorithm::AesGcm128 => &AES_128_GCM,
+            EspAlgorithm::AesGcm256 => &AES_256_GCM,
+            EspAlgorithm::ChaCha20Poly1305 => &CHACHA20_POLY1305,
             _ => return None,
         };
         UnboundKey::new(algorithm, key).ok().map(LessSafeKey::new).map(Self)

@@ -6,7 +6,7 @@ use aes_gcm::aes::Aes192;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm, KeyInit, Nonce, Tag};
 use chacha20poly1305::ChaCha20Poly1305;
 
-use crate::Algorithm;
+use crate::EspAlgorithm;
 
 #[allow(
     clippy::large_enum_variant,
@@ -21,12 +21,12 @@ pub(super) enum Key {
 
 impl Key {
     /// `None` when the key's length does not fit.
-    pub(super) fn new(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+    pub(super) fn new(algorithm: EspAlgorithm, key: &[u8]) -> Option<Self> {
         match algorithm {
-            Algorithm::AesGcm128 => Aes128Gcm::new_from_slice(key).ok().map(Self::Aes128),
-            Algorithm::AesGcm192 => AesGcm::new_from_slice(key).ok().map(Self::Aes192),
-            Algorithm::AesGcm256 => Aes256Gcm::new_from_slice(key).ok().map(Self::Aes256),
-            Algorithm::ChaCha20Poly1305 => ChaCha20Poly1305::new_from_slice(key).ok().map(Self::ChaCha20),
+            EspAlgorithm::AesGcm128 => Aes128Gcm::new_from_slice(key).ok().map(Self::Aes128),
+            EspAlgorithm::AesGcm192 => AesGcm::new_from_slice(key).ok().map(Self::Aes192),
+            EspAlgorithm::AesGcm256 => Aes256Gcm::new_from_slice(key).ok().map(Self::Aes256),
+            EspAlgorithm::ChaCha20Poly1305 => ChaCha20Poly1305::new_from_slice(key).ok().map(Self::ChaCha20),
             _ => None,
         }
     }

@@ -27,7 +27,7 @@ fn the_libraries_and_the_portable_code_path_are_always_available() {
 #[test]
 fn keys_of_another_length_are_refused() {
     for backend in AeadBackend::available() {
-        for algorithm in Algorithm::ALL {
+        for algorithm in EspAlgorithm::ALL {
             for actual in 0..100 {
                 let result = backend.expand(algorithm, &[1; 100][..actual]);
                 let expected = algorithm.key_len();
@@ -44,7 +44,7 @@ fn keys_of_another_length_are_refused() {
 #[test]
 fn debug_output_shows_no_key() {
     for backend in AeadBackend::available() {
-        let key = backend.expand(Algorithm::AesGcm128, &[0xa5; 16]).unwrap();
+        let key = backend.expand(EspAlgorithm::AesGcm128, &[0xa5; 16]).unwrap();
         assert_eq!(format!("{key:?}"), "AeadKey { algorithm: AesGcm128, .. }");
     }
 }
@@ -59,7 +59,7 @@ fn the_additional_data_is_spi_and_sequence_number() {
 #[test]
 fn a_tag_of_another_length_is_never_good() {
     for backend in AeadBackend::available() {
-        let key = backend.expand(Algorithm::AesGcm128, &[1; 16]).unwrap();
+        let key = backend.expand(EspAlgorithm::AesGcm128, &[1; 16]).unwrap();
         let aad = Aad::new(1, 1);
         for len in [0, 12, 15, 17] {
             for opening in [false, true] {
@@ -76,7 +76,7 @@ fn a_tag_of_another_length_is_never_good() {
 
 #[test]
 fn a_full_burst_takes_no_more() {
-    let key = AeadBackend::AesGcm.expand(Algorithm::AesGcm128, &[1; 16]).unwrap();
+    let key = AeadBackend::AesGcm.expand(EspAlgorithm::AesGcm128, &[1; 16]).unwrap();
     let aad = Aad::new(1, 1);
     let mut data = [[0u8; 4]; BURST + 1];
     let mut tags = [[0u8; 16]; BURST + 1];
@@ -90,7 +90,7 @@ fn a_full_burst_takes_no_more() {
 /// One message of a random burst.
 #[derive(Clone, Debug)]
 struct Message {
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     backend: usize,
     key: [u8; 96],
     nonce: [u8; 12],
@@ -101,7 +101,7 @@ struct Message {
 
 fn message() -> impl Strategy<Value = Message> {
     (
-        prop::sample::select(&Algorithm::ALL[..]),
+        prop::sample::select(&EspAlgorithm::ALL[..]),
         0usize..6,
         proptest::collection::vec(any::<u8>(), 96).prop_map(|key| key.try_into().unwrap()),
         any::<[u8; 12]>(),

@@ -2,10 +2,10 @@ use super::*;
 use crate::testing::{
     ROOM, forge, frame, inbound, inner_v4, inner_v6, number, open_one, outbound, outer_v4, outer_v6,
 };
-use crate::{Algorithm, BURST, LocalReplayStore, OutboundSa, SealJob, seal};
+use crate::{BURST, EspAlgorithm, LocalReplayStore, OutboundSa, SealJob, seal};
 
 fn sa(extended: bool) -> InboundSa {
-    inbound(AeadBackend::AesGcm, Algorithm::AesGcm128, extended, 64)
+    inbound(AeadBackend::AesGcm, EspAlgorithm::AesGcm128, extended, 64)
 }
 
 /// An inner packet with padding 1, 2, ..., pad length and next header behind it.
@@ -90,7 +90,7 @@ fn every_single_bit_flip_is_rejected_and_changes_no_replay_state() {
     let backends =
         [(false, AeadBackend::AesGcm), (true, AeadBackend::Ring), (true, AeadBackend::preferred())];
     for (algorithm, (extended, backend)) in
-        Algorithm::ALL.into_iter().flat_map(|of| backends.map(|with| (of, with)))
+        EspAlgorithm::ALL.into_iter().flat_map(|of| backends.map(|with| (of, with)))
     {
         let sa = inbound(backend, algorithm, extended, 64);
         let sender = outbound(backend, algorithm, extended, outer_v4());
@@ -225,7 +225,7 @@ fn ecn_is_decapsulated_as_rfc_6040_says() {
 #[test]
 fn of_two_copies_in_one_burst_the_first_wins() {
     for backend in AeadBackend::available() {
-        let sa = inbound(backend, Algorithm::AesGcm128, true, 64);
+        let sa = inbound(backend, EspAlgorithm::AesGcm128, true, 64);
         let replay = LocalReplayStore::new();
         let packet = forge(3, true, &with_trailer(&inner_v4(0, 2), 0, 4));
         let len = packet.len();
@@ -242,7 +242,7 @@ fn of_two_copies_in_one_burst_the_first_wins() {
 #[test]
 fn each_job_of_a_long_mixed_burst_gets_its_own_outcome() {
     for backend in AeadBackend::available() {
-        let algorithms = [Algorithm::AesGcm256, Algorithm::AesGcm192];
+        let algorithms = [EspAlgorithm::AesGcm256, EspAlgorithm::AesGcm192];
         let senders = algorithms.map(|algorithm| outbound(backend, algorithm, true, outer_v6()));
         let receivers = algorithms.map(|algorithm| inbound(backend, algorithm, true, 256));
         let replay = [LocalReplayStore::new(), LocalReplayStore::new()];
@@ -283,7 +283,7 @@ fn each_job_of_a_long_mixed_burst_gets_its_own_outcome() {
 
 #[test]
 fn numbers_go_on_across_the_32_bit_boundary() {
-    let sender = outbound(AeadBackend::AesGcm, Algorithm::AesGcm128, true, outer_v4());
+    let sender = outbound(AeadBackend::AesGcm, EspAlgorithm::AesGcm128, true, outer_v4());
     let (receiver, replay) = (sa(true), LocalReplayStore::new());
     let boundary = 1u64 << 32;
     replay.set_top(boundary - 40);

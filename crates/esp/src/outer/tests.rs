@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::{inner_v4, inner_v6, outer_v4, outer_v6};
 
-const UDP: Encapsulation = Encapsulation::Udp { source_port: 4500, destination_port: 61000 };
+const UDP: Encapsulation = Encapsulation::Udp { local_port: 4500, remote_port: 61000 };
 
 /// The header in front of an ESP packet of `esp_len` zero bytes.
 fn written(parameters: OuterParameters, inner: &[u8], esp_len: usize, sequence: u64) -> Vec<u8> {
@@ -54,8 +54,8 @@ fn ecn_follows_the_policy_and_dscp_its_own() {
     for (dscp, ecn, expected) in [
         (DscpPolicy::Copy, EcnPolicy::Copy, 0xba),
         (DscpPolicy::Copy, EcnPolicy::NotCapable, 0xb8),
-        (DscpPolicy::Set(10), EcnPolicy::Copy, 0x2a),
-        (DscpPolicy::Set(0), EcnPolicy::NotCapable, 0),
+        (DscpPolicy::Fixed(10), EcnPolicy::Copy, 0x2a),
+        (DscpPolicy::Fixed(0), EcnPolicy::NotCapable, 0),
     ] {
         let packet = written(OuterParameters { dscp, ecn, ..outer_v4() }, &inner, 40, 1);
         assert_eq!(v4(&packet).tos(), expected);

@@ -1,8 +1,9 @@
 use super::*;
+use crate::Encapsulation;
 use crate::testing::{inbound, key, outbound, outer_v4, outer_v6};
 use crate::{DscpPolicy, OuterParameters};
 
-const ALGORITHM: Algorithm = Algorithm::AesGcm256;
+const ALGORITHM: EspAlgorithm = EspAlgorithm::AesGcm256;
 
 fn outbound_with(change: impl Fn(&mut OutboundParameters<'_>)) -> Result<OutboundSa, SaError> {
     let key = key(ALGORITHM);
@@ -30,7 +31,7 @@ fn impossible_outbound_parameters_are_refused_by_name() {
         SaError::MixedVersions
     );
     assert_eq!(
-        outbound_with(|parameters| parameters.outer.dscp = DscpPolicy::Set(64)).unwrap_err(),
+        outbound_with(|parameters| parameters.outer.dscp = DscpPolicy::Fixed(64)).unwrap_err(),
         SaError::Dscp(64)
     );
 }

@@ -1,9 +1,9 @@
 use super::*;
 use crate::testing::{ROOM, frame, inner_v4, inner_v6, number, outbound, outer_v4, outer_v6};
-use crate::{Algorithm, BURST, OuterParameters};
+use crate::{BURST, EspAlgorithm, OuterParameters};
 
 fn sa() -> OutboundSa {
-    outbound(AeadBackend::AesGcm, Algorithm::AesGcm128, false, outer_v4())
+    outbound(AeadBackend::AesGcm, EspAlgorithm::AesGcm128, false, outer_v4())
 }
 
 fn seal_one(
@@ -95,11 +95,11 @@ fn an_outer_packet_beyond_65535_bytes_is_refused() {
 fn each_job_of_a_long_mixed_burst_gets_its_own_outcome() {
     for backend in AeadBackend::available() {
         let sas = [
-            outbound(backend, Algorithm::AesGcm128, false, outer_v4()),
-            outbound(backend, Algorithm::AesGcm192, true, outer_v6()),
+            outbound(backend, EspAlgorithm::AesGcm128, false, outer_v4()),
+            outbound(backend, EspAlgorithm::AesGcm192, true, outer_v6()),
             outbound(
                 backend,
-                Algorithm::AesGcm256,
+                EspAlgorithm::AesGcm256,
                 true,
                 OuterParameters { encapsulation: crate::Encapsulation::UDP_4500, ..outer_v6() },
             ),

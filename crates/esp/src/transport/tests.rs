@@ -3,12 +3,12 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::testing::{ROOM, SALT, SPI, frame, inner_v4, key, number, outer_v4};
 use crate::{
-    AeadBackend, Algorithm, Encapsulation, Hmac, InboundParameters, InboundSa, LocalReplayStore, Mode,
+    AeadBackend, Encapsulation, EspAlgorithm, Hmac, InboundParameters, InboundSa, LocalReplayStore, Mode,
     OpenError, OpenJob, OutboundParameters, OutboundSa, OuterParameters, SealError, SealJob, Sealed, open,
     seal,
 };
 
-const ALGORITHM: Algorithm = Algorithm::AesCbc128(Hmac::Sha256_128);
+const ALGORITHM: EspAlgorithm = EspAlgorithm::AesCbc128(Hmac::Sha256_128);
 
 fn outbound(outer: OuterParameters) -> OutboundSa {
     let parameters = OutboundParameters {

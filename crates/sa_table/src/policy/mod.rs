@@ -15,5 +15,6 @@ pub use filter::{
     Masked, PortCondition,
 };
 pub(crate) use filter_codec::encode_filters;
+pub use ipsec_types::Prefix;
 pub use port::{MAX_CRYPTO_ADDRESSES, MAX_DEVICE_NAME, MAX_IOS_NAME, PortRecord};
-pub use rule::{Action, Prefix, Rule, union};
+pub use rule::{Action, Rule, union};

@@ -1,35 +1,7 @@
 //! A rule of a crypto-map set: what a packet is compared with, in order, first match decides.
 
-use core::net::IpAddr;
-
 use crate::ids::PolicyId;
-use crate::record::PortRange;
-
-/// An address prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix {
-    /// Network address; bits behind `length` are ignored.
-    pub address: IpAddr,
-    /// Leading bits that count, at most 32 for IPv4 and 128 for IPv6.
-    pub length: u8,
-}
-
-impl Prefix {
-    /// Whether `address` is of the same family and inside.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32u32.saturating_sub(u32::from(self.length));
-                (u32::from(network) ^ u32::from(address)).checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128u32.saturating_sub(u32::from(self.length));
-                (u128::from(network) ^ u128::from(address)).checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
+use ipsec_types::{PortRange, Prefix};
 
 /// What happens to a packet that a rule matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_deny_of_one_list_leads_on_to_the_next() {
-        let any = Prefix { address: IpAddr::from([0, 0, 0, 0]), length: 0 };
+        let any = Prefix { address: [0, 0, 0, 0].into(), length: 0 };
         let rule = |action| Rule {
             source: any,
             destination: any,
@@ -94,17 +66,5 @@ mod tests {
         let all = union([&exempting[..], &exempting[..]]);
         let actions: Vec<Action> = all.iter().map(|rule| rule.action).collect();
         assert_eq!(actions, [Action::Jump(2), Action::Drop, Action::Jump(4), Action::Drop]);
-    }
-
-    #[test]
-    fn a_prefix_contains_its_network_only() {
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let prefix = Prefix { address: ip("10.1.2.0"), length: 23 };
-        assert!(prefix.contains(ip("10.1.3.255")) && !prefix.contains(ip("10.1.4.0")));
-        assert!(Prefix { address: ip("0.0.0.0"), length: 0 }.contains(ip("255.255.255.255")));
-        assert!(!Prefix { address: ip("0.0.0.0"), length: 0 }.contains(ip("::")));
-        assert!(Prefix { address: ip("::"), length: 0 }.contains(ip("ffff::1")));
-        let host = Prefix { address: ip("2001:db8::1"), length: 128 };
-        assert!(host.contains(ip("2001:db8::1")) && !host.contains(ip("2001:db8::")));
     }
 }

@@ -6,8 +6,9 @@ use core::net::IpAddr;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::algorithm::{from_number, number};
 use super::{
-    AddressRange, Algorithm, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime,
+    AddressRange, DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, KeyMaterial, Lifetime,
     MAX_KEY_OCTETS, MAX_SELECTOR_PAIRS, Mode, OutboundSaRecord, PeerEndpoint, PortRange, SelectorPair,
     Selectors, TrafficSelector,
 };
@@ -182,7 +183,7 @@ fn encode(common: &Common) -> Result<RecordWords, RecordError> {
     }
     let mut words = RecordWords::new([0; SaRecord::WORDS]);
     words[SaRecord::spi_policy] = u64::from(common.spi) << 32 | u64::from(common.policy.0);
-    let mut bits = common.keys.algorithm() as u64;
+    let mut bits = u64::from(number(common.keys.algorithm()));
     let flags = [
         (common.mode == Mode::Transport, MODE_TRANSPORT),
         (common.local.is_ipv6(), LOCAL_V6),
@@ -224,7 +225,7 @@ fn decode(words: &RecordWords, direction: u64) -> Option<Common> {
     if bits & (OUTBOUND | INBOUND) != direction || (bits & LOCAL_V6 != 0) != (bits & REMOTE_V6 != 0) {
         return None;
     }
-    let algorithm = Algorithm::from_number(bits as u16)?;
+    let algorithm = from_number(bits as u16)?;
     let mut key_field = Zeroizing::new([0; MAX_KEY_OCTETS]);
     for (octets, word) in key_field.as_chunks_mut::<8>().0.iter_mut().zip(&words[SaRecord::keys..]) {
         *octets = word.to_le_bytes();

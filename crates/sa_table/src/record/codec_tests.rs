@@ -1,17 +1,17 @@
 use proptest::prelude::*;
 
 use super::*;
+use ipsec_types::EspAlgorithm;
 
 fn arbitrary_keys() -> impl Strategy<Value = KeyMaterial> {
-    (proptest::sample::select(&Algorithm::ALL), any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 4]>())
+    (proptest::sample::select(&EspAlgorithm::ALL), any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 4]>())
         .prop_map(|(algorithm, encryption, integrity, salt)| {
-            let lengths = algorithm.lengths();
             let integrity = [integrity, encryption].concat();
             KeyMaterial::new(
                 algorithm,
-                &encryption[..lengths.encryption_key],
-                &integrity[..lengths.integrity_key],
-                &salt[..lengths.salt],
+                &encryption[..algorithm.cipher_key_len()],
+                &integrity[..algorithm.integrity_key_len()],
+                &salt[..algorithm.salt_len()],
             )
             .unwrap()
         })
@@ -116,14 +116,14 @@ proptest! {
     #[test]
     fn arbitrary_words_never_panic(
         words in proptest::collection::vec(any::<u64>(), SaRecord::WORDS),
-        algorithm in proptest::sample::select(&Algorithm::ALL),
+        algorithm in proptest::sample::select(&EspAlgorithm::ALL),
         flags: u32,
         count in 0u64..10,
     ) {
         let mut record = RecordWords::new([0; SaRecord::WORDS]);
         record.copy_from_slice(&words);
         let _ = (OutboundSaRecord::decode(&record), InboundSaRecord::decode(&record));
-        record[SaRecord::bits] = algorithm as u64 | u64::from(flags) << 16;
+        record[SaRecord::bits] = u64::from(number(algorithm)) | u64::from(flags) << 16;
         record[SaRecord::selector_count] = count;
         let _ = (OutboundSaRecord::decode(&record), InboundSaRecord::decode(&record));
     }

@@ -5,7 +5,7 @@ use core::fmt;
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Algorithm;
+use ipsec_types::EspAlgorithm;
 
 /// Octets of the key field of a record: AES-CBC-256 with HMAC-SHA-512.
 pub const MAX_KEY_OCTETS: usize = 32 + 64;
@@ -14,7 +14,7 @@ pub const MAX_KEY_OCTETS: usize = 32 + 64;
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct KeyMaterial {
     #[zeroize(skip)]
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     /// Encryption key, then integrity key, then zeros.
     keys: [u8; MAX_KEY_OCTETS],
     salt: [u8; 4],
@@ -23,11 +23,11 @@ pub struct KeyMaterial {
 /// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 section 2.17) wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{algorithm:?} takes {expected} octets of {part}, {given} were given; cut the keying material by AlgorithmLengths"
+    "{algorithm:?} takes {expected} octets of {part}, {given} were given; cut the keying material by the lengths of EspAlgorithm"
 )]
 pub struct KeyLengthError {
     /// The algorithm of the record.
-    pub algorithm: Algorithm,
+    pub algorithm: EspAlgorithm,
     /// Which part is wrong: `encryption key`, `integrity key` or `salt`.
     pub part: &'static str,
     /// The octets that the algorithm takes.
@@ -37,17 +37,16 @@ pub struct KeyLengthError {
 }
 
 impl KeyMaterial {
-    /// Keys for `algorithm`, each part exactly as long as [`Algorithm::lengths`] says (empty where it has none).
+    /// Keys for `algorithm`, each part exactly as long as [`EspAlgorithm`] says (empty where it has none).
     ///
     /// # Errors
     /// The first part whose length is wrong.
     pub fn new(
-        algorithm: Algorithm,
+        algorithm: EspAlgorithm,
         encryption_key: &[u8],
         integrity_key: &[u8],
         salt: &[u8],
     ) -> Result<Self, KeyLengthError> {
-        let lengths = algorithm.lengths();
         let check = |part, expected, given: &[u8]| {
             if given.len() == expected {
                 Ok(())
@@ -55,9 +54,9 @@ impl KeyMaterial {
                 Err(KeyLengthError { algorithm, part, expected, given: given.len() })
             }
         };
-        check("encryption key", lengths.encryption_key, encryption_key)?;
-        check("integrity key", lengths.integrity_key, integrity_key)?;
-        check("salt", lengths.salt, salt)?;
+        check("encryption key", algorithm.cipher_key_len(), encryption_key)?;
+        check("integrity key", algorithm.integrity_key_len(), integrity_key)?;
+        check("salt", algorithm.salt_len(), salt)?;
         let mut material = Self { algorithm, keys: [0; MAX_KEY_OCTETS], salt: [0; 4] };
         let (encryption_field, rest) = material.keys.split_at_mut(encryption_key.len());
         encryption_field.copy_from_slice(encryption_key);
@@ -67,7 +66,7 @@ impl KeyMaterial {
     }
 
     /// From the fields of a record; lengths follow from the algorithm, so any content is valid.
-    pub(crate) fn from_fields(algorithm: Algorithm, keys: &[u8; MAX_KEY_OCTETS], salt: [u8; 4]) -> Self {
+    pub(crate) fn from_fields(algorithm: EspAlgorithm, keys: &[u8; MAX_KEY_OCTETS], salt: [u8; 4]) -> Self {
         Self { algorithm, keys: *keys, salt }
     }
 
@@ -82,30 +81,30 @@ impl KeyMaterial {
     }
 
     /// The algorithm that these keys are for.
-    pub fn algorithm(&self) -> Algorithm {
+    pub fn algorithm(&self) -> EspAlgorithm {
         self.algorithm
     }
 
     /// The encryption key (for AES-GMAC the GMAC key); empty for NULL.
     pub fn encryption_key(&self) -> &[u8] {
-        &self.keys[..self.algorithm.lengths().encryption_key]
+        &self.keys[..self.algorithm.cipher_key_len()]
     }
 
     /// The integrity key; empty for combined-mode algorithms.
     pub fn integrity_key(&self) -> &[u8] {
-        let lengths = self.algorithm.lengths();
-        &self.keys[lengths.encryption_key..lengths.encryption_key + lengths.integrity_key]
+        let algorithm = self.algorithm;
+        &self.keys[algorithm.cipher_key_len()..algorithm.cipher_key_len() + algorithm.integrity_key_len()]
     }
 
     /// Encryption key and integrity key, one behind the other.
     pub fn both_keys(&self) -> &[u8] {
-        let lengths = self.algorithm.lengths();
-        &self.keys[..lengths.encryption_key + lengths.integrity_key]
+        let algorithm = self.algorithm;
+        &self.keys[..algorithm.cipher_key_len() + algorithm.integrity_key_len()]
     }
 
     /// The salt, first four octets of the nonce; empty where the algorithm has none.
     pub fn salt(&self) -> &[u8] {
-        &self.salt[..self.algorithm.lengths().salt]
+        &self.salt[..self.algorithm.salt_len()]
     }
 }
 
@@ -118,15 +117,17 @@ impl fmt::Debug for KeyMaterial {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipsec_types::Hmac;
 
     #[test]
     fn parts_are_given_back_as_they_came() {
-        let keys = KeyMaterial::new(Algorithm::AesCbc128HmacSha256, &[1; 16], &[2; 32], &[]).unwrap();
+        let keys =
+            KeyMaterial::new(EspAlgorithm::AesCbc128(Hmac::Sha256_128), &[1; 16], &[2; 32], &[]).unwrap();
         assert_eq!(
             (keys.encryption_key(), keys.integrity_key(), keys.salt()),
             (&[1; 16][..], &[2; 32][..], &[][..])
         );
-        let keys = KeyMaterial::new(Algorithm::AesGcm256, &[3; 32], &[], &[4; 4]).unwrap();
+        let keys = KeyMaterial::new(EspAlgorithm::AesGcm256, &[3; 32], &[], &[4; 4]).unwrap();
         assert_eq!(
             (keys.encryption_key(), keys.integrity_key(), keys.salt()),
             (&[3; 32][..], &[][..], &[4; 4][..])
@@ -135,21 +136,21 @@ mod tests {
 
     #[test]
     fn a_wrong_length_names_part_and_both_lengths() {
-        let error = KeyMaterial::new(Algorithm::AesGcm128, &[0; 20], &[], &[0; 4]).unwrap_err();
+        let error = KeyMaterial::new(EspAlgorithm::AesGcm128, &[0; 20], &[], &[0; 4]).unwrap_err();
         assert_eq!((error.part, error.expected, error.given), ("encryption key", 16, 20));
-        let error = KeyMaterial::new(Algorithm::AesGcm128, &[0; 16], &[], &[]).unwrap_err();
+        let error = KeyMaterial::new(EspAlgorithm::AesGcm128, &[0; 16], &[], &[]).unwrap_err();
         assert_eq!((error.part, error.expected, error.given), ("salt", 4, 0));
     }
 
     #[test]
     fn debug_shows_no_octet_of_a_key() {
-        let keys = KeyMaterial::new(Algorithm::AesGcm128, &[0xab; 16], &[], &[0xcd; 4]).unwrap();
+        let keys = KeyMaterial::new(EspAlgorithm::AesGcm128, &[0xab; 16], &[], &[0xcd; 4]).unwrap();
         assert_eq!(format!("{keys:?}"), "KeyMaterial(AesGcm128, redacted)");
     }
 
     #[test]
     fn zeroize_clears_keys_and_salt() {
-        let mut keys = KeyMaterial::new(Algorithm::AesGcm128, &[0xab; 16], &[], &[0xcd; 4]).unwrap();
+        let mut keys = KeyMaterial::new(EspAlgorithm::AesGcm128, &[0xab; 16], &[], &[0xcd; 4]).unwrap();
         keys.zeroize();
         assert_eq!((keys.key_field(), keys.salt_field()), (&[0; MAX_KEY_OCTETS], [0; 4]));
     }

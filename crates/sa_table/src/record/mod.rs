@@ -1,15 +1,13 @@
 //! SA records as plain data, and their form in words.
 
-mod algorithm;
+pub(crate) mod algorithm;
 pub(crate) mod codec;
 mod keys;
 mod sa;
 mod selectors;
 
-pub use algorithm::{Algorithm, AlgorithmLengths};
 pub use codec::RecordError;
+pub use ipsec_types::{DfPolicy, DscpPolicy, Encapsulation, EspAlgorithm, Hmac, Mode, PortRange};
 pub use keys::{KeyLengthError, KeyMaterial, MAX_KEY_OCTETS};
-pub use sa::{
-    DfPolicy, DscpPolicy, Encapsulation, InboundSaRecord, Lifetime, Mode, OutboundSaRecord, PeerEndpoint,
-};
-pub use selectors::{AddressRange, MAX_SELECTOR_PAIRS, PortRange, SelectorPair, Selectors, TrafficSelector};
+pub use sa::{InboundSaRecord, Lifetime, OutboundSaRecord, PeerEndpoint};
+pub use selectors::{AddressRange, MAX_SELECTOR_PAIRS, SelectorPair, Selectors, TrafficSelector};

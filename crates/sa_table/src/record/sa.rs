@@ -4,49 +4,7 @@ use core::net::IpAddr;
 
 use super::{KeyMaterial, Selectors};
 use crate::ids::{PolicyId, SlotWord};
-
-/// RFC 4301 section 4.1: what ESP encloses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// A whole IP packet behind a new outer header.
-    Tunnel,
-    /// The payload of the packet, behind its own header.
-    Transport,
-}
-
-/// What carries ESP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Encapsulation {
-    /// IP protocol 50.
-    None,
-    /// UDP (RFC 3948), ports as they stand in packets that we send; native byte order.
-    Udp {
-        /// Our port, usually 4500.
-        local_port: u16,
-        /// The peer's port as seen behind its NAT.
-        remote_port: u16,
-    },
-}
-
-/// The DF bit of the outer IPv4 header (RFC 4301 section 8.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DfPolicy {
-    /// From the inner header; set when the inner packet is IPv6.
-    Copy,
-    /// Always set.
-    Set,
-    /// Always clear: the outer packet may be fragmented.
-    Clear,
-}
-
-/// The DS field of the outer header (RFC 4301 section 5.1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DscpPolicy {
-    /// From the inner header.
-    Copy,
-    /// This code point, 0 to 63.
-    Fixed(u8),
-}
+use ipsec_types::{DfPolicy, DscpPolicy, Encapsulation, Mode};
 
 /// Limits that the data plane keeps by itself, also while no control plane runs. 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -2,40 +2,10 @@
 
 use core::net::IpAddr;
 
+use ipsec_types::PortRange;
+
 /// The most selector pairs that one SA carries.
 pub const MAX_SELECTOR_PAIRS: usize = 8;
-
-/// An inclusive range of ports, or of ICMP type and code where the protocol is ICMP (RFC 4301 section 4.4.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PortRange {
-    /// Lowest port, native byte order.
-    pub first: u16,
-    /// Highest port, native byte order.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// Every port, also for protocols without ports.
-    pub const ANY: Self = Self { first: 0, last: u16::MAX };
-
-    /// Exactly one port.
-    pub const fn single(port: u16) -> Self {
-        Self { first: port, last: port }
-    }
-
-    /// Whether `port` is inside.
-    pub const fn contains(self, port: u16) -> bool {
-        self.first <= port && port <= self.last
-    }
-
-    pub(crate) const fn to_bits(self) -> u32 {
-        (self.first as u32) << 16 | self.last as u32
-    }
-
-    pub(crate) const fn from_bits(bits: u32) -> Self {
-        Self { first: (bits >> 16) as u16, last: bits as u16 }
-    }
-}
 
 /// An inclusive range of addresses of one family. The ends are of one family in every valid range; a range of
 /// two families contains nothing.

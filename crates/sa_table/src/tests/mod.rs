@@ -8,6 +8,8 @@ mod sas;
 
 use core::net::IpAddr;
 
+use ipsec_types::Hmac;
+
 use crate::*;
 
 pub(crate) const WORKER: WorkerId = WorkerId(1);
@@ -17,7 +19,7 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 }
 
 pub(crate) fn keys(octet: u8) -> KeyMaterial {
-    KeyMaterial::new(Algorithm::AesCbc256HmacSha512, &[octet; 32], &[octet; 64], &[]).unwrap()
+    KeyMaterial::new(EspAlgorithm::AesCbc256(Hmac::Sha512_256), &[octet; 32], &[octet; 64], &[]).unwrap()
 }
 
 pub(crate) fn selectors() -> Selectors {

@@ -1,12 +1,12 @@
 //! The cases without IKE, and the algorithms in the kernel's words.
 
-use sa_table::record::{Algorithm, Mode};
+use sa_table::record::{EspAlgorithm, Hmac, Mode};
 
 /// One algorithm in everybody's words.
 #[derive(Debug)]
 pub struct Row {
     /// In our tables.
-    pub algorithm: Algorithm,
+    pub algorithm: EspAlgorithm,
     /// In a transform set.
     pub transform: &'static str,
     /// In what we show.
@@ -32,7 +32,7 @@ const SHA384: &str = "hmac(sha384) 192";
 const SHA512: &str = "hmac(sha512) 256";
 
 const fn row(
-    algorithm: Algorithm,
+    algorithm: EspAlgorithm,
     [transform, we_show]: [&'static str; 2],
     [cipher_octets, mac_octets]: [usize; 2],
     [cipher, mac]: [&'static str; 2],
@@ -42,19 +42,19 @@ const fn row(
 
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    row(Algorithm::AesGcm128, ["esp-gcm"; 2], [20, 0], [GCM, ""]),
-    row(Algorithm::AesGcm192, ["esp-gcm 192"; 2], [28, 0], [GCM, ""]),
-    row(Algorithm::AesGcm256, ["esp-gcm 256"; 2], [36, 0], [GCM, ""]),
-    row(Algorithm::AesGmac128, ["esp-gmac"; 2], [20, 0], [GMAC, ""]),
-    row(Algorithm::AesGmac192, ["esp-gmac 192"; 2], [28, 0], [GMAC, ""]),
-    row(Algorithm::AesGmac256, ["esp-gmac 256"; 2], [36, 0], [GMAC, ""]),
-    row(Algorithm::ChaCha20Poly1305, ["esp-chacha20-poly1305"; 2], [36, 0], [CHACHA, ""]),
-    row(Algorithm::AesCbc128HmacSha1, ["esp-aes esp-sha-hmac"; 2], [16, 20], [CBC, SHA1]),
-    row(Algorithm::AesCbc128HmacSha256, ["esp-aes esp-sha256-hmac"; 2], [16, 32], [CBC, SHA256]),
-    row(Algorithm::AesCbc192HmacSha384, ["esp-aes 192 esp-sha384-hmac", "esp-192-aes esp-sha384-hmac"], [24, 48], [CBC, SHA384]),
-    row(Algorithm::AesCbc256HmacSha512, ["esp-aes 256 esp-sha512-hmac", "esp-256-aes esp-sha512-hmac"], [32, 64], [CBC, SHA512]),
-    row(Algorithm::NullHmacSha256, ["esp-null esp-sha256-hmac"; 2], [0, 32], [NULL, SHA256]),
-    row(Algorithm::NullHmacSha512, ["esp-null esp-sha512-hmac"; 2], [0, 64], [NULL, SHA512]),
+    row(EspAlgorithm::AesGcm128, ["esp-gcm"; 2], [20, 0], [GCM, ""]),
+    row(EspAlgorithm::AesGcm192, ["esp-gcm 192"; 2], [28, 0], [GCM, ""]),
+    row(EspAlgorithm::AesGcm256, ["esp-gcm 256"; 2], [36, 0], [GCM, ""]),
+    row(EspAlgorithm::AesGmac128, ["esp-gmac"; 2], [20, 0], [GMAC, ""]),
+    row(EspAlgorithm::AesGmac192, ["esp-gmac 192"; 2], [28, 0], [GMAC, ""]),
+    row(EspAlgorithm::AesGmac256, ["esp-gmac 256"; 2], [36, 0], [GMAC, ""]),
+    row(EspAlgorithm::ChaCha20Poly1305, ["esp-chacha20-poly1305"; 2], [36, 0], [CHACHA, ""]),
+    row(EspAlgorithm::AesCbc128(Hmac::Sha1_96), ["esp-aes esp-sha-hmac"; 2], [16, 20], [CBC, SHA1]),
+    row(EspAlgorithm::AesCbc128(Hmac::Sha256_128), ["esp-aes esp-sha256-hmac"; 2], [16, 32], [CBC, SHA256]),
+    row(EspAlgorithm::AesCbc192(Hmac::Sha384_192), ["esp-aes 192 esp-sha384-hmac", "esp-192-aes esp-sha384-hmac"], [24, 48], [CBC, SHA384]),
+    row(EspAlgorithm::AesCbc256(Hmac::Sha512_256), ["esp-aes 256 esp-sha512-hmac", "esp-256-aes esp-sha512-hmac"], [32, 64], [CBC, SHA512]),
+    row(EspAlgorithm::Null(Hmac::Sha256_128), ["esp-null esp-sha256-hmac"; 2], [0, 32], [NULL, SHA256]),
+    row(EspAlgorithm::Null(Hmac::Sha512_256), ["esp-null esp-sha512-hmac"; 2], [0, 64], [NULL, SHA512]),
 ];
 
 /// What has the keys at our end.

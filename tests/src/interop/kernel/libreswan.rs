@@ -1,6 +1,6 @@
 //! libreswan keys the kernel: each algorithm that it has, plain or in UDP, and some in transport mode.
 
-use crate::algorithms::{ALL, Algorithm};
+use crate::algorithms::{ALL, EspTransform};
 use crate::case::{Case, Initiator, Opposite, Wire};
 use crate::kernel::transport::Way;
 use crate::plays;
@@ -26,7 +26,7 @@ fn in_transport_mode(way: Way, word: &str) -> Case {
     case.with(&["IKE=aes256-sha2_256-dh19", &format!("ESP={word}")])
 }
 
-fn case(algorithm: &Algorithm, word: &str, initiator: Initiator, wire: Wire) -> Case {
+fn case(algorithm: &EspTransform, word: &str, initiator: Initiator, wire: Wire) -> Case {
     let words = if wire == Wire::Udp { " in UDP" } else { "" };
     let mut case =
         Case::new(format!("{}{words}", algorithm.transform), Opposite::LibreswanOnKernel, initiator)

@@ -1,6 +1,6 @@
 //! strongSwan keys the kernel: each algorithm plain, and in UDP with extended sequence numbers; some in transport mode.
 
-use crate::algorithms::{ALL, Algorithm};
+use crate::algorithms::{ALL, EspTransform};
 use crate::case::{BOTH, Case, Initiator, Opposite, Wire};
 use crate::kernel::transport::Way;
 use crate::plays;
@@ -27,7 +27,7 @@ fn in_transport_mode(way: Way) -> Case {
     case.with(&[&esp]).showing(&[], &[way.algorithm.shown, shown])
 }
 
-fn plain(algorithm: &Algorithm, initiator: Initiator) -> Case {
+fn plain(algorithm: &EspTransform, initiator: Initiator) -> Case {
     let mut case = Case::new(algorithm.transform, Opposite::StrongSwanOnKernel, initiator);
     case.ours.transform = algorithm.transform.to_owned();
     case.with(&[&format!("ESP={}", algorithm.strongswan)])
@@ -35,7 +35,7 @@ fn plain(algorithm: &Algorithm, initiator: Initiator) -> Case {
         .playing(plays::transfer)
 }
 
-fn in_udp_with_esn(algorithm: &Algorithm, initiator: Initiator) -> Case {
+fn in_udp_with_esn(algorithm: &EspTransform, initiator: Initiator) -> Case {
     let mut case = plain(algorithm, initiator);
     case.title.push_str(" with ESN in UDP");
     case.ours.set.push_str(" esn\n");

@@ -1,6 +1,6 @@
 //! Transport mode: the gateway's own traffic, which enters and leaves through its punt port, to and from the stranger's own address.
 
-use crate::algorithms::{ALL, Algorithm};
+use crate::algorithms::{ALL, EspTransform};
 use crate::case::{Case, Initiator, Opposite, Wire};
 use crate::plays;
 
@@ -8,7 +8,7 @@ use crate::plays;
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
     /// The algorithm of ESP.
-    pub algorithm: &'static Algorithm,
+    pub algorithm: &'static EspTransform,
     /// Who begins.
     pub initiator: Initiator,
     /// Plain or in UDP.
@@ -17,8 +17,8 @@ pub struct Way {
     pub esn: bool,
 }
 
-const GCM: &Algorithm = &ALL[0];
-const CBC: &Algorithm = &ALL[8];
+const GCM: &EspTransform = &ALL[0];
+const CBC: &EspTransform = &ALL[8];
 
 /// A combined cipher and a cipher with an HMAC; each from both ends, plain and in UDP, with and without extended sequence numbers.
 #[rustfmt::skip]

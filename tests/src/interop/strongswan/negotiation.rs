@@ -1,6 +1,6 @@
 //! Groups and ciphers of IKE, ciphers of ESP.
 
-use crate::algorithms::{self, Algorithm};
+use crate::algorithms::{self, EspTransform};
 use crate::case::{BOTH, Case, Initiator, Opposite, Ours, RELEASES, WITH_PROFILE, isakmp, profile};
 use crate::plays;
 
@@ -92,7 +92,7 @@ fn combined(mut case: Case, bits: u16, prf: &str, shown: &str) -> Case {
     )
 }
 
-fn esp(mut case: Case, algorithm: &Algorithm) -> Case {
+fn esp(mut case: Case, algorithm: &EspTransform) -> Case {
     case.ours.transform = algorithm.transform.to_owned();
     case.with(&[&format!("ESP={}", algorithm.strongswan)])
         .showing(&[&format!("transform: {} ,", algorithm.we_show)], &[algorithm.shown])

@@ -1,0 +1,180 @@
+//! Filters (IOS access groups): which IPv4 packets pass a port in clear, and which go into and come out of tunnels.
+//!
+//! The lines of a list are compared in order, found by an index of the addresses like the rules of a crypto map. What a
+//! longer list said is remembered for packets that look the same ([`Verdicts`]). Where no filter is configured nothing
+//! is asked.
+
+mod facts;
+mod list;
+mod log;
+mod verdicts;
+
+use crate::host::kernel::PortId;
+use sa_table::policy::{self, FilterPoint};
+use sa_table::{Direction, FilterLog, PolicyVersion, WorkerId};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use wire::IpSummary;
+
+use facts::Facts;
+use list::FilterList;
+pub use log::MatchLog;
+pub use verdicts::Verdicts;
+
+/// All filters of a policy, ready to compare.
+#[derive(Debug, Default)]
+pub struct Filters {
+    lists: Vec<Arc<FilterList>>,
+    ports: Vec<Places>,
+    policies: Vec<Places>,
+    /// Which record of the publication each port is.
+    records: Vec<(PortId, u16)>,
+}
+
+/// The lists of one port or policy.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    inbound: Option<u32>,
+    outbound: Option<u32>,
+}
+
+/// What a list says about a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    pub(crate) list: u32,
+    /// The line that matched; `None` where none did.
+    line: Option<u32>,
+    pub(crate) permit: bool,
+}
+
+impl Filters {
+    /// Compiles published filters for `workers` workers. `records` says which record of the publication each port is; a
+    /// binding to another record has no port. A line that was there before goes on counting. Allocates; not for workers.
+    pub fn compile(
+        published: &policy::Filters,
+        records: &[(PortId, u16)],
+        workers: usize,
+        before: &Filters,
+    ) -> Filters {
+        let port_of = |record: u16| records.iter().find(|(_, of)| *of == record).map(|(port, _)| *port);
+        let compile = |list: &policy::FilterList| {
+            let before = before.lists.iter().find(|before| before.definition.name == list.name);
+            match before {
+                Some(same) if same.definition == *list && same.matches.len() == workers + 1 => {
+                    Arc::clone(same)
+                }
+                _ => Arc::new(FilterList::compile(list, workers, before.map(|list| &**list))),
+            }
+        };
+        let mut filters =
+            Filters { lists: published.lists.iter().map(compile).collect(), ..Filters::default() };
+        filters.records = records.to_vec();
+        for binding in &published.bindings {
+            let (places, index) = match binding.point {
+                FilterPoint::Port(record) => match port_of(record) {
+                    Some(port) => (&mut filters.ports, usize::from(port)),
+                    None => continue,
+                },
+                FilterPoint::Policy(policy) => (&mut filters.policies, policy.0 as usize),
+            };
+            if places.len() <= index {
+                places.resize(index + 1, Places::default());
+            }
+            if let Some(place) = places.get_mut(index) {
+                match binding.direction {
+                    Direction::Inbound => place.inbound = Some(binding.list),
+                    Direction::Outbound => place.outbound = Some(binding.list),
+                }
+            }
+        }
+        filters
+    }
+
+    /// Whether nothing is filtered anywhere.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    /// The list at a place.
+    #[inline]
+    pub fn at(&self, point: FilterPoint, direction: Direction) -> Option<u32> {
+        let places = match point {
+            FilterPoint::Port(port) => self.ports.get(usize::from(port)),
+            FilterPoint::Policy(policy) => self.policies.get(policy.0 as usize),
+        }?;
+        match direction {
+            Direction::Inbound => places.inbound,
+            Direction::Outbound => places.outbound,
+        }
+    }
+
+    /// What a list says about a packet. IPv6 passes, as with IPv4 access lists everywhere; a list that is not there
+    /// denies.
+    #[inline]
+    pub fn ruling(&self, list: u32, ip: &IpSummary, packet: &[u8]) -> Ruling {
+        match Facts::of(ip, packet) {
+            Some(facts) => self.compare(list, &facts),
+            None => Ruling { list, line: None, permit: true },
+        }
+    }
+
+    /// The same with a memory for lists that are not short. `version` is that of the policy that these filters belong to.
+    #[inline]
+    pub fn remembered_ruling(
+        &self,
+        list: u32,
+        ip: &IpSummary,
+        packet: &[u8],
+        version: PolicyVersion,
+        verdicts: &mut Verdicts,
+    ) -> Ruling {
+        let Some(facts) = Facts::of(ip, packet) else { return Ruling { list, line: None, permit: true } };
+        if self.lists.get(list as usize).is_none_or(|filter| filter.is_short()) {
+            return self.compare(list, &facts);
+        }
+        if let Some(ruling) = verdicts.get(version, list, &facts) {
+            return ruling;
+        }
+        let ruling = self.compare(list, &facts);
+        verdicts.insert(version, facts, ruling);
+        ruling
+    }
+
+    fn compare(&self, list: u32, facts: &Facts) -> Ruling {
+        let found = self.lists.get(list as usize).and_then(|filter| filter.find(facts));
+        match found {
+            Some((line, rule)) => Ruling { list, line: Some(line), permit: rule.permit },
+            None => Ruling { list, line: None, permit: false },
+        }
+    }
+
+    /// The record of a port in the publication that these filters came with.
+    pub fn record(&self, port: PortId) -> Option<u16> {
+        self.records.iter().find(|(known, _)| *known == port).map(|(_, record)| *record)
+    }
+
+    /// Matches of each line: list, number of the line, packets. Lines without a match are left out.
+    pub fn matches(&self) -> impl Iterator<Item = (&str, u32, u64)> {
+        self.lists
+            .iter()
+            .flat_map(|list| {
+                let lines = list.definition.rules.iter().enumerate();
+                lines.map(|(line, rule)| (list.definition.name.as_str(), rule.sequence, list.matched(line)))
+            })
+            .filter(|(.., matches)| *matches != 0)
+    }
+
+    /// Counts a match for a worker. Gives how its line wants to be logged.
+    pub(crate) fn count(&self, ruling: Ruling, worker: WorkerId) -> Option<FilterLog> {
+        let list = self.lists.get(ruling.list as usize)?;
+        let line = ruling.line? as usize;
+        let counter = list.matches.get(usize::from(worker.0))?.get(line)?;
+        // One writer, so that two relaxed accesses are enough.
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        list.definition.rules.get(line)?.log
+    }
+}
+
+#[cfg(test)]
+mod tests;
