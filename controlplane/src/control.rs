@@ -4,7 +4,7 @@
 //! a request means is the business of [`crate::operator`].
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use config::control::{MAX_LINE, Request, Response, SOCKET_NAME, decode, encode};
@@ -78,16 +78,19 @@ pub fn bind(run_dir: &Path) -> Result<UnixListener, ControlError> {
         return Err(ControlError::Running(path));
     }
     let failed = |source| ControlError::Bind { path: path.clone(), source };
-    match std::fs::remove_file(&path) {
+    // Bound in a folder that only this user may enter, and moved into its place with its mode: it is
+    // closed to others from its first moment, without the process-wide umask.
+    let folder = run_dir.join(".new");
+    match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    // The socket is closed to others from its first moment; nothing else makes files at the same time.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(&path);
-    rustix::process::umask(before);
-    let listener = listener.map_err(failed)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
+    let bound = folder.join(SOCKET_NAME);
+    let listener = UnixListener::bind(&bound).map_err(failed)?;
+    std::fs::set_permissions(&bound, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    std::fs::rename(&bound, &path).map_err(failed)?;
+    std::fs::remove_dir(&folder).map_err(failed)?;
     Ok(listener)
 }
 
