@@ -16,8 +16,9 @@ const SCOPES: [(&str, &[&str]); 9] = [
     ("docs/tour.md", &[]),
 ];
 
-/// Spans that look like names of this repository and are none.
-const FOREIGN: [&str; 0] = [];
+/// Spans that look like names of this repository and are none: a place beside a program, an abbreviation that its page
+/// explains, a function of the C library.
+const FOREIGN: [&str; 3] = ["../sbin", "no_socket", "malloc_trim"];
 
 /// Endings of files that a page names.
 const ENDINGS: [&str; 8] = [".rs", ".md", ".toml", ".sh", ".py", ".mk", ".cfg", ".service"];

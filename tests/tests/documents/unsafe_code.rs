@@ -19,7 +19,8 @@ fn unsafe_stands_only_where_the_architecture_says() {
     let found: BTreeSet<String> = repository
         .paths
         .iter()
-        .filter(|path| path.ends_with(".rs") && has_unsafe(&repository.text(path)))
+        .filter(|path| path.ends_with(".rs") && !path.starts_with("tests/tests/documents/"))
+        .filter(|path| has_unsafe(&repository.text(path)))
         .map(|path| room(path))
         .collect();
     assert_eq!(stated, found, "ARCHITECTURE.md, and the code");
