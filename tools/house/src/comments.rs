@@ -32,7 +32,7 @@ pub fn lines(source: &str) -> Vec<CommentLine> {
         let (comment, next) = scan(line, state);
         state = next;
         if let Some(text) = comment {
-            let text = text.trim_start_matches(['/', '!', '*']).trim().to_owned();
+            let text = text.trim().trim_start_matches(['/', '!', '*']).trim().to_owned();
             found.push(CommentLine { line: index + 1, width: line.chars().count(), text });
         }
     }
@@ -109,7 +109,12 @@ fn scan(line: &str, mut state: State) -> (Option<String>, State) {
                 }
                 ('"', _) => state = raw_marks(&chars[..index]).map_or(State::Text, State::RawText),
                 // A character, not a lifetime.
-                ('\'', '\\') => index += 2,
+                ('\'', '\\') => {
+                    index += 3;
+                    while index < chars.len() && chars[index] != '\'' {
+                        index += 1;
+                    }
+                }
                 ('\'', _) if at(index + 2) == '\'' => index += 2,
                 _ => {}
             },
@@ -157,9 +162,9 @@ mod tests {
     #[test]
     fn strings_and_characters_are_no_comments() {
         let source = "let a = \"http://x\"; // one\n/// two\nlet b = r#\"// \"no\"#; let c = '\"'; // three\n\
-                      /* four\n * five */ let d = \"open\n// no\"; fn f<'a>() {} // six\nlet e = '\\''; let g = 1;";
+                      /* four\n * five */ let d = \"open\n// no\"; fn f<'a>() {} // six\nlet e = ['\\'','\"']; // seven";
         let found: Vec<(usize, String)> = lines(source).into_iter().map(|line| (line.line, line.text)).collect();
-        let expected = [(1, "one"), (2, "two"), (3, "three"), (4, "four"), (5, "five"), (6, "six")];
+        let expected = [(1, "one"), (2, "two"), (3, "three"), (4, "four"), (5, "five"), (6, "six"), (7, "seven")];
         assert_eq!(found, expected.map(|(line, text)| (line, text.to_owned())));
     }
 

@@ -68,8 +68,7 @@ pub fn is_for_tests(attributes: &[Attribute]) -> bool {
             return true;
         }
         let syn::Meta::List(list) = &attribute.meta else { return false };
-        list.path.is_ident("cfg") && list.tokens.to_string().split_whitespace().any(|token| token == "test")
-            && !list.tokens.to_string().starts_with("not")
+        list.path.is_ident("cfg") && list.tokens.to_string() == "test"
     })
 }
 
