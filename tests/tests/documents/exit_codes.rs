@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::repository::Repository;
 
 /// Programs whose exit codes are those of the table in ARCHITECTURE.md.
-const PROGRAMS: [&str; 5] = ["cli/src/", "controlplane/src/", "dataplane/src/", "guard/src/", "supervise/src/"];
+const PROGRAMS: [&str; 5] =
+    ["cli/src/", "controlplane/src/", "dataplane/src/", "guard/src/", "supervise/src/"];
 
 #[test]
 fn the_table_of_exit_codes_is_that_of_the_code() {
@@ -40,7 +41,11 @@ fn section(repository: &Repository, page: &str, heading: &str) -> String {
 /// The codes of the table, sorted.
 fn table(architecture: &str) -> Vec<u8> {
     let section = architecture.split("## Exit codes").nth(1).unwrap();
-    let rows = section.lines().skip(1).skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let rows = section
+        .lines()
+        .skip(1)
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'));
     let mut codes: Vec<u8> =
         rows.flat_map(|row| row.split('|').map(str::trim)).filter_map(|cell| cell.parse().ok()).collect();
     codes.sort_unstable();
@@ -49,9 +54,11 @@ fn table(architecture: &str) -> Vec<u8> {
 
 /// Numbers that are followed or preceded like codes: cells of a table, `code N`, or `N meaning ·`.
 fn numbers(section: &str) -> BTreeSet<u8> {
-    let cells = section.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('|').map(str::trim));
+    let cells =
+        section.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('|').map(str::trim));
     let items = section.split('·').filter_map(|item| item.split_whitespace().next());
-    let named = section.split("code ").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let named =
+        section.split("code ").skip(1).filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
     cells.chain(items).chain(named).filter_map(|text| text.parse().ok()).collect()
 }
 
@@ -67,7 +74,8 @@ fn codes_of(source: &str) -> Vec<u8> {
             code_function = line.contains("code(") && line.contains("-> u8");
         }
         let literal = |after: &str| {
-            line.split_once(after).and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+            line.split_once(after)
+                .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
         };
         if is_failure && line.contains("const ") && line.contains(": u8 =") {
             codes.extend(literal(": u8 = "));
@@ -87,5 +95,8 @@ fn codes_are_found_where_they_are_made() {
                   fn exit_code(&self) -> u8 { match self {\n A => 9,\n } }\nfn other() { match x { B => 77, } }\n\
                   #[cfg(test)]\nmod tests { fn x() { ExitCode::from(99) } }";
     assert_eq!(codes_of(source), [3, 7, 9]);
-    assert_eq!(table("## Exit codes\n\n| code | m | | code | m |\n|---|---|\n| 0 | a | | 6 | b |\n\n| 9 |"), [0, 6]);
+    assert_eq!(
+        table("## Exit codes\n\n| code | m | | code | m |\n|---|---|\n| 0 | a | | 6 | b |\n\n| 9 |"),
+        [0, 6]
+    );
 }

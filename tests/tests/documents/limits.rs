@@ -5,6 +5,7 @@ use crate::repository::Repository;
 /// Page, its words, directory of the code, its words.
 type Limit = (&'static str, &'static str, &'static str, &'static str);
 
+#[rustfmt::skip]
 const LIMITS: &[Limit] = &[
     ("docs/af_xdp.md", "one 4096-byte frame", "crates/af_xdp/", "const FRAME_SIZE: usize = 4096;"),
     ("docs/af_xdp.md", "reserves 256 bytes before a packet", "crates/af_xdp/", "const MIN_HEADROOM: usize = 256;"),

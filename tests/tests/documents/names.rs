@@ -40,11 +40,14 @@ fn what_the_pages_name_exists() {
                 Claim::Module(name) => (name, is_path(&repository, page, &scopes, name)),
                 Claim::Link(link) => (link, repository.has_path(&resolved(page, link))),
                 Claim::Target(target) => (target, has_target(&makefiles, target)),
-                Claim::Span(span) => (span, FOREIGN.contains(&span.as_str()) || span_is_true(&repository, page, &scopes, span)),
+                Claim::Span(span) => {
+                    (span, FOREIGN.contains(&span.as_str()) || span_is_true(&repository, page, &scopes, span))
+                }
             };
             if !found {
                 let candidates = repository.candidates(name);
-                let hint = if candidates.is_empty() { String::new() } else { format!("; there is {candidates:?}") };
+                let hint =
+                    if candidates.is_empty() { String::new() } else { format!("; there is {candidates:?}") };
                 missing.push(format!("{page}:{line}: {name}{hint}"));
             }
         }
@@ -57,7 +60,8 @@ fn span_is_true(repository: &Repository, page: &str, scopes: &[String], span: &s
     let name = span.split_once('(').map_or(span, |(name, _)| name);
     let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
     let is_identifier = |name: &str| {
-        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && name.starts_with(|c: char| c.is_ascii_alphabetic())
     };
     if name.contains("::") {
         let mut segments = name.split("::").filter(|segment| !segment.is_empty());
@@ -114,5 +118,8 @@ fn scopes(repository: &Repository, page: &str) -> Vec<String> {
         return scopes.iter().map(|&scope| scope.to_owned()).collect();
     }
     let name = page.trim_start_matches("docs/").trim_end_matches(".md");
-    [format!("crates/{name}/"), format!("{name}/")].into_iter().filter(|path| repository.has_path(path)).collect()
+    [format!("crates/{name}/"), format!("{name}/")]
+        .into_iter()
+        .filter(|path| repository.has_path(path))
+        .collect()
 }

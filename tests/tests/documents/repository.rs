@@ -70,7 +70,8 @@ impl Repository {
     /// Files with Rust code, scripts and manifests.
     pub(crate) fn code(&self) -> Vec<String> {
         let is_code = |path: &&String| {
-            path.rsplit_once('.').is_some_and(|(_, ending)| CODE.contains(&ending)) || path.ends_with("Makefile")
+            path.rsplit_once('.').is_some_and(|(_, ending)| CODE.contains(&ending))
+                || path.ends_with("Makefile")
         };
         self.paths.iter().filter(is_code).cloned().collect()
     }

@@ -39,8 +39,10 @@ pub fn measure(workspace: &Workspace, files: &[SourceFile]) -> Vec<Circles> {
     }
     let mut crates: BTreeMap<&str, Vec<&SourceFile>> = BTreeMap::new();
     for file in files.iter().filter(|file| !file.is_test) {
-        let innermost =
-            folders.keys().filter(|folder| file.path.starts_with(folder.as_str())).max_by_key(|folder| folder.len());
+        let innermost = folders
+            .keys()
+            .filter(|folder| file.path.starts_with(folder.as_str()))
+            .max_by_key(|folder| folder.len());
         if let Some(folder) = innermost {
             crates.entry(folder).or_default().push(file);
         }

@@ -9,8 +9,17 @@ pub const WIDEST: usize = 100;
 
 /// Words and phrases that a technical text does without.
 const RETIRED: [&str; 11] = [
-    "books", "comes home", "come home", "errand", "letter box", "nobody", "somebody", "strike", "stranger",
-    "told", "whoever",
+    "books",
+    "comes home",
+    "come home",
+    "errand",
+    "letter box",
+    "nobody",
+    "somebody",
+    "strike",
+    "stranger",
+    "told",
+    "whoever",
 ];
 
 /// One line of a comment.
@@ -163,8 +172,10 @@ mod tests {
     fn strings_and_characters_are_no_comments() {
         let source = "let a = \"http://x\"; // one\n/// two\nlet b = r#\"// \"no\"#; let c = '\"'; // three\n\
                       /* four\n * five */ let d = \"open\n// no\"; fn f<'a>() {} // six\nlet e = ['\\'','\"']; // seven";
-        let found: Vec<(usize, String)> = lines(source).into_iter().map(|line| (line.line, line.text)).collect();
-        let expected = [(1, "one"), (2, "two"), (3, "three"), (4, "four"), (5, "five"), (6, "six"), (7, "seven")];
+        let found: Vec<(usize, String)> =
+            lines(source).into_iter().map(|line| (line.line, line.text)).collect();
+        let expected =
+            [(1, "one"), (2, "two"), (3, "three"), (4, "four"), (5, "five"), (6, "six"), (7, "seven")];
         assert_eq!(found, expected.map(|(line, text)| (line, text.to_owned())));
     }
 
@@ -180,7 +191,10 @@ mod tests {
         let text = "// Strangers are told.\n// stranger_things, toldx\nfn told() {} // A letter box: it comes home\n";
         let files = [SourceFile::parse("a.rs", "a", text).unwrap()];
         let found = retired(&files);
-        assert_eq!(found.keys().copied().collect::<Vec<_>>(), ["comes home", "letter box", "stranger", "told"]);
+        assert_eq!(
+            found.keys().copied().collect::<Vec<_>>(),
+            ["comes home", "letter box", "stranger", "told"]
+        );
         assert_eq!(found["stranger"], ["a.rs:1"]);
     }
 }

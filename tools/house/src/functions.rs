@@ -112,13 +112,17 @@ mod tests {
         let text = "fn free() {\n}\nstruct A;\nimpl A {\n    /// Text.\n    fn method(&self) {\n        free();\n    }\n}\n\
                     trait T { fn given(&self) {} fn asked(&self); }\n#[cfg(test)]\nmod tests {\n #[test]\n fn t() {}\n}\n";
         let file = SourceFile::parse("x/src/a.rs", "x", text).unwrap();
-        let found: Vec<_> = of_file(&file).into_iter().map(|f| (f.name, f.place, f.lines, f.is_test)).collect();
+        let found: Vec<_> =
+            of_file(&file).into_iter().map(|f| (f.name, f.place, f.lines, f.is_test)).collect();
         let expected = [
             ("free", "x/src/a.rs:1", 2, false),
             ("A::method", "x/src/a.rs:6", 3, false),
             ("T::given", "x/src/a.rs:10", 1, false),
             ("t", "x/src/a.rs:14", 1, true),
         ];
-        assert_eq!(found, expected.map(|(name, place, lines, test)| (name.into(), place.into(), lines, test)));
+        assert_eq!(
+            found,
+            expected.map(|(name, place, lines, test)| (name.into(), place.into(), lines, test))
+        );
     }
 }

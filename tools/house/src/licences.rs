@@ -30,7 +30,9 @@ impl Policy {
             } else if section == "[licenses]" && line.starts_with('"') {
                 policy.allowed.extend(quoted(line));
             } else if section == "[bans]" && line.starts_with("{ crate = ") {
-                policy.repeated.extend(quoted(line).map(|spec| spec.split([':', '@']).next().unwrap_or("").into()));
+                policy
+                    .repeated
+                    .extend(quoted(line).map(|spec| spec.split([':', '@']).next().unwrap_or("").into()));
             }
         }
         if policy.allowed.is_empty() {
@@ -121,10 +123,13 @@ mod tests {
     #[test]
     fn expressions_are_met_by_allowed_licences() {
         let policy = Policy::parse(POLICY).unwrap();
-        for allowed in ["MIT", "GPL-3.0 OR MIT", "Unlicense/MIT", "ISC AND (GPL-3.0 OR MIT)", "A WITH E OR B"] {
+        for allowed in ["MIT", "GPL-3.0 OR MIT", "Unlicense/MIT", "ISC AND (GPL-3.0 OR MIT)", "A WITH E OR B"]
+        {
             assert!(policy.allows(allowed), "{allowed}");
         }
-        for refused in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND B", "MIT WITH E", "(MIT", "MIT ISC"] {
+        for refused in
+            ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND B", "MIT WITH E", "(MIT", "MIT ISC"]
+        {
             assert!(!policy.allows(refused), "{refused}");
         }
     }

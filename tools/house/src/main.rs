@@ -26,7 +26,9 @@ use report::{SECTIONS, Tree};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = arguments.iter().find(|name| !SECTIONS.contains(&name.as_str()) && *name != "licences") {
+    if let Some(unknown) =
+        arguments.iter().find(|name| !SECTIONS.contains(&name.as_str()) && *name != "licences")
+    {
         eprintln!("house: no section {unknown}; there are {} and licences", SECTIONS.join(", "));
         return ExitCode::from(2);
     }
@@ -63,6 +65,10 @@ fn check_licences() -> Result<ExitCode> {
     for violation in &violations {
         println!("{violation}");
     }
-    println!("licences: {} packages, {} not allowed by deny.toml", workspace.third_party.len(), violations.len());
+    println!(
+        "licences: {} packages, {} not allowed by deny.toml",
+        workspace.third_party.len(),
+        violations.len()
+    );
     Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -117,7 +117,8 @@ pub fn parse(json: &str) -> Result<Workspace> {
         workspace.members.push(member(&workspace.root, package, nodes.get(id).copied()));
         let linked = closure(&nodes, id);
         let (own, other): (Vec<&str>, Vec<&str>) = linked.into_iter().partition(|id| ids.contains(id));
-        let mut own: Vec<String> = own.iter().filter_map(|id| names.get(id)).map(|&name| name.into()).collect();
+        let mut own: Vec<String> =
+            own.iter().filter_map(|id| names.get(id)).map(|&name| name.into()).collect();
         own.sort();
         for target in items(&package["targets"]).filter(|target| is_kind(target, "bin")) {
             workspace.binaries.push(Binary {

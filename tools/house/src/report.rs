@@ -107,7 +107,9 @@ fn type_sizes(files: &[SourceFile]) -> Section {
         heading: format!("types: {total} structs; fields, files with an impl"),
         lines: sizes
             .iter()
-            .map(|size| format!("{:3} fields, {:2} files: {} {}", size.fields, size.impl_files, size.name, size.path))
+            .map(|size| {
+                format!("{:3} fields, {:2} files: {} {}", size.fields, size.impl_files, size.name, size.path)
+            })
             .collect(),
         shown: 10,
     }
@@ -152,7 +154,8 @@ fn equal_functions(files: &[SourceFile]) -> Section {
     };
     let (code, tests) = (of(false), of(true));
     let shown_as = |twins: &twins::Twins| {
-        let places: Vec<String> = twins.functions.iter().map(|(name, place)| format!("{name} {place}")).collect();
+        let places: Vec<String> =
+            twins.functions.iter().map(|(name, place)| format!("{name} {place}")).collect();
         format!("{} tokens: {}", twins.tokens, abbreviated(&places, 3))
     };
     Section {
@@ -201,7 +204,9 @@ fn comment_lines(files: &[SourceFile]) -> Section {
     );
     let shown = lines.len();
     lines.extend(largest);
-    lines.extend(retired.iter().flat_map(|(word, places)| places.iter().map(move |place| format!("{word} {place}"))));
+    lines.extend(
+        retired.iter().flat_map(|(word, places)| places.iter().map(move |place| format!("{word} {place}"))),
+    );
     Section {
         heading: format!(
             "comments: {total} lines wider than {} columns in {} files, {words} retired words",
@@ -220,7 +225,12 @@ fn binaries(workspace: &Workspace) -> Section {
             .binaries
             .iter()
             .map(|binary| {
-                format!("{}: {}; {} others", binary.name, or_none(&binary.members.join(" ")), binary.third_party)
+                format!(
+                    "{}: {}; {} others",
+                    binary.name,
+                    or_none(&binary.members.join(" ")),
+                    binary.third_party
+                )
             })
             .collect(),
         shown: 20,

@@ -32,7 +32,13 @@ impl SourceFile {
         let is_test = ["tests", "benches", "examples"]
             .iter()
             .any(|folder| path.split('/').rev().skip(1).any(|part| part == *folder));
-        Ok(Self { path: path.to_owned(), package: package.to_owned(), is_test, text: text.to_owned(), syntax })
+        Ok(Self {
+            path: path.to_owned(),
+            package: package.to_owned(),
+            is_test,
+            text: text.to_owned(),
+            syntax,
+        })
     }
 }
 
@@ -46,8 +52,8 @@ pub fn read(workspace: &Workspace) -> Result<Vec<SourceFile>> {
     paths.sort();
     let mut files = Vec::new();
     for path in paths {
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| HouseError::Read { path: path.clone(), source })?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| HouseError::Read { path: path.clone(), source })?;
         let relative = path.strip_prefix(&workspace.root).unwrap_or(&path).to_string_lossy().into_owned();
         files.push(SourceFile::parse(&relative, package_of(workspace, &relative), &text)?);
     }
@@ -136,7 +142,8 @@ mod tests {
     fn files_of_tests_are_known_by_folder_and_by_declaration() {
         let mut files = vec![
             SourceFile::parse("a/src/lib.rs", "a", "mod b;\n#[cfg(test)] mod net;").unwrap(),
-            SourceFile::parse("a/src/b.rs", "a", "#[cfg(test)]\nmod tests;\n#[cfg(not(test))] mod real;").unwrap(),
+            SourceFile::parse("a/src/b.rs", "a", "#[cfg(test)]\nmod tests;\n#[cfg(not(test))] mod real;")
+                .unwrap(),
             SourceFile::parse("a/src/b/tests.rs", "a", "").unwrap(),
             SourceFile::parse("a/src/b/real.rs", "a", "").unwrap(),
             SourceFile::parse("a/src/net/deep.rs", "a", "").unwrap(),

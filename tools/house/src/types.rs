@@ -44,7 +44,9 @@ pub fn measure(files: &[SourceFile]) -> Vec<TypeSize> {
             fields,
         })
         .collect();
-    sizes.sort_by(|a, b| b.fields.cmp(&a.fields).then_with(|| a.path.cmp(&b.path)).then_with(|| a.name.cmp(&b.name)));
+    sizes.sort_by(|a, b| {
+        b.fields.cmp(&a.fields).then_with(|| a.path.cmp(&b.path)).then_with(|| a.name.cmp(&b.name))
+    });
     sizes
 }
 
@@ -80,8 +82,12 @@ mod tests {
         let files = [
             SourceFile::parse("x/src/a.rs", "x", "struct Small(u8); struct Big<T> { a: u8, b: T }").unwrap(),
             SourceFile::parse("x/src/b.rs", "x", "impl<T> Big<T> {} impl Clone for Big<u8> {}").unwrap(),
-            SourceFile::parse("x/src/c.rs", "x", "impl super::Big<u8> {}\n#[cfg(test)] mod tests { struct No { a: u8 } }")
-                .unwrap(),
+            SourceFile::parse(
+                "x/src/c.rs",
+                "x",
+                "impl super::Big<u8> {}\n#[cfg(test)] mod tests { struct No { a: u8 } }",
+            )
+            .unwrap(),
             SourceFile::parse("y/src/d.rs", "y", "impl Big {}").unwrap(),
         ];
         let sizes = measure(&files);

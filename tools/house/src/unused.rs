@@ -36,9 +36,17 @@ impl Names {
 }
 
 /// Public items of libraries that only their own file names: package → `name (path)`, sorted.
-pub fn public_items(workspace: &Workspace, files: &[SourceFile], names: &Names) -> BTreeMap<String, Vec<String>> {
-    let libraries: HashSet<&str> =
-        workspace.members.iter().filter(|member| member.has_library).map(|member| member.name.as_str()).collect();
+pub fn public_items(
+    workspace: &Workspace,
+    files: &[SourceFile],
+    names: &Names,
+) -> BTreeMap<String, Vec<String>> {
+    let libraries: HashSet<&str> = workspace
+        .members
+        .iter()
+        .filter(|member| member.has_library)
+        .map(|member| member.name.as_str())
+        .collect();
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in files.iter().filter(|file| !file.is_test && libraries.contains(file.package.as_str())) {
         let mut visitor = PublicItems::default();
@@ -150,7 +158,8 @@ mod tests {
                     impl Clone for S { fn clone(&self) -> S { S } }";
         let files = vec![
             SourceFile::parse("x/src/a.rs", "x", text).unwrap(),
-            SourceFile::parse("x/tests/b.rs", "x", "/// About alone.\nfn f() { tested::t!(x::called()) }").unwrap(),
+            SourceFile::parse("x/tests/b.rs", "x", "/// About alone.\nfn f() { tested::t!(x::called()) }")
+                .unwrap(),
         ];
         (Workspace { members: vec![member], ..Workspace::default() }, files)
     }
