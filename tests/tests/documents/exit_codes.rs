@@ -62,8 +62,8 @@ fn numbers(section: &str) -> BTreeSet<u8> {
     cells.chain(items).chain(named).filter_map(|text| text.parse().ok()).collect()
 }
 
-/// Codes that a source file ends a program with: constants of a failure type, arguments of constructors, arms of functions whose name
-/// contains `code`.
+/// Codes that a source file ends a program with: constants of a failure type, arguments of
+/// constructors, arms of functions whose name contains `code`.
 fn codes_of(source: &str) -> Vec<u8> {
     let source = source.split("#[cfg(test)]").next().unwrap_or("");
     let is_failure = source.contains("impl Failure") || source.contains("struct Failure");

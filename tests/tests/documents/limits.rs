@@ -1,4 +1,5 @@
-//! Limits: the words of a page, and the words of the code that make them true. Who changes one finds the other here.
+//! Limits: the words of a page, and the words of the code that make them true. Who changes one
+//! finds the other here.
 
 use crate::repository::Repository;
 

@@ -16,8 +16,8 @@ const SCOPES: [(&str, &[&str]); 9] = [
     ("docs/tour.md", &[]),
 ];
 
-/// Spans that look like names of this repository and are none: a place beside a program, an abbreviation that its page
-/// explains, a function of the C library.
+/// Spans that look like names of this repository and are none: a place beside a program, an
+/// abbreviation that its page explains, a function of the C library.
 const FOREIGN: [&str; 3] = ["../sbin", "no_socket", "malloc_trim"];
 
 /// Endings of files that a page names.
@@ -69,7 +69,8 @@ fn span_is_true(repository: &Repository, page: &str, scopes: &[String], span: &s
         return !is_path || segments.all(|segment| repository.has_word(segment));
     }
     if is_plain(span) && (span.contains('/') || ENDINGS.iter().any(|ending| span.ends_with(ending))) {
-        // Absolute paths are the machine's; upper case and digits first are placeholders and addresses.
+        // Absolute paths are the machine's; upper case and digits first are placeholders and
+        // addresses.
         let is_ours = span.starts_with(|c: char| c.is_ascii_lowercase() || c == '.')
             || repository.has_path(span)
             || ENDINGS.iter().any(|ending| span.ends_with(ending));

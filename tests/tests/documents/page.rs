@@ -1,4 +1,5 @@
-//! What a page says in a form that can be compared: code spans, first columns of tables of modules, links, make targets.
+//! What a page says in a form that can be compared: code spans, first columns of tables of modules,
+//! links, make targets.
 
 /// One thing that a page names.
 #[derive(Debug, PartialEq, Eq)]

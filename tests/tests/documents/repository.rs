@@ -49,7 +49,8 @@ impl Repository {
         ["", ".rs", "/"].iter().any(|ending| self.paths.binary_search(&format!("{path}{ending}")).is_ok())
     }
 
-    /// Whether a directory has the file or directory somewhere below it; the ending `.rs` may be left out.
+    /// Whether a directory has the file or directory somewhere below it; the ending `.rs` may be
+    /// left out.
     pub(crate) fn has_below(&self, directory: &str, path: &str) -> bool {
         let endings = ["", ".rs", "/"].map(|ending| format!("/{}{ending}", path.trim_end_matches('/')));
         self.paths.iter().any(|candidate| {

@@ -32,7 +32,8 @@ fn room(path: &str) -> String {
     parts[..if parts[0] == "crates" { 2 } else { 1 }].join("/")
 }
 
-/// Whether the text has an `unsafe` block, function, implementation or attribute outside of comments.
+/// Whether the text has an `unsafe` block, function, implementation or attribute outside of
+/// comments.
 fn has_unsafe(text: &str) -> bool {
     text.lines().map(|line| line.split("//").next().unwrap_or("")).any(|code| {
         ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe trait", "#[unsafe("]

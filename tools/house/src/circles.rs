@@ -1,7 +1,8 @@
 //! Circles of imports between the modules of a crate.
 //!
-//! A module imports another when it names it by a path that begins with `crate`, `self` or `super`, in a `use` or in
-//! place. Tests do not count, nor does what a module and the modules below it take from each other.
+//! A module imports another when it names it by a path that begins with `crate`, `self` or `super`,
+//! in a `use` or in place. Tests do not count, nor does what a module and the modules below it take
+//! from each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,8 @@ pub struct Circles {
 type Module = Vec<String>;
 type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
-/// Measures each library and binary that has more than one module. Library and binary in one folder count as one crate.
+/// Measures each library and binary that has more than one module. Library and binary in one folder
+/// count as one crate.
 pub fn measure(workspace: &Workspace, files: &[SourceFile]) -> Vec<Circles> {
     let mut folders: BTreeMap<String, &str> = BTreeMap::new();
     for member in &workspace.members {

@@ -27,7 +27,8 @@ pub enum HouseError {
     /// The output of `cargo metadata` is no valid JSON.
     #[error("cargo metadata: {0}")]
     Json(#[from] serde_json::Error),
-    /// `deny.toml` lacks a list that the check needs, or is written in a form that the check cannot read.
+    /// `deny.toml` lacks a list that the check needs, or is written in a form that the check cannot
+    /// read.
     #[error("deny.toml: {0}")]
     Policy(String),
 }

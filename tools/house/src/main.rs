@@ -1,4 +1,5 @@
-//! Measures of the source tree. Nothing here decides whether a change is accepted: the output is for readers.
+//! Measures of the source tree. Nothing here decides whether a change is accepted: the output is
+//! for readers.
 //!
 //! ```text
 //! tohub-house                 every section, cut to what fits two screens

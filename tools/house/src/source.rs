@@ -11,7 +11,8 @@ use crate::metadata::Workspace;
 pub struct SourceFile {
     /// Path relative to the workspace, with `/`.
     pub path: String,
-    /// Package that it belongs to; for files outside of the workspace's members, the first directory.
+    /// Package that it belongs to; for files outside of the workspace's members, the first
+    /// directory.
     pub package: String,
     /// Whether it only exists for tests, benchmarks or examples.
     pub is_test: bool,
@@ -58,7 +59,8 @@ pub fn read(workspace: &Workspace) -> Result<Vec<SourceFile>> {
         files.push(SourceFile::parse(&relative, package_of(workspace, &relative), &text)?);
     }
     mark_test_modules(&mut files);
-    // The package `tests` is no test of another package: its library and programs are measured like others.
+    // The package `tests` is no test of another package: its library and programs are measured like
+    // others.
     for file in &mut files {
         if file.path.starts_with("tests/src/") {
             file.is_test = file.path.ends_with("/tests.rs");

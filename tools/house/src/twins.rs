@@ -38,7 +38,8 @@ pub fn measure(functions: &[&Function], least: usize) -> Vec<Twins> {
     twins
 }
 
-/// The tokens with each identifier replaced by the number of its first appearance, and how many they are.
+/// The tokens with each identifier replaced by the number of its first appearance, and how many
+/// they are.
 fn normalised(body: &TokenStream) -> (String, usize) {
     let mut writer = Writer::default();
     writer.write(body.clone());

@@ -21,7 +21,8 @@ pub struct TypeSize {
     pub impl_files: usize,
 }
 
-/// All structs outside of tests, largest first. Two types of one name in a package share their `impl` files.
+/// All structs outside of tests, largest first. Two types of one name in a package share their
+/// `impl` files.
 pub fn measure(files: &[SourceFile]) -> Vec<TypeSize> {
     let mut structs = Vec::new();
     let mut impls: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
