@@ -4,7 +4,7 @@
 //! ```text
 //! tohub-house                 every section, cut to what fits two screens
 //! tohub-house twins unused    these sections, whole
-//! tohub-house licences        licences and repeated packages against deny.toml; exit code 1 if one is not allowed
+//! tohub-house licences        licences and repeated packages against deny.toml; exit code 1 if refused
 //! ```
 #![forbid(unsafe_code)]
 
