@@ -7,8 +7,8 @@
 //!
 //! What it never does: allocate, do I/O, use `unsafe`, keep state, or decide about a packet.
 //!
-//! Who calls it: the data plane, [`parse`] also from the XDP program (therefore `no_std`, and loads through the
-//! [`parse::Load`] trait), `esp` for outer headers.
+//! Who calls it: the data plane, and `esp` for outer headers. The BPF programs have a decoder of their own, because the
+//! verifier wants each read bounded where it happens.
 //!
 //! Byte order: network order exists only inside this crate. All numbers that go in or come out are native integers,
 //! addresses are [`core::net`] types.

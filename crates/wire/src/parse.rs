@@ -1,8 +1,7 @@
 //! One parse of a frame: everything that classification needs, in one small [`FrameSummary`].
 //!
-//! The walk only reads through [`Load`], never indexes and loops a bounded number of times, so that the same code runs
-//! in the data plane over a slice and in the XDP program over packet memory. Checksums are not verified here; see
-//! [`crate::ipv4::Packet::checksum_ok`].
+//! The walk only reads through [`Load`], never indexes and loops a bounded number of times. Checksums are not verified
+//! here; see [`crate::ipv4::Packet::checksum_ok`].
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

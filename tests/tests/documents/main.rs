@@ -1,0 +1,11 @@
+//! What the documentation names exists: files, modules, types, functions, tests, make targets; and
+//! the exit codes, the places of `unsafe` and the limits that it states are those of the code.
+//! Needs no root.
+
+mod dependencies;
+mod exit_codes;
+mod limits;
+mod names;
+mod page;
+mod repository;
+mod unsafe_code;
