@@ -46,12 +46,16 @@ ebpf:
 ebpf-check:
 	ebpf/build.sh --check
 
+# What root and the service manager start; people type tohub.
+GATEWAY_PROGRAMS := tohub-supervise tohub-dataplane tohub-controlplane tohub-guard
+
 install:
-	$(CARGO) build --release --bins -p tohub -p tohub-guard -p dataplane -p controlplane
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin target/release/tohub-dataplane target/release/tohub-controlplane target/release/tohub-guard
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin target/release/tohub
+	$(CARGO) build --release --bins -p tohub -p tohub-supervise -p tohub-guard -p dataplane -p controlplane
+	$(CARGO) build --release -p simulation --bin tohub-simulate
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/sbin $(addprefix target/release/,$(GATEWAY_PROGRAMS))
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin target/release/tohub target/release/tohub-simulate
 	# tohub looks for its programs beside itself.
-	ln -sf ../sbin/tohub-dataplane ../sbin/tohub-controlplane ../sbin/tohub-guard $(DESTDIR)$(PREFIX)/bin/
+	ln -sf $(addprefix ../sbin/,$(GATEWAY_PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/tohub README.md ARCHITECTURE.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/tohub/systemd packaging/systemd/tohub.service packaging/systemd/tohub-guard.service packaging/systemd/tohub-watch.service
 

@@ -2,7 +2,7 @@
 # control plane against strongSwan's charon over UDP in network namespaces (root). Last line: bench-ike: ratio=R, tohub's handshakes per CPU second over charon's.
 IKE_PEERS ?= 1000
 # Always the same packages: others together would have other features, and everything would be compiled again.
-IKE_PACKAGES := -p tohub -p tohub-guard -p controlplane -p dataplane -p tohub-benches
+IKE_PACKAGES := -p tohub -p tohub-supervise -p tohub-guard -p controlplane -p dataplane -p tohub-benches
 .PHONY: bench-ike
 bench-ike: setup
 	@mkdir -p target/bench

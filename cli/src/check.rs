@@ -8,10 +8,9 @@ use config::file;
 use config::model::Prefix;
 use config::proc_route;
 use config::sizes::Sizes;
+use program::Failure;
 use protection::other_ways_out;
 use sa_table::Capacities;
-
-use crate::failure::Failure;
 
 /// Prints notes, or the error for which the file would be refused.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {

@@ -5,8 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use config::control::{Format, MAX_LINE, Request, Response, SOCKET_NAME, decode, encode};
-
-use crate::failure::Failure;
+use program::Failure;
 
 /// A CLI session of a running gateway.
 #[derive(Debug)]

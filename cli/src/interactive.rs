@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use config::control::{Format, Request, Response};
+use program::Failure;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -19,7 +20,6 @@ use rustyline::{
 };
 
 use crate::client::Client;
-use crate::failure::Failure;
 use crate::pager;
 
 type Shared = Rc<RefCell<Client>>;

@@ -1,4 +1,4 @@
-//! The `tohub` command: the CLI of a running gateway, and the parent of its two processes.
+//! The `tohub` command: the CLI of a running gateway, and the way to the programs beside it.
 //!
 //! ```text
 //! tohub                          interactive: ?, TAB, history, pager
@@ -11,34 +11,34 @@
 //! tohub release                  removes what a stopped gateway keeps in the kernel
 //! ```
 //!
-//! It holds no state of the gateway: modes, parsing and pipes run behind the control socket.
+//! It holds no state of the gateway: modes, parsing and pipes run behind the control socket. `simulate`, `guard`,
+//! `supervise` and `release` are other programs, which this one becomes: it links neither the data plane nor the
+//! simulation.
 #![forbid(unsafe_code)]
 
 mod check;
 mod client;
-mod failure;
-mod guard;
 mod interactive;
 mod one_shot;
 mod pager;
-mod release;
-mod simulate;
-mod supervise;
+mod programs;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use program::{DEFAULT_RUN_DIR, Failure, conclude};
 
-use failure::Failure;
+use programs::{PassedOn, become_program, become_silent};
 
 /// The control command line of tohub.
 #[derive(Debug, Parser)]
 #[command(name = "tohub", version, args_conflicts_with_subcommands = false)]
 struct Arguments {
     /// Run directory of the gateway.
-    #[arg(long, global = true, value_name = "DIR", default_value = "/run/tohub", env = "TOHUB_RUN_DIR")]
+    #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR")]
     run_dir: PathBuf,
     /// Executes this line and ends; may be repeated. The first error ends it, with the exit code of that error.
     #[arg(short = 'c', long = "command", value_name = "LINE")]
@@ -61,7 +61,8 @@ enum Command {
         file: PathBuf,
     },
     /// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
-    Simulate(simulate::Arguments),
+    #[command(disable_help_flag = true)]
+    Simulate(PassedOn),
     /// Closes this machine for what the saved configuration protects, and ends; nothing else has to run. Before the network comes up.
     Guard {
         /// The saved configuration.
@@ -72,7 +73,8 @@ enum Command {
         watch: bool,
     },
     /// Runs the gateway: both processes and the memory that they share, until SIGTERM or SIGINT.
-    Supervise(supervise::Arguments),
+    #[command(disable_help_flag = true)]
+    Supervise(PassedOn),
     /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the kernel forwards in
     /// clear what it has routes for.
     Release,
@@ -81,25 +83,34 @@ enum Command {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.subcommand {
-        Some(Command::Check { file }) => check::check(file),
-        Some(Command::Simulate(simulate)) => simulate::simulate(simulate, arguments.json),
-        Some(Command::Guard { config: Some(config), watch: false }) => {
-            guard::run(&arguments.run_dir, config).map(drop)
-        }
-        Some(Command::Guard { config, .. }) => Err(guard::watch(&arguments.run_dir, config.as_deref())),
-        Some(Command::Supervise(supervise)) => supervise::run(&arguments.run_dir, supervise),
-        Some(Command::Release) => release::release(&arguments.run_dir),
         None => session(&arguments),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !failure.text.is_empty() {
-                eprintln!("tohub: {}", failure.text);
-            }
-            ExitCode::from(failure.code)
+        Some(Command::Check { file }) => check::check(file),
+        Some(Command::Simulate(simulate)) => {
+            let json = arguments.json.then(|| OsString::from("--json"));
+            let options: Vec<OsString> = json.into_iter().chain(simulate.options.iter().cloned()).collect();
+            Err(become_program("tohub-simulate", &options))
         }
-    }
+        Some(Command::Guard { config, watch }) => {
+            let config = config.iter().flat_map(|config| ["--config".into(), config.into()]);
+            let options = of_gateway(&arguments, watch.then(|| "--watch".into()).into_iter().chain(config));
+            // What it prints there is for the supervisor.
+            Err(become_silent("tohub-guard", &options))
+        }
+        Some(Command::Supervise(supervise)) => {
+            let options = of_gateway(&arguments, supervise.options.iter().cloned());
+            Err(become_program("tohub-supervise", &options))
+        }
+        Some(Command::Release) => {
+            let options = of_gateway(&arguments, ["--release".into()]);
+            Err(become_program("tohub-guard", &options))
+        }
+    };
+    conclude("tohub", done)
+}
+
+/// Options of a program that works on the gateway of the run directory.
+fn of_gateway(arguments: &Arguments, options: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    ["--run-dir".into(), arguments.run_dir.clone().into()].into_iter().chain(options).collect()
 }
 
 fn session(arguments: &Arguments) -> Result<(), Failure> {

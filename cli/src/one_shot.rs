@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use config::control::{Format, Response};
+use program::Failure;
 
 use crate::client::Client;
-use crate::failure::Failure;
 
 /// Executes lines until the first error, the end of the session or the end of the lines. Text goes to standard output,
 /// errors to standard error; there the line is echoed behind its prompt, so that a caret stands where it belongs.

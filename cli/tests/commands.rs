@@ -180,32 +180,9 @@ fn check_names_what_the_kernel_has_no_room_for_and_refuses_what_nothing_has() {
 }
 
 #[test]
-fn the_option_of_earlier_releases_is_refused_with_the_remedy() {
-    let folder = tempfile::tempdir().unwrap();
-    let output = run(folder.path(), &["supervise", "--config", "/dev/null", "--large-rule-lists"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("leave it out"), "{}", text(&output.stderr));
-}
-
-#[test]
-fn a_second_supervisor_ends_with_code_9() {
-    let folder = tempfile::tempdir().unwrap();
-    let lock = std::fs::File::create(folder.path().join("supervise.lock")).unwrap();
-    lock.lock().unwrap();
-    let output = run(folder.path(), &["supervise", "--config", "/dev/null"]);
-    assert_eq!(output.status.code(), Some(9));
-    assert!(text(&output.stderr).contains("running"), "{}", text(&output.stderr));
-    let output = run(folder.path(), &["release"]);
-    assert_eq!(output.status.code(), Some(9), "a running gateway is not released");
-}
-
-#[test]
 fn wrong_usage_is_code_2() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(run(folder.path(), &["supervise"]).status.code(), Some(2));
-    assert_eq!(
-        run(folder.path(), &["supervise", "--config", "x", "--time-scale", "0"]).status.code(),
-        Some(2)
-    );
+    assert_eq!(run(folder.path(), &["check"]).status.code(), Some(2));
+    assert_eq!(run(folder.path(), &["guard"]).status.code(), Some(2));
     assert_eq!(run(folder.path(), &["--frobnicate"]).status.code(), Some(2));
 }

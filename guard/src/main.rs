@@ -1,9 +1,12 @@
 //! `tohub-guard`: closes this machine for what the saved configuration protects, before anything else runs.
 //!
-//! It reads the file, loads the guard, attaches it to every device, and ends; the programs stay. It needs no other process, no address and
-//! no link. `tohub supervise` runs it first, and `tohub guard` is it. On standard output it prints one line of JSON: the sizes of the shared
-//! segments that the configuration needs.
+//! It reads the file, loads the guard, attaches it to every device, and ends; the programs stay. It needs no other
+//! process, no address and no link. `tohub-supervise` runs it first, and `tohub guard` is it. On standard output it
+//! prints one line of JSON: the sizes of the shared segments that the configuration needs. With `--release`
+//! (`tohub release`) it removes what a stopped gateway keeps in the kernel.
 #![forbid(unsafe_code)]
+
+mod release;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +18,7 @@ use config::sizes::Sizes;
 use dataplane::failure::Failure;
 use dataplane::process::closing::{self, Closing, Former};
 use dataplane::process::watch::watch;
+use program::{DEFAULT_RUN_DIR, conclude};
 use protection::{Closed, closed, demand, salvage};
 use sa_table::Capacities;
 
@@ -23,13 +27,17 @@ use sa_table::Capacities;
 #[command(name = "tohub-guard", version)]
 struct Arguments {
     /// The saved configuration.
-    #[arg(long, value_name = "FILE", required_unless_present = "watch")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["watch", "release"])]
     config: Option<PathBuf>,
     /// Stays, and attaches the guard to devices that appear while no gateway runs.
     #[arg(long)]
     watch: bool,
+    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the kernel forwards in
+    /// clear what it has routes for.
+    #[arg(long, conflicts_with_all = ["config", "watch"])]
+    release: bool,
     /// Run directory of the gateway.
-    #[arg(long, value_name = "DIR", default_value = "/run/tohub", env = "TOHUB_RUN_DIR")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR")]
     run_dir: PathBuf,
     /// Name of the instance, if it is not to be derived from the run directory.
     #[arg(long, value_name = "NAME")]
@@ -38,6 +46,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.release {
+        let released = release::release(&arguments.run_dir, arguments.instance.as_deref());
+        return conclude("tohub-guard", released);
+    }
     let failed = |(code, text): Refusal| {
         eprintln!("tohub-guard: {text}");
         ExitCode::from(code)

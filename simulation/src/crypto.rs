@@ -2,16 +2,21 @@
 //!
 //! It keeps what the protocol relies on: the two ends get the same Diffie-Hellman secret and nobody else does by accident,
 //! a MAC or a tag under another key or over another text differs, and what is sealed is opened only with the same key, nonce and
-//! additional data. It resists nobody who tries. No gateway can use it: it exists in this crate alone.
+//! additional data. It resists nobody who tries. No gateway can use it: it exists in this crate alone, and of the
+//! programs that ship only `tohub-simulate` links it, which opens no socket.
 
 use ike::provider::{Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider};
 use ike::{Encryption, Group, Prf, Random, Secret};
 
 use crate::random::mix;
 
+/// Name of the backend, and how every name of a fake backend begins: a program that has it in its file has linked
+/// one. `tests/tests/programs.rs` looks for it in what ships.
+pub const MARKER: &str = "tohub-fake-cryptography";
+
 /// The backend.
 pub static CHEAP: Provider = Provider {
-    name: "simulated",
+    name: MARKER,
     prfs: &[
         (Prf::HmacSha1, &CheapMac(20)),
         (Prf::HmacSha256, &CheapMac(32)),

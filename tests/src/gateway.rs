@@ -179,6 +179,11 @@ impl Gateway {
         })
     }
 
+    /// Process id of what was started as `tohub supervise`, while it runs.
+    pub fn supervisor_pid(&self) -> Option<i32> {
+        self.supervisor.as_ref().and_then(|child| i32::try_from(child.id()).ok())
+    }
+
     /// Kills one of its processes without warning (SIGKILL) and returns the pid that it had.
     pub fn kill(&self, program: &str) -> Result<i32> {
         let pid = self.pid_of(program).ok_or_else(|| {

@@ -109,6 +109,13 @@ fn a_second_supervisor_is_refused_and_disturbs_nothing() -> Result<()> {
         return Ok(());
     }
     let network = Failover::start(&Options::default())?;
+    let supervisor = network.branch.supervisor_pid();
+    assert!(supervisor.is_some());
+    assert_eq!(
+        network.branch.pid_of("tohub-supervise"),
+        supervisor,
+        "tohub has become the parent: a service manager sees one process"
+    );
     let second = output(
         network
             .branch

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use lab::probe::now_ms;
+use sha2::{Digest as _, Sha256};
 
 #[derive(Parser)]
 enum Program {
@@ -119,7 +120,7 @@ fn tcp_sink(port: u16, limit: Duration) -> std::io::Result<()> {
     println!("ready");
     let (mut stream, _) = listener.accept()?;
     stream.set_read_timeout(Some(limit))?;
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     let mut total = 0_u64;
     loop {
@@ -131,7 +132,7 @@ fn tcp_sink(port: u16, limit: Duration) -> std::io::Result<()> {
         total += length as u64;
     }
     stream.write_all(b"done")?;
-    println!("{total} {:?}", digest.finish());
+    println!("{total} {}", lab::pcap::to_hex(&digest.finalize()));
     Ok(())
 }
 
@@ -142,7 +143,7 @@ fn tcp_send(target: &str, megabytes: u32, limit: Duration) -> std::io::Result<()
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_write_timeout(Some(limit))?;
     stream.set_read_timeout(Some(limit))?;
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut digest = Sha256::new();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut buffer = vec![0; 1 << 16];
     let mut total = 0_u64;
@@ -165,6 +166,6 @@ fn tcp_send(target: &str, megabytes: u32, limit: Duration) -> std::io::Result<()
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = [0; 4];
     stream.read_exact(&mut answer)?;
-    println!("{total} {:?}", digest.finish());
+    println!("{total} {}", lab::pcap::to_hex(&digest.finalize()));
     Ok(())
 }

@@ -75,7 +75,7 @@ fn codes_of(source: &str) -> Vec<u8> {
         }
         let literal = |after: &str| {
             line.split_once(after)
-                .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok())
+                .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u8>().ok())
         };
         if is_failure && line.contains("const ") && line.contains(": u8 =") {
             codes.extend(literal(": u8 = "));

@@ -11,7 +11,6 @@
 mod burst;
 mod encrypt_then_mac;
 mod gmac;
-mod ring;
 mod rustcrypto;
 
 use aes_gcm_batch::{Backend as Kernel, Engine, EngineError, KeySchedule};
@@ -83,7 +82,7 @@ pub struct AeadJob<'a> {
 
 /// An expanded key, bound to the backend that expanded it.
 ///
-/// Erased on drop, except a key of `ring`, which offers no way to.
+/// Erased on drop.
 pub struct AeadKey {
     algorithm: EspAlgorithm,
     schedule: Schedule,
@@ -95,7 +94,6 @@ pub struct AeadKey {
 )]
 enum Schedule {
     RustCrypto(rustcrypto::Key),
-    Ring(ring::Key),
     Batch(KeySchedule),
     EncryptThenMac(encrypt_then_mac::Key),
     Gmac(gmac::Key),
@@ -114,7 +112,6 @@ impl Schedule {
         let AeadJob { nonce, aad, data, tag, .. } = job;
         match self {
             Self::RustCrypto(key) => key.seal(nonce, aad.as_slice(), data, tag),
-            Self::Ring(key) => key.seal(nonce, aad.as_slice(), data, tag),
             Self::EncryptThenMac(key) => key.seal(aad, data, tag),
             Self::Gmac(key) => key.seal(nonce, aad, data, tag),
             Self::Batch(_) => false,
@@ -126,7 +123,6 @@ impl Schedule {
         let AeadJob { nonce, aad, data, tag, .. } = job;
         match self {
             Self::RustCrypto(key) => key.open(nonce, aad.as_slice(), data, tag),
-            Self::Ring(key) => key.open(nonce, aad.as_slice(), data, tag),
             Self::EncryptThenMac(key) => key.open(aad, data, tag),
             Self::Gmac(key) => key.open(nonce, aad, data, tag),
             Self::Batch(_) => false,
@@ -160,8 +156,6 @@ impl std::fmt::Debug for AeadKey {
 pub enum AeadBackend {
     /// RustCrypto `aes-gcm`: all algorithms on every CPU.
     AesGcm,
-    /// `ring`: AES-GCM with 128- and 256-bit keys and ChaCha20-Poly1305; the rest by [`AeadBackend::AesGcm`].
-    Ring,
     /// `aes_gcm_batch` with one of its code paths: AES-GCM, whole bursts at once.
     Batch(Engine),
 }
@@ -181,18 +175,10 @@ pub enum BackendError {
 }
 
 impl AeadBackend {
-    /// What [`AeadBackend::by_name`] takes, in the order that help texts list it: two libraries, the batch kernel with its best code
+    /// What [`AeadBackend::by_name`] takes, in the order that help texts list it: a library, the batch kernel with its best code
     /// path, and its code paths by name.
-    pub const NAMES: [&'static str; 8] = [
-        "aes-gcm",
-        "ring",
-        "batch",
-        "vaes-avx512-schoolbook",
-        "vaes-avx512",
-        "vaes-avx2",
-        "aes-ni",
-        "portable",
-    ];
+    pub const NAMES: [&'static str; 7] =
+        ["aes-gcm", "batch", "vaes-avx512-schoolbook", "vaes-avx512", "vaes-avx2", "aes-ni", "portable"];
 
     /// The backend used when nobody chose one.
     pub fn preferred() -> Self {
@@ -203,7 +189,6 @@ impl AeadBackend {
     pub fn by_name(name: &str) -> Result<Self, BackendError> {
         match name {
             "aes-gcm" => Ok(Self::AesGcm),
-            "ring" => Ok(Self::Ring),
             "batch" => Ok(Self::Batch(Engine::detect())),
             name => {
                 let kernel: Kernel =
@@ -217,14 +202,13 @@ impl AeadBackend {
     pub fn available() -> impl Iterator<Item = Self> {
         let kernels =
             Kernel::ALL.into_iter().filter_map(|kernel| Engine::with_backend(kernel).ok().map(Self::Batch));
-        [Self::AesGcm, Self::Ring].into_iter().chain(kernels)
+        std::iter::once(Self::AesGcm).chain(kernels)
     }
 
     /// The name used in options, logs and benches; for the batch kernel that of its code path.
     pub fn name(self) -> &'static str {
         match self {
             Self::AesGcm => "aes-gcm",
-            Self::Ring => "ring",
             Self::Batch(engine) => engine.backend().name(),
         }
     }
@@ -236,7 +220,6 @@ impl AeadBackend {
             return Err(refused);
         }
         let own = match (self, algorithm) {
-            (Self::Ring, _) => ring::Key::new(algorithm, key).map(Schedule::Ring),
             (Self::Batch(_), EspAlgorithm::AesGcm128 | EspAlgorithm::AesGcm192 | EspAlgorithm::AesGcm256) => {
                 KeySchedule::new(key).ok().map(Schedule::Batch)
             }
@@ -253,7 +236,7 @@ impl AeadBackend {
     fn engine(self) -> Engine {
         match self {
             Self::Batch(engine) => engine,
-            Self::AesGcm | Self::Ring => Engine::detect(),
+            Self::AesGcm => Engine::detect(),
         }
     }
 }

@@ -88,7 +88,7 @@ fn old_packets_are_refused() {
 #[test]
 fn every_single_bit_flip_is_rejected_and_changes_no_replay_state() {
     let backends =
-        [(false, AeadBackend::AesGcm), (true, AeadBackend::Ring), (true, AeadBackend::preferred())];
+        [(false, AeadBackend::AesGcm), (true, AeadBackend::AesGcm), (true, AeadBackend::preferred())];
     for (algorithm, (extended, backend)) in
         EspAlgorithm::ALL.into_iter().flat_map(|of| backends.map(|with| (of, with)))
     {

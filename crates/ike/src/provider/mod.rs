@@ -4,8 +4,8 @@
 mod aws_lc;
 mod aws_lc_signature;
 mod cbc;
-#[cfg(any(test, feature = "fake-crypto"))]
-pub mod fake;
+#[cfg(test)]
+pub(crate) mod fake;
 mod mlkem;
 mod modp;
 mod signature;

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
 /// The handlers of this process.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     stop: Arc<AtomicBool>,
     wake: UnixStream,
 }

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use program::{Failure, find};
 use rustix::process::{Pid, Signal, kill_process};
 use sa_table::PulseMonitor;
 use tracing::{info, warn};
 
-use super::watch::Watch;
-use crate::failure::Failure;
+use crate::notify;
+use crate::watch::Watch;
 
 /// The first restart waits this long, every further one twice as long.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -26,7 +27,7 @@ const YOUNG: Duration = Duration::from_secs(5);
 const PERMANENT: [i32; 8] = [2, 3, 4, 5, 6, 7, 8, 9];
 
 /// A process that ended.
-pub(super) struct Death {
+pub(crate) struct Death {
     /// Its program.
     pub name: &'static str,
     /// Exit code, `None` when a signal killed it.
@@ -45,7 +46,7 @@ impl Death {
 }
 
 /// A program that is kept running.
-pub(super) struct Child {
+pub(crate) struct Child {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
@@ -86,7 +87,7 @@ impl Child {
         let mut command = Command::new(&self.program);
         // In a group of its own: a Ctrl-C at the terminal goes to the supervisor, which stops both in order.
         command.args(&self.arguments).env("TOHUB_LOG", &self.log).stdin(Stdio::null()).process_group(0);
-        super::notify::keep_from(&mut command);
+        notify::keep_from(&mut command);
         let child = spawn(&mut command, &monitor)
             .map_err(|error| Failure::system(&format!("starting {}", self.program.display()), &error))?;
         info!("{} started, process {}", self.name, child.id());
@@ -161,19 +162,5 @@ impl Child {
         warn!("{} did not stop in {} s and is killed", self.name, patience.as_secs());
         let _ = child.kill();
         let _ = child.wait();
-    }
-}
-
-/// Beside this program (links followed or not), in the `sbin` next to its folder, or one folder up (a test build).
-pub(crate) fn find(name: &str) -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe().map_err(|error| Failure::system("finding this program", &error))?;
-    let folder = own.parent().map(PathBuf::from).unwrap_or_default();
-    let candidates = [folder.join(name), folder.join("../sbin").join(name), folder.join("..").join(name)];
-    match candidates.iter().find(|path| path.is_file()) {
-        Some(path) => Ok(path.clone()),
-        None => Err(Failure::new(
-            Failure::FAILED,
-            format!("{name} is not in {}; install or build all programs together", folder.display()),
-        )),
     }
 }

@@ -15,7 +15,7 @@ const _: () = assert!(LONGEST_LOOK.as_millis() > PULSE_PERIOD.as_millis());
 
 /// One life of a process.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     monitor: Option<PulseMonitor>,
     progress: Progress,
 }

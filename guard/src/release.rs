@@ -1,19 +1,16 @@
-//! `tohub release`.
+//! `tohub-guard --release`: opens this machine again after a gateway was stopped.
 
 use std::path::Path;
 
 use config::control::SOCKET_NAME;
+use program::{Failure, LOCK_NAME, lock};
 
-use crate::failure::Failure;
-use crate::supervise::LOCK_NAME;
-
-/// Removes everything that the instance of `run_dir` leaves in the kernel, and its run directory when that is empty then.
-pub(crate) fn release(run_dir: &Path) -> Result<(), Failure> {
-    if run_dir.exists() {
-        // Held until the end: nobody starts meanwhile.
-        let _lock = crate::supervise::lock(run_dir)?;
-    }
-    let released = dataplane::process::release::release(run_dir, None)
+/// Removes everything that the instance of `run_dir` leaves in the kernel, and its run directory when that is
+/// empty then. Refused while a gateway runs.
+pub(crate) fn release(run_dir: &Path, instance: Option<&str>) -> Result<(), Failure> {
+    // Held until the end: no gateway starts meanwhile.
+    let _lock = run_dir.exists().then(|| lock(run_dir)).transpose()?;
+    let released = dataplane::process::release::release(run_dir, instance)
         .map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
     for file in [SOCKET_NAME, LOCK_NAME] {
         // What is not there needs no removal.

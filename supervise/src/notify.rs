@@ -5,22 +5,22 @@ use std::process::Command;
 use sd_notify::NotifyState;
 
 /// Both processes work.
-pub(super) fn ready() {
+pub(crate) fn ready() {
     send(&[NotifyState::Ready]);
 }
 
 /// Both processes still make progress. When this stays out for `WatchdogSec=`, the service manager starts everything anew.
-pub(super) fn alive() {
+pub(crate) fn alive() {
     send(&[NotifyState::Watchdog]);
 }
 
 /// The end was ordered, or something permanent came up.
-pub(super) fn stopping() {
+pub(crate) fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
 /// The processes do not speak for the service.
-pub(super) fn keep_from(command: &mut Command) {
+pub(crate) fn keep_from(command: &mut Command) {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);
     }

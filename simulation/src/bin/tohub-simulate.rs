@@ -1,15 +1,19 @@
-//! `tohub simulate`: what a configuration would do when peers go and come, without a gateway, in milliseconds.
+//! `tohub-simulate`: what a configuration would do when peers go and come, without a gateway, in milliseconds.
+//! `tohub simulate` becomes it.
+#![forbid(unsafe_code)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use clap::Parser;
+use program::{Failure, conclude};
 use simulation::predict::{PredictError, Prediction, Scenario, predict};
 
-use crate::failure::Failure;
-
-/// The operands.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+/// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
+#[derive(Debug, Parser)]
+#[command(name = "tohub-simulate", version)]
+struct Arguments {
     /// The configuration file of the gateway.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
@@ -22,10 +26,19 @@ pub(crate) struct Arguments {
     /// Writes the timeline as a page with a picture to this file, too.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Prints the prediction as one JSON document.
+    // Given once more by `tohub`, which has the option in front of its subcommands.
+    #[arg(long, overrides_with = "json")]
+    json: bool,
 }
 
-/// Predicts and prints, as text or (`json`) as one JSON document.
-pub(crate) fn simulate(arguments: &Arguments, json: bool) -> Result<(), Failure> {
+fn main() -> ExitCode {
+    // Under the name of the command that starts it.
+    conclude("tohub", simulate(&Arguments::parse()))
+}
+
+/// Predicts and prints.
+fn simulate(arguments: &Arguments) -> Result<(), Failure> {
     let text = read(&arguments.config)?;
     let events: Vec<&str> = arguments.events.iter().map(String::as_str).collect();
     let traffic: Vec<&str> = arguments.traffic.iter().map(String::as_str).collect();
@@ -44,7 +57,7 @@ pub(crate) fn simulate(arguments: &Arguments, json: bool) -> Result<(), Failure>
         std::fs::write(file, prediction.to_html())
             .map_err(|error| Failure::system(&format!("writing {}", file.display()), &error))?;
     }
-    print(&prediction, json)
+    print(&prediction, arguments.json)
 }
 
 fn read(file: &Path) -> Result<String, Failure> {
@@ -61,7 +74,7 @@ fn print(prediction: &Prediction, json: bool) -> Result<(), Failure> {
         prediction.to_text()
     };
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
+        // The reader, such as `head`, has closed the pipe.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| Failure::system("writing the prediction", &error)),
     }

@@ -1,0 +1,35 @@
+//! Subcommands that are programs of their own: this process becomes them, so that its process id, its standard
+//! streams and what a service manager gave it stay as they are.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use program::{Failure, find_installed};
+
+/// Options that the program of a subcommand reads.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PassedOn {
+    /// Options of the program; --help lists them.
+    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    pub options: Vec<OsString>,
+}
+
+/// Becomes the program `name`. Returns when that cannot be started.
+pub(crate) fn become_program(name: &str, arguments: &[OsString]) -> Failure {
+    start(name, arguments, Stdio::inherit())
+}
+
+/// Becomes the program `name` without what it prints for other programs on standard output.
+pub(crate) fn become_silent(name: &str, arguments: &[OsString]) -> Failure {
+    start(name, arguments, Stdio::null())
+}
+
+fn start(name: &str, arguments: &[OsString], output: Stdio) -> Failure {
+    let program = match find_installed(name) {
+        Ok(program) => program,
+        Err(failure) => return failure,
+    };
+    let error = Command::new(&program).args(arguments).stdout(output).exec();
+    Failure::system(&format!("starting {}", program.display()), &error)
+}
