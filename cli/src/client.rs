@@ -28,7 +28,7 @@ impl Client {
                 format!("{}: permission denied; the control socket is for root: run tohub as root", path.display()),
             ),
             _ => Failure::new(
-                Failure::NOBODY,
+                Failure::NOT_LISTENING,
                 format!(
                     "{}: nobody listens ({error}); start the gateway with \"tohub supervise --config FILE\", or name \
                      its run directory with --run-dir",
@@ -79,7 +79,7 @@ impl Client {
     fn lost(&self, reason: &str) -> Failure {
         let path = self.path.display();
         Failure::new(
-            Failure::NOBODY,
+            Failure::NOT_LISTENING,
             format!("{path}: the control plane is gone ({reason}); it restarts by itself, try again"),
         )
     }

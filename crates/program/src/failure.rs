@@ -27,7 +27,7 @@ impl Failure {
     /// Shared segments do not match.
     pub const SEGMENTS: u8 = 10;
     /// Nothing listens on the control socket.
-    pub const NOBODY: u8 = 11;
+    pub const NOT_LISTENING: u8 = 11;
 
     /// A failure with its message.
     pub fn new(code: u8, text: impl Into<String>) -> Self {

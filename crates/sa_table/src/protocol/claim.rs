@@ -9,7 +9,7 @@ const WORKER_BITS: u32 = 10;
 const INCARNATION_BITS: u32 = 20;
 const INCARNATION_MASK: u64 = (1 << INCARNATION_BITS) - 1;
 /// The incarnation of nobody: a slot that was given back.
-const NOBODY: u64 = 0;
+const NOT_LISTENING: u64 = 0;
 const WORKER_MASK: u64 = (1 << WORKER_BITS) - 1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub(crate) struct Claimant {
 }
 
 impl Claimant {
-    /// Never [`NOBODY`].
+    /// Never [`NOT_LISTENING`].
     fn short_incarnation(self) -> u64 {
         self.incarnation % INCARNATION_MASK + 1
     }
@@ -114,7 +114,7 @@ pub(crate) fn claim<W: Word>(word: &W, me: Claimant, clear: impl FnOnce()) -> Ou
 /// Gives a slot back with its state, so that another worker may go on with it.
 pub(crate) fn release<W: Word>(word: &W, me: Claimant) {
     let mine = ClaimWord::new(me, Phase::Owned).0;
-    let nobodys = mine & !(INCARNATION_MASK << (WORKER_BITS + 2)) | NOBODY << (WORKER_BITS + 2);
+    let nobodys = mine & !(INCARNATION_MASK << (WORKER_BITS + 2)) | NOT_LISTENING << (WORKER_BITS + 2);
     // If it fails, a newer process took the slot over.
     let _ = word.compare_exchange(mine, nobodys);
 }
@@ -133,7 +133,7 @@ pub(crate) fn is_valid(word: u64, generation: u32) -> bool {
 /// The owner of this generation, if it has one and its state is valid.
 pub(crate) fn owner(word: u64, generation: u32) -> Option<u16> {
     let claim = ClaimWord(word);
-    (is_valid(word, generation) && claim.incarnation() != NOBODY).then(|| claim.worker())
+    (is_valid(word, generation) && claim.incarnation() != NOT_LISTENING).then(|| claim.worker())
 }
 
 #[cfg(test)]
