@@ -40,7 +40,7 @@ pub enum Begin {
 /// A process of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Process {
-    /// `tohub supervise`.
+    /// `tohub-supervise`, which `tohub supervise` becomes.
     Supervisor,
     /// `tohub-controlplane`.
     ControlPlane,
@@ -59,7 +59,7 @@ impl Process {
 
     /// The end of its program's path.
     pub fn program(self) -> &'static str {
-        ["tohub", "tohub-controlplane", "tohub-dataplane"][self as usize]
+        ["tohub-supervise", "tohub-controlplane", "tohub-dataplane"][self as usize]
     }
 }
 
