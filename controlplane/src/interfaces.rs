@@ -15,7 +15,7 @@ use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::{Handle, LinkUnspec, RouteMessageBuilder};
 
-use crate::compile::{Device, Devices};
+use crate::plan::{Device, Devices};
 use crate::routes::ReverseRoute;
 use message::{describe, gateway, message, ours, with_destination};
 

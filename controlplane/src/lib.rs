@@ -1,30 +1,33 @@
 //! The deciding process of tohub: configuration, IKE, dead peer detection, idle timers, preferred peer.
 //!
-//! It writes the SA table that the data plane reads and never touches a packet. [`select`], [`liveness`] and
-//! [`idle`] are pure rules; the brain joins them with IKE and the table without a socket or a clock; the shell
-//! around it owns the sockets. `docs/controlplane.md` is the map of this crate.
+//! It writes the SA table that the data plane reads and never touches a packet. Each part owns its
+//! state, takes events and gives events: [`compile`] makes a [`plan`] of the configuration;
+//! [`connections`], [`tunnels`], [`peers`], [`dynamic`], [`names`], [`tables`], [`report`], [`edits`]
+//! and [`checkpoint`] know nothing of sockets or clocks; [`gateway`] owns them and routes events between
+//! them; [`service`] is the only one that does I/O. `docs/controlplane.md` is the map of this crate.
 #![forbid(unsafe_code)]
 
-pub mod brain;
+pub mod checkpoint;
 pub mod clock;
 pub mod compile;
+pub mod connections;
 pub mod control;
-pub mod derived;
-pub mod idle;
-pub mod install;
+pub mod dynamic;
+pub mod edits;
+pub mod gateway;
 pub mod interfaces;
-pub mod liveness;
-pub mod log;
-pub mod memory;
 pub mod names;
 pub mod operator;
+pub mod peers;
 pub mod pki;
+pub mod plan;
+pub mod report;
 pub mod resolver;
-pub mod responder;
 pub mod room;
 pub mod routes;
-pub mod run;
-pub mod select;
-pub mod session;
+pub mod service;
 pub mod settings;
 pub mod sockets;
+pub mod tables;
+pub mod timers;
+pub mod tunnels;

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use config::edit::Offline;
-use controlplane::brain::Brain;
+use controlplane::checkpoint::Memory;
 use controlplane::clock::Scale;
-use controlplane::install::Installer;
-use controlplane::memory::Memory;
-use controlplane::run::{Service, run};
+use controlplane::gateway::Gateway;
+use controlplane::service::{Service, run};
+use controlplane::tables::Tables;
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 
 /// Gives the pages of closed tunnels back to the system, which the C library keeps: an idle gateway is a small one again.
@@ -80,7 +80,7 @@ fn serve(arguments: Arguments) -> Result<(), Failure> {
     let endpoint =
         Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
     let service = Service {
-        brain: Brain::new(endpoint, Installer::new(table, runtime, &memory), scale, memory),
+        gateway: Gateway::new(endpoint, Tables::new(table, runtime, &memory), scale, memory),
         scale,
         events,
         pulse: descriptors.pulse(),

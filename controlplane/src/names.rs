@@ -1,109 +1,39 @@
-//! Addresses of peers that are configured by name: what the name service said, how much of it is believed, and for how long.
+//! Addresses of peers that are configured by name: what the name service said, how much of it is
+//! believed and for how long, and which flows wait for an answer.
 //!
-//! Pure: answers and times come in by argument. A `dynamic` name ([`Peer::Name`]) is known until its answer's TTL has passed
-//! or an initiation to its address failed, whichever is first; any other ([`Peer::Fixed`]) keeps the address that it had when
-//! it was typed or the configuration was loaded.
+//! Answers and times come in by argument. A `dynamic` name ([`Peer::Name`]) is known until its
+//! answer's TTL has passed or an initiation to its address failed, whichever is first; any other
+//! ([`Peer::Fixed`]) keeps the address that it had when it was typed or the configuration was loaded.
+
+mod answer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::session::Peer;
+use config::model::System;
+use sa_table::PolicyId;
 
-/// How long an answer of the name service is waited for; an initiation that waits for it has then failed.
+use crate::plan::{EntryKey, Peer};
+
+pub use answer::{Answer, MAX_ADDRESSES, NameError, Usable};
+
+/// How long an answer of the name service is waited for; an initiation that waits for it has then
+/// failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Addresses of one answer that are looked at.
-pub const MAX_ADDRESSES: usize = 16;
 
 /// The longest time that an answer is believed, whatever its TTL says.
 const LONGEST_TTL: Duration = Duration::from_secs(86_400);
 
-/// What a name service answered.
+/// A flow that waits for the address of its peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The addresses of both families, in the order of the answer.
-    pub addresses: Vec<IpAddr>,
-    /// How long they may be used without asking again.
-    pub ttl: Duration,
-}
-
-/// Why there is no answer; the text stands in the log.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// `no ip domain lookup`.
-    #[error("the name service is switched off; type \"ip domain lookup\", or \"ip host\" with its address")]
-    Off,
-    /// Nobody answered in time.
-    #[error("the name service does not answer; check \"ip name-server\"")]
-    Timeout,
-    /// There is no such name, or it has no address.
-    #[error("the name does not resolve")]
-    NotFound,
-    /// The name service or our way to it is in trouble.
-    #[error("the name does not resolve: {0}")]
-    Service(String),
-}
-
-/// The believed part of an answer: the first usable address of each family.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usable {
-    v4: Option<IpAddr>,
-    v6: Option<IpAddr>,
-    /// What was not believed, for the log.
-    pub remarks: Vec<String>,
-}
-
-impl Usable {
-    /// Sorts an answer; `ours` are this machine's addresses.
-    pub fn of(addresses: &[IpAddr], ours: &BTreeSet<IpAddr>) -> Self {
-        let mut usable = Usable::default();
-        for address in addresses.iter().take(MAX_ADDRESSES) {
-            if let Some(reason) = unusable(*address, ours) {
-                usable.remarks.push(format!("{address} is not used: it is {reason}"));
-                continue;
-            }
-            let slot = if address.is_ipv6() { &mut usable.v6 } else { &mut usable.v4 };
-            slot.get_or_insert(*address);
-        }
-        if addresses.len() > MAX_ADDRESSES {
-            let count = addresses.len();
-            usable
-                .remarks
-                .push(format!("{count} addresses, of which the first {MAX_ADDRESSES} were looked at"));
-        }
-        usable
-    }
-
-    /// The address of one family.
-    pub fn address(&self, v6: bool) -> Option<IpAddr> {
-        if v6 { self.v6 } else { self.v4 }
-    }
-
-    /// Whether nothing of the answer can be used.
-    pub fn is_empty(&self) -> bool {
-        self.v4.or(self.v6).is_none()
-    }
-}
-
-/// Why no gateway can have this address.
-fn unusable(address: IpAddr, ours: &BTreeSet<IpAddr>) -> Option<&'static str> {
-    let canonical = address.to_canonical();
-    if ours.contains(&canonical) || ours.contains(&address) {
-        return Some("our own address");
-    }
-    if address != canonical {
-        return Some("an IPv4 address in IPv6 form");
-    }
-    match address {
-        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("no address of a host"),
-        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
-        _ if address.is_unspecified() => Some("no address of a host"),
-        _ if address.is_loopback() => Some("a loopback address"),
-        _ if address.is_multicast() => Some("a multicast address"),
-        _ => None,
-    }
+pub struct Waiting {
+    /// Its entry.
+    pub entry: EntryKey,
+    /// The peer.
+    pub peer: Peer,
+    /// The flow.
+    pub policy: PolicyId,
 }
 
 #[derive(Clone, Debug)]
@@ -112,22 +42,99 @@ struct Known {
     fresh_until: Duration,
 }
 
-/// The book of names.
+/// See the module's description.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
+    /// `ip host` lines.
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// `ip domain name`, in lower case.
+    domain: Option<String>,
     known: BTreeMap<Peer, Known>,
     /// Questions under way, and until when they are waited for.
     asked: BTreeMap<String, Duration>,
+    /// Oldest first.
+    waiting: Vec<Waiting>,
 }
 
 impl Names {
-    /// The last address of a peer, fresh or not.
-    pub fn address(&self, peer: &Peer, v6: bool) -> Option<IpAddr> {
-        self.known.get(peer)?.usable.address(v6)
+    /// Follows the `ip host` and `ip domain name` lines.
+    pub fn configure(&mut self, system: &System) {
+        self.hosts.clone_from(&system.hosts);
+        self.domain = system.domain_name.as_ref().map(|domain| domain.to_ascii_lowercase());
+    }
+
+    /// The address of a peer, as far as it is known without asking anybody.
+    pub fn address_of(&self, peer: &Peer, v6: bool) -> Option<IpAddr> {
+        match peer {
+            Peer::Address(address) => Some(*address),
+            Peer::Name(name) => self.host_of_family(name, v6).or_else(|| self.learnt(peer, v6)),
+            Peer::Fixed(_) => self.learnt(peer, v6),
+        }
     }
 
     /// The address to initiate to without asking anybody.
-    pub fn fresh(&self, peer: &Peer, v6: bool, now: Duration) -> Option<IpAddr> {
+    pub fn address_now(&self, peer: &Peer, v6: bool, now: Duration) -> Option<IpAddr> {
+        match peer {
+            Peer::Address(address) => Some(*address),
+            Peer::Name(name) => self.host_of_family(name, v6).or_else(|| self.fresh(peer, v6, now)),
+            Peer::Fixed(_) => self.fresh(peer, v6, now),
+        }
+    }
+
+    /// The addresses that an operator means by an address or a name.
+    pub fn addresses_of_text(&self, text: &str) -> Vec<IpAddr> {
+        if let Ok(address) = text.parse() {
+            return vec![address];
+        }
+        let name = text.to_ascii_lowercase();
+        [Peer::Name(name.clone()), Peer::Fixed(name)]
+            .iter()
+            .flat_map(|peer| [false, true].into_iter().filter_map(|v6| self.address_of(peer, v6)))
+            .collect()
+    }
+
+    /// What `ip host` lines say about a name, as an answer of the name service.
+    pub fn host_line(&self, name: &str) -> Option<Answer> {
+        Some(Answer { addresses: self.host(name)?.to_vec(), ttl: Duration::ZERO })
+    }
+
+    /// Whether an answer about this peer was ever believed.
+    pub fn is_learnt(&self, peer: &Peer) -> bool {
+        [false, true].iter().any(|v6| self.learnt(peer, *v6).is_some())
+    }
+
+    /// A flow waits until the address of its peer is known.
+    pub fn wait(&mut self, waiting: Waiting) {
+        self.waiting.push(waiting);
+    }
+
+    /// The flows that wait, oldest first.
+    pub fn waiting(&self) -> &[Waiting] {
+        &self.waiting
+    }
+
+    /// Flows that do not wait any more.
+    pub fn forget_waiting(&mut self, which: impl Fn(&Waiting) -> bool) {
+        self.waiting.retain(|waiting| !which(waiting));
+    }
+
+    fn host_of_family(&self, name: &str, v6: bool) -> Option<IpAddr> {
+        self.host(name)?.iter().find(|address| address.is_ipv6() == v6).copied()
+    }
+
+    /// An `ip host` line, by the name as it is or with the domain appended.
+    fn host(&self, name: &str) -> Option<&[IpAddr]> {
+        let long = || Some(format!("{name}.{}", self.domain.as_ref()?));
+        let known = self.hosts.get(name).or_else(|| self.hosts.get(&long()?));
+        known.map(Vec::as_slice)
+    }
+
+    /// The last address that was learnt, fresh or not.
+    fn learnt(&self, peer: &Peer, v6: bool) -> Option<IpAddr> {
+        self.known.get(peer)?.usable.address(v6)
+    }
+
+    fn fresh(&self, peer: &Peer, v6: bool, now: Duration) -> Option<IpAddr> {
         let known = self.known.get(peer)?;
         let fresh = matches!(peer, Peer::Fixed(_)) || now < known.fresh_until;
         known.usable.address(v6).filter(|_| fresh)
@@ -163,9 +170,10 @@ impl Names {
         !under_way
     }
 
-    /// The question has been answered.
-    pub fn answered(&mut self, name: &str) {
+    /// The question has been answered: the flows that waited for it go on.
+    pub fn answered(&mut self, name: &str) -> Vec<Waiting> {
         self.asked.remove(name);
+        self.waiting.extract_if(.., |waiting| waiting.peer.host_name() == Some(name)).collect()
     }
 
     /// Names that were asked for too long ago.
@@ -203,44 +211,6 @@ mod tests {
     }
 
     #[test]
-    fn lies_are_told_apart_and_each_has_its_reason() {
-        let ours = BTreeSet::from(["10.9.9.9".parse().unwrap(), "2001:db8::9".parse().unwrap()]);
-        let lies = [
-            ("0.0.0.0", "no address"),
-            ("0.1.2.3", "no address"),
-            ("::", "no address"),
-            ("127.0.0.1", "loopback"),
-            ("127.8.8.8", "loopback"),
-            ("::1", "loopback"),
-            ("224.0.0.1", "multicast"),
-            ("ff02::1", "multicast"),
-            ("255.255.255.255", "broadcast"),
-            ("fe80::1", "link-local"),
-            ("::ffff:10.1.1.1", "IPv4 address in IPv6"),
-            ("10.9.9.9", "our own"),
-            ("::ffff:10.9.9.9", "our own"),
-            ("2001:db8::9", "our own"),
-        ];
-        for (lie, reason) in lies {
-            let usable = Usable::of(&addresses(&[lie]), &ours);
-            assert!(usable.is_empty(), "{lie}");
-            assert!(usable.remarks[0].contains(reason), "{lie}: {:?}", usable.remarks);
-        }
-        let mixed = Usable::of(&addresses(&["127.0.0.1", "10.1.1.1", "10.2.2.2", "2001:db8::1"]), &ours);
-        assert_eq!(mixed.address(false), Some("10.1.1.1".parse().unwrap()), "the first that can be used");
-        assert_eq!(mixed.address(true), Some("2001:db8::1".parse().unwrap()));
-    }
-
-    #[test]
-    fn a_hundred_addresses_are_looked_at_within_a_bound() {
-        let many: Vec<IpAddr> = (0..100).map(|n| IpAddr::from([127, 0, 0, n])).collect();
-        let usable = Usable::of(&many, &BTreeSet::new());
-        assert!(usable.is_empty());
-        assert_eq!(usable.remarks.len(), MAX_ADDRESSES + 1);
-        assert!(usable.remarks.last().unwrap().contains("100 addresses"), "{:?}", usable.remarks.last());
-    }
-
-    #[test]
     fn a_dynamic_name_is_fresh_for_its_ttl_and_a_fixed_one_for_ever() {
         let mut names = Names::default();
         let usable = Usable::of(&addresses(&["10.1.1.1"]), &BTreeSet::new());
@@ -259,7 +229,7 @@ mod tests {
         assert!(names.fresh(&fixed, false, NOW + Duration::from_secs(1_000_000)).is_some());
         names.distrust(&dynamic);
         assert!(names.fresh(&dynamic, false, NOW).is_none());
-        assert!(names.address(&dynamic, false).is_some(), "its SAs still have it");
+        assert!(names.learnt(&dynamic, false).is_some(), "its SAs still have it");
     }
 
     #[test]
@@ -273,5 +243,26 @@ mod tests {
         names.answered("b");
         assert_eq!(names.deadline(), None);
         assert!(names.ask("b", NOW));
+    }
+
+    #[test]
+    fn a_line_of_the_configuration_needs_nobody_and_flows_wait_for_their_own_name() {
+        let mut names = Names::default();
+        let mut system = System { domain_name: Some("Example.net".into()), ..System::default() };
+        system.hosts.insert("b.example.net".into(), addresses(&["10.1.1.1"]));
+        names.configure(&system);
+        assert_eq!(names.address_now(&Peer::Name("b".into()), false, NOW), Some([10, 1, 1, 1].into()));
+        assert_eq!(names.address_now(&Peer::Name("c".into()), false, NOW), None);
+        let entry = EntryKey {
+            interface: config::model::InterfaceName::parse("Gi0/1").unwrap(),
+            map: "m".into(),
+            seq: 1,
+        };
+        let waiting =
+            |name: &str| Waiting { entry: entry.clone(), peer: Peer::Name(name.into()), policy: PolicyId(1) };
+        names.wait(waiting("c"));
+        names.wait(waiting("d"));
+        assert_eq!(names.answered("c"), [waiting("c")]);
+        assert_eq!(names.waiting(), [waiting("d")]);
     }
 }

@@ -18,10 +18,10 @@ use config::edit::{Import, ImportError, Imported, Offline};
 use config::render_show;
 use config::shell::{Baselines, CommandError, Executor, Outcome};
 
-use crate::brain::{Brain, SessionNumber};
-use crate::log::Message;
+use crate::gateway::{Gateway, SessionNumber};
 use crate::names::{Answer, NameError};
 use crate::pki::{KeyStore, Material, Pki};
+use crate::report::Message;
 
 /// The longest status document of the data plane that is read.
 const MAX_STATUS: u64 = 4 << 20;
@@ -88,7 +88,7 @@ impl Facts {
 /// The executor for one request.
 pub struct Operator<'a> {
     /// The brain.
-    pub brain: &'a mut Brain,
+    pub brain: &'a mut Gateway,
     /// The rest.
     pub facts: &'a mut Facts,
     /// Now.

@@ -2,7 +2,7 @@
 //!
 //! The configuration holds certificates and names the rest: private keys lie in the key directory of the instance
 //! ([`KeyStore`]), CRLs in files of the operator. The shell reads both ([`Material::read`]) whenever trustpoints change and when a
-//! CRL file does; the brain only sees the result.
+//! CRL file does; the gateway only sees the result.
 
 mod import;
 mod material;

@@ -4,7 +4,7 @@ use config::Configuration;
 use config::sizes::Sizes;
 use sa_table::{Action, Demand, Shortage, TableError};
 
-use crate::derived::{self, Derived};
+use crate::plan::{self, Derived};
 
 /// Why a configuration cannot become the running one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +26,7 @@ pub fn demand(configuration: &Configuration, derived: &Derived) -> Demand {
     let temporaries = derived.temporaries.iter().map(|one| (&one.local, &one.remote));
     let hosts = derived.hosts.iter().map(|one| (&one.local, &one.remote));
     let rules = |(local, remote): (&Vec<_>, &Vec<_>)| {
-        derived::rules(local, remote, Action::Drop).map_or(0, |rules| rules.len() as u64)
+        plan::rules(local, remote, Action::Drop).map_or(0, |rules| rules.len() as u64)
     };
     let flows = (derived.temporaries.len() + derived.hosts.len()) as u64;
     let policies = sizes.permits + flows;

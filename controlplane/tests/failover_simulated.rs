@@ -275,7 +275,7 @@ fn rekeys_lose_no_packet() {
     network.silence(1);
     assert_eq!(network.sent - sent, network.answered - answered, "{}", network.log_text(BRANCH));
     let rekeys =
-        network.gateways[BRANCH].brain.history().iter().filter(|t| t.event.contains("rekeyed")).count();
+        network.gateways[BRANCH].control.history().iter().filter(|t| t.event.contains("rekeyed")).count();
     assert!(rekeys >= 9, "{rekeys} rekeys in ten lifetimes");
     assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 1);
 }

@@ -81,7 +81,7 @@ fn error_notify(request: &[u8], error: u16) -> Vec<u8> {
 fn esp(network: &mut Network, forgery: Forgery, draw: &mut Stream) {
     let mut records = Vec::new();
     for gateway in &network.gateways {
-        let policies = gateway.brain.policies().filter_map(|(id, _)| gateway.plane.outbound_record(id));
+        let policies = gateway.control.policies().filter_map(|(id, _)| gateway.plane.outbound_record(id));
         records.extend(policies.map(|record| (gateway.address, record)));
     }
     if records.is_empty() {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::Configuration;
-use controlplane::brain::{Brain, SessionNumber};
+use controlplane::checkpoint::Memory;
 use controlplane::clock::Scale;
-use controlplane::compile::Devices;
-use controlplane::install::Installer;
-use controlplane::memory::Memory;
+use controlplane::gateway::{Gateway as ControlPlane, SessionNumber};
+use controlplane::plan::Devices;
+use controlplane::tables::Tables;
 use ike::provider::Provider;
 use ike::{Endpoint, EndpointConfig, RandomSpis};
 use sa_table::{Capacities, Checkpoint, EventReceiver, Locking, Segments};
@@ -70,7 +70,7 @@ pub struct Gateway {
     /// Its address on the internet.
     pub address: IpAddr,
     /// The control plane.
-    pub brain: Brain,
+    pub control: ControlPlane,
     /// The model of the data plane.
     pub plane: DataPlane,
     /// Whether the control plane gets to run.
@@ -79,7 +79,7 @@ pub struct Gateway {
     pub routes: usize,
     pub(crate) events: EventReceiver,
     pub(crate) checkpoint: Checkpoint,
-    /// When the brain wants to be called, on the network's clock.
+    /// When the control plane wants to be called, on the network's clock.
     pub(crate) deadline: u64,
     /// How far its clock is behind the network's: it stood still while the machine slept.
     pub(crate) lag: u64,
@@ -104,7 +104,7 @@ impl Gateway {
     ) -> Result<Self, SimulationError> {
         let segments = Segments::create(setup.capacities, Locking::Never)?;
         let gateway = Gateway {
-            brain: brain(&segments, provider, random.fork(0), Memory::default())?,
+            control: control_plane(&segments, provider, random.fork(0), Memory::default())?,
             plane: DataPlane::attach(&segments, sabotage)?,
             name: setup.name,
             address: setup.address,
@@ -143,16 +143,16 @@ impl Gateway {
             self.configuration = configuration;
         }
         let now = self.clock(now);
-        self.brain.configure(now, self.configuration.clone(), self.devices.clone());
+        self.control.configure(now, self.configuration.clone(), self.devices.clone());
     }
 
     /// A session removes every access list.
     pub(crate) fn remove_lists(&mut self, now: u64) {
         let now = self.clock(now);
-        self.brain.begin_edit(TYPIST, Arc::new(self.configuration.clone()));
+        self.control.begin_edit(TYPIST, Arc::new(self.configuration.clone()));
         self.is_edited = true;
         let without = Configuration { access_lists: BTreeMap::new(), ..self.configuration.clone() };
-        self.brain.configure(now, without, self.devices.clone());
+        self.control.configure(now, without, self.devices.clone());
     }
 
     /// The session types them again and leaves configuration mode. False if there is none.
@@ -160,7 +160,7 @@ impl Gateway {
         let open = std::mem::take(&mut self.is_edited);
         if open {
             self.configure(now, None);
-            self.brain.end_edit(self.clock(now), TYPIST);
+            self.control.end_edit(self.clock(now), TYPIST);
         }
         open
     }
@@ -171,7 +171,7 @@ impl Gateway {
         let memory = memory.and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();
         self.lives += 1;
         self.is_edited = false;
-        self.brain = brain(&self.segments, self.provider, self.random.fork(self.lives), memory)?;
+        self.control = control_plane(&self.segments, self.provider, self.random.fork(self.lives), memory)?;
         self.backlog.clear();
         self.routes = 0;
         self.configure(now, None);
@@ -203,14 +203,14 @@ impl Gateway {
     }
 }
 
-fn brain(
+fn control_plane(
     segments: &Segments,
     provider: &'static Provider,
     random: Stream,
     memory: Memory,
-) -> Result<Brain, SimulationError> {
+) -> Result<ControlPlane, SimulationError> {
     let config = EndpointConfig { provider, ..EndpointConfig::default() };
     let endpoint = Endpoint::new(config, Box::new(random), Box::new(RandomSpis::default()));
-    let installer = Installer::new(segments.table_writer()?, segments.runtime_reader()?, &memory);
-    Ok(Brain::new(endpoint, installer, Scale::default(), memory))
+    let tables = Tables::new(segments.table_writer()?, segments.runtime_reader()?, &memory);
+    Ok(ControlPlane::new(endpoint, tables, Scale::default(), memory))
 }

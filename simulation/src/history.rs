@@ -290,7 +290,7 @@ impl<'a> History<'a> {
                 self.network.clear(gateway, &ClearCommand::Sessions(Filter::default()));
             }
             self.run_until(self.network.now + TO_REST);
-            if self.network.gateways.iter().all(|gateway| gateway.brain.load().ike_sas == 0) {
+            if self.network.gateways.iter().all(|gateway| gateway.control.load().ike_sas == 0) {
                 break;
             }
         }

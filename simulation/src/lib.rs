@@ -4,7 +4,7 @@
 //! invariants after every step; a seed that fails replays as a readable timeline. [`predict`]: a configuration and a list of events
 //! give the timeline that a gateway would show, in milliseconds of real time.
 //!
-//! The brain, the IKE endpoint and the shared segments are those of the product. Simulated are the clock, the wire, the name
+//! The control plane, the IKE endpoint and the shared segments are those of the product. Simulated are the clock, the wire, the name
 //! service and the data plane, of which [`plane`] keeps what the control plane can notice. `docs/simulation.md` says more.
 #![forbid(unsafe_code)]
 

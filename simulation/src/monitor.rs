@@ -10,7 +10,7 @@ mod health;
 
 use std::fmt;
 
-use controlplane::select::Reason;
+use controlplane::peers::select::Reason;
 use sa_table::{FiveTuple, PolicyId, SlotWord};
 
 use crate::network::{Network, ORIGIN, Sabotage};
@@ -177,7 +177,7 @@ impl Monitor {
         }
     }
 
-    /// A brain reports that the cursor of an entry moved.
+    /// A control plane reports that the cursor of an entry moved.
     pub(crate) fn peer_change(
         &mut self,
         network: &Network,
@@ -191,7 +191,7 @@ impl Monitor {
         self.check_change(network, gateway, entry, old, new, reason);
     }
 
-    /// A brain came to rest.
+    /// A control plane came to rest.
     pub(crate) fn after(&mut self, network: &Network, gateway: usize) {
         self.health.look(network, gateway);
         self.check_cursors(network, gateway);
@@ -199,7 +199,7 @@ impl Monitor {
         self.check_amounts(network, gateway);
     }
 
-    /// A brain reports internal trouble.
+    /// A control plane reports internal trouble.
     pub(crate) fn trouble(&mut self, network: &Network, gateway: usize, text: &str) {
         self.violated(network, gateway, Invariant::Sound, text.to_owned());
     }

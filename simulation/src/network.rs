@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use controlplane::brain::Output;
-use controlplane::log::Message;
+use controlplane::gateway::Output;
 use controlplane::names::{Answer, NameError};
+use controlplane::report::Message;
 use controlplane::routes::RouteChange;
 use ike::provider::Provider;
 use sa_table::FiveTuple;
@@ -215,7 +215,7 @@ impl Network {
         self.tick(index);
         let gateway = &mut self.gateways[index];
         let clock = gateway.clock(self.now);
-        gateway.brain.handle_timeout(clock);
+        gateway.control.handle_timeout(clock);
         self.follow_up(index);
     }
 
@@ -254,7 +254,7 @@ impl Network {
                 let asked = &mut self.gateways[gateway];
                 if asked.condition == Condition::Running {
                     let clock = asked.clock(self.now);
-                    asked.brain.resolved(clock, &name, answer);
+                    asked.control.resolved(clock, &name, answer);
                     self.follow_up(gateway);
                 } else {
                     // Whoever asked is told in the end, if only that there was no answer.
@@ -264,29 +264,29 @@ impl Network {
         }
     }
 
-    /// Carries out what a brain wants and takes its events, until both are quiet; then the data plane sees what changed.
+    /// Carries out what a control plane wants and takes its events, until both are quiet; then the data plane sees what changed.
     fn follow_up(&mut self, index: usize) {
         let clock = self.gateways[index].clock(self.now);
         loop {
             let gateway = &mut self.gateways[index];
-            if let Some(memory) = gateway.brain.checkpoint(clock)
+            if let Some(memory) = gateway.control.checkpoint(clock)
                 && gateway.checkpoint.store(&memory).is_err()
             {
                 self.trouble(index, "the checkpoint is too small");
                 continue;
             }
-            if let Some(output) = gateway.brain.poll_output() {
+            if let Some(output) = gateway.control.poll_output() {
                 self.carry_out(index, output);
             } else if let Some((_, event)) = gateway.events.receive() {
                 self.with_monitor(|monitor, network| monitor.after(network, index));
-                self.gateways[index].brain.handle_event(clock, &event);
+                self.gateways[index].control.handle_event(clock, &event);
             } else {
                 break;
             }
         }
         self.tick(index);
         let gateway = &mut self.gateways[index];
-        let wanted = gateway.brain.deadline().as_millis() as u64 + gateway.lag;
+        let wanted = gateway.control.deadline().as_millis() as u64 + gateway.lag;
         gateway.deadline = wanted.max(self.now + SHORTEST_WAIT);
         self.with_monitor(|monitor, network| monitor.after(network, index));
     }

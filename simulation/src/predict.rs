@@ -187,7 +187,7 @@ enum Step {
 /// The gateway's own history, taken before it forgets.
 #[derive(Default)]
 struct Notes {
-    taken: Vec<controlplane::log::Transition>,
+    taken: Vec<controlplane::report::Transition>,
 }
 
 /// The history keeps a thousand transitions; no gateway makes so many in a minute.
@@ -204,7 +204,7 @@ impl Notes {
 
     fn take(&mut self, network: &Network) {
         let Some(gateway) = network.gateways.first() else { return };
-        let all: Vec<_> = gateway.brain.history().iter().collect();
+        let all: Vec<_> = gateway.control.history().iter().collect();
         // Transitions of one millisecond may be equal, so the last one that is known is found from behind.
         let known = self.taken.last().and_then(|last| all.iter().rposition(|transition| *transition == last));
         self.taken.extend(all.into_iter().skip(known.map_or(0, |at| at + 1)).cloned());

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use config::Configuration;
 use config::edit::Offline;
 use config::model::InterfaceName;
-use controlplane::compile::{Device, Devices};
+use controlplane::plan::{Device, Devices};
 
 /// `crypto isakmp keepalive`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

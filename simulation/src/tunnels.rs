@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use controlplane::brain::{Load, Output};
+use controlplane::gateway::{Load, Output};
 
 use hub::{HUB, IDLE, SPOKES};
 use plane::End;

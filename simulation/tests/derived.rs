@@ -46,7 +46,7 @@ fn a_dynamic_map_answers_unknown_peers_and_asks_nobody() {
         network.set_interval(down, 200);
         pass(&mut network, 20);
         assert_eq!(answered(&network, down), 0);
-        assert!(!network.gateways[HUB].brain.has_ike_with("198.51.100.7".parse().unwrap()));
+        assert!(!network.gateways[HUB].control.has_ike_with("198.51.100.7".parse().unwrap()));
         network.set_interval(down, 0);
 
         let first = flow(&mut network, 1, "10.7.0.9", "192.168.2.9");
@@ -80,7 +80,7 @@ fn a_dynamic_map_answers_unknown_peers_and_asks_nobody() {
         pass(&mut network, 10);
         assert_eq!(answered(&network, down), before.0, "dropped again, not initiated");
         assert!(answered(&network, second) >= before.1 + 45, "the other branch was not disturbed");
-        assert_eq!(network.gateways[HUB].brain.load().pairs, 1);
+        assert_eq!(network.gateways[HUB].control.load().pairs, 1);
     }
 }
 
@@ -92,7 +92,7 @@ fn what_the_template_does_not_permit_is_refused() {
     network.set_interval(up, 200);
     pass(&mut network, 30);
     assert_eq!(answered(&network, up), 0);
-    assert_eq!(network.gateways[HUB].brain.load().pairs, 0);
+    assert_eq!(network.gateways[HUB].control.load().pairs, 0);
     assert!(!show_map(&network, HUB).contains("65536"));
 }
 
@@ -105,7 +105,7 @@ fn a_peer_without_the_key_is_nobody_to_a_dynamic_map() {
     pass(&mut network, 30);
     assert_eq!(answered(&network, up), 0);
     assert!(!show_map(&network, HUB).contains("65536"), "{}", show_map(&network, HUB));
-    assert_eq!(network.gateways[HUB].brain.load().pairs, 0);
+    assert_eq!(network.gateways[HUB].control.load().pairs, 0);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_branch_that_lost_power_is_answered_again_and_leaves_no_second_entry() {
     pass(&mut network, 10);
     assert!(answered(&network, up) > before + 40, "INITIAL_CONTACT: {}", timeline(&network));
     pass(&mut network, 60);
-    let load = network.gateways[HUB].brain.load();
+    let load = network.gateways[HUB].control.load();
     assert_eq!((load.ike_sas, load.pairs), (1, 1), "{}", timeline(&network));
     assert!(!show_map(&network, HUB).contains("65537"), "{}", show_map(&network, HUB));
 }
@@ -187,14 +187,14 @@ fn level_per_host_makes_a_pair_of_sas_for_each_pair_of_hosts_with_timers_of_thei
         assert!(answered(&network, flow) > 50, "{}", timeline(&network));
     }
     for gateway in 0..2 {
-        let load = network.gateways[gateway].brain.load();
+        let load = network.gateways[gateway].control.load();
         assert_eq!((load.ike_sas, load.pairs), (1, 3), "{}", timeline(&network));
     }
     // One pair of hosts falls silent; its SAs idle out, the others' stay.
     network.set_interval(flows[0], 0);
     let before = answered(&network, flows[1]);
     pass(&mut network, 75);
-    assert_eq!(network.gateways[0].brain.load().pairs, 2, "{}", timeline(&network));
+    assert_eq!(network.gateways[0].control.load().pairs, 2, "{}", timeline(&network));
     assert!(answered(&network, flows[1]) >= before + 370, "undisturbed");
     // It speaks again.
     let before = answered(&network, flows[0]);
@@ -206,7 +206,7 @@ fn level_per_host_makes_a_pair_of_sas_for_each_pair_of_hosts_with_timers_of_thei
         network.set_interval(flow, 0);
     }
     pass(&mut network, 80);
-    let load = network.gateways[0].brain.load();
+    let load = network.gateways[0].control.load();
     assert_eq!((load.ike_sas, load.pairs, load.table.policies), (0, 0, 1), "{}", timeline(&network));
 }
 
@@ -267,7 +267,7 @@ fn two_ends_that_initiate_at_the_same_moment_end_with_one_ike_sa_and_lose_nothin
             assert!(answered(&network, flow) > 140, "seed {seed}: {}", timeline(&network));
         }
         for gateway in 0..2 {
-            let load = network.gateways[gateway].brain.load();
+            let load = network.gateways[gateway].control.load();
             assert_eq!(load.ike_sas, 1, "seed {seed}: {}", timeline(&network));
             assert!(load.pairs <= 2, "seed {seed}: {}", timeline(&network));
         }
@@ -309,7 +309,7 @@ access-list 102 permit ip 192.168.1.0 0.0.0.255 192.168.3.0 0.0.0.255
     network.set_interval(one, 200);
     network.set_interval(two, 200);
     pass(&mut network, 10);
-    let load = network.gateways[0].brain.load();
+    let load = network.gateways[0].control.load();
     assert_eq!((load.ike_sas, load.pairs), (1, 2), "one IKE SA serves both entries: {}", timeline(&network));
     network.wire.around(1, |link| link.cut = true);
     let before = answered(&network, two);
@@ -361,7 +361,7 @@ access-list 102 permit ip 192.168.1.0 0.0.0.255 192.168.3.0 0.0.0.255
         network.set_interval(flow, 0);
     }
     pass(&mut network, 90);
-    assert_eq!(network.gateways[0].brain.load().pairs, 0);
+    assert_eq!(network.gateways[0].control.load().pairs, 0);
     for flow in flows {
         network.set_interval(flow, 200);
     }
@@ -418,7 +418,7 @@ fn a_peer_that_comes_and_goes_each_second_leaves_nothing_behind() {
     assert!(answered(&network, there) > before + 200, "{}", timeline(&network));
     network.set_interval(there, 0);
     pass(&mut network, 120);
-    let load = network.gateways[0].brain.load();
+    let load = network.gateways[0].control.load();
     assert_eq!((load.pairs, load.attempts, load.ike_sas), (0, 0, 0), "{load:?}");
 }
 
@@ -502,7 +502,7 @@ fn a_machine_that_slept_an_hour_is_back_within_the_time_of_detection() {
     pass(&mut network, 10);
     network.stop(0, simulation::gateway::Condition::Asleep);
     pass(&mut network, 3600);
-    assert_eq!(network.gateways[1].brain.load().pairs, 0, "the peer has given it up");
+    assert_eq!(network.gateways[1].control.load().pairs, 0, "the peer has given it up");
     // CLOCK_MONOTONIC stood still: nothing expired here, and only silence shows that the SAs are dead.
     network.wake(0, 3_600_000);
     let before = answered(&network, there);

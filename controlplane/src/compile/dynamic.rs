@@ -8,8 +8,7 @@ use sa_table::{Action, Rule};
 use protection::{BEHIND_ENTRY, close};
 
 use super::{Entry, EntryKey, Plan, PolicyKey, PolicyNumbers, SetCompiler, Template};
-use crate::derived::{self, TemplateKey, Temporary};
-use crate::session::Peer;
+use crate::plan::{self, Peer, TemplateKey, Temporary};
 
 impl SetCompiler<'_> {
     /// A crypto-map entry that names a dynamic map. What a template permits and no temporary entry carries is dropped; a template
@@ -72,7 +71,7 @@ impl SetCompiler<'_> {
         let mut permits = Vec::new();
         let mut place = |local: Vec<TrafficSelector>, remote: Vec<TrafficSelector>, rules: &mut Vec<Rule>| {
             temporaries.retain(|one| {
-                let within = derived::is_within((&one.local, &one.remote), (&local, &remote));
+                let within = plan::is_within((&one.local, &one.remote), (&local, &remote));
                 if within {
                     place_temporary(&entry, one, plan, numbers, rules);
                 }
@@ -112,7 +111,7 @@ impl SetCompiler<'_> {
         rules: &mut Vec<Rule>,
     ) {
         for flow in self.derived.hosts.iter().filter(|flow| flow.entry == entry.key) {
-            if !derived::is_within((&flow.local, &flow.remote), permit) {
+            if !plan::is_within((&flow.local, &flow.remote), permit) {
                 continue;
             }
             let key = PolicyKey {
@@ -121,7 +120,7 @@ impl SetCompiler<'_> {
                 remote: flow.remote.clone(),
             };
             let Some(id) = numbers.number(&key) else { continue };
-            let Some(own) = derived::rules(&flow.local, &flow.remote, Action::Protect(id)) else { continue };
+            let Some(own) = plan::rules(&flow.local, &flow.remote, Action::Protect(id)) else { continue };
             if plan.policies.insert(id, key).is_none() {
                 entry.policies.push(id);
                 rules.extend(own);
@@ -140,7 +139,7 @@ fn place_temporary(
     let key = one.key();
     let policy = PolicyKey { entry: key.clone(), local: one.local.clone(), remote: one.remote.clone() };
     let Some(id) = numbers.number(&policy) else { return };
-    let Some(own) = derived::rules(&one.local, &one.remote, Action::Protect(id)) else { return };
+    let Some(own) = plan::rules(&one.local, &one.remote, Action::Protect(id)) else { return };
     rules.extend(own);
     plan.policies.insert(id, policy);
     let entry = Entry {

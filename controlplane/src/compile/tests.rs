@@ -251,8 +251,7 @@ fn temporary(seq: u32, remote: &str) -> Derived {
     };
     let net = |text: &str| vec![ike::TrafficSelector::prefix(text.parse().unwrap(), 28)];
     let (local, remote) = (net("192.168.1.0"), net(remote));
-    let one =
-        crate::derived::Temporary { seq, template, peer: "203.0.113.7".parse().unwrap(), local, remote };
+    let one = crate::plan::Temporary { seq, template, peer: "203.0.113.7".parse().unwrap(), local, remote };
     Derived { temporaries: vec![one], ..Derived::default() }
 }
 
@@ -294,7 +293,7 @@ fn pairs_of_hosts_stand_before_their_permit() {
     map(&mut configuration, 1, one);
     let host = |text: &str| vec![ike::TrafficSelector::host(text.parse().unwrap())];
     let key = EntryKey { interface: name("Gi0/1"), map: "tohub".into(), seq: 1 };
-    let pair = |ours: &str, theirs: &str| crate::derived::HostFlow {
+    let pair = |ours: &str, theirs: &str| crate::plan::HostFlow {
         entry: key.clone(),
         local: host(ours),
         remote: host(theirs),

@@ -8,9 +8,8 @@ use config::model::{InterfaceName, NextHop, Prefix};
 use config::proc_route;
 use config::shell::CommandError;
 
-use crate::compile::Devices;
+use crate::plan::{Devices, Peer};
 use crate::routes::ReverseRoute;
-use crate::session::Peer;
 
 /// `show users`. Sessions come over a local socket, so all are the console.
 pub(super) fn users(sessions: usize) -> String {

@@ -1,4 +1,4 @@
-//! A network of gateways under a virtual clock: real brains, real IKE, real segments in memory, a seeded wire and a data
+//! A network of gateways under a virtual clock: real control planes, real IKE, real segments in memory, a seeded wire and a data
 //! plane that moves packets without bytes. A packet arrives only if the keys of both ends are the same.
 
 use std::cmp::Reverse;
@@ -10,12 +10,12 @@ use config::Configuration;
 use config::command::{ClearCommand, Filter, ShowCommand};
 use config::edit::Offline;
 use config::model::InterfaceName;
-use controlplane::brain::{Brain, Output};
+use controlplane::checkpoint::Memory;
 use controlplane::clock::Scale;
-use controlplane::compile::{Device, Devices};
-use controlplane::install::Installer;
-use controlplane::memory::Memory;
+use controlplane::gateway::{Gateway as ControlPlane, Output};
+use controlplane::plan::{Device, Devices};
 use controlplane::routes::RouteChange;
+use controlplane::tables::Tables;
 use ike::{Endpoint, EndpointConfig, RandomSpis};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -38,7 +38,7 @@ impl ike::Random for Seeded {
 
 /// One gateway: a control plane and as much of a data plane as times and counters need.
 pub struct Gateway {
-    pub brain: Brain,
+    pub control: ControlPlane,
     pub log: Vec<(Duration, String)>,
     pub routes: BTreeSet<String>,
     address: IpAddr,
@@ -77,7 +77,7 @@ impl Gateway {
         let (reader, runtime) =
             (segments.table_reader().expect("reader"), segments.runtime_writer().expect("runtime"));
         let gateway = Gateway {
-            brain: brain(&segments, seed, Memory::default()),
+            control: control_plane(&segments, seed, Memory::default()),
             checkpoint: segments.checkpoint().expect("checkpoint"),
             log: Vec::new(),
             routes: BTreeSet::new(),
@@ -115,20 +115,21 @@ impl Gateway {
     pub fn restart(&mut self, now: Duration, forgetful: bool) {
         self.seed += 1000;
         let memory = self.checkpoint.load().and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();
-        self.brain = brain(&self.segments, self.seed, if forgetful { Memory::default() } else { memory });
+        self.control =
+            control_plane(&self.segments, self.seed, if forgetful { Memory::default() } else { memory });
         self.routes.clear();
-        self.brain.configure(now, self.configuration.clone(), self.devices.clone());
+        self.control.configure(now, self.configuration.clone(), self.devices.clone());
     }
 
     /// Takes over another configuration.
     pub fn configure(&mut self, now: Duration, text: &str) {
         self.configuration = parse(text);
-        self.brain.configure(now, self.configuration.clone(), self.devices.clone());
+        self.control.configure(now, self.configuration.clone(), self.devices.clone());
     }
 
     /// `Current peer:` of the only entry.
     pub fn current_peer(&self, now: Duration) -> Option<String> {
-        let view = self.brain.peers_view(now);
+        let view = self.control.peers_view(now);
         view.entries[0].peers.iter().find(|peer| peer.current).map(|peer| peer.name.clone())
     }
 
@@ -145,13 +146,13 @@ impl Gateway {
             ShowCommand::TohubPeers,
         ]
         .iter()
-        .map(|command| self.brain.show(now, command).expect("a text"))
+        .map(|command| self.control.show(now, command).expect("a text"))
         .collect()
     }
 
     /// SA pairs with a peer.
     pub fn pairs_with(&self, now: Duration, address: &str) -> u32 {
-        let view = self.brain.peers_view(now);
+        let view = self.control.peers_view(now);
         view.entries[0].peers.iter().find(|peer| peer.name == address).map_or(0, |peer| peer.sas)
     }
 
@@ -167,13 +168,13 @@ impl Gateway {
     }
 }
 
-fn brain(segments: &Segments, seed: u64, memory: Memory) -> Brain {
+fn control_plane(segments: &Segments, seed: u64, memory: Memory) -> ControlPlane {
     let random = Seeded(ChaCha20Rng::seed_from_u64(seed));
     let endpoint =
         Endpoint::new(EndpointConfig::default(), Box::new(random), Box::new(RandomSpis::default()));
     let table = segments.table_writer().expect("writer");
     let runtime = segments.runtime_reader().expect("runtime reader");
-    Brain::new(endpoint, Installer::new(table, runtime, &memory), Scale::default(), memory)
+    ControlPlane::new(endpoint, Tables::new(table, runtime, &memory), Scale::default(), memory)
 }
 
 fn parse(text: &str) -> Configuration {
@@ -242,7 +243,7 @@ impl Network {
         };
         for index in 0..network.gateways.len() {
             let gateway = &mut network.gateways[index];
-            gateway.brain.configure(ORIGIN, gateway.configuration.clone(), gateway.devices.clone());
+            gateway.control.configure(ORIGIN, gateway.configuration.clone(), gateway.devices.clone());
             network.drain(index);
         }
         network
@@ -283,8 +284,8 @@ impl Network {
     fn run_until(&mut self, end: Duration) {
         loop {
             let deadline = (0..self.gateways.len())
-                .min_by_key(|index| self.gateways[*index].brain.deadline())
-                .map(|index| (self.gateways[index].brain.deadline(), index));
+                .min_by_key(|index| self.gateways[*index].control.deadline())
+                .map(|index| (self.gateways[index].control.deadline(), index));
             let arrival = self.travelling.peek().map(|Reverse((at, number))| (*at, *number));
             let timer_first = match (deadline, arrival) {
                 (Some((timer, _)), Some((arrival, _))) => timer <= arrival,
@@ -303,7 +304,7 @@ impl Network {
             if timer_first {
                 let index = deadline.map_or(0, |(_, index)| index);
                 self.gateways[index].announce();
-                self.gateways[index].brain.handle_timeout(self.now);
+                self.gateways[index].control.handle_timeout(self.now);
                 self.drain(index);
             } else {
                 self.travelling.pop();
@@ -318,7 +319,7 @@ impl Network {
         match packet {
             Travelling::Ike { from, to, bytes } => {
                 let Some(index) = self.at(to.ip()).filter(|index| !self.gateways[*index].cut) else { return };
-                self.gateways[index].brain.handle_datagram(self.now, from, to, &bytes);
+                self.gateways[index].control.handle_datagram(self.now, from, to, &bytes);
                 self.drain(index);
             }
             Travelling::Esp { to, spi, keys, echo } => {
@@ -382,15 +383,15 @@ impl Network {
         }
     }
 
-    /// Carries out what a brain wants and takes its events, until both are quiet.
+    /// Carries out what a control plane wants and takes its events, until both are quiet.
     fn drain(&mut self, index: usize) {
         let now = self.now;
         loop {
             let gateway = &mut self.gateways[index];
-            if let Some(memory) = gateway.brain.checkpoint(now) {
+            if let Some(memory) = gateway.control.checkpoint(now) {
                 gateway.checkpoint.store(&memory).expect("room in the checkpoint");
             }
-            if let Some(output) = gateway.brain.poll_output() {
+            if let Some(output) = gateway.control.poll_output() {
                 match output {
                     Output::Transmit(transmit) if !gateway.cut => {
                         assert_eq!(transmit.from.ip(), gateway.address);
@@ -407,7 +408,7 @@ impl Network {
                     Output::Transmit(_) | Output::IkeLog(_) | Output::Resolve(_) => {}
                 }
             } else if let Some((_, event)) = gateway.events.receive() {
-                gateway.brain.handle_event(now, &event);
+                gateway.control.handle_event(now, &event);
             } else {
                 return;
             }
@@ -467,7 +468,7 @@ impl Network {
     /// `clear crypto session`.
     pub fn clear_sessions(&mut self, index: usize) {
         let now = self.now;
-        self.gateways[index].brain.clear(now, &ClearCommand::Sessions(Filter::default()));
+        self.gateways[index].control.clear(now, &ClearCommand::Sessions(Filter::default()));
         self.drain(index);
     }
 

@@ -1,7 +1,7 @@
 //! Messages of the control socket, and what an earlier control plane left.
 
 use config::control::{MAX_LINE, Request, Response, decode, encode};
-use controlplane::memory::Memory;
+use controlplane::checkpoint::Memory;
 
 /// A line of the control socket, in either direction. What is read is written as something that reads the same.
 pub fn control(data: &[u8]) {

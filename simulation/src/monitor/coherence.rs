@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use controlplane::select::Standing;
-use controlplane::session::Session;
+use controlplane::peers::select::Standing;
+use controlplane::peers::session::Session;
 use sa_table::PolicyId;
 
 use super::{Invariant, Monitor};
@@ -26,8 +26,9 @@ impl Monitor {
         let mut wrong = None;
         let known = std::mem::take(&mut self.words[gateway]);
         let mut words = Vec::with_capacity(known.len());
-        for (policy, key) in subject.brain.policies() {
-            let Some((_, session)) = subject.brain.sessions().find(|(entry, _)| **entry == key.entry) else {
+        for (policy, key) in subject.control.policies() {
+            let Some((_, session)) = subject.control.sessions().find(|(entry, _)| **entry == key.entry)
+            else {
                 continue;
             };
             let mut word = subject.plane.policy_word(policy);
@@ -35,7 +36,7 @@ impl Monitor {
                 word = None;
             }
             let carrier = session.outbound(policy);
-            let meant = carrier.and_then(|pair| subject.brain.slots(pair)).map(|(_, outbound)| outbound);
+            let meant = carrier.and_then(|pair| subject.control.slots(pair)).map(|(_, outbound)| outbound);
             if word != meant {
                 wrong = Some(format!(
                     "policy {policy:?} leads to {word:?}, the session says {carrier:?} in {meant:?}"
@@ -89,7 +90,7 @@ impl Monitor {
     /// Crossing initiations may leave a second pair that carries nothing until it idles out; more must not come.
     fn check_surplus(&mut self, network: &Network, gateway: usize) {
         let mut counts = BTreeMap::new();
-        for (_, session) in network.gateways[gateway].brain.sessions() {
+        for (_, session) in network.gateways[gateway].control.sessions() {
             for (_, pair) in session.pairs().filter(|(_, pair)| pair.standing == Standing::Active) {
                 *counts.entry((pair.policy, &pair.peer)).or_insert(0u32) += 1;
             }
@@ -102,7 +103,7 @@ impl Monitor {
 
     pub(super) fn check_amounts(&mut self, network: &Network, gateway: usize) {
         let subject = &network.gateways[gateway];
-        let load = subject.brain.load();
+        let load = subject.control.load();
         let policies = load.table.policies.max(1);
         let too_much = load.pairs > MOST
             || load.ike_sas > MOST
@@ -120,7 +121,7 @@ impl Monitor {
     pub fn check_nothing_left(&mut self, network: &Network) {
         for gateway in 0..network.gateways.len() {
             let subject = &network.gateways[gateway];
-            let (load, capacities) = (subject.brain.load(), subject.capacities());
+            let (load, capacities) = (subject.control.load(), subject.capacities());
             let free = (capacities.inbound_slots as usize, capacities.outbound_slots as usize);
             let busy = load.ike_sas + load.pairs + load.attempts + load.resolving + load.unsettled;
             let clean = busy == 0
@@ -149,7 +150,7 @@ impl Monitor {
                     session.pairs().find(|(_, pair)| clock > pair.last_activity() + after + IDLE_SLACK);
                 late.map(|(id, _)| id)
             };
-            let found = subject.brain.sessions().find_map(|(_, session)| overdue(session));
+            let found = subject.control.sessions().find_map(|(_, session)| overdue(session));
             if let Some(id) = found {
                 self.violated(
                     network,

@@ -3,8 +3,9 @@
 //! Each movement must be reported, begin where the cursor was, be one that the transition table has for its reason, and happen
 //! only when that reason is there. And an initiation after a long silence must begin at the default peer.
 
-use controlplane::select::{Reason, Standing};
-use controlplane::session::{Peer, Session};
+use controlplane::peers::select::{Reason, Standing};
+use controlplane::peers::session::Session;
+use controlplane::plan::Peer;
 
 use super::{Invariant, Monitor};
 use crate::network::Network;
@@ -69,7 +70,7 @@ impl Monitor {
 
     /// Notes what an edit finds.
     pub(super) fn before_edit(&mut self, network: &Network, gateway: usize) {
-        for (key, session) in network.gateways[gateway].brain.sessions() {
+        for (key, session) in network.gateways[gateway].control.sessions() {
             let Some(track) = self.tracks[gateway].iter_mut().find(|track| track.seq == key.seq) else {
                 continue;
             };
@@ -90,8 +91,8 @@ impl Monitor {
         reason: Reason,
     ) {
         let seq = entry.rsplit(' ').next().and_then(|seq| seq.parse::<u32>().ok());
-        let brain = &network.gateways[gateway].brain;
-        let Some((_, session)) = brain.sessions().find(|(key, _)| Some(key.seq) == seq) else { return };
+        let control = &network.gateways[gateway].control;
+        let Some((_, session)) = control.sessions().find(|(key, _)| Some(key.seq) == seq) else { return };
         let Some(at) = self.tracks[gateway].iter().position(|track| Some(track.seq) == seq) else { return };
         let track = &mut self.tracks[gateway][at];
         if reason == Reason::Config {
@@ -168,13 +169,13 @@ impl Monitor {
         }
     }
 
-    /// The cursors of a brain that came to rest, against the account.
+    /// The cursors of a control plane that came to rest, against the account.
     pub(super) fn check_cursors(&mut self, network: &Network, gateway: usize) {
-        let brain = &network.gateways[gateway].brain;
+        let control = &network.gateways[gateway].control;
         let mut wrong = None;
         let tracks = &mut self.tracks[gateway];
-        tracks.retain(|track| brain.sessions().any(|(key, _)| key.seq == track.seq));
-        for (key, session) in brain.sessions() {
+        tracks.retain(|track| control.sessions().any(|(key, _)| key.seq == track.seq));
+        for (key, session) in control.sessions() {
             let Some(track) = tracks.iter_mut().find(|track| track.seq == key.seq) else {
                 tracks.push(Track::of(key.seq, session));
                 continue;

@@ -25,7 +25,7 @@ fn fingerprint(network: &Network, gateway: usize) -> u64 {
     let subject = &network.gateways[gateway];
     // Unkeyed, hence the same in every run.
     let mut hasher = DefaultHasher::new();
-    for (key, session) in subject.brain.sessions() {
+    for (key, session) in subject.control.sessions() {
         let selection = session.selection();
         key.seq.hash(&mut hasher);
         selection.current().hash(&mut hasher);
@@ -36,10 +36,10 @@ fn fingerprint(network: &Network, gateway: usize) -> u64 {
             session.outbound(pair.policy).hash(&mut hasher);
         }
     }
-    for (policy, _) in subject.brain.policies() {
+    for (policy, _) in subject.control.policies() {
         subject.plane.policy_word(policy).map(|word| word.raw()).hash(&mut hasher);
     }
-    let load = subject.brain.load();
+    let load = subject.control.load();
     (load.ike_sas, load.pairs, load.attempts, load.table.free).hash(&mut hasher);
     subject.plane.last_packet().hash(&mut hasher);
     hasher.finish()

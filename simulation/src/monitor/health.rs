@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use controlplane::select::{CYCLE_INTERVAL, Reason};
+use controlplane::peers::select::{CYCLE_INTERVAL, Reason};
 
 use crate::gateway::Condition;
 use crate::network::Network;
 use crate::site::{Site, compatible, dns_name};
 
-/// Room for round trips, the brain's scan and a name look-up, milliseconds.
+/// Room for round trips, the control plane's scan and a name look-up, milliseconds.
 const SLACK: u64 = 10_000;
 
 /// After an unauthenticated error an attempt is kept open for so long.
@@ -105,7 +105,7 @@ impl Health {
         let count = self.sites.len();
         for peer in 0..count {
             let relation = &mut self.relations[site * count + peer];
-            if relation.doubtful && !network.gateways[site].brain.has_ike_with(self.sites[peer].ip()) {
+            if relation.doubtful && !network.gateways[site].control.has_ike_with(self.sites[peer].ip()) {
                 relation.doubtful = false;
             }
         }

@@ -30,7 +30,7 @@ impl Network {
     pub fn clear(&mut self, index: usize, command: &ClearCommand) {
         let gateway = &mut self.gateways[index];
         let clock = gateway.clock(self.now);
-        gateway.brain.clear(clock, command);
+        gateway.control.clear(clock, command);
         self.follow_up(index);
     }
 
@@ -76,7 +76,7 @@ impl Network {
         gateway.lag += slept;
         let clock = gateway.clock(self.now);
         for (from, to, bytes) in std::mem::take(&mut gateway.backlog) {
-            self.gateways[index].brain.handle_datagram(clock, from, to, &bytes);
+            self.gateways[index].control.handle_datagram(clock, from, to, &bytes);
         }
         self.timeout(index);
     }

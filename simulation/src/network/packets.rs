@@ -16,7 +16,7 @@ impl Network {
             Condition::Stalled => gateway.pile_up((from, to, bytes.to_vec())),
             Condition::Running => {
                 let clock = gateway.clock(self.now);
-                gateway.brain.handle_datagram(clock, from, to, bytes);
+                gateway.control.handle_datagram(clock, from, to, bytes);
                 self.follow_up(index);
             }
         }

@@ -13,7 +13,7 @@ use config::model::{
     Ikev2Key, Ikev2Keyring, Ikev2Policy, Ikev2Profile, Ikev2Proposal, InterfaceName, Keying, KeyringPeer,
     KeyringPpk, Peer, PeerName, Prefix, Profile, RemoteIdentity, Secret,
 };
-use controlplane::compile::{Device, Devices};
+use controlplane::plan::{Device, Devices};
 use sa_table::Capacities;
 
 use super::{PeerFact, PredictError};

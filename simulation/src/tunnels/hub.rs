@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use config::model::InterfaceName;
-use controlplane::compile::{Device, Devices};
+use controlplane::plan::{Device, Devices};
 use sa_table::{Capacities, FiveTuple};
 
 /// The end with one interface.

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use controlplane::brain::{Brain, Output};
+use controlplane::checkpoint::Memory;
 use controlplane::clock::Scale;
-use controlplane::install::Installer;
-use controlplane::memory::Memory;
+use controlplane::gateway::{Gateway as ControlPlane, Output};
+use controlplane::tables::Tables;
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 use sa_table::{
     Checkpoint, Event, InboundOwner, Locking, OutboundOwner, PolicyId, RuntimeWriter, Segments, TableReader,
@@ -22,7 +22,7 @@ const PACKET_BYTES: u64 = 100;
 
 /// See the module's description.
 pub(super) struct End {
-    brain: Brain,
+    control: ControlPlane,
     index: usize,
     checkpoint: Checkpoint,
     reader: TableReader,
@@ -44,10 +44,10 @@ impl End {
         let endpoint =
             Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
         let memory = Memory::default();
-        let installer = Installer::new(segments.table_writer()?, segments.runtime_reader()?, &memory);
-        let brain = Brain::new(endpoint, installer, Scale::default(), memory);
+        let tables = Tables::new(segments.table_writer()?, segments.runtime_reader()?, &memory);
+        let control = ControlPlane::new(endpoint, tables, Scale::default(), memory);
         let mut end = End {
-            brain,
+            control,
             index,
             checkpoint: segments.checkpoint()?,
             reader,
@@ -68,9 +68,9 @@ impl End {
         let read = config::salvage::salvage(text);
         assert!(read.refused.is_empty(), "{:?}", read.refused);
         let configuration = read.configuration;
-        self.work(|brain| brain.configure(now, configuration, devices));
+        self.work(|control| control.configure(now, configuration, devices));
         let mut policies: Vec<(u32, PolicyId)> = self
-            .brain
+            .control
             .policies()
             .filter_map(|(id, key)| {
                 let spoke = if self.index == HUB { &key.remote } else { &key.local };
@@ -83,39 +83,39 @@ impl End {
     }
 
     /// Lets the control plane work and charges it with the heap.
-    fn work<R>(&mut self, work: impl FnOnce(&mut Brain) -> R) -> R {
+    fn work<R>(&mut self, work: impl FnOnce(&mut ControlPlane) -> R) -> R {
         let before = (self.heap)();
-        let result = work(&mut self.brain);
+        let result = work(&mut self.control);
         self.held += (self.heap)() - before;
         result
     }
 
     pub(super) fn datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        self.work(|brain| brain.handle_datagram(now, from, to, bytes));
+        self.work(|control| control.handle_datagram(now, from, to, bytes));
     }
 
     pub(super) fn timeout(&mut self, now: Duration) {
-        self.work(|brain| brain.handle_timeout(now));
+        self.work(|control| control.handle_timeout(now));
     }
 
     pub(super) fn deadline(&mut self) -> Duration {
-        self.brain.deadline()
+        self.control.deadline()
     }
 
     pub(super) fn output(&mut self) -> Option<Output> {
-        self.work(Brain::poll_output)
+        self.work(ControlPlane::poll_output)
     }
 
     /// Drops what the control plane had made.
     pub(super) fn discard(&mut self, output: Output) {
-        if let Output::Log(controlplane::log::Message::Trouble(text)) = &output {
+        if let Output::Log(controlplane::report::Message::Trouble(text)) = &output {
             panic!("{text}");
         }
         self.work(|_| drop(output));
     }
 
     pub(super) fn store_checkpoint(&mut self, now: Duration) {
-        if let Some(memory) = self.brain.checkpoint(now)
+        if let Some(memory) = self.control.checkpoint(now)
             && let Err(error) = self.checkpoint.store(&memory)
         {
             panic!("{} octets of checkpoint: {error}", memory.len());
@@ -141,7 +141,7 @@ impl End {
         let (policy, flow) = (self.policies[number as usize], hub::flow(number));
         self.runtime.raise_acquire(policy, &flow, now.as_millis() as u64);
         self.asked.push(policy);
-        self.work(|brain| brain.handle_event(now, &Event::Acquire { policy, flow }));
+        self.work(|control| control.handle_event(now, &Event::Acquire { policy, flow }));
     }
 
     /// A packet leaves through the SA of this tunnel; the SPI that it carries.
@@ -171,8 +171,8 @@ impl End {
     pub(super) fn holding(&self) -> Holding {
         Holding {
             heap: self.held,
-            load: self.brain.load(),
-            ike: self.brain.ike_tables(),
+            load: self.control.load(),
+            ike: self.control.ike_tables(),
             carried: self
                 .policies
                 .iter()

@@ -6,7 +6,7 @@ use super::{Heap, Holding, Tunnels};
 use crate::network::SimulationError;
 
 /// Octets of heap that an idle tunnel may take of one control plane: its IKE SA, its SA pair, its part of the session, and all that the
-/// brain and the endpoint find them by. The keys are among them: about 250 octets of IKE keys; those of ESP are in the shared table only.
+/// control plane and the endpoint find them by. The keys are among them: about 250 octets of IKE keys; those of ESP are in the shared table only.
 pub const LIMIT: i64 = 4096;
 
 /// Octets of heap for each tunnel that may stay when all are closed: room in hash tables that do not shrink. The second round must not

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use config::command::{ClearCommand, Filter, ShowCommand};
 use config::edit::Offline;
 use config::model::InterfaceName;
-use controlplane::compile::{Device, Devices};
+use controlplane::plan::{Device, Devices};
 use sa_table::{Capacities, FiveTuple};
 use simulation::crypto::CHEAP;
 use simulation::gateway::Setup;
@@ -85,7 +85,7 @@ pub fn elapsed(network: &Network) -> u64 {
 /// A show at a gateway.
 pub fn show(network: &Network, gateway: usize, command: &ShowCommand) -> String {
     let gateway = &network.gateways[gateway];
-    gateway.brain.show(gateway.clock(network.now), command).unwrap()
+    gateway.control.show(gateway.clock(network.now), command).unwrap()
 }
 
 /// `show crypto map`.

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use sa_table::PolicyId;
 
 use super::*;
-use crate::compile::{EntryKey, PolicyKey};
+use crate::plan::{EntryKey, PolicyKey};
 
 /// A packet: source and destination host, protocol, destination port.
 type Flow = (u8, u8, u8, u16);

@@ -1,0 +1,107 @@
+//! SA pairs that outlived their control plane.
+//!
+//! A new control plane goes on with the pairs that it finds: packets flow, cursors stand where they stood, and nothing is
+//! renegotiated without a reason. It has not the keys of their IKE SAs, so it can neither rekey them nor probe their peer;
+//! silence, or the approach of their end, is the reason to make a new IKE SA, which takes the flow over.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ike::ChildId;
+use sa_table::PolicyId;
+
+use super::Gateway;
+use crate::tables::Activity;
+
+/// Without detection configured: silence after which such a pair is not relied upon any more.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// So long before its end such a pair is replaced.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// What is known of the peer of such pairs.
+#[derive(Clone, Copy)]
+struct Sign {
+    /// Its silence is borne for so long.
+    patience: Duration,
+    /// When any of them heard it last.
+    heard: Option<Duration>,
+}
+
+impl Gateway {
+    pub(super) fn scan_adopted(&mut self, now: Duration) {
+        let adopted: Vec<(ChildId, IpAddr)> =
+            self.tunnels.adopted_pairs().map(|(child, pair)| (child, pair.facts().remote)).collect();
+        if adopted.is_empty() {
+            return;
+        }
+        let mut signs: BTreeMap<IpAddr, Sign> = BTreeMap::new();
+        for relation in self.connections.iter() {
+            let patience = relation.ike.dpd.map_or(SILENCE, |dpd| Duration::from_secs(dpd.interval.into()));
+            signs.entry(relation.key.remote).or_insert(Sign { patience, heard: None });
+        }
+        for (child, remote) in &adopted {
+            let heard =
+                self.tables.activity(*child).and_then(|seen| self.scale.from_stamp(seen.last_heard_ms));
+            let sign = signs.entry(*remote).or_insert(Sign { patience: SILENCE, heard: None });
+            sign.heard = sign.heard.max(heard.map(|at: Duration| at.min(now)));
+        }
+        for (child, remote) in adopted {
+            if let (Some(activity), Some(sign)) = (self.tables.activity(child), signs.get(&remote)) {
+                self.scan_adopted_pair(now, child, &activity, *sign);
+            }
+        }
+    }
+
+    /// Such a pair ends when its peer is silent for as long as detection would wait before its first probe, since the other
+    /// side may have given us up; a little before its hard limit a successor is made. Silence is that of all such pairs with
+    /// the peer: it is not told when one ends, and as long as it hears the others it would go on sending into the void.
+    fn scan_adopted_pair(&mut self, now: Duration, child: ChildId, activity: &Activity, sign: Sign) {
+        let Some(pair) = self.tunnels.pair(child) else { return };
+        let (key, policy, hard_limit) = (pair.entry().clone(), pair.policy(), pair.facts().hard_limit);
+        let stamp = |ms| self.scale.from_stamp(ms).map(|at: Duration| at.min(now));
+        let (heard, sent) = (stamp(activity.last_heard_ms), stamp(activity.last_sent_ms));
+        let Some((peer, installed)) =
+            self.peers.pair(&key, child).map(|pair| (pair.peer.clone(), pair.installed))
+        else {
+            return self.drop_adopted(now, child, false);
+        };
+        let last_heard = sign.heard.map_or(installed, |heard| heard.max(installed));
+        let silent = now >= last_heard + sign.patience;
+        if silent || activity.hard_limit || hard_limit.is_some_and(|limit| now >= limit) {
+            self.report.transition(
+                now,
+                &key,
+                format!("the SA pair with {peer} is given up after the restart"),
+            );
+            return self.drop_adopted(now, child, false);
+        }
+        let near_end = hard_limit.is_some_and(|limit| now + MARGIN >= limit) || activity.soft_limit;
+        if near_end && self.tunnels.begin_replacement(child) {
+            self.initiate(now, &key, peer, policy);
+        }
+        // Nor does it idle out while a sibling lives: the peer would not be told.
+        let sent = sent.max(sign.heard);
+        self.tell(now, &key, |session, intents| session.activity(now, child, heard, sent, intents));
+    }
+
+    /// A pair of our own carries the flow now.
+    pub(super) fn replace_adopted(&mut self, now: Duration, policy: PolicyId, remote: IpAddr) {
+        let replaced: Vec<ChildId> = self
+            .tunnels
+            .adopted_pairs()
+            .filter(|(_, pair)| pair.policy() == policy && pair.facts().remote == remote)
+            .map(|(child, _)| child)
+            .collect();
+        for child in replaced {
+            self.drop_adopted(now, child, true);
+        }
+    }
+
+    pub(super) fn drop_adopted(&mut self, now: Duration, child: ChildId, drains: bool) {
+        if let Some(key) = self.forget_pair(now, child, drains) {
+            self.tell(now, &key, |session, intents| session.child_gone(now, child, intents));
+        }
+    }
+}
