@@ -151,7 +151,7 @@ impl Gateway {
         let now = self.clock(now);
         self.brain.begin_edit(TYPIST, Arc::new(self.configuration.clone()));
         self.is_edited = true;
-        let without = Configuration { access_lists: BTreeMap::new(), ..self.configuration.clone() };
+        let without = Configuration { access_lists: Default::default(), ..self.configuration.clone() };
         self.brain.configure(now, without, self.devices.clone());
     }
 
