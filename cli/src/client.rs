@@ -1,11 +1,29 @@
 //! The thin client of the control socket.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use config::control::{Format, MAX_LINE, Request, Response, SOCKET_NAME, decode, encode};
 use program::Failure;
+
+/// Lines of a block.
+const BLOCK_LINES: usize = 1000;
+
+/// Bytes of a block; its response may be longer.
+const BLOCK_BYTES: usize = MAX_LINE / 8;
+
+/// Takes as many lines from the front as one block may have, at least one if there is one.
+pub(crate) fn take_block(lines: &mut VecDeque<String>) -> Vec<String> {
+    let mut bytes = 0;
+    let fits = |line: &&String| {
+        bytes += line.len();
+        bytes <= BLOCK_BYTES
+    };
+    let count = lines.iter().take(BLOCK_LINES).take_while(fits).count().max(1).min(lines.len());
+    lines.drain(..count).collect()
+}
 
 /// A CLI session of a running gateway.
 #[derive(Debug)]
@@ -54,6 +72,17 @@ impl Client {
     /// Executes a line.
     pub fn line(&mut self, line: &str, format: Format) -> Result<Response, Failure> {
         self.ask(&Request::Line { line: line.into(), format })
+    }
+
+    /// Whether the session is in a configuration mode, as far as its prompt says.
+    pub fn is_configuring(&self) -> bool {
+        self.prompt.ends_with(")#")
+    }
+
+    /// Executes lines as if each were sent alone; what they configure takes effect together. One response for each line that
+    /// was executed. `stops`: the first one that does not succeed is the last.
+    pub fn block(&mut self, lines: Vec<String>, stops: bool) -> Result<Vec<Response>, Failure> {
+        Ok(self.ask(&Request::Block { lines, stops })?.replies)
     }
 
     /// Sends one request and waits for its response, however long the command takes.

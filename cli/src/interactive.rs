@@ -1,6 +1,7 @@
 //! The interactive CLI: line editing and history here, everything else behind the control socket.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use rustyline::{
     KeyEvent, RepeatCount,
 };
 
-use crate::client::Client;
+use crate::client::{Client, take_block};
 use crate::pager;
 
 type Shared = Rc<RefCell<Client>>;
@@ -89,13 +90,33 @@ fn execute(client: &Shared, editor: &mut LineEditor, line: &str) -> Result<Respo
     if !line.trim().is_empty() && !secret {
         let _ = editor.add_history_entry(line.trim_end());
     }
-    let mut response = client.borrow_mut().line(line, Format::Text)?;
+    let mut response = if line.trim_end().contains('\n') {
+        execute_block(&mut client.borrow_mut(), line)?
+    } else {
+        client.borrow_mut().line(line, Format::Text)?
+    };
     while response.password {
         let text =
             pager::password(&response.text).map_err(|error| Failure::system("reading a password", &error))?;
         response = client.borrow_mut().ask(&Request::Password { text })?;
     }
     Ok(response)
+}
+
+/// Executes lines that were pasted together. The response has the texts of all, each below its line.
+fn execute_block(client: &mut Client, text: &str) -> Result<Response, Failure> {
+    let mut lines: VecDeque<String> = text.trim_end().lines().map(String::from).collect();
+    let mut whole = Response::default();
+    while !lines.is_empty() && !whole.closed && !whole.password {
+        let mut prompt = client.prompt().to_owned();
+        let block = take_block(&mut lines);
+        for (line, reply) in block.iter().zip(client.block(block.clone(), false)?) {
+            let echo = if reply.text.is_empty() { String::new() } else { format!("{prompt}{line}\n") };
+            prompt.clone_from(&reply.prompt);
+            whole = Response { text: whole.text + &echo + &reply.text, ..reply };
+        }
+    }
+    Ok(whole)
 }
 
 fn show(client: &Shared, response: &Response, rows: u16) -> Result<(), Failure> {

@@ -31,7 +31,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use program::{DEFAULT_RUN_DIR, Failure, conclude};
 
+use one_shot::Input;
 use programs::{PassedOn, become_program, become_silent};
+
+/// Bytes of piped input that are looked at together.
+const INPUT: usize = 1 << 16;
 
 /// The control command line of tohub.
 #[derive(Debug, Parser)]
@@ -118,10 +122,12 @@ fn session(arguments: &Arguments) -> Result<(), Failure> {
     let client = client::Client::connect(&arguments.run_dir, width, arguments.privilege)?;
     let format = if arguments.json { config::control::Format::Json } else { config::control::Format::Text };
     if !arguments.commands.is_empty() {
-        return one_shot::run(client, arguments.commands.iter().map(|line| Ok(line.clone())), format);
+        let lines = arguments.commands.iter().cloned().collect();
+        return one_shot::run(client, Input::<std::io::Stdin>::Arguments(lines), format);
     }
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         return interactive::run(client, height);
     }
-    one_shot::run(client, std::io::stdin().lines(), format)
+    let input = std::io::BufReader::with_capacity(INPUT, std::io::stdin());
+    one_shot::run(client, Input::Stream(input), format)
 }

@@ -1,35 +1,81 @@
 //! `tohub -c …` and piped input: lines in, text out, the exit code of the first error.
 
-use std::io::{self, Write};
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use config::control::{Format, Response};
 use program::Failure;
 
-use crate::client::Client;
+use crate::client::{Client, take_block};
+
+/// Where lines come from.
+pub(crate) enum Input<R> {
+    /// The command line.
+    Arguments(VecDeque<String>),
+    /// A pipe or a file.
+    Stream(BufReader<R>),
+}
+
+impl<R: Read> Input<R> {
+    /// The next line, and those behind it for which nobody has to wait. Empty at the end.
+    fn lines_at_hand(&mut self) -> io::Result<VecDeque<String>> {
+        let reader = match self {
+            Input::Arguments(lines) => return Ok(std::mem::take(lines)),
+            Input::Stream(reader) => reader,
+        };
+        let mut lines = VecDeque::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 {
+                return Ok(lines);
+            }
+            let end = line.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).len());
+            line.truncate(end.unwrap_or(line.len()));
+            lines.push_back(line);
+            if !reader.buffer().contains(&b'\n') {
+                return Ok(lines);
+            }
+        }
+    }
+}
 
 /// Executes lines until the first error, the end of the session or the end of the lines. Text goes to standard output,
 /// errors to standard error; there the line is echoed behind its prompt, so that a caret stands where it belongs.
-pub(crate) fn run(
-    mut client: Client,
-    lines: impl Iterator<Item = io::Result<String>>,
-    format: Format,
-) -> Result<(), Failure> {
-    for line in lines {
-        let line = line.map_err(|error| Failure::system("reading standard input", &error))?;
-        let prompt = client.prompt().to_owned();
-        let response = client.line(&line, format)?;
-        if response.password {
-            return Err(Failure::new(Failure::FAILED, "a password is asked for; begin with --privilege 15"));
+pub(crate) fn run<R: Read>(mut client: Client, mut input: Input<R>, format: Format) -> Result<(), Failure> {
+    loop {
+        let lines = input.lines_at_hand();
+        let mut lines = lines.map_err(|error| Failure::system("reading standard input", &error))?;
+        if lines.is_empty() {
+            return Ok(());
         }
-        if !response.status.is_ok() {
-            print_error(&prompt, &line, &response);
-            return Err(Failure::silent(response.status.code()));
-        }
-        if !print(&response.text)? || response.closed {
-            break;
+        while !lines.is_empty() {
+            let mut prompt = client.prompt().to_owned();
+            // What configuration lines say can wait for each other; what commands say cannot.
+            let together = client.is_configuring() && format == Format::Text;
+            let sent =
+                if together { take_block(&mut lines) } else { lines.pop_front().into_iter().collect() };
+            let replies = match &sent[..] {
+                [line] => vec![client.line(line, format)?],
+                _ => client.block(sent.clone(), true)?,
+            };
+            for (line, response) in sent.iter().zip(&replies) {
+                if response.password {
+                    return Err(Failure::new(
+                        Failure::FAILED,
+                        "a password is asked for; begin with --privilege 15",
+                    ));
+                }
+                if !response.status.is_ok() {
+                    print_error(&prompt, line, response);
+                    return Err(Failure::silent(response.status.code()));
+                }
+                if !print(&response.text)? || response.closed {
+                    return Ok(());
+                }
+                prompt.clone_from(&response.prompt);
+            }
         }
     }
-    Ok(())
 }
 
 /// Prints text; false when the reader of our output has gone.

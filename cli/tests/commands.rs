@@ -7,10 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use config::Configuration;
-use config::command::{ExecCommand, ShowCommand};
 use config::control::{Request, SOCKET_NAME, decode, encode};
-use config::diff::Change;
-use config::shell::{CommandError, Executor, Outcome, Reply, Shell};
+use config::edit::ImportError;
+use config::shell::{Ask, Baselines, CommandError, Shell, Told};
 
 fn tohub(run_dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tohub"));
@@ -30,26 +29,22 @@ fn text(bytes: &[u8]) -> String {
 #[derive(Default)]
 struct Device(Configuration);
 
-impl Executor for Device {
-    fn running(&self) -> &Configuration {
-        &self.0
-    }
-
-    fn apply(&mut self, candidate: Configuration, _: &[Change]) -> Result<String, CommandError> {
-        self.0 = candidate;
-        Ok(String::new())
-    }
-
-    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
-        Ok(format!("{command:?}\n"))
-    }
-
-    fn execute(&mut self, _: &ExecCommand) -> Result<Outcome, CommandError> {
-        Err(CommandError::Failed("it did not work".into()))
-    }
-
-    fn resolves(&mut self, _: &str) -> bool {
-        true
+impl Device {
+    fn carry_out(&mut self, ask: Ask) -> Told {
+        match ask {
+            Ask::Commit(commit) => {
+                self.0 = commit.configuration;
+                Told::Committed(Ok(()))
+            }
+            Ask::Entered(_) => Told::Entered(String::new()),
+            Ask::Baselines => Told::Baselines(Baselines::default()),
+            Ask::Left(_) | Ask::Abandoned => Told::Noted,
+            Ask::Resolve(_) => Told::Resolved(true),
+            Ask::Import(_) => Told::Imported(Err(ImportError::Refused("%ERROR: no place".into()))),
+            Ask::Show(command) => Told::Shown(Ok(format!("{command:?}\n"))),
+            Ask::ShowJson(_) => Told::no_json(),
+            Ask::Execute(_) => Told::Executed(Err(CommandError::Failed("it did not work".into()))),
+        }
     }
 }
 
@@ -62,8 +57,17 @@ fn serve(run_dir: &Path) -> std::thread::JoinHandle<Configuration> {
         let (mut shell, mut device) = (Shell::new(1), Device::default());
         for line in BufReader::new(stream).lines() {
             let request: Request = decode(&line.unwrap()).unwrap();
-            let Reply::Now(response) = shell.handle(&request, &mut device) else { continue };
-            writer.write_all(encode(&response).unwrap().as_bytes()).unwrap();
+            let mut turn = shell.request(request, &device.0);
+            loop {
+                for response in &turn.replies {
+                    writer.write_all(encode(response).unwrap().as_bytes()).unwrap();
+                }
+                turn = match turn.ask {
+                    Some(ask) => shell.told(device.carry_out(ask), &device.0),
+                    None if shell.holds_lines() => shell.flush(&device.0),
+                    None => break,
+                };
+            }
         }
         device.0
     })

@@ -1,16 +1,24 @@
 //! The control socket: `RUN_DIR/control.sock`, for root only, one CLI session per connection.
 //!
-//! Connections are read here and their requests handed to the main loop one at a time, with a place for the answer; what
-//! a request means is the business of [`crate::operator`].
+//! Connections are read here and their requests handed to the main loop, each with a place for its answer: as many at once
+//! as wait on the connection, so that pasted lines can be committed together. What a request means is the business of
+//! [`crate::operator`].
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use config::control::{MAX_LINE, Request, Response, SOCKET_NAME, decode, encode};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+
+/// Bytes of requests that are taken in at once.
+const MAX_BURST: usize = 1 << 20;
+
+/// Bytes that are read at a time.
+const READ: usize = 1 << 16;
 
 /// Connections at a time.
 const MAX_SESSIONS: usize = 64;
@@ -22,14 +30,12 @@ pub struct SessionId(pub u64);
 /// What happens on a connection.
 #[derive(Debug)]
 pub enum ControlEvent {
-    /// A request, and where its answer goes.
-    Request {
+    /// Requests that wait, in order, and where the answer of each goes.
+    Requests {
         /// Whose.
         session: SessionId,
-        /// What is asked.
-        request: Request,
-        /// Where the answer goes, exactly one.
-        answer: Answer,
+        /// What is asked; at least one.
+        requests: Vec<(Request, Answer)>,
     },
     /// The connection has ended.
     Closed(SessionId),
@@ -138,34 +144,98 @@ async fn converse(
     events: &mpsc::Sender<ControlEvent>,
 ) -> io::Result<()> {
     let (reader, mut writer) = stream.into_split();
-    let mut reader = BufReader::new(reader);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let limit = u64::try_from(MAX_LINE + 1).unwrap_or(u64::MAX);
-        (&mut reader).take(limit).read_until(b'\n', &mut line).await?;
-        if line.is_empty() {
+    let mut reader = Lines::new(reader);
+    while let Some(lines) = reader.next_burst().await? {
+        let mut bad = None;
+        let (mut requests, mut answers) = (Vec::new(), Vec::new());
+        for line in lines {
+            match request_of(&line) {
+                Ok(request) => {
+                    let (answer, answered) = oneshot::channel();
+                    requests.push((request, Answer(answer)));
+                    answers.push(answered);
+                }
+                Err(error) => {
+                    bad = Some(error);
+                    break;
+                }
+            }
+        }
+        if !requests.is_empty() && events.send(ControlEvent::Requests { session, requests }).await.is_err() {
             return Ok(());
         }
-        let request = std::str::from_utf8(&line)
-            .map_err(io::Error::other)
-            .and_then(|text| decode::<Request>(text).map_err(io::Error::other))?;
-        let (answer, answered) = oneshot::channel();
-        if events.send(ControlEvent::Request { session, request, answer: Answer(answer) }).await.is_err() {
-            return Ok(());
+        for answered in answers {
+            let Ok((response, written)) = answered.await else { return Ok(()) };
+            let text = encode(&response).map_err(io::Error::other)?;
+            writer.write_all(text.as_bytes()).await?;
+            let _ = written.send(());
+            if response.closed {
+                return Ok(());
+            }
         }
-        let Ok((response, written)) = answered.await else { return Ok(()) };
-        let text = encode(&response).map_err(io::Error::other)?;
-        writer.write_all(text.as_bytes()).await?;
-        let _ = written.send(());
-        if response.closed {
-            return Ok(());
+        if let Some(error) = bad {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+fn request_of(line: &[u8]) -> io::Result<Request> {
+    let text = std::str::from_utf8(line).map_err(io::Error::other)?;
+    decode::<Request>(text).map_err(io::Error::other)
+}
+
+/// The lines of a connection, in bursts.
+struct Lines {
+    reader: OwnedReadHalf,
+    /// What was read behind the last line that was given out.
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn new(reader: OwnedReadHalf) -> Self {
+        Lines { reader, rest: Vec::new() }
+    }
+
+    /// All lines that have arrived, at least one; none at the end of the connection. A last line may lack its end.
+    async fn next_burst(&mut self) -> io::Result<Option<Vec<Vec<u8>>>> {
+        let mut searched = 0;
+        let end = loop {
+            if let Some(at) = self.rest[searched..].iter().rposition(|byte| *byte == b'\n') {
+                break searched + at + 1;
+            }
+            searched = self.rest.len();
+            self.rest.reserve(READ);
+            // The line is too long: it is given out, and decoding refuses it.
+            if searched > MAX_LINE || self.reader.read_buf(&mut self.rest).await? == 0 {
+                break searched;
+            }
+            self.read_what_waits();
+        };
+        if end == 0 {
+            return Ok(None);
+        }
+        let rest = self.rest.split_off(end);
+        let burst = std::mem::replace(&mut self.rest, rest);
+        Ok(Some(burst.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()))
+    }
+
+    fn read_what_waits(&mut self) {
+        while self.rest.len() < MAX_BURST {
+            self.rest.reserve(READ);
+            match self.reader.try_read_buf(&mut self.rest) {
+                // An error or the end of the connection comes again when it is read next.
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use config::control::Format;
+
     use super::*;
 
     #[tokio::test(flavor = "current_thread")]
@@ -191,9 +261,9 @@ mod tests {
             .run_until(async {
                 let request = encode(&Request::Open { width: 0, privilege: 15 }).unwrap();
                 stream.write_all(request.as_bytes()).await.unwrap();
-                let Some(ControlEvent::Request { answer, .. }) = events.recv().await else { panic!() };
+                let Some(ControlEvent::Requests { mut requests, .. }) = events.recv().await else { panic!() };
                 let response = Response { text: "bye".into(), ..Response::default() };
-                answer.send(response).await.unwrap();
+                requests.remove(0).1.send(response).await.unwrap();
             })
             .await;
         // Nobody serves the connection any more; what was written is there.
@@ -201,6 +271,39 @@ mod tests {
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         assert!(text.contains("bye"), "{text}");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn requests_that_wait_come_in_one_burst_and_are_answered_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = bind(folder.path()).unwrap();
+        let (sender, mut events) = mpsc::channel(4);
+        let local = tokio::task::LocalSet::new();
+        local.spawn_local(serve(listener, sender));
+        local
+            .run_until(async {
+                let mut stream = UnixStream::connect(folder.path().join(SOCKET_NAME)).await.unwrap();
+                let line = |number: u32| Request::Line { line: number.to_string(), format: Format::Text };
+                // The last one is not there as a whole yet.
+                let text: String = (0..3).map(|number| encode(&line(number)).unwrap()).collect();
+                let (now, later) = text.split_at(text.len() - 5);
+                stream.write_all(now.as_bytes()).await.unwrap();
+                let Some(ControlEvent::Requests { requests, .. }) = events.recv().await else { panic!() };
+                let asked: Vec<Request> = requests.iter().map(|(request, _)| request.clone()).collect();
+                assert_eq!(asked, [line(0), line(1)]);
+                for (number, (_, answer)) in requests.into_iter().enumerate() {
+                    answer.send(Response { text: format!("{number}\n"), ..Response::default() });
+                }
+                stream.write_all(later.as_bytes()).await.unwrap();
+                let Some(ControlEvent::Requests { requests, .. }) = events.recv().await else { panic!() };
+                assert_eq!(requests[0].0, line(2));
+                drop(requests);
+                let mut text = String::new();
+                stream.read_to_string(&mut text).await.unwrap();
+                let answers = text.lines().map(|line| decode::<Response>(line).unwrap().text);
+                assert_eq!(answers.collect::<Vec<_>>(), ["0\n", "1\n"]);
+            })
+            .await;
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! What a CLI session can do: the executor behind every shell of the control socket.
+//! What a CLI session can do: carries out what the shells of the control socket ask for.
 
 mod shows;
 
@@ -8,15 +8,15 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use config::Configuration;
 use config::command::{ClearCommand, ExecCommand, ShowCommand};
-use config::diff::{Change, Object};
-use config::edit::{Import, ImportError, Imported, Offline};
+use config::control::{Request, Response};
+use config::diff::Object;
+use config::edit::Offline;
 use config::render_show;
-use config::shell::{Baselines, CommandError, Executor, Outcome};
+use config::shell::{Ask, CommandError, Commit, Shell, Told, Turn};
 
 use crate::gateway::{Gateway, SessionNumber};
 use crate::names::{Answer, NameError};
@@ -33,24 +33,38 @@ const SAVED_IN_BETWEEN: &str = "%NOTE: saved as it stands now; what open configu
 /// How long the data plane may take to answer; it answers from memory.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a session asks for that outlives its request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Errand {
-    /// Run `ping` or `traceroute` with these arguments and answer the session with what it prints.
+/// What a session waits for while others go on.
+#[derive(Debug)]
+pub enum Work {
+    /// Run `ping` or `traceroute` with these arguments and tell the session what it prints.
     Run {
         /// The program.
         program: &'static str,
         /// Its arguments, checked words only.
         arguments: Vec<String>,
     },
+    /// Ask the name service for this name, and go on with [`Operator::looked_up`].
+    LookUp(String),
     /// End this process in order; the supervisor starts it again.
     Reload,
-    /// Ask the name service for this name, and then execute the same request again.
-    Resolve(String),
 }
 
-/// A name, and what the name service says about it.
-pub type LookedUp = (String, Result<Answer, NameError>);
+/// How far a session came.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// To be sent, in this order.
+    pub replies: Vec<Response>,
+    /// What it waits for; none: it takes the next request.
+    pub work: Option<Work>,
+    /// It has more lines to commit, each alone, and goes on when it is told this. In between the loop may turn.
+    pub committed: Option<Told>,
+}
+
+/// The result of something that a session asked for.
+enum Carried {
+    Told(Told),
+    Work(Work),
+}
 
 /// What the shows need besides the brain.
 #[derive(Debug)]
@@ -85,7 +99,7 @@ impl Facts {
     }
 }
 
-/// The executor for one request.
+/// Carries out what one session asks for.
 pub struct Operator<'a> {
     /// The brain.
     pub brain: &'a mut Gateway,
@@ -99,27 +113,108 @@ pub struct Operator<'a> {
     pub sessions: usize,
     /// The number of this one.
     pub session: SessionNumber,
-    /// What outlives the request.
-    pub errand: Option<Errand>,
-    /// The answer for which the request waited, if it is executed again.
-    pub looked_up: Option<LookedUp>,
 }
 
-impl Executor for Operator<'_> {
-    fn running(&self) -> &Configuration {
-        self.brain.configuration()
+impl Operator<'_> {
+    /// Hands a request to a session.
+    pub fn request(&mut self, shell: &mut Shell, request: Request) -> Progress {
+        let turn = shell.request(request, self.brain.configuration());
+        self.go_on(shell, turn)
     }
 
-    fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError> {
+    /// Commits the lines that a session holds, if it does. To be called when no further request of it waits.
+    pub fn flush(&mut self, shell: &mut Shell) -> Progress {
+        if !shell.holds_lines() {
+            return Progress::default();
+        }
+        let turn = shell.flush(self.brain.configuration());
+        self.go_on(shell, turn)
+    }
+
+    /// Tells a session the result of its work.
+    pub fn tell(&mut self, shell: &mut Shell, told: Told) -> Progress {
+        let turn = shell.told(told, self.brain.configuration());
+        self.go_on(shell, turn)
+    }
+
+    /// Tells a session that waits for a name what the name service says.
+    pub fn looked_up(
+        &mut self,
+        shell: &mut Shell,
+        name: &str,
+        answer: &Result<Answer, NameError>,
+    ) -> Progress {
+        let resolves = self.brain.specify(self.now, name, answer);
+        self.tell(shell, Told::Resolved(resolves))
+    }
+
+    /// Does what a session asks for, one thing after the other.
+    fn go_on(&mut self, shell: &mut Shell, mut turn: Turn) -> Progress {
+        let mut progress = Progress::default();
+        loop {
+            progress.replies.append(&mut turn.replies);
+            let Some(ask) = turn.ask else { return progress };
+            let commits = matches!(ask, Ask::Commit(_));
+            let told = match self.carry_out(ask) {
+                Carried::Told(told) => told,
+                Carried::Work(Work::Reload) => {
+                    let done = shell.told(Told::Executed(Ok(String::new())), self.brain.configuration());
+                    progress.replies.extend(done.replies);
+                    progress.work = Some(Work::Reload);
+                    return progress;
+                }
+                Carried::Work(work) => {
+                    progress.work = Some(work);
+                    return progress;
+                }
+            };
+            if commits && shell.retries_lines() {
+                progress.committed = Some(told);
+                return progress;
+            }
+            turn = shell.told(told, self.brain.configuration());
+        }
+    }
+
+    fn carry_out(&mut self, ask: Ask) -> Carried {
+        Carried::Told(match ask {
+            Ask::Commit(commit) => Told::Committed(self.commit(commit)),
+            Ask::Entered(before) => {
+                let note = self.brain.begin_edit(self.session, before);
+                Told::Entered(note.map_or(String::new(), |note| note + "\n"))
+            }
+            Ask::Baselines => Told::Baselines(self.brain.other_baselines(self.session)),
+            Ask::Left(lost) => {
+                self.left(lost);
+                Told::Noted
+            }
+            Ask::Abandoned => {
+                self.brain.abandon_edit(self.session);
+                Told::Noted
+            }
+            Ask::Resolve(host) => return self.resolve(&host),
+            Ask::Import(import) => Told::Imported(crate::pki::import(&import, &self.facts.key_store())),
+            Ask::Show(command) => Told::Shown(self.show(&command)),
+            Ask::ShowJson(command) => self.show_json(&command),
+            Ask::Execute(command) => {
+                return self
+                    .execute(&command)
+                    .unwrap_or_else(|error| Carried::Told(Told::Executed(Err(error))));
+            }
+        })
+    }
+
+    fn commit(&mut self, commit: Commit) -> Result<(), CommandError> {
+        let Commit { configuration, changes } = commit;
         let admitted =
-            self.brain.admit(candidate).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
+            self.brain.admit(configuration).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
         if changes.iter().any(|change| change.object == Object::Pki) {
             self.facts.read_pki(admitted.configuration());
             self.brain.set_pki(Pki::new(admitted.configuration(), &self.facts.material));
         }
         self.brain.configure_admitted(self.now, admitted);
         *self.kernel_is_stale = true;
-        Ok(String::new())
+        Ok(())
     }
 
     fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
@@ -178,35 +273,30 @@ impl Executor for Operator<'_> {
         })
     }
 
-    fn show_json(&mut self, command: &ShowCommand) -> Result<serde_json::Value, CommandError> {
-        if let Some(value) = self.brain.show_json(self.now, command) {
-            return Ok(value);
-        }
-        let none = || CommandError::Failed("This command has no JSON form; leave \"| json\" out".to_owned());
-        match command {
-            ShowCommand::TohubDataplane => self.dataplane_status(),
-            _ => Err(none()),
+    fn show_json(&mut self, command: &ShowCommand) -> Told {
+        match (self.brain.show_json(self.now, command), command) {
+            (Some(value), _) => Told::Json(Ok(value)),
+            (None, ShowCommand::TohubDataplane) => Told::Json(self.dataplane_status()),
+            (None, _) => Told::no_json(),
         }
     }
 
-    fn execute(&mut self, command: &ExecCommand) -> Result<Outcome, CommandError> {
+    fn execute(&mut self, command: &ExecCommand) -> Result<Carried, CommandError> {
+        let done = |text: String| Ok(Carried::Told(Told::Executed(Ok(text))));
         match command {
-            ExecCommand::Clear(clear) => self.clear(clear),
+            ExecCommand::Clear(clear) => self.clear(clear).and_then(|()| done(String::new())),
             ExecCommand::SaveConfiguration => {
                 config::file::save(&self.facts.config_file, self.brain.configuration())
                     .map_err(file_failed)?;
                 let note = if self.brain.protects_more() { SAVED_IN_BETWEEN } else { "" };
-                Ok(Outcome::Done(format!("Building configuration...\n[OK]\n{note}")))
+                done(format!("Building configuration...\n[OK]\n{note}"))
             }
             ExecCommand::EraseStartup => {
                 config::file::save(&self.facts.config_file, &Configuration::default())
                     .map_err(file_failed)?;
-                Ok(Outcome::Done("[OK]\nErase of nvram: complete\n".to_owned()))
+                done("[OK]\nErase of nvram: complete\n".to_owned())
             }
-            ExecCommand::Reload => {
-                self.errand = Some(Errand::Reload);
-                Ok(Outcome::Done(String::new()))
-            }
+            ExecCommand::Reload => Ok(Carried::Work(Work::Reload)),
             ExecCommand::Ping { target, source, repeat, size } => {
                 let mut arguments = vec![
                     "-n".to_owned(),
@@ -216,74 +306,48 @@ impl Executor for Operator<'_> {
                     "-i0.2".to_owned(),
                 ];
                 arguments.extend(self.source(source.as_deref())?.map(|source| format!("-I{source}")));
-                self.later("ping", arguments, target)
+                run("ping", arguments, target)
             }
             ExecCommand::Traceroute { target, source } => {
                 let mut arguments = vec!["-n".to_owned()];
                 arguments.extend(self.source(source.as_deref())?.map(|source| format!("-s{source}")));
-                self.later("traceroute", arguments, target)
+                run("traceroute", arguments, target)
             }
             ExecCommand::Debug { topic, on } => {
                 let name = format!("{topic:?}").to_uppercase();
-                Ok(Outcome::Done(format!("Crypto {name} debugging is {}\n", if *on { "on" } else { "off" })))
+                done(format!("Crypto {name} debugging is {}\n", if *on { "on" } else { "off" }))
             }
-            ExecCommand::UndebugAll => {
-                Ok(Outcome::Done("All possible debugging has been turned off\n".to_owned()))
-            }
-            ExecCommand::TerminalMonitor(_) => Ok(Outcome::Done(String::new())),
+            ExecCommand::UndebugAll => done("All possible debugging has been turned off\n".to_owned()),
+            ExecCommand::TerminalMonitor(_) => done(String::new()),
             #[allow(unreachable_patterns, reason = "commands may be added to the language first")]
             _ => Err(CommandError::Failed("This command is not available here".to_owned())),
         }
     }
 
-    fn resolves(&mut self, host: &str) -> bool {
+    fn resolve(&mut self, host: &str) -> Carried {
         let name = host.to_ascii_lowercase();
-        let answer = match (self.brain.host_line(&name), &self.looked_up) {
-            (Some(answer), _) => Ok(answer),
-            (None, Some((asked, answer))) if *asked == name => answer.clone(),
-            (None, _) => {
-                // Waiting here would keep every timer waiting.
-                self.errand = Some(Errand::Resolve(name));
-                return false;
-            }
-        };
-        self.brain.specify(self.now, &name, &answer)
+        match self.brain.host_line(&name) {
+            Some(answer) => Carried::Told(Told::Resolved(self.brain.specify(self.now, &name, &Ok(answer)))),
+            // Waiting here would keep every timer waiting.
+            None => Carried::Work(Work::LookUp(name)),
+        }
     }
 
-    fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
-        crate::pki::import(import, &self.facts.key_store())
-    }
-
-    fn entered(&mut self, before: &Arc<Configuration>) -> String {
-        let note = self.brain.begin_edit(self.session, before.clone());
-        note.map_or(String::new(), |note| note + "\n")
-    }
-
-    fn baselines(&self) -> Baselines {
-        self.brain.other_baselines(self.session)
-    }
-
-    fn left(&mut self, lost: &[String]) {
+    fn left(&mut self, lost: Vec<String>) {
         self.brain.end_edit(self.now, self.session);
         self.brain.say(Message::Configured);
         if !lost.is_empty() {
-            self.brain.say(Message::Unprotected(lost.to_vec()));
+            self.brain.say(Message::Unprotected(lost));
         }
     }
 
-    fn abandoned(&mut self) {
-        self.brain.abandon_edit(self.session);
-    }
-}
-
-impl Operator<'_> {
-    fn clear(&mut self, command: &ClearCommand) -> Result<Outcome, CommandError> {
+    fn clear(&mut self, command: &ClearCommand) -> Result<(), CommandError> {
         if *command == ClearCommand::Logging {
             self.facts.log.clear();
-            return Ok(Outcome::Done(String::new()));
+            return Ok(());
         }
         match self.brain.clear(self.now, command) {
-            Some(_) => Ok(Outcome::Done(String::new())),
+            Some(_) => Ok(()),
             None => Err(CommandError::Failed("These counters cannot be cleared here yet".to_owned())),
         }
     }
@@ -302,21 +366,6 @@ impl Operator<'_> {
                 "Invalid source. Must use same-VRF IP address or full interface name without spaces".into(),
             )
         })
-    }
-
-    fn later(
-        &mut self,
-        program: &'static str,
-        mut arguments: Vec<String>,
-        target: &str,
-    ) -> Result<Outcome, CommandError> {
-        let plain = |c: char| c.is_ascii_alphanumeric() || ".:-_%".contains(c);
-        if target.is_empty() || target.starts_with('-') || !target.chars().all(plain) {
-            return Err(CommandError::Failed("Unrecognized host or address.".to_owned()));
-        }
-        arguments.push(target.to_owned());
-        self.errand = Some(Errand::Run { program, arguments });
-        Ok(Outcome::Later)
     }
 
     /// The data plane's own status, one JSON document.
@@ -363,6 +412,15 @@ impl Operator<'_> {
         }
         text
     }
+}
+
+fn run(program: &'static str, mut arguments: Vec<String>, target: &str) -> Result<Carried, CommandError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".:-_%".contains(c);
+    if target.is_empty() || target.starts_with('-') || !target.chars().all(plain) {
+        return Err(CommandError::Failed("Unrecognized host or address.".to_owned()));
+    }
+    arguments.push(target.to_owned());
+    Ok(Carried::Work(Work::Run { program, arguments }))
 }
 
 /// A command that IOS has and this gateway has not; what says the same here.

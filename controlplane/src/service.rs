@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::shell::{CommandError, Shell};
+use config::shell::CommandError;
 use rtnetlink::MulticastGroup;
 use rustix::time::{ClockId, clock_gettime};
 use sa_table::{Checkpoint, EventReceiver, PULSE_PERIOD, PolicyVersion, Pulse};
@@ -28,6 +28,7 @@ use crate::report::Message;
 use crate::resolver::NameService;
 use crate::sockets::{Datagram, SocketError, Sockets};
 use held_back::HeldBack;
+use sessions::Dialogue;
 
 /// Log lines that `show logging` remembers.
 const LOG_LINES: usize = 200;
@@ -112,9 +113,11 @@ struct Running {
     kernel: Kernel,
     sockets: Sockets,
     facts: Facts,
-    shells: BTreeMap<SessionId, Shell>,
-    waiting: BTreeMap<SessionId, control::Answer>,
-    errands: mpsc::Sender<Finished>,
+    sessions: BTreeMap<SessionId, Dialogue>,
+    /// Sessions that go on in the next turns of the loop.
+    turning: VecDeque<SessionId>,
+    /// For work of other threads.
+    work: mpsc::Sender<Finished>,
     kernel_is_stale: bool,
     /// Reverse routes as they are in the kernel.
     routes: BTreeMap<crate::routes::ReverseRoute, KernelRoute>,
@@ -133,8 +136,8 @@ struct Running {
 enum Finished {
     Program(SessionId, Result<String, CommandError>),
     Name(String, Result<Answer, NameError>),
-    /// The name in a line that a session typed; the line is executed again, with the answer.
-    Typed(SessionId, config::control::Request, String, Result<Answer, NameError>),
+    /// The name in a line that a session typed.
+    Typed(SessionId, String, Result<Answer, NameError>),
 }
 
 /// Serves until SIGTERM, SIGINT or `reload`.
@@ -151,7 +154,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
 
     let (datagrams, mut incoming) = mpsc::channel::<Datagram>(256);
     let (requests, mut control_events) = mpsc::channel::<ControlEvent>(64);
-    let (errands, mut finished) = mpsc::channel::<Finished>(64);
+    let (work, mut finished) = mpsc::channel::<Finished>(64);
     let mut running = Running {
         brain: service.gateway,
         scale: service.scale,
@@ -169,9 +172,9 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
             brought_up: None,
         },
         crls_checked: std::time::Instant::now(),
-        shells: BTreeMap::new(),
-        waiting: BTreeMap::new(),
-        errands,
+        sessions: BTreeMap::new(),
+        turning: VecDeque::new(),
+        work,
         kernel_is_stale: false,
         routes: BTreeMap::new(),
         held_back: HeldBack::default(),
@@ -215,6 +218,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
                 let now = running.now();
                 running.brain.handle_datagram(now, datagram.from, datagram.to, &datagram.bytes);
             }
+            () = std::future::ready(()), if !running.turning.is_empty() => running.turn_session().await?,
             Some(event) = control_events.recv() => running.control(event).await?,
             Some(done) = finished.recv() => running.finished(done).await?,
             Some(_) = futures::StreamExt::next(&mut notices) => {
@@ -347,14 +351,14 @@ impl Running {
     }
 
     fn name_service(&self) -> NameService {
-        NameService::from(&self.brain.configuration().system)
+        NameService::from(&*self.brain.configuration().system)
     }
 
     fn resolve(&self, name: String) {
-        let (errands, service) = (self.errands.clone(), self.name_service());
+        let (work, service) = (self.work.clone(), self.name_service());
         tokio::task::spawn_local(async move {
             let answer = service.resolve(&name).await;
-            let _ = errands.send(Finished::Name(name, answer)).await;
+            let _ = work.send(Finished::Name(name, answer)).await;
         });
     }
 

@@ -1,6 +1,5 @@
 //! One simulated gateway: the real control plane on real segments, with the model of a data plane.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,7 +150,7 @@ impl Gateway {
         let now = self.clock(now);
         self.control.begin_edit(TYPIST, Arc::new(self.configuration.clone()));
         self.is_edited = true;
-        let without = Configuration { access_lists: BTreeMap::new(), ..self.configuration.clone() };
+        let without = Configuration { access_lists: Default::default(), ..self.configuration.clone() };
         self.control.configure(now, without, self.devices.clone());
     }
 

@@ -1,6 +1,7 @@
 //! Compilation of small configurations, built as models.
 
 use super::*;
+use crate::plan::TemplateKey;
 use config::model::{
     AccessList, AclAddress, EspCipher, IdleTimer, Interface, IsakmpKey, KeyAddress, Peer as ConfiguredPeer,
     PeerName, PortMatch, Prefix as ConfiguredPrefix, Secret, TransformSet,
@@ -393,7 +394,7 @@ fn a_temporary_entry_is_filtered_like_its_template() {
     dynamic(&mut configuration, Some("101"));
     let template = configuration.dynamic_maps.get_mut("dyn").unwrap().entries.get_mut(&10).unwrap();
     template.access_groups = filter("120", "in");
-    let outer = configuration.crypto_maps.get_mut("tohub").unwrap().entries.values_mut().next().unwrap();
+    let outer = configuration.crypto_maps.get_mut("tohub").unwrap().entries.get_mut(&65535).unwrap();
     outer.body.access_groups = filter("121", "out");
     let derived = temporary(65_536, "192.168.2.16");
     let plan = compile_with(&configuration, &devices, &derived, &mut Numbers::default());

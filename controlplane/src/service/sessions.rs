@@ -1,86 +1,171 @@
 //! CLI sessions: each has its shell, and the answers of some come later.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use config::control::Request;
-use config::shell::{CommandError, Reply, Shell};
+use config::shell::{CommandError, Shell, Told};
+use tokio::sync::oneshot;
 
 use super::{Finished, Running, ServiceError};
 use crate::control::{Answer, ControlEvent, SessionId};
-use crate::operator::{Errand, LookedUp, Operator};
+use crate::operator::{Operator, Progress, Work};
 
 /// How long an orderly stop waits for its answer to be read.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A CLI session.
+pub(super) struct Dialogue {
+    shell: Shell,
+    /// Requests that the shell has not been given yet.
+    requests: VecDeque<(Request, Answer)>,
+    /// The places of the answers that the shell owes, in the order of the requests.
+    answers: VecDeque<Answer>,
+    /// Where it stands.
+    state: State,
+}
+
+enum State {
+    /// It waits for requests.
+    Ready,
+    /// It has committed a line and has more to commit; the loop turns in between.
+    Committed(Told),
+    /// It waits for a program or for the name service.
+    Working,
+}
+
+impl Dialogue {
+    fn new() -> Self {
+        Dialogue {
+            shell: Shell::new(1),
+            requests: VecDeque::new(),
+            answers: VecDeque::new(),
+            state: State::Ready,
+        }
+    }
+
+    /// The next step with what is there: an answer, a request, or the end of the requests.
+    fn step(&mut self, operator: &mut Operator<'_>) -> Option<Progress> {
+        match std::mem::replace(&mut self.state, State::Ready) {
+            State::Committed(told) => return Some(operator.tell(&mut self.shell, told)),
+            State::Working => {
+                self.state = State::Working;
+                return None;
+            }
+            State::Ready => {}
+        }
+        match self.requests.pop_front() {
+            Some((request, answer)) => {
+                self.answers.push_back(answer);
+                Some(operator.request(&mut self.shell, request))
+            }
+            None if self.shell.holds_lines() => Some(operator.flush(&mut self.shell)),
+            None => None,
+        }
+    }
+}
 
 impl Running {
     pub(super) async fn control(&mut self, event: ControlEvent) -> Result<(), ServiceError> {
         match event {
             ControlEvent::Closed(session) => {
-                self.shells.remove(&session);
-                self.waiting.remove(&session);
+                self.sessions.remove(&session);
                 self.brain.abandon_edit(session.0);
                 self.carry_out().await;
                 Ok(())
             }
-            ControlEvent::Request { session, request, answer } => {
-                self.request(session, request, answer, None).await
+            ControlEvent::Requests { session, requests } => {
+                let mut dialogue = self.sessions.remove(&session).unwrap_or_else(Dialogue::new);
+                dialogue.requests.extend(requests);
+                self.go_on(session, dialogue, Progress::default()).await
             }
         }
     }
 
-    /// Executes a request. `looked_up` is the answer to the name that it needed when it was executed before.
-    async fn request(
+    /// Carries a session on until it has nothing to do, waits for work, or has to let the loop turn.
+    async fn go_on(
         &mut self,
         session: SessionId,
-        request: Request,
-        answer: Answer,
-        looked_up: Option<LookedUp>,
+        mut dialogue: Dialogue,
+        mut progress: Progress,
     ) -> Result<(), ServiceError> {
-        let now = self.now();
-        let mut shell = self.shells.remove(&session).unwrap_or_else(|| Shell::new(1));
-        let before = shell.clone();
-        let mut operator = self.operator(now, session);
-        operator.looked_up = looked_up;
-        let reply = shell.handle(&request, &mut operator);
-        let errand = operator.errand.take();
-        if let Some(Errand::Resolve(name)) = errand {
-            // Nothing has changed: the line waits for the name service and begins anew with its answer.
-            self.shells.insert(session, before);
-            self.waiting.insert(session, answer);
-            self.look_up(session, request, name);
-            return Ok(());
+        loop {
+            let written = self.send(&mut dialogue, &mut progress).await?;
+            match progress.work {
+                Some(Work::Run { program, arguments }) => {
+                    dialogue.state = State::Working;
+                    self.spawn(session, program, arguments);
+                }
+                Some(Work::LookUp(name)) => {
+                    dialogue.state = State::Working;
+                    self.look_up(session, name);
+                }
+                Some(Work::Reload) => {
+                    // A client that does not read its answer does not keep the process from ending.
+                    if let Some(written) = written {
+                        let _ = tokio::time::timeout(ANSWER_PATIENCE, written).await;
+                    }
+                    self.stop = true;
+                    return Ok(());
+                }
+                None => {}
+            }
+            if let Some(told) = progress.committed {
+                dialogue.state = State::Committed(told);
+                self.sessions.insert(session, dialogue);
+                self.turning.push_back(session);
+                return Ok(());
+            }
+            let now = self.now();
+            match dialogue.step(&mut self.operator(now, session)) {
+                Some(next) => progress = next,
+                None => {
+                    self.sessions.insert(session, dialogue);
+                    return Ok(());
+                }
+            }
         }
-        self.shells.insert(session, shell);
+    }
+
+    /// Goes on with the session that let the loop turn first.
+    pub(super) async fn turn_session(&mut self) -> Result<(), ServiceError> {
+        let Some(session) = self.turning.pop_front() else { return Ok(()) };
+        match self.sessions.remove(&session) {
+            Some(dialogue) => self.go_on(session, dialogue, Progress::default()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends the answers that are due, once the kernel follows the configuration that they speak of. The receiver is ready
+    /// when the last one has been written.
+    async fn send(
+        &mut self,
+        dialogue: &mut Dialogue,
+        progress: &mut Progress,
+    ) -> Result<Option<oneshot::Receiver<()>>, ServiceError> {
         if std::mem::take(&mut self.kernel_is_stale) {
             self.refresh_kernel().await?;
         }
-        self.carry_out().await;
-        let written = match reply {
-            Reply::Now(response) => Some(answer.send(response)),
-            Reply::Later => {
-                self.waiting.insert(session, answer);
-                None
-            }
-        };
-        match errand {
-            Some(Errand::Run { program, arguments }) => self.spawn(session, program, arguments),
-            Some(Errand::Reload) => {
-                // A client that does not read its answer does not keep the process from ending.
-                if let Some(written) = written {
-                    let _ = tokio::time::timeout(ANSWER_PATIENCE, written).await;
-                }
-                self.stop = true;
-            }
-            Some(Errand::Resolve(_)) | None => {}
+        if progress.replies.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        self.carry_out().await;
+        let mut written = None;
+        for response in progress.replies.drain(..) {
+            // What was sent behind the end of the session is not executed.
+            if response.closed {
+                dialogue.requests.clear();
+            }
+            written = dialogue.answers.pop_front().map(|answer| answer.send(response));
+        }
+        Ok(written)
     }
 
-    fn look_up(&self, session: SessionId, request: Request, name: String) {
-        let (errands, service) = (self.errands.clone(), self.name_service());
+    fn look_up(&self, session: SessionId, name: String) {
+        let (work, service) = (self.work.clone(), self.name_service());
         tokio::task::spawn_local(async move {
             let found = service.resolve(&name).await;
-            let _ = errands.send(Finished::Typed(session, request, name, found)).await;
+            let _ = work.send(Finished::Typed(session, name, found)).await;
         });
     }
 
@@ -90,15 +175,13 @@ impl Running {
             facts: &mut self.facts,
             now,
             kernel_is_stale: &mut self.kernel_is_stale,
-            sessions: self.shells.len() + 1,
+            sessions: self.sessions.len() + 1,
             session: session.0,
-            errand: None,
-            looked_up: None,
         }
     }
 
     fn spawn(&self, session: SessionId, program: &'static str, arguments: Vec<String>) {
-        let errands = self.errands.clone();
+        let work = self.work.clone();
         tokio::task::spawn_local(async move {
             let output = tokio::task::spawn_blocking(move || {
                 std::process::Command::new(program)
@@ -118,33 +201,30 @@ impl Running {
                 Ok(Err(error)) => Err(failed(&error)),
                 Err(error) => Err(failed(&error)),
             };
-            let _ = errands.send(Finished::Program(session, text)).await;
+            let _ = work.send(Finished::Program(session, text)).await;
         });
     }
 
     pub(super) async fn finished(&mut self, finished: Finished) -> Result<(), ServiceError> {
+        let now = self.now();
         match finished {
             Finished::Program(session, result) => {
-                let (Some(mut shell), Some(answer)) =
-                    (self.shells.remove(&session), self.waiting.remove(&session))
-                else {
-                    return Ok(());
-                };
-                let now = self.now();
-                let response = shell.finish(result, &self.operator(now, session));
-                self.shells.insert(session, shell);
-                drop(answer.send(response));
+                let Some(mut dialogue) = self.sessions.remove(&session) else { return Ok(()) };
+                dialogue.state = State::Ready;
+                let told = Told::Executed(result);
+                let progress = self.operator(now, session).tell(&mut dialogue.shell, told);
+                self.go_on(session, dialogue, progress).await
+            }
+            Finished::Typed(session, name, found) => {
+                let Some(mut dialogue) = self.sessions.remove(&session) else { return Ok(()) };
+                dialogue.state = State::Ready;
+                let progress = self.operator(now, session).looked_up(&mut dialogue.shell, &name, &found);
+                self.go_on(session, dialogue, progress).await
             }
             Finished::Name(name, answer) => {
-                let now = self.now();
                 self.brain.resolved(now, &name, answer);
-            }
-            Finished::Typed(session, request, name, found) => {
-                if let Some(answer) = self.waiting.remove(&session) {
-                    self.request(session, request, answer, Some((name, found))).await?;
-                }
+                Ok(())
             }
         }
-        Ok(())
     }
 }

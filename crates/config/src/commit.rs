@@ -1,18 +1,20 @@
 //! Rules that hold on a whole model, however it was typed, and what a session's edits mean for protection.
 
+mod changed;
 mod filters;
 mod protected;
 mod protection;
 mod put_back;
 mod region;
 
+pub(crate) use changed::{NamedLists, settle_changes};
 pub use filters::filter_notes;
 pub use protection::{Review, protected_by, review_edits, user_of_list};
 
 use crate::Configuration;
 use crate::edit::EditError;
 use crate::effective_ike::{effective_ike, effective_ipsec, effective_manual};
-use crate::model::{AclRule, Keying, Profile};
+use crate::model::{AccessList, AclRule, EntryBody, Keying, Profile};
 use crate::sizes::{self, Sizes};
 
 /// Printed when a default peer is configured and nothing would notice its death.
@@ -28,28 +30,60 @@ pub fn no_profile_note(map: &str, seq: u16) -> String {
 /// An idle timer of an entry that equals the global one is not added (the specification's restriction); the rule holds
 /// on the model and not on the order of typing, so it also acts when it is the global timer that changed.
 pub fn settle(candidate: &mut Configuration) -> Result<Vec<String>, EditError> {
-    let mut notes = Vec::new();
-    let global = candidate.ipsec.idle_seconds;
-    let maps = candidate
-        .crypto_maps
-        .iter_mut()
-        .flat_map(|(name, map)| map.entries.iter_mut().map(move |(seq, entry)| (name, seq, &mut entry.body)));
-    let templates = candidate
-        .dynamic_maps
-        .iter_mut()
-        .flat_map(|(name, map)| map.entries.iter_mut().map(move |(seq, body)| (name, seq, body)));
-    for (name, seq, body) in maps.chain(templates) {
-        if body.idle.is_some_and(|idle| Some(idle.seconds) == global) {
-            body.idle = None;
-            notes.push(format!(
-                "%NOTE: idle-time equals the global value; not added to crypto map {name} {seq}"
-            ));
-        }
-    }
+    let notes = settle_rules(candidate)?;
+    check_limits(candidate)?;
+    Ok(notes)
+}
+
+/// Refuses what no gateway can run, however large its segments are.
+pub(crate) fn check_limits(candidate: &Configuration) -> Result<(), EditError> {
+    Sizes::of(candidate).check()
+}
+
+/// [`settle`] without the limits.
+fn settle_rules(candidate: &mut Configuration) -> Result<Vec<String>, EditError> {
+    let global = |body: &EntryBody| is_global_idle_timer(candidate, body);
+    let maps = candidate.crypto_maps.iter().flat_map(|(name, map)| {
+        map.entries.iter().filter(|(_, entry)| global(&entry.body)).map(|(seq, _)| (name.clone(), *seq))
+    });
+    let templates = candidate.dynamic_maps.iter().flat_map(|(name, map)| {
+        map.entries.iter().filter(|(_, body)| global(body)).map(|(seq, _)| (name.clone(), *seq))
+    });
+    let (maps, templates) = (maps.collect::<Vec<_>>(), templates.collect::<Vec<_>>());
+    let notes = drop_idle_timers(candidate, maps, templates);
     crypto_lists(candidate)?;
     filters::check(candidate)?;
-    Sizes::of(candidate).check()?;
     Ok(notes)
+}
+
+/// Whether the idle timer of an entry says what the global one says.
+fn is_global_idle_timer(configuration: &Configuration, body: &EntryBody) -> bool {
+    body.idle.is_some_and(|idle| Some(idle.seconds) == configuration.ipsec.idle_seconds)
+}
+
+/// Takes the idle timers of these entries and templates away. Returns the notes to print.
+fn drop_idle_timers(
+    candidate: &mut Configuration,
+    maps: Vec<(String, u16)>,
+    templates: Vec<(String, u16)>,
+) -> Vec<String> {
+    let note = |name: &str, seq: u16| {
+        format!("%NOTE: idle-time equals the global value; not added to crypto map {name} {seq}")
+    };
+    let mut notes = Vec::new();
+    for (name, seq) in maps {
+        if let Some(entry) = candidate.crypto_maps.get_mut(&name).and_then(|map| map.entries.get_mut(&seq)) {
+            entry.body.idle = None;
+            notes.push(note(&name, seq));
+        }
+    }
+    for (name, seq) in templates {
+        if let Some(body) = candidate.dynamic_maps.get_mut(&name).and_then(|map| map.entries.get_mut(&seq)) {
+            body.idle = None;
+            notes.push(note(&name, seq));
+        }
+    }
+    notes
 }
 
 /// Access lists that crypto maps use must be expressible as traffic selectors.
@@ -64,13 +98,16 @@ fn crypto_lists(candidate: &Configuration) -> Result<(), EditError> {
         .flat_map(|map| map.entries.values().filter_map(|body| body.match_address.as_ref()));
     for name in static_lists.chain(dynamic_lists) {
         let Some(list) = candidate.access_lists.get(name) else { continue };
-        for (_, rule) in list.rules() {
-            if let Some(problem) = not_expressible(rule) {
-                return Err(EditError(format!("%ERROR: {problem} in crypto access list {name}")));
-            }
+        if let Some(problem) = no_crypto_list(list) {
+            return Err(EditError(format!("%ERROR: {problem} in crypto access list {name}")));
         }
     }
     Ok(())
+}
+
+/// Why a list cannot be one that a crypto map matches.
+fn no_crypto_list(list: &AccessList) -> Option<&'static str> {
+    list.rules().find_map(|(_, rule)| not_expressible(rule))
 }
 
 fn not_expressible(rule: &AclRule) -> Option<&'static str> {

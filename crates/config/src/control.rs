@@ -1,7 +1,8 @@
 //! The messages of the control socket: one JSON object a line, each way.
 //!
-//! A connection is one CLI session with its own mode. The client sends [`Request::Open`] first and then one request at a
-//! time; every request gets exactly one [`Response`]. Modes, pipes and the command tree run on the server's side.
+//! A connection is one CLI session with its own mode. The client sends [`Request::Open`] first and then its requests;
+//! every request gets exactly one [`Response`], in the order of the requests. A client that sends further requests before
+//! it has read the responses must go on reading while it sends. Modes, pipes and the command tree run on the server's side.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -40,6 +41,15 @@ pub enum Request {
         /// Wanted form of the answer.
         #[serde(default)]
         format: Format,
+    },
+    /// Executes lines in the session's mode, one after the other as if each were sent alone. What neighbouring lines
+    /// configure takes effect at once and not line by line.
+    Block {
+        /// The lines without their ends.
+        lines: Vec<String>,
+        /// The first line that does not succeed is the last one that is executed.
+        #[serde(default)]
+        stops: bool,
     },
     /// `?` typed behind `line`.
     Help {
@@ -128,6 +138,10 @@ pub struct Response {
     /// Answer to [`Request::Complete`]: full words that may stand in place of the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub completions: Vec<String>,
+    /// Answer to [`Request::Block`]: one for each line that was executed. `text` is empty then, and `status` that of the
+    /// first line that did not succeed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<Response>,
     /// Answer in JSON when that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<serde_json::Value>,

@@ -148,15 +148,8 @@ pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Resul
             let (message, remedy) = parse_error_text(&error, &mode);
             refuse(caret, message, remedy)
         })?;
-        let mut editor = Editor {
-            configuration: &mut configuration,
-            mode,
-            notices: Vec::new(),
-            from_file: true,
-            known_rules: &mut known_rules,
-            environment,
-        };
-        let applied = step.apply(&mut editor);
+        let mut editor = Editor::new(&mut configuration, mode, true, &mut known_rules);
+        let applied = step.apply_with(&mut editor, environment);
         mode = editor.mode;
         notes.extend(editor.notices.into_iter().map(|note| format!("{file}:{}: {note}", index + 1)));
         applied.map_err(|error| refuse(None, error.0, "correct or remove this line".into()))?;

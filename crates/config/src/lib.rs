@@ -6,7 +6,8 @@
 //! * [`commit`]: the rules that hold on a whole model, and [`diff`]: the ordered changes between two models.
 //! * [`effective_ike`]: what a crypto-map entry means for IKE and for its SAs.
 //! * [`command`]: the typed exec and show commands; [`render_show`]: their output from plain state structs.
-//! * [`shell`]: a CLI session (modes, prompts, `do`, `no`, pipes), driven by whoever owns the running configuration.
+//! * [`shell`]: a CLI session (modes, prompts, `do`, `no`, pipes) as a state machine; the owner of the running configuration
+//!   carries out what it asks for.
 //! * [`salvage`]: what can be understood of a refused file, for closing what it would protect.
 //! * [`sizes`]: how much room a configuration needs, and what has none.
 //! * [`control`]: the messages of the control socket; [`file`]: configuration files, refused whole on the first bad line.

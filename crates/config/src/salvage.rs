@@ -2,7 +2,7 @@
 
 use crate::Configuration;
 use crate::commit;
-use crate::edit::{self, Editor, Environment, KnownRules, Mode};
+use crate::edit::{self, Editor, KnownRules, Mode, Offline};
 use crate::shell::MAX_LINE;
 use crate::tree::tokens;
 
@@ -13,15 +13,6 @@ pub struct Salvaged {
     pub configuration: Configuration,
     /// Each refused line with the mode it stood in.
     pub refused: Vec<(Mode, String)>,
-}
-
-/// No name resolves, nothing is imported.
-struct Nothing;
-
-impl Environment for Nothing {
-    fn resolves(&mut self, _: &str) -> bool {
-        true
-    }
 }
 
 /// Reads `text` line by line and goes on behind each error.
@@ -45,15 +36,8 @@ pub fn salvage(text: &str) -> Salvaged {
             salvaged.refused.push((mode.clone(), clean));
             continue;
         };
-        let mut editor = Editor {
-            configuration: &mut salvaged.configuration,
-            mode: mode.clone(),
-            notices: Vec::new(),
-            from_file: true,
-            known_rules: &mut known_rules,
-            environment: &mut Nothing,
-        };
-        let applied = step.apply(&mut editor);
+        let mut editor = Editor::new(&mut salvaged.configuration, mode.clone(), true, &mut known_rules);
+        let applied = step.apply_with(&mut editor, &mut Offline);
         let after = editor.mode;
         if applied.is_err() {
             salvaged.refused.push((mode.clone(), clean));

@@ -1,15 +1,13 @@
 //! `crypto pki` in a session and in a file.
 
 use config::Configuration;
-use config::command::{ExecCommand, ShowCommand};
 use config::control::{Format, Request, Response};
-use config::diff::Change;
 use config::edit::{Environment, Import, ImportError, ImportSource, Imported, PASTE_PROMPT};
 use config::effective_ike::{IkeParameters, effective_ike};
 use config::file;
 use config::model::*;
 use config::render::{Secrets, running_config};
-use config::shell::{CommandError, Executor, Outcome, Reply, Shell};
+use config::shell::{Ask, Baselines, Shell, Told};
 
 /// An executor that finds certificates where a text says that it holds them.
 #[derive(Default)]
@@ -22,26 +20,22 @@ fn certificate(serial: &str) -> PkiCertificate {
     PkiCertificate { serial: serial.into(), der: vec![0x30, 0x03, 0x02, 0x01, serial.len() as u8] }
 }
 
-impl Executor for Device {
-    fn running(&self) -> &Configuration {
-        &self.running
-    }
-
-    fn apply(&mut self, candidate: Configuration, _: &[Change]) -> Result<String, CommandError> {
-        self.running = candidate;
-        Ok(String::new())
-    }
-
-    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
-        Ok(format!("{command:?}\n"))
-    }
-
-    fn execute(&mut self, _: &ExecCommand) -> Result<Outcome, CommandError> {
-        Ok(Outcome::Done(String::new()))
-    }
-
-    fn resolves(&mut self, _: &str) -> bool {
-        true
+impl Device {
+    fn carry_out(&mut self, ask: Ask) -> Told {
+        match ask {
+            Ask::Commit(commit) => {
+                self.running = commit.configuration;
+                Told::Committed(Ok(()))
+            }
+            Ask::Entered(_) => Told::Entered(String::new()),
+            Ask::Baselines => Told::Baselines(Baselines::default()),
+            Ask::Left(_) | Ask::Abandoned => Told::Noted,
+            Ask::Resolve(_) => Told::Resolved(true),
+            Ask::Import(import) => Told::Imported(self.import(&import)),
+            Ask::Show(command) => Told::Shown(Ok(format!("{command:?}\n"))),
+            Ask::ShowJson(_) => Told::no_json(),
+            Ask::Execute(_) => Told::Executed(Ok(String::new())),
+        }
     }
 
     fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
@@ -76,9 +70,16 @@ impl Session {
     }
 
     fn line(&mut self, line: &str) -> Response {
-        match self.0.handle(&Request::Line { line: line.into(), format: Format::Text }, &mut self.1) {
-            Reply::Now(response) => response,
-            Reply::Later => panic!("{line} is not answered at once"),
+        let Session(shell, device) = self;
+        let request = Request::Line { line: line.into(), format: Format::Text };
+        let mut turn = shell.request(request, &device.running);
+        loop {
+            turn = match (turn.ask, turn.replies.pop()) {
+                (Some(ask), None) => shell.told(device.carry_out(ask), &device.running),
+                (None, Some(response)) => return response,
+                (None, None) => shell.flush(&device.running),
+                (Some(ask), Some(response)) => panic!("{ask:?} behind {response:?}"),
+            };
         }
     }
 

@@ -229,7 +229,7 @@ fn crypto_map() -> impl Strategy<Value = CryptoMap> {
     );
     let local = option::of((0u8..4).prop_map(|n| InterfaceName::parse(&format!("Gi0/{n}")).unwrap()));
     (local, any::<bool>(), btree_map(1u16.., entry, 1..4)).prop_map(|(local_address, fail_close, entries)| {
-        CryptoMap { local_address, fail_close, entries, kept: Vec::new() }
+        CryptoMap { local_address, fail_close, entries: entries.into_iter().collect(), kept: Vec::new() }
     })
 }
 
@@ -468,13 +468,15 @@ fn configuration() -> impl Strategy<Value = Configuration> {
     );
     let routes = vec((prefix(), address(), 1u8..), 0..4);
     (maps, ike, ikev2, rest, routes).prop_map(|(maps, ike, ikev2, rest, routes)| {
-        let mut c = Configuration { crypto_maps: maps.0, ..Configuration::default() };
+        let mut c = Configuration { crypto_maps: maps.0.into(), ..Configuration::default() };
         c.dynamic_maps = maps.1.into_iter().map(|(name, entries)| (name, DynamicMap { entries })).collect();
-        c.isakmp_policies = ike.0;
+        c.isakmp_policies = ike.0.into();
         isakmp(&mut c, ike.1, ike.2);
         c.isakmp.give_up = ike.3;
-        (c.ikev2_keyrings, c.ikev2_profiles, c.trustpoints) = ikev2;
-        (c.access_lists, c.interfaces, c.transform_sets) = (rest.0, rest.1, rest.2);
+        (c.ikev2_keyrings, c.ikev2_profiles, c.trustpoints) =
+            (ikev2.0.into(), ikev2.1.into(), ikev2.2.into());
+        (c.access_lists, c.interfaces, c.transform_sets) =
+            (rest.0.into_iter().collect(), rest.1.into(), rest.2.into());
         (c.ipsec.lifetime, c.ipsec.idle_seconds, c.ipsec.replay) = (rest.3, rest.4, rest.5);
         for (prefix, gateway, distance) in routes {
             let next_hop = NextHop::Address(gateway);

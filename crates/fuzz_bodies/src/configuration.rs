@@ -1,11 +1,10 @@
 //! Configuration text and the command line.
 
-use config::command::{ExecCommand, ShowCommand};
-use config::control::{Format, Request};
-use config::diff::{Change, diff};
-use config::edit::Environment;
+use config::control::{Format, Request, Response};
+use config::diff::diff;
+use config::edit::{Environment, ImportError};
 use config::render::{Secrets, running_config};
-use config::shell::{CommandError, Executor, Outcome, Reply, Shell};
+use config::shell::{Ask, Baselines, Shell, Told};
 use config::{Configuration, file};
 
 struct Everything;
@@ -40,27 +39,40 @@ pub fn configuration(data: &[u8]) {
 #[derive(Default)]
 struct Owner(Configuration);
 
-impl Executor for Owner {
-    fn running(&self) -> &Configuration {
-        &self.0
+impl Owner {
+    fn carry_out(&mut self, ask: Ask) -> Told {
+        match ask {
+            Ask::Commit(commit) => {
+                assert!(!commit.changes.is_empty(), "nothing to commit");
+                assert_eq!(commit.changes, diff(&self.0, &commit.configuration));
+                self.0 = commit.configuration;
+                Told::Committed(Ok(()))
+            }
+            Ask::Entered(_) => Told::Entered(String::new()),
+            Ask::Baselines => Told::Baselines(Baselines::default()),
+            Ask::Left(_) | Ask::Abandoned => Told::Noted,
+            Ask::Resolve(_) => Told::Resolved(true),
+            Ask::Import(_) => Told::Imported(Err(ImportError::Refused("%ERROR: no place for keys".into()))),
+            Ask::Show(command) => Told::Shown(Ok(format!("{command:?}\n"))),
+            Ask::ShowJson(_) => Told::no_json(),
+            Ask::Execute(command) => Told::Executed(Ok(format!("{command:?}\n"))),
+        }
     }
 
-    fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError> {
-        assert!(!changes.is_empty(), "nothing to apply");
-        self.0 = candidate;
-        Ok(String::new())
-    }
-
-    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
-        Ok(format!("{command:?}\n"))
-    }
-
-    fn execute(&mut self, command: &ExecCommand) -> Result<Outcome, CommandError> {
-        Ok(Outcome::Done(format!("{command:?}\n")))
-    }
-
-    fn resolves(&mut self, _: &str) -> bool {
-        true
+    /// The response to one request.
+    fn answer(&mut self, shell: &mut Shell, request: Request) -> Response {
+        let mut turn = shell.request(request, &self.0);
+        loop {
+            turn = match (turn.ask, turn.replies.pop()) {
+                (Some(ask), None) => shell.told(self.carry_out(ask), &self.0),
+                (None, Some(response)) => return response,
+                (None, None) => {
+                    assert!(shell.holds_lines(), "the request is forgotten");
+                    shell.flush(&self.0)
+                }
+                (Some(ask), Some(response)) => panic!("{ask:?} behind {response:?}"),
+            };
+        }
     }
 }
 
@@ -80,12 +92,12 @@ pub fn cli(data: &[u8]) {
             let format = if line.len() % 7 == 3 { Format::Json } else { Format::Text };
             wanted = Request::Line { line: line.to_owned(), format };
         }
-        let Reply::Now(response) = shell.handle(&wanted, &mut owner) else { continue };
+        let response = owner.answer(&mut shell, wanted);
         assert!(
             response.text.is_empty() || response.text.ends_with('\n') || response.password,
             "{response:?}"
         );
         assert!(offered || response.completions.is_empty());
-        assert!(!shell.prompt(&owner).is_empty());
+        assert!(!shell.prompt(&owner.0).is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use config::control::{Format, Request, Response};
-use config::shell::{Reply, Shell};
+use config::shell::Shell;
 use sa_table::Action;
 
 use super::*;
@@ -218,14 +218,14 @@ impl Typist {
             kernel_is_stale: &mut false,
             sessions: 1,
             session: self.number,
-            errand: None,
-            looked_up: None,
         };
         let request = Request::Line { line: line.to_owned(), format: Format::Text };
-        match self.shell.handle(&request, &mut operator) {
-            Reply::Now(response) => response,
-            Reply::Later => panic!("{line} is not answered at once"),
+        let mut progress = operator.request(&mut self.shell, request);
+        if progress.replies.is_empty() {
+            progress = operator.flush(&mut self.shell);
         }
+        assert!(progress.work.is_none() && progress.replies.len() == 1, "{line}: {progress:?}");
+        progress.replies.remove(0)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Configuration;
 use crate::edit::EditError;
-use crate::model::{AccessGroups, AccessList, AclAction, AclRule};
+use crate::model::{AccessGroups, AccessList, AclAction, AclRule, InterfaceName};
 
 /// An interface without device passes no packet, so that its access group would be a promise that nothing keeps.
 pub(super) fn check(configuration: &Configuration) -> Result<(), EditError> {
@@ -21,39 +21,66 @@ pub(super) fn check(configuration: &Configuration) -> Result<(), EditError> {
 /// Access groups whose list is missing or empty, where IOS lets everything pass and here everything is denied; and lists
 /// on an interface with a crypto map that stop its tunnels.
 pub fn filter_notes(configuration: &Configuration) -> Vec<String> {
-    let interfaces = configuration
-        .interfaces
-        .iter()
-        .map(|(name, interface)| (format!("interface {name}"), &interface.access_groups));
-    let entries = configuration.crypto_maps.iter().flat_map(|(name, map)| {
-        let place = move |seq: &u16| format!("crypto map {name} {seq}");
-        map.entries.iter().map(move |(seq, entry)| (place(seq), &entry.body.access_groups))
-    });
-    let templates = configuration.dynamic_maps.iter().flat_map(|(name, map)| {
-        let place = move |seq: &u16| format!("crypto dynamic-map {name} {seq}");
-        map.entries.iter().map(move |(seq, body)| (place(seq), &body.access_groups))
-    });
-    let mut notes = Vec::new();
-    for (place, groups) in interfaces.chain(entries).chain(templates) {
-        for (list, direction) in groups.iter() {
-            let lines = configuration.access_lists.get(list).map(|list| list.rules().count());
-            let problem = match lines {
-                None => "is not configured",
-                Some(0) => "has no line",
-                Some(_) => continue,
-            };
-            notes.push(format!(
-                "%NOTE: {place} filters {direction} by access list {list}, which {problem}: everything is denied there; \
-                 type \"ip access-list extended {list}\" with its lines, or take the access group away"
-            ));
-        }
-    }
+    let mut notes = empty_lists(configuration);
     notes.extend(stopped_tunnels(configuration));
     notes
 }
 
+/// Access groups whose list is missing or empty.
+pub(super) fn empty_lists(configuration: &Configuration) -> Vec<String> {
+    let interfaces = configuration
+        .interfaces
+        .iter()
+        .map(|(name, interface)| (place_of_interface(name), &interface.access_groups));
+    let entries = configuration.crypto_maps.iter().flat_map(|(name, map)| {
+        map.entries.iter().map(move |(seq, entry)| (place_of_entry(name, *seq), &entry.body.access_groups))
+    });
+    let templates = configuration.dynamic_maps.iter().flat_map(|(name, map)| {
+        map.entries.iter().map(move |(seq, body)| (place_of_template(name, *seq), &body.access_groups))
+    });
+    let all = interfaces.chain(entries).chain(templates);
+    all.flat_map(|(place, groups)| empty_lists_at(configuration, &place, groups)).collect()
+}
+
+/// The same of the access groups of one place.
+pub(super) fn empty_lists_at(
+    configuration: &Configuration,
+    place: &str,
+    groups: &AccessGroups,
+) -> Vec<String> {
+    let note = |(list, direction): (&str, &str)| {
+        let problem = match lines_of(configuration, list) {
+            None => "is not configured",
+            Some(0) => "has no line",
+            Some(_) => return None,
+        };
+        Some(format!(
+            "%NOTE: {place} filters {direction} by access list {list}, which {problem}: everything is denied there; \
+             type \"ip access-list extended {list}\" with its lines, or take the access group away"
+        ))
+    };
+    groups.iter().filter_map(note).collect()
+}
+
+/// The number of rules of a list; none if there is no such list.
+pub(super) fn lines_of(configuration: &Configuration, list: &str) -> Option<usize> {
+    configuration.access_lists.get(list).map(|list| list.rules().count())
+}
+
+pub(super) fn place_of_interface(name: &InterfaceName) -> String {
+    format!("interface {name}")
+}
+
+pub(super) fn place_of_entry(map: &str, seq: u16) -> String {
+    format!("crypto map {map} {seq}")
+}
+
+pub(super) fn place_of_template(map: &str, seq: u16) -> String {
+    format!("crypto dynamic-map {map} {seq}")
+}
+
 /// Tunnels that cannot come up, or carry nothing, because no line permits what peers send.
-fn stopped_tunnels(configuration: &Configuration) -> impl Iterator<Item = String> {
+pub(super) fn stopped_tunnels(configuration: &Configuration) -> impl Iterator<Item = String> {
     let mapped = configuration.interfaces.iter().filter(|(_, interface)| interface.crypto_map.is_some());
     mapped.flat_map(move |(name, interface)| {
         interface.access_groups.iter().filter_map(move |(list, direction)| {

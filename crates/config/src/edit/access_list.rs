@@ -28,7 +28,7 @@ fn numbered_rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
         remove(editor, &name, &format!("\"no access-list {name}\""));
         return Ok(());
     }
-    editor.configuration.access_lists.entry(name.clone()).or_default();
+    editor.configuration.access_lists.entry_or_default(name.clone());
     add(editor, &name, None, parse_rule(args)?)
 }
 
@@ -52,7 +52,7 @@ fn remove(editor: &mut Editor<'_>, name: &str, typed: &str) {
 
 fn numbered_remark(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let Some(name) = args.number("acl").map(|n| n.to_string()) else { return Ok(()) };
-    let list = editor.configuration.access_lists.entry(name).or_default();
+    let list = editor.configuration.access_lists.entry_or_default(name);
     edit_remark(list, args);
     Ok(())
 }
@@ -63,7 +63,7 @@ fn named_list(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
         remove(editor, name, &format!("\"no ip access-list extended {name}\""));
         editor.mode = Mode::Global;
     } else {
-        editor.configuration.access_lists.entry(name.into()).or_default();
+        editor.configuration.access_lists.entry_or_default(name.into());
         editor.mode = Mode::AccessList(name.into());
     }
     Ok(())

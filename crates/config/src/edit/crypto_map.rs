@@ -1,7 +1,7 @@
 //! `crypto map` and `crypto dynamic-map` mode.
 
 use super::crypto_global::parse_df_bit;
-use super::{ConfigCommand, EditError, Editor, Mode, apply, keep};
+use super::{Answer, ConfigCommand, EditError, Editor, Mode, Question, apply, keep};
 use crate::Configuration;
 use crate::model::{
     DhGroup, EntryBody, IdleTimer, Keying, KilobyteLimit, Lifetime, Peer, PeerName, Profile, Replay,
@@ -90,27 +90,41 @@ fn is_manual(editor: &Editor<'_>) -> bool {
 const MAX_PEERS: usize = 40;
 
 fn set_peer(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
-    let name = match (args.address("address"), args.text("host")) {
-        (Some(address), _) => PeerName::Address(address),
-        (None, Some(host)) => PeerName::Host { name: host.into(), dynamic: args.has("dynamic") },
-        (None, None) => {
-            // `no set peer` alone: the object is unique only when there is one.
-            return edit(editor, |body| {
-                if body.peers.len() == 1 {
-                    body.peers.clear();
-                }
-            });
-        }
+    let Some(name) = peer_name(args) else {
+        // `no set peer` alone: the object is unique only when there is one.
+        return edit(editor, |body| {
+            if body.peers.len() == 1 {
+                body.peers.clear();
+            }
+        });
     };
     if args.negated() {
         // Every `no set peer A …` form removes the peer; the next one is not promoted to default.
         return edit(editor, |body| body.peers.retain(|peer| !peer.name.same_peer(&name)));
     }
-    let default = args.has("default");
+    check_peer(editor, args, &name)?;
+    match name {
+        // Asked in any case, also when an `ip host` line has it: whoever owns the sessions notes the address of this moment.
+        PeerName::Host { name, dynamic: false } => editor.ask(Question::Resolves(name), set_named_peer),
+        name => add_peer(editor, args, name)?,
+    }
+    Ok(())
+}
+
+fn peer_name(args: &Args) -> Option<PeerName> {
+    match (args.address("address"), args.text("host")) {
+        (Some(address), _) => Some(PeerName::Address(address)),
+        (None, Some(host)) => Some(PeerName::Host { name: host.into(), dynamic: args.has("dynamic") }),
+        (None, None) => None,
+    }
+}
+
+/// Whether the entry takes this peer.
+fn check_peer(editor: &mut Editor<'_>, args: &Args, name: &PeerName) -> Result<(), EditError> {
     let manual = is_manual(editor);
     let Some(body) = body_of(editor.configuration, &editor.mode) else { return Ok(()) };
-    let at = body.peers.iter().position(|peer| peer.name.same_peer(&name));
-    if default && at.unwrap_or(body.peers.len()) != 0 {
+    let at = body.peers.iter().position(|peer| peer.name.same_peer(name));
+    if args.has("default") && at.unwrap_or(body.peers.len()) != 0 {
         return Err(EditError::rule(match body.default_peer() {
             Some(_) => "a default peer is already configured for this crypto map",
             None => "default peer must be the first peer in the peer list",
@@ -124,9 +138,35 @@ fn set_peer(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     if at.is_none() && body.peers.len() >= MAX_PEERS {
         return Err(EditError::rule(format_args!("an entry takes at most {MAX_PEERS} peers")));
     }
-    check_resolution(editor, &name)?;
-    let no_dpd = default && !manual && !has_dpd(editor);
+    Ok(())
+}
+
+/// A host name without `dynamic` is resolved as soon as it is typed. The entry may have changed since it was asked for.
+fn set_named_peer(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Result<(), EditError> {
+    let (Some(name), Answer::Resolves(resolves)) = (peer_name(args), answer) else { return Ok(()) };
+    check_peer(editor, args, &name)?;
+    let lower = name.to_string().to_ascii_lowercase();
+    let system = &editor.configuration.system;
+    let domain = system.domain_name.as_deref().unwrap_or("");
+    let listed = system.hosts.contains_key(&lower) || system.hosts.contains_key(&format!("{lower}.{domain}"));
+    if !resolves && !listed {
+        if !editor.from_file {
+            return Err(EditError("% Unrecognized host or address.".into()));
+        }
+        // A configuration must load while the name service is down.
+        editor.notice(format!(
+            "%NOTE: host name {name} does not resolve now; it is tried again when it is needed"
+        ));
+    }
+    add_peer(editor, args, name)
+}
+
+/// Adds a peer that was checked, or replaces the one of this name.
+fn add_peer(editor: &mut Editor<'_>, args: &Args, name: PeerName) -> Result<(), EditError> {
+    let default = args.has("default");
+    let no_dpd = default && !is_manual(editor) && !has_dpd(editor);
     edit(editor, |body| {
+        let at = body.peers.iter().position(|peer| peer.name.same_peer(&name));
         let peer = Peer { name, default };
         match at {
             Some(at) => body.peers[at] = peer,
@@ -137,27 +177,6 @@ fn set_peer(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
         editor.interactive_notice(crate::commit::NO_DPD_NOTE);
     }
     Ok(())
-}
-
-/// A host name without `dynamic` is resolved as soon as it is typed.
-fn check_resolution(editor: &mut Editor<'_>, name: &PeerName) -> Result<(), EditError> {
-    let PeerName::Host { name, dynamic: false } = name else { return Ok(()) };
-    let hosts = &editor.configuration.system.hosts;
-    let domain = editor.configuration.system.domain_name.as_deref().unwrap_or("");
-    let lower = name.to_ascii_lowercase();
-    let listed = hosts.contains_key(&lower) || hosts.contains_key(&format!("{lower}.{domain}"));
-    // Asked in any case: whoever owns the sessions notes the address of this moment.
-    if editor.environment.resolves(name) || listed {
-        return Ok(());
-    }
-    if editor.from_file {
-        // A configuration must load while the name service is down.
-        editor.notice(format!(
-            "%NOTE: host name {name} does not resolve now; it is tried again when it is needed"
-        ));
-        return Ok(());
-    }
-    Err(EditError("% Unrecognized host or address.".into()))
 }
 
 fn has_dpd(editor: &mut Editor<'_>) -> bool {

@@ -21,7 +21,7 @@ pub use known_rules::KnownRules;
 #[cfg(test)]
 pub(crate) use mode::all_trees;
 pub use mode::{Mode, PASTE_PROMPT, mode_help};
-pub(crate) use mode::{Next, form_of, parse};
+pub(crate) use mode::{Next, Step, form_of, parse};
 
 use crate::Configuration;
 use crate::model::{PkiCertificate, Secret};
@@ -38,7 +38,7 @@ impl EditError {
     }
 }
 
-/// What a line may ask of the world while it is applied.
+/// Answers what the lines of a file ask.
 pub trait Environment {
     /// True when the host name resolves now. Answer true when that cannot be known without waiting.
     fn resolves(&mut self, host: &str) -> bool;
@@ -47,6 +47,15 @@ pub trait Environment {
     fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
         let _ = import;
         Err(ImportError::Refused("%ERROR: private keys can be stored by the running gateway only".into()))
+    }
+}
+
+impl dyn Environment + '_ {
+    fn answer(&mut self, question: &Question) -> Answer {
+        match question {
+            Question::Resolves(host) => Answer::Resolves(self.resolves(host)),
+            Question::Import(import) => Answer::Imported(self.import(import)),
+        }
     }
 }
 
@@ -59,6 +68,28 @@ impl Environment for Offline {
         true
     }
 }
+
+/// What a line has to know before it can be applied.
+#[derive(Clone, Debug)]
+pub(crate) enum Question {
+    /// Whether this host name resolves now.
+    Resolves(String),
+    /// The key and certificates of this import.
+    Import(Import),
+}
+
+/// The answer to a [`Question`].
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Whether the name resolves.
+    Resolves(bool),
+    /// What was imported.
+    Imported(Result<Imported, ImportError>),
+}
+
+/// The rest of a command, for which it needs an answer. Until then it has changed nothing but its mode, which it gets
+/// back.
+pub(crate) type Rest = fn(&mut Editor<'_>, &crate::tree::Args, Answer) -> Result<(), EditError>;
 
 /// What `crypto pki import` and `crypto pki authenticate` ask for.
 #[derive(Clone, Debug)]
@@ -118,11 +149,26 @@ pub struct Editor<'a> {
     pub from_file: bool,
     /// What is known of the access list that is being written.
     pub known_rules: &'a mut KnownRules,
-    /// The world.
-    pub environment: &'a mut dyn Environment,
+    /// What the line has to know first, and what it does then.
+    question: Option<(Question, Rest)>,
 }
 
-impl Editor<'_> {
+impl<'a> Editor<'a> {
+    /// An editor for lines that are typed in `mode`, or stand there in a file.
+    pub(crate) fn new(
+        configuration: &'a mut Configuration,
+        mode: Mode,
+        from_file: bool,
+        known_rules: &'a mut KnownRules,
+    ) -> Self {
+        Self { configuration, mode, notices: Vec::new(), from_file, known_rules, question: None }
+    }
+
+    /// Puts the rest of the command off until the question is answered.
+    fn ask(&mut self, question: Question, rest: Rest) {
+        self.question = Some((question, rest));
+    }
+
     fn notice(&mut self, text: impl Into<String>) {
         self.notices.push(text.into());
     }

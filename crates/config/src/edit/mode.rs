@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Action, ConfigCommand, EditError, Editor};
+use super::{Action, Answer, ConfigCommand, EditError, Editor, Environment, Question, Rest};
 use super::{
     access_list, crypto_global, crypto_map, global, ikev2, interface, isakmp, line, pki, transform_set,
 };
@@ -186,12 +186,13 @@ pub(crate) struct Step {
 }
 
 /// How the session goes on after a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// In the editor's mode.
     Stay,
     /// `exit` from global configuration, or `end`.
     Leave,
+    /// Nowhere yet: the line is applied by [`Step::resume`] with the answer.
+    Ask(Question, Rest),
 }
 
 /// Splits `no` and `default` off.
@@ -228,15 +229,15 @@ pub(crate) fn parse(mode: &Mode, line: &str, words: &[Token<'_>]) -> Result<Step
 
 impl Step {
     /// Applies the line. On an error the caller throws the candidate away.
-    pub(crate) fn apply(self, editor: &mut Editor<'_>) -> Result<Next, EditError> {
+    pub(crate) fn apply(&self, editor: &mut Editor<'_>) -> Result<Next, EditError> {
         let args = &self.matched.args;
         match self.matched.action {
             Action::Apply(apply) => {
-                editor.mode = self.mode;
+                editor.mode = self.mode.clone();
                 apply(editor, args)?;
             }
             Action::Keep(store) => {
-                editor.mode = self.mode;
+                editor.mode = self.mode.clone();
                 keep(editor, store, args);
             }
             Action::Exit => match self.mode.parent() {
@@ -245,7 +246,33 @@ impl Step {
             },
             Action::End => return Ok(Next::Leave),
         }
-        Ok(Next::Stay)
+        Ok(match editor.question.take() {
+            Some((question, rest)) => Next::Ask(question, rest),
+            None => Next::Stay,
+        })
+    }
+
+    /// Applies a line whose question is answered.
+    pub(crate) fn resume(
+        &self,
+        editor: &mut Editor<'_>,
+        rest: Rest,
+        answer: Answer,
+    ) -> Result<(), EditError> {
+        editor.mode = self.mode.clone();
+        rest(editor, &self.matched.args, answer)
+    }
+
+    /// Applies the line of a file, with the answers of `environment`.
+    pub(crate) fn apply_with(
+        &self,
+        editor: &mut Editor<'_>,
+        environment: &mut dyn Environment,
+    ) -> Result<(), EditError> {
+        match self.apply(editor)? {
+            Next::Ask(question, rest) => self.resume(editor, rest, environment.answer(&question)),
+            Next::Stay | Next::Leave => Ok(()),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! `crypto pki …` (also spelled `crypto ca …`), the trustpoint mode, and certificates as they are pasted.
 
-use super::{ConfigCommand, EditError, Editor, Import, ImportError, ImportSource, Mode, apply, keep};
+use super::{
+    Answer, ConfigCommand, EditError, Editor, Import, ImportError, ImportSource, Mode, Question, Rest, apply,
+    keep,
+};
 use crate::Configuration;
 use crate::model::{KeyPair, PkiCertificate, RevocationCheck, Secret, Trustpoint};
 use crate::tree::Args;
@@ -221,7 +224,7 @@ fn path(args: &Args) -> Option<String> {
 fn import_pem(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let password = args.text("password").map(Secret::new);
     match path(args) {
-        Some(file) => import(editor, args, ImportSource::Pem(file), password, false),
+        Some(file) => import(editor, args, ImportSource::Pem(file), password),
         None => begin_paste(editor, args, password, false),
     }
 }
@@ -229,7 +232,7 @@ fn import_pem(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 fn import_pkcs12(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let password = args.text("password").map(Secret::new);
     let file = path(args).unwrap_or_default();
-    import(editor, args, ImportSource::Pkcs12(file), password, false)
+    import(editor, args, ImportSource::Pkcs12(file), password)
 }
 
 fn authenticate(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
@@ -270,8 +273,13 @@ fn paste_end(editor: &mut Editor<'_>, _: &Args) -> Result<(), EditError> {
     let Mode::PkiPaste { trustpoint, authorities_only, password, text } = editor.mode.clone() else {
         return Ok(());
     };
-    let source = ImportSource::Pasted(text);
-    match run(editor, &trustpoint, source, password, authorities_only) {
+    ask_for(editor, &trustpoint, ImportSource::Pasted(text), password, authorities_only, paste_imported);
+    Ok(())
+}
+
+fn paste_imported(editor: &mut Editor<'_>, _: &Args, answer: Answer) -> Result<(), EditError> {
+    let Mode::PkiPaste { trustpoint, authorities_only, .. } = editor.mode.clone() else { return Ok(()) };
+    match imported(editor, &trustpoint, authorities_only, answer) {
         Ok(()) => editor.mode = Mode::Global,
         // IOS asks for the three parts one by one, each ended by "quit".
         Err(ImportError::Incomplete(missing)) => {
@@ -292,12 +300,16 @@ fn import(
     args: &Args,
     source: ImportSource,
     password: Option<Secret>,
-    authorities_only: bool,
 ) -> Result<(), EditError> {
     typed_only(editor)?;
-    let trustpoint = args.text("trustpoint").unwrap_or_default().to_owned();
+    ask_for(editor, args.text("trustpoint").unwrap_or_default(), source, password, false, file_imported);
+    Ok(())
+}
+
+fn file_imported(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Result<(), EditError> {
     editor.mode = Mode::Global;
-    run(editor, &trustpoint, source, password, authorities_only).map_err(|error| match error {
+    let trustpoint = args.text("trustpoint").unwrap_or_default();
+    imported(editor, trustpoint, false, answer).map_err(|error| match error {
         ImportError::Incomplete(missing) => {
             EditError::rule(format_args!("the {missing} is missing in what was given"))
         }
@@ -316,19 +328,38 @@ fn typed_only(editor: &Editor<'_>) -> Result<(), EditError> {
     Ok(())
 }
 
-fn run(
+/// The label of the key pair of a trustpoint, which need not exist yet.
+fn key_label(configuration: &Configuration, name: &str) -> String {
+    let existing = configuration.trustpoints.get(name);
+    existing.map_or(name, |trustpoint| trustpoint.key_label(name)).to_owned()
+}
+
+fn ask_for(
     editor: &mut Editor<'_>,
     name: &str,
     source: ImportSource,
     password: Option<Secret>,
     authorities_only: bool,
-) -> Result<(), ImportError> {
+    rest: Rest,
+) {
+    let label = key_label(editor.configuration, name);
     let existing = editor.configuration.trustpoints.get(name);
-    let label = existing.map_or(name, |trustpoint| trustpoint.key_label(name)).to_owned();
     let has_authorities =
         existing.is_some_and(|trustpoint| !trustpoint.authorities.is_empty()) && !authorities_only;
-    let import = Import { label: label.clone(), source, password, has_authorities, authorities_only };
-    let imported = editor.environment.import(&import)?;
+    let import = Import { label, source, password, has_authorities, authorities_only };
+    editor.ask(Question::Import(import), rest);
+}
+
+/// Gives a trustpoint what was read for it.
+fn imported(
+    editor: &mut Editor<'_>,
+    name: &str,
+    authorities_only: bool,
+    answer: Answer,
+) -> Result<(), ImportError> {
+    let Answer::Imported(imported) = answer else { return Ok(()) };
+    let imported = imported?;
+    let label = key_label(editor.configuration, name);
     let fresh = existing_or_new(editor.configuration, name);
     if !imported.authorities.is_empty() {
         fresh.authorities = imported.authorities;

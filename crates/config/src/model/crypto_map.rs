@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{AccessGroups, DfBit, DhGroup, InterfaceName, Lifetime, Replay, Secret};
+use super::{AccessGroups, DfBit, DhGroup, InterfaceName, Lifetime, Replay, Secret, SharedMap};
 
 /// How a peer is named in `set peer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,7 +194,7 @@ pub struct CryptoMap {
     /// not in force.
     pub fail_close: bool,
     /// Entries by sequence number; lower is tried first.
-    pub entries: BTreeMap<u16, CryptoMapEntry>,
+    pub entries: SharedMap<u16, CryptoMapEntry>,
     /// Lines of the set without an effect here, kept as typed (without `crypto map M `).
     pub kept: Vec<String>,
 }

@@ -11,6 +11,8 @@ mod ipsec;
 mod isakmp;
 mod pki;
 mod secret;
+mod shared;
+mod shared_map;
 mod system;
 
 pub use acl::{
@@ -37,47 +39,52 @@ pub use isakmp::{
 };
 pub use pki::{KeyPair, PkiCertificate, ProfileTrustpoint, RevocationCheck, Trustpoint};
 pub use secret::{HashedSecret, Secret};
+pub use shared::Shared;
+pub use shared_map::{Difference, SharedMap};
 pub use system::{Line, System, User};
 
 use std::collections::BTreeMap;
 
 /// A whole configuration. `Configuration::default()` is what a new gateway runs.
+///
+/// A clone is cheap: each section is shared until one of the clones changes it, and of access lists and crypto-map entries
+/// only what is changed is copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
     /// Host name, users, lines, name service, logging and the lines that are only kept.
-    pub system: System,
+    pub system: Shared<System>,
     /// Interfaces by canonical name, in printing order.
-    pub interfaces: BTreeMap<InterfaceName, Interface>,
+    pub interfaces: Shared<BTreeMap<InterfaceName, Interface>>,
     /// Static routes in the order typed.
-    pub routes: Vec<Route>,
+    pub routes: Shared<Vec<Route>>,
     /// Extended access lists by number or name.
-    pub access_lists: BTreeMap<String, AccessList>,
+    pub access_lists: SharedMap<String, AccessList>,
     /// `crypto isakmp …`: keys, policies, keepalive.
-    pub isakmp: IsakmpGlobals,
+    pub isakmp: Shared<IsakmpGlobals>,
     /// `crypto isakmp policy P` by priority; lower is tried first.
-    pub isakmp_policies: BTreeMap<u16, IsakmpPolicy>,
+    pub isakmp_policies: Shared<BTreeMap<u16, IsakmpPolicy>>,
     /// Pre-shared keys of `crypto isakmp key`, in the order typed.
-    pub isakmp_keys: Vec<IsakmpKey>,
+    pub isakmp_keys: Shared<Vec<IsakmpKey>>,
     /// `crypto ikev2 …` lines that stand alone.
-    pub ikev2: Ikev2Globals,
+    pub ikev2: Shared<Ikev2Globals>,
     /// `crypto ikev2 proposal N`.
-    pub ikev2_proposals: BTreeMap<String, Ikev2Proposal>,
+    pub ikev2_proposals: Shared<BTreeMap<String, Ikev2Proposal>>,
     /// `crypto ikev2 policy N`.
-    pub ikev2_policies: BTreeMap<String, Ikev2Policy>,
+    pub ikev2_policies: Shared<BTreeMap<String, Ikev2Policy>>,
     /// `crypto ikev2 keyring N`.
-    pub ikev2_keyrings: BTreeMap<String, Ikev2Keyring>,
+    pub ikev2_keyrings: Shared<BTreeMap<String, Ikev2Keyring>>,
     /// `crypto ikev2 profile N`.
-    pub ikev2_profiles: BTreeMap<String, Ikev2Profile>,
+    pub ikev2_profiles: Shared<BTreeMap<String, Ikev2Profile>>,
     /// `crypto pki trustpoint N` with its certificates.
-    pub trustpoints: BTreeMap<String, Trustpoint>,
+    pub trustpoints: Shared<BTreeMap<String, Trustpoint>>,
     /// `crypto ipsec …` lines that stand alone.
-    pub ipsec: IpsecGlobals,
+    pub ipsec: Shared<IpsecGlobals>,
     /// `crypto ipsec transform-set T`.
-    pub transform_sets: BTreeMap<String, TransformSet>,
+    pub transform_sets: Shared<BTreeMap<String, TransformSet>>,
     /// `crypto dynamic-map N seq`.
-    pub dynamic_maps: BTreeMap<String, DynamicMap>,
+    pub dynamic_maps: Shared<BTreeMap<String, DynamicMap>>,
     /// Crypto map sets by name.
-    pub crypto_maps: BTreeMap<String, CryptoMap>,
+    pub crypto_maps: Shared<BTreeMap<String, CryptoMap>>,
 }
 
 impl Configuration {

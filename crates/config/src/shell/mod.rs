@@ -1,23 +1,31 @@
 //! A CLI session: modes, prompts, `do`, `no`, pipes, error texts.
 //!
-//! The owner of the running configuration (the control plane) implements [`Executor`]. For every connection of the
-//! control socket it keeps one [`Shell`] and hands each request to [`Shell::handle`]:
+//! The owner of the running configuration (the control plane) keeps one [`Shell`] for every connection of the control
+//! socket. A shell calls nothing: it takes a request and says what is to be done ([`Ask`]), and is told the result:
 //!
 //! ```text
-//! match shell.handle(&request, &mut executor) {
-//!     Reply::Now(response) => send(response),
-//!     Reply::Later => ...          // ping, traceroute: when the work is done,
-//! }                                // send(shell.finish(result, &executor))
+//! let mut turn = shell.request(request, &running);
+//! loop {
+//!     send(turn.replies);
+//!     turn = match turn.ask {
+//!         Some(ask) => shell.told(carry_out(ask), &running),   // at once, or when the work is done
+//!         None if another request waits => shell.request(next, &running),
+//!         None if shell.holds_lines() => shell.flush(&running),
+//!         None => break,
+//!     };
+//! }
 //! ```
 
-mod executor;
+mod ask;
+mod burst;
+mod dialogue;
 mod pipe;
 mod session;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 
-pub use executor::{Baselines, CommandError, Executor, Outcome, Reply};
+pub use ask::{Ask, Baselines, CommandError, Commit, Told, Turn};
+pub use dialogue::{MAX_LINE, Shell};
 pub use pipe::{Pipe, PipeError};
-pub use session::{MAX_LINE, Shell};
 pub use text::{column, parse_error_text};

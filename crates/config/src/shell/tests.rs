@@ -1,75 +1,81 @@
+mod bursts;
+pub(crate) mod lines;
 mod protection;
-
-use std::sync::Arc;
 
 use super::*;
 use crate::Configuration;
-use crate::command::{ExecCommand, ShowCommand};
+use crate::command::ExecCommand;
 use crate::control::{Format, Request, Response, Status};
-use crate::diff::Change;
 use crate::model::{KeyAddress, Prefix};
 
-/// An executor that only keeps the configuration.
+/// An owner that only keeps the configuration.
 #[derive(Default)]
 struct Device {
     running: Configuration,
-    applied: usize,
+    /// Commits, with the number of changes of each.
+    commits: Vec<usize>,
     executed: Vec<ExecCommand>,
+    resolved: Vec<String>,
     /// How often configuration mode was entered, left, and neither.
     entered: usize,
     left: usize,
     abandoned: usize,
     /// What was lost by the last session that left.
     lost: Vec<String>,
-    /// Nothing can be applied.
+    /// Nothing can be committed.
     refuses: bool,
+    /// Entries of crypto maps that there is room for.
+    room: Option<usize>,
 }
 
-impl Executor for Device {
-    fn running(&self) -> &Configuration {
-        &self.running
-    }
-
-    fn apply(&mut self, candidate: Configuration, changes: &[Change]) -> Result<String, CommandError> {
-        assert!(!changes.is_empty());
-        if self.refuses {
-            return Err(CommandError::Failed("no room".into()));
-        }
-        self.applied += 1;
-        self.running = candidate;
-        Ok(String::new())
-    }
-
-    fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
-        Ok(format!("{command:?}\n"))
-    }
-
-    fn execute(&mut self, command: &ExecCommand) -> Result<Outcome, CommandError> {
-        self.executed.push(command.clone());
-        Ok(if matches!(command, ExecCommand::Ping { .. }) {
-            Outcome::Later
-        } else {
-            Outcome::Done(String::new())
+impl Device {
+    /// The result; none for what takes its time.
+    fn carry_out(&mut self, ask: Ask) -> Option<Told> {
+        Some(match ask {
+            Ask::Commit(commit) => Told::Committed(self.commit(commit)),
+            Ask::Entered(before) => {
+                assert_eq!(*before, self.running);
+                self.entered += 1;
+                Told::Entered(String::new())
+            }
+            Ask::Baselines => Told::Baselines(Baselines::default()),
+            Ask::Left(lost) => {
+                self.left += 1;
+                self.lost = lost;
+                Told::Noted
+            }
+            Ask::Abandoned => {
+                self.abandoned += 1;
+                Told::Noted
+            }
+            Ask::Resolve(host) => {
+                let resolves = host != "nowhere.example";
+                self.resolved.push(host);
+                Told::Resolved(resolves)
+            }
+            Ask::Import(_) => panic!("nothing is imported here"),
+            Ask::Show(command) => Told::Shown(Ok(format!("{command:?}\n"))),
+            Ask::ShowJson(_) => Told::no_json(),
+            Ask::Execute(command) => {
+                self.executed.push(command.clone());
+                if matches!(command, ExecCommand::Ping { .. }) {
+                    return None;
+                }
+                Told::Executed(Ok(String::new()))
+            }
         })
     }
 
-    fn resolves(&mut self, host: &str) -> bool {
-        host != "nowhere.example"
-    }
-
-    fn entered(&mut self, before: &Arc<Configuration>) -> String {
-        assert_eq!(**before, self.running);
-        self.entered += 1;
-        String::new()
-    }
-
-    fn left(&mut self, lost: &[String]) {
-        self.left += 1;
-        self.lost = lost.to_vec();
-    }
-
-    fn abandoned(&mut self) {
-        self.abandoned += 1;
+    fn commit(&mut self, commit: Commit) -> Result<(), CommandError> {
+        assert_eq!(commit.changes, crate::diff::diff(&self.running, &commit.configuration));
+        assert!(!commit.changes.is_empty());
+        let entries: usize = commit.configuration.crypto_maps.values().map(|map| map.entries.len()).sum();
+        if self.refuses || self.room.is_some_and(|room| entries > room) {
+            return Err(CommandError::Failed("no room".into()));
+        }
+        self.commits.push(commit.changes.len());
+        self.running = commit.configuration;
+        Ok(())
     }
 }
 
@@ -85,12 +91,35 @@ impl Session {
         Self { shell: Shell::new(15), device }
     }
 
-    fn type_line(&mut self, line: &str) -> Response {
-        let request = Request::Line { line: line.into(), format: Format::Text };
-        match self.shell.handle(&request, &mut self.device) {
-            Reply::Now(response) => response,
-            Reply::Later => panic!("{line} is not answered at once"),
+    /// The responses to requests that come in one burst, as far as nothing takes its time.
+    fn send(&mut self, requests: impl IntoIterator<Item = Request>) -> Vec<Response> {
+        let mut requests = requests.into_iter();
+        let (mut replies, mut turn) = (Vec::new(), Turn::default());
+        loop {
+            replies.append(&mut turn.replies);
+            let running = self.device.running.clone();
+            turn = match turn.ask {
+                Some(ask) => match self.device.carry_out(ask) {
+                    Some(told) => self.shell.told(told, &self.device.running),
+                    None => return replies,
+                },
+                None => match requests.next() {
+                    Some(request) => self.shell.request(request, &running),
+                    None if self.shell.holds_lines() => self.shell.flush(&running),
+                    None => return replies,
+                },
+            };
         }
+    }
+
+    fn ask(&mut self, request: Request) -> Response {
+        let mut replies = self.send([request.clone()]);
+        assert_eq!(replies.len(), 1, "{request:?}");
+        replies.remove(0)
+    }
+
+    fn type_line(&mut self, line: &str) -> Response {
+        self.ask(line_request(line))
     }
 
     fn type_all(&mut self, lines: &[&str]) {
@@ -101,11 +130,12 @@ impl Session {
     }
 
     fn help(&mut self, line: &str) -> String {
-        match self.shell.handle(&Request::Help { line: line.into() }, &mut self.device) {
-            Reply::Now(response) => response.text,
-            Reply::Later => panic!("help is answered at once"),
-        }
+        self.ask(Request::Help { line: line.into() }).text
     }
+}
+
+fn line_request(line: &str) -> Request {
+    Request::Line { line: line.into(), format: Format::Text }
 }
 
 #[test]
@@ -342,11 +372,7 @@ fn the_enable_secret_is_asked_for() {
     s.type_all(&["conf t", "enable secret cisco", "end", "disable"]);
     let asked = s.type_line("enable");
     assert!(asked.password && asked.text == "Password: ");
-    let mut answer =
-        |text: &str| match s.shell.handle(&Request::Password { text: text.into() }, &mut s.device) {
-            Reply::Now(response) => response,
-            Reply::Later => panic!("passwords are answered at once"),
-        };
+    let mut answer = |text: &str| s.ask(Request::Password { text: text.into() });
     assert!(answer("wrong").password);
     assert_eq!(answer("cisco").prompt, "R1#");
 }
@@ -354,10 +380,10 @@ fn the_enable_secret_is_asked_for() {
 #[test]
 fn long_work_is_answered_later() {
     let mut s = Session::new();
-    let request =
-        Request::Line { line: "ping 10.1.1.1 source 192.168.1.1 repeat 3".into(), format: Format::Text };
-    assert_eq!(s.shell.handle(&request, &mut s.device), Reply::Later);
-    let response = s.shell.finish(Ok("!!!\n".into()), &s.device);
+    assert!(s.send([line_request("ping 10.1.1.1 source 192.168.1.1 repeat 3")]).is_empty());
+    let turn = s.shell.told(Told::Executed(Ok("!!!\n".into())), &s.device.running);
+    assert!(turn.ask.is_none());
+    let [response] = &turn.replies[..] else { panic!("{turn:?}") };
     assert_eq!((response.text.as_str(), response.prompt.as_str()), ("!!!\n", "R1#"));
 }
 

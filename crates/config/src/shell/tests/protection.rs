@@ -74,10 +74,7 @@ fn every_way_out_of_configuration_mode_is_reviewed() {
         let mut s = configuring();
         s.type_all(&["no ip access-list extended 101"]);
         let response = match way {
-            "ctrl-z" => match s.shell.handle(&Request::End, &mut s.device) {
-                Reply::Now(response) => response,
-                Reply::Later => panic!("answered at once"),
-            },
+            "ctrl-z" => s.ask(Request::End),
             line => s.type_line(line),
         };
         assert_eq!((response.status, response.prompt.as_str()), (Status::Refused, "R1#"), "{way}");
@@ -88,8 +85,7 @@ fn every_way_out_of_configuration_mode_is_reviewed() {
 #[test]
 fn a_client_that_begins_anew_inside_configuration_mode_has_not_left_it() {
     let mut s = configuring();
-    let open = Request::Open { width: 80, privilege: 15 };
-    assert!(matches!(s.shell.handle(&open, &mut s.device), Reply::Now(_)));
+    s.ask(Request::Open { width: 80, privilege: 15 });
     assert_eq!((s.device.left, s.device.abandoned), (1, 1));
 }
 
