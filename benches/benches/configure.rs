@@ -78,8 +78,7 @@ impl Bench {
             Endpoint::new(EndpointConfig::default(), Box::new(SystemRandom), Box::new(RandomSpis::default()));
         let mut brain = Brain::new(endpoint, table, Scale::default(), Memory::default());
         let loaded = config::file::parse("base", base, &mut Offline).expect("a legal configuration");
-        let device =
-            Device { ifindex: 3, mtu: 1500, addresses: vec![[10, 9, 9, 9].into()], up: true };
+        let device = Device { ifindex: 3, mtu: 1500, addresses: vec![[10, 9, 9, 9].into()], up: true };
         let outside = InterfaceName::parse("Gi0/1").expect("a name");
         brain.configure(NOW, loaded.configuration, Devices::from([(outside, device)]));
         let facts = Facts {

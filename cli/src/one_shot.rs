@@ -52,7 +52,8 @@ pub(crate) fn run<R: Read>(mut client: Client, mut input: Input<R>, format: Form
             let mut prompt = client.prompt().to_owned();
             // What configuration lines say can wait for each other; what commands say cannot.
             let together = client.is_configuring() && format == Format::Text;
-            let sent = if together { take_block(&mut lines) } else { lines.pop_front().into_iter().collect() };
+            let sent =
+                if together { take_block(&mut lines) } else { lines.pop_front().into_iter().collect() };
             let replies = match &sent[..] {
                 [line] => vec![client.line(line, format)?],
                 _ => client.block(sent.clone(), true)?,

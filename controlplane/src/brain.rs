@@ -8,6 +8,7 @@
 //! sessions, whose intents become commands to the endpoint and words in the table.
 
 mod actions;
+mod adopt;
 mod books;
 mod configure;
 mod derived;

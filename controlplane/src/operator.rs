@@ -193,9 +193,7 @@ impl Operator<'_> {
                 Told::Noted
             }
             Ask::Resolve(host) => return self.resolve(&host),
-            Ask::Import(import) => {
-                Told::Imported(crate::pki::import(&import, &self.facts.key_store()))
-            }
+            Ask::Import(import) => Told::Imported(crate::pki::import(&import, &self.facts.key_store())),
             Ask::Show(command) => Told::Shown(self.show(&command)),
             Ask::ShowJson(command) => self.show_json(&command),
             Ask::Execute(command) => {
@@ -208,6 +206,10 @@ impl Operator<'_> {
 
     fn commit(&mut self, commit: Commit) -> Result<(), CommandError> {
         let Commit { configuration, changes } = commit;
+        if self.brain.adopt(self.now, &configuration, &changes) {
+            *self.kernel_is_stale |= changes.iter().any(|change| change.object == Object::Routes);
+            return Ok(());
+        }
         let admitted =
             self.brain.admit(configuration).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
         if changes.iter().any(|change| change.object == Object::Pki) {
@@ -319,9 +321,7 @@ impl Operator<'_> {
                 let name = format!("{topic:?}").to_uppercase();
                 done(format!("Crypto {name} debugging is {}\n", if *on { "on" } else { "off" }))
             }
-            ExecCommand::UndebugAll => {
-                done("All possible debugging has been turned off\n".to_owned())
-            }
+            ExecCommand::UndebugAll => done("All possible debugging has been turned off\n".to_owned()),
             ExecCommand::TerminalMonitor(_) => done(String::new()),
             #[allow(unreachable_patterns, reason = "commands may be added to the language first")]
             _ => Err(CommandError::Failed("This command is not available here".to_owned())),
@@ -331,9 +331,7 @@ impl Operator<'_> {
     fn resolve(&mut self, host: &str) -> Carried {
         let name = host.to_ascii_lowercase();
         match self.brain.host_line(&name) {
-            Some(answer) => {
-                Carried::Told(Told::Resolved(self.brain.specify(self.now, &name, &Ok(answer))))
-            }
+            Some(answer) => Carried::Told(Told::Resolved(self.brain.specify(self.now, &name, &Ok(answer)))),
             // Waiting here would keep every timer waiting.
             None => Carried::Work(Work::LookUp(name)),
         }

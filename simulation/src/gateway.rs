@@ -1,6 +1,5 @@
 //! One simulated gateway: the real control plane on real segments, with the model of a data plane.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -473,7 +473,8 @@ fn configuration() -> impl Strategy<Value = Configuration> {
         c.isakmp_policies = ike.0.into();
         isakmp(&mut c, ike.1, ike.2);
         c.isakmp.give_up = ike.3;
-        (c.ikev2_keyrings, c.ikev2_profiles, c.trustpoints) = (ikev2.0.into(), ikev2.1.into(), ikev2.2.into());
+        (c.ikev2_keyrings, c.ikev2_profiles, c.trustpoints) =
+            (ikev2.0.into(), ikev2.1.into(), ikev2.2.into());
         (c.access_lists, c.interfaces, c.transform_sets) =
             (rest.0.into_iter().collect(), rest.1.into(), rest.2.into());
         (c.ipsec.lifetime, c.ipsec.idle_seconds, c.ipsec.replay) = (rest.3, rest.4, rest.5);

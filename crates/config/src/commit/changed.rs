@@ -129,7 +129,8 @@ fn may_break_crypto_list(
     match &change.object {
         Object::AccessList(name) => is_none(name) && named.of(candidate).crypto.contains(name),
         Object::CryptoMapEntry { map, seq, .. } => {
-            let list = |of: &Configuration| of.entry(map, *seq).and_then(|one| one.body.match_address.clone());
+            let list =
+                |of: &Configuration| of.entry(map, *seq).and_then(|one| one.body.match_address.clone());
             let now = list(candidate);
             now != list(before) && now.is_some_and(|now| is_none(&now))
         }

@@ -148,8 +148,7 @@ fn set_named_peer(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Resul
     let lower = name.to_string().to_ascii_lowercase();
     let system = &editor.configuration.system;
     let domain = system.domain_name.as_deref().unwrap_or("");
-    let listed =
-        system.hosts.contains_key(&lower) || system.hosts.contains_key(&format!("{lower}.{domain}"));
+    let listed = system.hosts.contains_key(&lower) || system.hosts.contains_key(&format!("{lower}.{domain}"));
     if !resolves && !listed {
         if !editor.from_file {
             return Err(EditError("% Unrecognized host or address.".into()));

@@ -1,7 +1,8 @@
 //! `crypto pki …` (also spelled `crypto ca …`), the trustpoint mode, and certificates as they are pasted.
 
 use super::{
-    Answer, ConfigCommand, EditError, Editor, Import, ImportError, ImportSource, Mode, Question, Rest, apply, keep,
+    Answer, ConfigCommand, EditError, Editor, Import, ImportError, ImportSource, Mode, Question, Rest, apply,
+    keep,
 };
 use crate::Configuration;
 use crate::model::{KeyPair, PkiCertificate, RevocationCheck, Secret, Trustpoint};

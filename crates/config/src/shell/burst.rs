@@ -1,7 +1,7 @@
 //! Configuration lines that were typed one after the other and are committed together.
 
-use super::session::Session;
 use super::dialogue::Job;
+use super::session::Session;
 use crate::Configuration;
 use crate::commit::{NamedLists, settle_changes};
 use crate::control::Response;

@@ -68,16 +68,37 @@ enum State {
     /// The commit of the burst.
     Committing,
     /// The owner has noted where the session begins, before anything else of it.
-    Opening { job: Job, width: u16, privilege: u8 },
-    Entering { job: Job, before: Arc<Configuration> },
+    Opening {
+        job: Job,
+        width: u16,
+        privilege: u8,
+    },
+    Entering {
+        job: Job,
+        before: Arc<Configuration>,
+    },
     /// What other sessions began with.
     Reviewing(Job),
     /// The commit of what is put back when configuration mode is left.
-    PuttingBack { job: Job, review: Review },
-    Leaving { job: Job, review: Review },
+    PuttingBack {
+        job: Job,
+        review: Review,
+    },
+    Leaving {
+        job: Job,
+        review: Review,
+    },
     /// The answer that a configuration line needs.
-    Asking { job: Job, mode: Mode, step: Step, rest: Rest },
-    Showing { job: Job, pipe: Option<Pipe> },
+    Asking {
+        job: Job,
+        mode: Mode,
+        step: Box<Step>,
+        rest: Rest,
+    },
+    Showing {
+        job: Job,
+        pipe: Option<Pipe>,
+    },
     Executing(Job),
 }
 
@@ -95,7 +116,7 @@ enum Act {
     Leave,
     Enable,
     Password(String),
-    Ask { mode: Mode, step: Step, question: Question, rest: Rest },
+    Ask { mode: Mode, step: Box<Step>, question: Question, rest: Rest },
     Show { command: ShowCommand, pipe: Option<Pipe>, json: bool },
     Execute(ExecCommand),
 }
@@ -182,7 +203,8 @@ impl Shell {
             }
             (State::Entering { job, before }, Told::Entered(note)) => {
                 (self.session.mode, self.session.before) = (Some(Mode::Global), Some(before));
-                let text = "Enter configuration commands, one per line.  End with CNTL/Z.\n".to_owned() + &note;
+                let text =
+                    "Enter configuration commands, one per line.  End with CNTL/Z.\n".to_owned() + &note;
                 self.answer(job, ok(text), running);
                 None
             }
@@ -302,7 +324,9 @@ impl Shell {
 
     /// Drops the rest of a block if this is the response that ends it.
     fn stop_block(&mut self, job: &Job, response: &Response) {
-        let Some(block) = self.blocks.iter_mut().find(|block| Some(block.number) == job.block) else { return };
+        let Some(block) = self.blocks.iter_mut().find(|block| Some(block.number) == job.block) else {
+            return;
+        };
         if response.closed || response.password || (block.stops && !response.status.is_ok()) {
             let queued = self.queue.len();
             self.queue.retain(|queued| queued.block != job.block);
@@ -464,7 +488,9 @@ impl Shell {
         let burst = self.burst.get_or_insert_with(|| Burst::new(running, &self.session));
         match burst.draft.apply(mode.clone(), |editor| step.apply(editor)) {
             Applied::Leave => Reaction::Act(Act::Leave),
-            Applied::Ask(question, rest) => Reaction::Act(Act::Ask { mode, step, question, rest }),
+            Applied::Ask(question, rest) => {
+                Reaction::Act(Act::Ask { mode, step: Box::new(step), question, rest })
+            }
             applied => Reaction::Answer(self.applied(applied)),
         }
     }

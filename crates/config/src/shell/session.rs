@@ -178,7 +178,10 @@ fn is_show(word: &str) -> bool {
 type Split<'t, 'l> = (&'t [Token<'l>], Option<Pipe>);
 
 /// Cuts a show command at its `|`. The error has the byte offset for the caret.
-pub(super) fn split_pipe<'t, 'l>(line: &str, words: &'t [Token<'l>]) -> Result<Split<'t, 'l>, (usize, PipeError)> {
+pub(super) fn split_pipe<'t, 'l>(
+    line: &str,
+    words: &'t [Token<'l>],
+) -> Result<Split<'t, 'l>, (usize, PipeError)> {
     let shows = words.first().is_some_and(|first| is_show(first.text));
     let at = words.iter().position(|word| word.text.starts_with('|')).filter(|_| shows);
     let Some(index) = at else { return Ok((words, None)) };

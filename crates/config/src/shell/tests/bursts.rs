@@ -83,7 +83,10 @@ fn limits_of_every_gateway_are_told_to_the_line_that_exceeds_them() {
     let lines: Vec<&str> = names.iter().map(String::as_str).collect();
     let replies = s.burst(&lines);
     assert!(replies[..64].iter().all(|reply| reply.status.is_ok()));
-    assert!(replies[64..].iter().all(|reply| reply.text.contains("65 interfaces carry packets")), "{replies:?}");
+    assert!(
+        replies[64..].iter().all(|reply| reply.text.contains("65 interfaces carry packets")),
+        "{replies:?}"
+    );
     assert_eq!(s.device.running.interfaces.len(), 64);
 }
 
@@ -111,7 +114,9 @@ fn a_line_whose_name_is_looked_up_is_applied_to_what_runs_then() {
     let mut s = configuring();
     s.type_all(&["crypto map m 1 ipsec-isakmp"]);
     let turn = s.shell.request(line_request("set peer hub.example default"), &s.device.running);
-    assert!(matches!(&turn.ask, Some(Ask::Resolve(name)) if name == "hub.example") && turn.replies.is_empty());
+    assert!(
+        matches!(&turn.ask, Some(Ask::Resolve(name)) if name == "hub.example") && turn.replies.is_empty()
+    );
     // Another session names a peer meanwhile.
     let mut other = Session { shell: Shell::new(15), device: std::mem::take(&mut s.device) };
     other.type_all(&["conf t", "crypto map m 1 ipsec-isakmp", "set peer 10.1.1.1", "end"]);
@@ -124,7 +129,8 @@ fn a_line_whose_name_is_looked_up_is_applied_to_what_runs_then() {
 #[test]
 fn nothing_is_executed_twice() {
     let mut s = Session::new();
-    let lines = ["clear crypto sa", "conf t", "hostname R2", "do clear crypto sa", "hostname R3", "end", "exit"];
+    let lines =
+        ["clear crypto sa", "conf t", "hostname R2", "do clear crypto sa", "hostname R3", "end", "exit"];
     let replies = s.burst(&lines);
     assert_eq!((s.device.executed.len(), s.device.commits.len()), (2, 2));
     assert_eq!(replies[3].prompt, "R2(config)#");
@@ -170,7 +176,11 @@ fn the_first_error_ends_a_block_that_stops() {
     assert_eq!(s.device.running.system.hostname, "R2");
     s.device.room = Some(1);
     let block = s.block(&[ENTRIES, &["hostname R4"]].concat(), true);
-    assert_eq!((block.replies.len(), block.status), (3, Status::Failed), "also when it is found at the commit");
+    assert_eq!(
+        (block.replies.len(), block.status),
+        (3, Status::Failed),
+        "also when it is found at the commit"
+    );
     assert_eq!(s.device.running.system.hostname, "R2");
     assert_eq!(s.type_line("hostname R5").status, Status::Ok, "the session goes on");
 }
