@@ -11,6 +11,7 @@
 //! nothing is left to do.
 
 mod actions;
+mod adopt;
 mod adopted;
 mod checkpoint;
 mod children;

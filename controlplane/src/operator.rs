@@ -206,6 +206,10 @@ impl Operator<'_> {
 
     fn commit(&mut self, commit: Commit) -> Result<(), CommandError> {
         let Commit { configuration, changes } = commit;
+        if self.brain.adopt(self.now, &configuration, &changes) {
+            *self.kernel_is_stale |= changes.iter().any(|change| change.object == Object::Routes);
+            return Ok(());
+        }
         let admitted =
             self.brain.admit(configuration).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
         if changes.iter().any(|change| change.object == Object::Pki) {

@@ -394,7 +394,9 @@ fn a_temporary_entry_is_filtered_like_its_template() {
     dynamic(&mut configuration, Some("101"));
     let template = configuration.dynamic_maps.get_mut("dyn").unwrap().entries.get_mut(&10).unwrap();
     template.access_groups = filter("120", "in");
-    let outer = configuration.crypto_maps.get_mut("tohub").unwrap().entries.get_mut(&65535).unwrap();
+    let entries = &mut configuration.crypto_maps.get_mut("tohub").unwrap().entries;
+    let first = *entries.keys().next().unwrap();
+    let outer = entries.get_mut(&first).unwrap();
     outer.body.access_groups = filter("121", "out");
     let derived = temporary(65_536, "192.168.2.16");
     let plan = compile_with(&configuration, &devices, &derived, &mut Numbers::default());

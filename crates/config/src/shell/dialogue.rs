@@ -92,7 +92,7 @@ enum State {
     Asking {
         job: Job,
         mode: Mode,
-        step: Step,
+        step: Box<Step>,
         rest: Rest,
     },
     Showing {
@@ -116,7 +116,7 @@ enum Act {
     Leave,
     Enable,
     Password(String),
-    Ask { mode: Mode, step: Step, question: Question, rest: Rest },
+    Ask { mode: Mode, step: Box<Step>, question: Question, rest: Rest },
     Show { command: ShowCommand, pipe: Option<Pipe>, json: bool },
     Execute(ExecCommand),
 }
@@ -488,7 +488,9 @@ impl Shell {
         let burst = self.burst.get_or_insert_with(|| Burst::new(running, &self.session));
         match burst.draft.apply(mode.clone(), |editor| step.apply(editor)) {
             Applied::Leave => Reaction::Act(Act::Leave),
-            Applied::Ask(question, rest) => Reaction::Act(Act::Ask { mode, step, question, rest }),
+            Applied::Ask(question, rest) => {
+                Reaction::Act(Act::Ask { mode, step: Box::new(step), question, rest })
+            }
             applied => Reaction::Answer(self.applied(applied)),
         }
     }
