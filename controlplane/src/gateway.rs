@@ -11,7 +11,6 @@
 //! nothing is left to do.
 
 mod actions;
-mod adopt;
 mod adopted;
 mod checkpoint;
 mod children;
@@ -26,6 +25,7 @@ mod manual;
 mod names;
 mod operator;
 mod routes;
+mod same_plan;
 mod views;
 
 pub use crate::edits::SessionNumber;
