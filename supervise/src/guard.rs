@@ -10,6 +10,8 @@ use sa_table::Capacities;
 /// Most octets of the line with the sizes: eight numbers with their names are less than 300.
 const LONGEST_LINE: usize = 1024;
 
+const REMEDY: &str = "install all programs of one release";
+
 /// Runs `tohub-guard` to its end. Gives the sizes of the shared segments that the configuration needs.
 ///
 /// # Errors
@@ -44,20 +46,18 @@ pub(crate) fn close(run_dir: &Path, config: &Path) -> Result<Capacities, Failure
         }
     }
     read.map_err(|error| Failure::system(&format!("reading from {}", program.display()), &error))?;
-    sizes(&printed).map_err(|reason| {
-        let text = format!("{}: {reason}; install all programs of one release", program.display());
-        Failure::new(Failure::FAILED, text)
-    })
+    sizes(&printed)
+        .map_err(|reason| Failure::new(Failure::FAILED, format!("{}: {reason}", program.display())))
 }
 
 /// Reads the one line of JSON that the guard prints.
 fn sizes(printed: &[u8]) -> Result<Capacities, String> {
     if printed.len() > LONGEST_LINE {
-        return Err(format!("it printed more than {LONGEST_LINE} octets instead of the sizes"));
+        return Err(format!("it printed more than {LONGEST_LINE} octets instead of the sizes; {REMEDY}"));
     }
     let text = std::str::from_utf8(printed).map_err(|error| error.to_string())?;
     let line = text.strip_suffix('\n').filter(|line| !line.contains('\n'));
-    let line = line.ok_or("it printed no single line with the sizes")?;
+    let line = line.ok_or_else(|| format!("it printed no single line with the sizes; {REMEDY}"))?;
     Capacities::from_json(line).map_err(|error| error.to_string())
 }
 
