@@ -59,10 +59,10 @@ pub fn read(workspace: &Workspace) -> Result<Vec<SourceFile>> {
         files.push(SourceFile::parse(&relative, package_of(workspace, &relative), &text)?);
     }
     mark_test_modules(&mut files);
-    // The package `tests` is no test of another package: its library and programs are measured like
+    // The packages `tests` and `benches` are no tests of another package: they are measured like
     // others.
     for file in &mut files {
-        if file.path.starts_with("tests/src/") {
+        if file.path.starts_with("tests/src/") || file.path.starts_with("benches/") {
             file.is_test = file.path.ends_with("/tests.rs");
         }
     }
