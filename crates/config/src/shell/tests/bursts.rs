@@ -214,7 +214,14 @@ proptest! {
     fn a_block_means_what_its_lines_mean_one_by_one(lines in lines(), room in proptest::option::of(0usize..4)) {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let (mut alone, mut burst, mut block) = (configuring(), configuring(), configuring());
-        let expected: Vec<Response> = lines.iter().map(|line| alone.type_line(line)).collect();
+        let mut expected: Vec<Response> = Vec::new();
+        for line in &lines {
+            expected.push(alone.type_line(line));
+            // The connection is closed then.
+            if expected.last().is_some_and(|reply| reply.closed) {
+                break;
+            }
+        }
         prop_assert_eq!(&burst.burst(&lines), &expected);
         prop_assert_eq!(&block.block(&lines, false).replies, &expected);
         for other in [&burst, &block] {
@@ -229,7 +236,14 @@ proptest! {
         }
         let (mut alone, mut burst) = (configuring(), configuring());
         (alone.device.room, burst.device.room) = (room, room);
-        let expected: Vec<Response> = lines.iter().map(|line| alone.type_line(line)).collect();
+        let mut expected: Vec<Response> = Vec::new();
+        for line in &lines {
+            expected.push(alone.type_line(line));
+            // The connection is closed then.
+            if expected.last().is_some_and(|reply| reply.closed) {
+                break;
+            }
+        }
         prop_assert_eq!(&burst.burst(&lines), &expected);
         prop_assert_eq!(&burst.device.running, &alone.device.running);
         prop_assert_eq!(&burst.device.resolved, &alone.device.resolved);
