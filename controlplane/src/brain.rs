@@ -8,7 +8,6 @@
 //! sessions, whose intents become commands to the endpoint and words in the table.
 
 mod actions;
-mod adopt;
 mod books;
 mod configure;
 mod derived;
@@ -21,6 +20,7 @@ mod names;
 mod operator;
 mod orphans;
 mod timers;
+mod unplanned;
 mod views;
 
 pub use edits::SessionNumber;

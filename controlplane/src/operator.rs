@@ -206,7 +206,7 @@ impl Operator<'_> {
 
     fn commit(&mut self, commit: Commit) -> Result<(), CommandError> {
         let Commit { configuration, changes } = commit;
-        if self.brain.adopt(self.now, &configuration, &changes) {
+        if self.brain.configure_unplanned(self.now, &configuration, &changes) {
             *self.kernel_is_stale |= changes.iter().any(|change| change.object == Object::Routes);
             return Ok(());
         }
