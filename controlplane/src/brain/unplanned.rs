@@ -11,7 +11,12 @@ use super::Brain;
 impl Brain {
     /// Makes `candidate`, which differs from the running configuration in `changes`, the running one if it compiles to the
     /// same plan. Otherwise nothing is changed, and the answer is false.
-    pub fn configure_unplanned(&mut self, now: Duration, candidate: &Configuration, changes: &[Change]) -> bool {
+    pub fn configure_unplanned(
+        &mut self,
+        now: Duration,
+        candidate: &Configuration,
+        changes: &[Change],
+    ) -> bool {
         let keeps = |change: &Change| keeps_plan(&self.configuration, candidate, change);
         if !changes.iter().all(keeps) {
             return false;
