@@ -97,7 +97,7 @@ impl Bench {
 
     fn send(&mut self, requests: impl IntoIterator<Item = Request>) -> Vec<Response> {
         let mut operator = Operator {
-            brain: &mut self.gateway,
+            gateway: &mut self.gateway,
             facts: &mut self.facts,
             now: NOW,
             kernel_is_stale: &mut false,

@@ -25,7 +25,7 @@ mod manual;
 mod names;
 mod operator;
 mod routes;
-mod same_plan;
+mod unplanned;
 mod views;
 
 pub use crate::edits::SessionNumber;

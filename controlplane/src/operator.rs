@@ -66,7 +66,7 @@ enum Carried {
     Work(Work),
 }
 
-/// What the shows need besides the brain.
+/// What the shows need besides the gateway.
 #[derive(Debug)]
 pub struct Facts {
     /// `RUN_DIR`.
@@ -101,8 +101,8 @@ impl Facts {
 
 /// Carries out what one session asks for.
 pub struct Operator<'a> {
-    /// The brain.
-    pub brain: &'a mut Gateway,
+    /// The gateway.
+    pub gateway: &'a mut Gateway,
     /// The rest.
     pub facts: &'a mut Facts,
     /// Now.
@@ -118,7 +118,7 @@ pub struct Operator<'a> {
 impl Operator<'_> {
     /// Hands a request to a session.
     pub fn request(&mut self, shell: &mut Shell, request: Request) -> Progress {
-        let turn = shell.request(request, self.brain.configuration());
+        let turn = shell.request(request, self.gateway.configuration());
         self.go_on(shell, turn)
     }
 
@@ -127,13 +127,13 @@ impl Operator<'_> {
         if !shell.holds_lines() {
             return Progress::default();
         }
-        let turn = shell.flush(self.brain.configuration());
+        let turn = shell.flush(self.gateway.configuration());
         self.go_on(shell, turn)
     }
 
     /// Tells a session the result of its work.
     pub fn tell(&mut self, shell: &mut Shell, told: Told) -> Progress {
-        let turn = shell.told(told, self.brain.configuration());
+        let turn = shell.told(told, self.gateway.configuration());
         self.go_on(shell, turn)
     }
 
@@ -144,7 +144,7 @@ impl Operator<'_> {
         name: &str,
         answer: &Result<Answer, NameError>,
     ) -> Progress {
-        let resolves = self.brain.specify(self.now, name, answer);
+        let resolves = self.gateway.specify(self.now, name, answer);
         self.tell(shell, Told::Resolved(resolves))
     }
 
@@ -158,7 +158,7 @@ impl Operator<'_> {
             let told = match self.carry_out(ask) {
                 Carried::Told(told) => told,
                 Carried::Work(Work::Reload) => {
-                    let done = shell.told(Told::Executed(Ok(String::new())), self.brain.configuration());
+                    let done = shell.told(Told::Executed(Ok(String::new())), self.gateway.configuration());
                     progress.replies.extend(done.replies);
                     progress.work = Some(Work::Reload);
                     return progress;
@@ -172,7 +172,7 @@ impl Operator<'_> {
                 progress.committed = Some(told);
                 return progress;
             }
-            turn = shell.told(told, self.brain.configuration());
+            turn = shell.told(told, self.gateway.configuration());
         }
     }
 
@@ -180,16 +180,16 @@ impl Operator<'_> {
         Carried::Told(match ask {
             Ask::Commit(commit) => Told::Committed(self.commit(commit)),
             Ask::Entered(before) => {
-                let note = self.brain.begin_edit(self.session, before);
+                let note = self.gateway.begin_edit(self.session, before);
                 Told::Entered(note.map_or(String::new(), |note| note + "\n"))
             }
-            Ask::Baselines => Told::Baselines(self.brain.other_baselines(self.session)),
+            Ask::Baselines => Told::Baselines(self.gateway.other_baselines(self.session)),
             Ask::Left(lost) => {
                 self.left(lost);
                 Told::Noted
             }
             Ask::Abandoned => {
-                self.brain.abandon_edit(self.session);
+                self.gateway.abandon_edit(self.session);
                 Told::Noted
             }
             Ask::Resolve(host) => return self.resolve(&host),
@@ -206,26 +206,26 @@ impl Operator<'_> {
 
     fn commit(&mut self, commit: Commit) -> Result<(), CommandError> {
         let Commit { configuration, changes } = commit;
-        if self.brain.configure_same_plan(self.now, &configuration, &changes) {
+        if self.gateway.configure_unplanned(self.now, &configuration, &changes) {
             *self.kernel_is_stale |= changes.iter().any(|change| change.object == Object::Routes);
             return Ok(());
         }
         let admitted =
-            self.brain.admit(configuration).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
+            self.gateway.admit(configuration).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
         if changes.iter().any(|change| change.object == Object::Pki) {
             self.facts.read_pki(admitted.configuration());
-            self.brain.set_pki(Pki::new(admitted.configuration(), &self.facts.material));
+            self.gateway.set_pki(Pki::new(admitted.configuration(), &self.facts.material));
         }
-        self.brain.configure_admitted(self.now, admitted);
+        self.gateway.configure_admitted(self.now, admitted);
         *self.kernel_is_stale = true;
         Ok(())
     }
 
     fn show(&mut self, command: &ShowCommand) -> Result<String, CommandError> {
-        if let Some(text) = self.brain.show(self.now, command) {
+        if let Some(text) = self.gateway.show(self.now, command) {
             return Ok(text);
         }
-        let configuration = self.brain.configuration();
+        let configuration = self.gateway.configuration();
         Ok(match command {
             ShowCommand::TohubDataplane => render_show::dataplane(&self.dataplane_status()?),
             ShowCommand::StartupConfig => self.startup_config()?,
@@ -240,25 +240,25 @@ impl Operator<'_> {
             ShowCommand::Logging => {
                 self.facts.log.iter().fold(String::new(), |text, line| text + line + "\n")
             }
-            ShowCommand::IpInterfaceBrief => shows::interfaces_brief(configuration, self.brain.devices()),
-            ShowCommand::Hosts => shows::hosts(configuration, self.brain.known_names(self.now)),
-            ShowCommand::IpRoute => shows::ip_route(configuration, self.brain.reverse_routes_in_use())?,
+            ShowCommand::IpInterfaceBrief => shows::interfaces_brief(configuration, self.gateway.devices()),
+            ShowCommand::Hosts => shows::hosts(configuration, self.gateway.known_names(self.now)),
+            ShowCommand::IpRoute => shows::ip_route(configuration, self.gateway.reverse_routes_in_use())?,
             ShowCommand::Users => shows::users(self.sessions),
             ShowCommand::IpInterface(name) => {
-                shows::interfaces(configuration, self.brain.devices(), name.as_ref(), IpAddr::is_ipv4)
+                shows::interfaces(configuration, self.gateway.devices(), name.as_ref(), IpAddr::is_ipv4)
             }
             ShowCommand::Ipv6Interface(name) => {
-                shows::interfaces(configuration, self.brain.devices(), name.as_ref(), IpAddr::is_ipv6)
+                shows::interfaces(configuration, self.gateway.devices(), name.as_ref(), IpAddr::is_ipv6)
             }
             ShowCommand::Interfaces(name) => {
-                shows::interfaces(configuration, self.brain.devices(), name.as_ref(), |_| true)
+                shows::interfaces(configuration, self.gateway.devices(), name.as_ref(), |_| true)
             }
             ShowCommand::CryptoPkiCertificates(name) => {
                 crate::pki::show::certificates(configuration, name.as_deref())
             }
             ShowCommand::CryptoPkiTrustpoints(name) => crate::pki::show::trustpoints(
                 configuration,
-                self.brain.pki(),
+                self.gateway.pki(),
                 &self.facts.material,
                 name.as_deref(),
             ),
@@ -278,7 +278,7 @@ impl Operator<'_> {
     }
 
     fn show_json(&mut self, command: &ShowCommand) -> Told {
-        match (self.brain.show_json(self.now, command), command) {
+        match (self.gateway.show_json(self.now, command), command) {
             (Some(value), _) => Told::Json(Ok(value)),
             (None, ShowCommand::TohubDataplane) => Told::Json(self.dataplane_status()),
             (None, _) => Told::no_json(),
@@ -290,9 +290,9 @@ impl Operator<'_> {
         match command {
             ExecCommand::Clear(clear) => self.clear(clear).and_then(|()| done(String::new())),
             ExecCommand::SaveConfiguration => {
-                config::file::save(&self.facts.config_file, self.brain.configuration())
+                config::file::save(&self.facts.config_file, self.gateway.configuration())
                     .map_err(file_failed)?;
-                let note = if self.brain.protects_more() { SAVED_IN_BETWEEN } else { "" };
+                let note = if self.gateway.protects_more() { SAVED_IN_BETWEEN } else { "" };
                 done(format!("Building configuration...\n[OK]\n{note}"))
             }
             ExecCommand::EraseStartup => {
@@ -330,18 +330,18 @@ impl Operator<'_> {
 
     fn resolve(&mut self, host: &str) -> Carried {
         let name = host.to_ascii_lowercase();
-        match self.brain.host_line(&name) {
-            Some(answer) => Carried::Told(Told::Resolved(self.brain.specify(self.now, &name, &Ok(answer)))),
+        match self.gateway.host_line(&name) {
+            Some(answer) => Carried::Told(Told::Resolved(self.gateway.specify(self.now, &name, &Ok(answer)))),
             // Waiting here would keep every timer waiting.
             None => Carried::Work(Work::LookUp(name)),
         }
     }
 
     fn left(&mut self, lost: Vec<String>) {
-        self.brain.end_edit(self.now, self.session);
-        self.brain.say(Message::Configured);
+        self.gateway.end_edit(self.now, self.session);
+        self.gateway.say(Message::Configured);
         if !lost.is_empty() {
-            self.brain.say(Message::Unprotected(lost));
+            self.gateway.say(Message::Unprotected(lost));
         }
     }
 
@@ -350,7 +350,7 @@ impl Operator<'_> {
             self.facts.log.clear();
             return Ok(());
         }
-        match self.brain.clear(self.now, command) {
+        match self.gateway.clear(self.now, command) {
             Some(_) => Ok(()),
             None => Err(CommandError::Failed("These counters cannot be cleared here yet".to_owned())),
         }
@@ -363,7 +363,7 @@ impl Operator<'_> {
             return Ok(Some(address));
         }
         let interface = config::model::InterfaceName::parse(text);
-        let device = interface.and_then(|name| self.brain.devices().get(&name));
+        let device = interface.and_then(|name| self.gateway.devices().get(&name));
         let address = device.and_then(|device| device.addresses.first().copied());
         address.map(Some).ok_or_else(|| {
             CommandError::Failed(
@@ -383,7 +383,7 @@ impl Operator<'_> {
         let mut text = String::new();
         stream.take(MAX_STATUS).read_to_string(&mut text).map_err(|error| failed(&error))?;
         let mut status: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
-        let forwards = self.facts.brought_up.is_some_and(|change| self.brain.forwards_by(change));
+        let forwards = self.facts.brought_up.is_some_and(|change| self.gateway.forwards_by(change));
         if self.facts.interfaces_wait || !forwards {
             // Addresses, links and routes follow when the guard covers the devices; a packet that comes before the data plane has read
             // them would find no route.
@@ -401,7 +401,7 @@ impl Operator<'_> {
 
     fn version(&self) -> String {
         let uptime = self.facts.started.elapsed().as_secs();
-        let hostname = &self.brain.configuration().system.hostname;
+        let hostname = &self.gateway.configuration().system.hostname;
         let minutes = uptime / 60;
         let mut text = format!(
             "tohub Software, Version {}\n\n{hostname} uptime is {} hours, {} minutes\n\

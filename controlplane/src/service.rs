@@ -107,7 +107,7 @@ impl ServiceError {
 
 /// The running service.
 struct Running {
-    brain: Gateway,
+    gateway: Gateway,
     scale: Scale,
     checkpoint: Checkpoint,
     kernel: Kernel,
@@ -156,7 +156,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
     let (requests, mut control_events) = mpsc::channel::<ControlEvent>(64);
     let (work, mut finished) = mpsc::channel::<Finished>(64);
     let mut running = Running {
-        brain: service.gateway,
+        gateway: service.gateway,
         scale: service.scale,
         checkpoint: service.checkpoint,
         kernel: Kernel::new(handle),
@@ -200,7 +200,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
         running.timers();
         running.carry_out().await;
         running.bring_up().await?;
-        if !running.brain.is_current() {
+        if !running.gateway.is_current() {
             return Err(ServiceError::Superseded);
         }
         let deadline = running.sleep_until();
@@ -216,7 +216,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
             }
             Some(datagram) = incoming.recv() => {
                 let now = running.now();
-                running.brain.handle_datagram(now, datagram.from, datagram.to, &datagram.bytes);
+                running.gateway.handle_datagram(now, datagram.from, datagram.to, &datagram.bytes);
             }
             () = std::future::ready(()), if !running.turning.is_empty() => running.turn_session().await?,
             Some(event) = control_events.recv() => running.control(event).await?,
@@ -258,22 +258,22 @@ impl Running {
 
     fn timers(&mut self) {
         let now = self.now();
-        self.brain.set_unix_time(now, unix_time());
+        self.gateway.set_unix_time(now, unix_time());
         if self.crls_checked.elapsed() >= CRL_INTERVAL {
             self.crls_checked = std::time::Instant::now();
             if self.facts.material.is_stale() {
-                let configuration = self.brain.configuration().clone();
+                let configuration = self.gateway.configuration().clone();
                 self.facts.read_pki(&configuration);
-                self.brain.renew_pki(now, Pki::new(&configuration, &self.facts.material));
+                self.gateway.renew_pki(now, Pki::new(&configuration, &self.facts.material));
             }
         }
-        if now >= self.brain.deadline() {
-            self.brain.handle_timeout(now);
+        if now >= self.gateway.deadline() {
+            self.gateway.handle_timeout(now);
         }
     }
 
     fn sleep_until(&self) -> tokio::time::Instant {
-        let wait = self.scale.real(self.brain.deadline().saturating_sub(self.now()));
+        let wait = self.scale.real(self.gateway.deadline().saturating_sub(self.now()));
         let waits = self.facts.interfaces_wait || !self.held_back.is_empty();
         let wait = if waits { wait.min(held_back::LOOK_AGAIN) } else { wait };
         // Never a busy loop, whatever a deadline says, and never longer than the supervisor waits for a sign of life.
@@ -282,13 +282,13 @@ impl Running {
 
     /// The policy is published first; addresses, links, routes and sockets follow when the guard covers the devices.
     async fn start(&mut self, configuration: config::Configuration) -> Result<(), ServiceError> {
-        self.brain.check_room(&configuration)?;
+        self.gateway.check_room(&configuration)?;
         let devices = self.kernel.devices(&configuration, true).await?;
         let now = self.now();
         self.facts.read_pki(&configuration);
-        self.brain.set_pki(Pki::new(&configuration, &self.facts.material));
-        self.brain.set_unix_time(now, unix_time());
-        self.brain.configure(now, configuration, devices);
+        self.gateway.set_pki(Pki::new(&configuration, &self.facts.material));
+        self.gateway.set_unix_time(now, unix_time());
+        self.gateway.configure(now, configuration, devices);
         self.carry_out().await;
         Ok(())
     }
@@ -299,7 +299,7 @@ impl Running {
         for _ in 0..1024 {
             let Some((_, event)) = events.receive().or_else(|| events.arm()) else { return };
             let now = self.now();
-            self.brain.handle_event(now, &event);
+            self.gateway.handle_event(now, &event);
         }
     }
 
@@ -307,13 +307,13 @@ impl Running {
     async fn carry_out(&mut self) {
         // First: a datagram may make the peer rely on what is written here.
         let now = self.now();
-        if let Some(memory) = self.brain.checkpoint(now)
+        if let Some(memory) = self.gateway.checkpoint(now)
             && let Err(error) = self.checkpoint.store(&memory)
         {
             self.trouble(&error);
         }
         let (mut datagrams, mut changes) = (Vec::new(), Vec::new());
-        while let Some(output) = self.brain.poll_output() {
+        while let Some(output) = self.gateway.poll_output() {
             match output {
                 Output::Transmit(transmit) => datagrams.push(transmit),
                 Output::Log(message) => self.log(&message),
@@ -347,11 +347,11 @@ impl Running {
     }
 
     fn addresses(&self) -> BTreeSet<std::net::IpAddr> {
-        self.brain.local_addresses()
+        self.gateway.local_addresses()
     }
 
     fn name_service(&self) -> NameService {
-        NameService::from(&*self.brain.configuration().system)
+        NameService::from(&*self.gateway.configuration().system)
     }
 
     fn resolve(&self, name: String) {
@@ -365,7 +365,7 @@ impl Running {
     /// Ends in order: the peers are told, routes of SAs are removed. The data plane goes on holding what is protected.
     async fn shut_down(&mut self) {
         let now = self.now();
-        self.brain.shut_down(now);
+        self.gateway.shut_down(now);
         self.carry_out().await;
         let _ = std::fs::remove_file(self.facts.run_dir.join(config::control::SOCKET_NAME));
         tracing::info!("control plane stopped");

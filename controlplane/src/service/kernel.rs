@@ -40,7 +40,7 @@ impl Running {
     /// The order at every tunnel: the policy is in force in the guard and in every worker, then the routes, then the datagram that tells
     /// the peer. What the peer sends then may have its answer within microseconds, and that must not leave in clear or by another way.
     pub(super) async fn send_behind_routes(&mut self, datagrams: Vec<Transmit>, changes: Vec<RouteChange>) {
-        let version = self.brain.policy_version();
+        let version = self.gateway.policy_version();
         let published = std::mem::replace(&mut self.policy_version, version) != version;
         let adds = changes.iter().any(|change| matches!(change, RouteChange::Add(_)));
         if published || adds || !(changes.is_empty() || self.held_back.is_empty()) {
@@ -58,13 +58,13 @@ impl Running {
             return;
         }
         let now = std::time::Instant::now();
-        if self.brain.policy_in_force() {
+        if self.gateway.policy_in_force() {
             for change in self.held_back.take_changes(now) {
                 self.change_route(change).await;
             }
         }
         let destinations = self.routes.values().map(|route| (route.prefix.address, route.prefix.length));
-        let forwarded = fingerprint(destinations) == self.brain.forwarded_reverse_routes();
+        let forwarded = fingerprint(destinations) == self.gateway.forwarded_reverse_routes();
         self.held_back.release(now, forwarded).iter().for_each(|datagram| self.sockets.send(datagram));
     }
 
@@ -75,7 +75,7 @@ impl Running {
         self.refresh_devices().await;
         self.facts.interfaces_wait = true;
         let deadline = std::time::Instant::now() + GUARD_PATIENCE;
-        while !self.brain.guard_covers_interfaces() && std::time::Instant::now() < deadline {
+        while !self.gateway.guard_covers_interfaces() && std::time::Instant::now() < deadline {
             tokio::time::sleep(held_back::LOOK_AGAIN).await;
         }
         self.bring_up().await
@@ -86,17 +86,17 @@ impl Running {
     /// # Errors
     /// At the start, an IKE socket that cannot be opened.
     pub(super) async fn bring_up(&mut self) -> Result<(), ServiceError> {
-        if !self.facts.interfaces_wait || !self.brain.guard_covers_interfaces() {
+        if !self.facts.interfaces_wait || !self.gateway.guard_covers_interfaces() {
             return Ok(());
         }
         self.facts.interfaces_wait = false;
-        let configuration = self.brain.configuration().clone();
+        let configuration = self.gateway.configuration().clone();
         for trouble in self.kernel.apply_interfaces(&configuration).await {
             self.trouble(&trouble);
         }
         let first = !std::mem::replace(&mut self.serves, true);
         let troubles = self.follow_devices().await;
-        self.facts.brought_up = Some(self.brain.count_kernel_change());
+        self.facts.brought_up = Some(self.gateway.count_kernel_change());
         if first {
             return troubles.into_iter().next().map_or(Ok(()), |error| Err(error.into()));
         }
@@ -112,16 +112,16 @@ impl Running {
     }
 
     async fn follow_devices(&mut self) -> Vec<SocketError> {
-        let configuration = self.brain.configuration().clone();
+        let configuration = self.gateway.configuration().clone();
         match self.kernel.devices(&configuration, !self.serves).await {
-            Ok(devices) if devices != *self.brain.devices() => {
+            Ok(devices) if devices != *self.gateway.devices() => {
                 let known =
-                    |name: &InterfaceName| self.brain.devices().get(name).map(|device| device.ifindex);
+                    |name: &InterfaceName| self.gateway.devices().get(name).map(|device| device.ifindex);
                 // A device that was made anew gets its addresses back.
                 self.facts.interfaces_wait |=
                     devices.iter().any(|(name, device)| known(name) != Some(device.ifindex));
                 let now = self.now();
-                self.brain.configure(now, configuration, devices);
+                self.gateway.configure(now, configuration, devices);
             }
             Ok(_) => {}
             Err(error) => self.trouble(&error),
@@ -136,7 +136,7 @@ impl Running {
     /// Static and reverse routes as they should be; what a killed control plane left is removed.
     pub(super) async fn reconcile_routes(&mut self) {
         let mut wanted: BTreeSet<KernelRoute> =
-            Kernel::static_routes(self.brain.configuration(), self.brain.devices()).into_iter().collect();
+            Kernel::static_routes(self.gateway.configuration(), self.gateway.devices()).into_iter().collect();
         wanted.extend(self.routes.values().cloned());
         for trouble in self.kernel.reconcile(&wanted).await {
             self.trouble(&trouble);

@@ -70,7 +70,7 @@ impl Running {
         match event {
             ControlEvent::Closed(session) => {
                 self.sessions.remove(&session);
-                self.brain.abandon_edit(session.0);
+                self.gateway.abandon_edit(session.0);
                 self.carry_out().await;
                 Ok(())
             }
@@ -171,7 +171,7 @@ impl Running {
 
     fn operator(&mut self, now: Duration, session: SessionId) -> Operator<'_> {
         Operator {
-            brain: &mut self.brain,
+            gateway: &mut self.gateway,
             facts: &mut self.facts,
             now,
             kernel_is_stale: &mut self.kernel_is_stale,
@@ -222,7 +222,7 @@ impl Running {
                 self.go_on(session, dialogue, progress).await
             }
             Finished::Name(name, answer) => {
-                self.brain.resolved(now, &name, answer);
+                self.gateway.resolved(now, &name, answer);
                 Ok(())
             }
         }

@@ -7,7 +7,7 @@ use config::shell::Shell;
 use sa_table::Action;
 
 use super::*;
-use crate::operator::{Facts, Operator};
+use crate::operator::{Facts, Operator, Progress, Work};
 
 const PERMIT: &str = "access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255\n";
 const OTHER: &str = "access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.3.0 0.0.0.255\n";
@@ -210,23 +210,116 @@ impl Typist {
         Typist { shell: Shell::new(15), facts, number }
     }
 
-    fn types(&mut self, gateway: &mut Gateway, line: &str) -> Response {
+    fn with_operator<R>(
+        &mut self,
+        gateway: &mut Gateway,
+        act: impl FnOnce(&mut Operator<'_>, &mut Shell) -> R,
+    ) -> R {
         let mut operator = Operator {
-            brain: gateway,
+            gateway,
             facts: &mut self.facts,
             now: NOW,
             kernel_is_stale: &mut false,
             sessions: 1,
             session: self.number,
         };
-        let request = Request::Line { line: line.to_owned(), format: Format::Text };
-        let mut progress = operator.request(&mut self.shell, request);
-        if progress.replies.is_empty() {
-            progress = operator.flush(&mut self.shell);
-        }
-        assert!(progress.work.is_none() && progress.replies.len() == 1, "{line}: {progress:?}");
-        progress.replies.remove(0)
+        act(&mut operator, &mut self.shell)
     }
+
+    fn types(&mut self, gateway: &mut Gateway, line: &str) -> Response {
+        self.pastes(gateway, &[line]).remove(0)
+    }
+
+    /// The replies to lines that come in one burst.
+    fn pastes(&mut self, gateway: &mut Gateway, lines: &[&str]) -> Vec<Response> {
+        let replies = self.with_operator(gateway, |operator, shell| {
+            let mut progresses: Vec<Progress> =
+                lines.iter().map(|text| operator.request(shell, line(text))).collect();
+            progresses.push(operator.flush(shell));
+            while let Some(told) = progresses.last_mut().and_then(|last| last.committed.take()) {
+                progresses.push(operator.tell(shell, told));
+            }
+            assert!(progresses.iter().all(|one| one.work.is_none()), "{progresses:?}");
+            progresses.into_iter().flat_map(|one| one.replies).collect::<Vec<_>>()
+        });
+        assert_eq!(replies.len(), lines.len());
+        replies
+    }
+}
+
+fn line(text: &str) -> Request {
+    Request::Line { line: text.to_owned(), format: Format::Text }
+}
+
+#[test]
+fn lines_that_come_together_are_published_once_and_those_that_select_nothing_never() {
+    let segments = Segments::in_memory().unwrap();
+    let mut gateway = gateway(&segments, &text(" set peer 10.1.1.1\n"));
+    let reader = segments.table_reader().unwrap();
+    let mut one = Typist::new(1);
+    one.types(&mut gateway, "configure terminal");
+    let before = reader.policy_version().0;
+    let lines = ["crypto map tohub 2 ipsec-isakmp", "set peer 10.1.1.2", "set transform-set ts"];
+    one.pastes(&mut gateway, &lines);
+    assert_eq!(gateway.configuration().entry("tohub", 2).unwrap().body.peers.len(), 1);
+    assert_eq!(reader.policy_version().0, before, "the entry selects nothing yet");
+    let replies = one.pastes(
+        &mut gateway,
+        &[
+            "match address 102",
+            "no such line",
+            "access-list 102 permit ip host 10.0.0.1 host 10.0.0.2",
+            "access-list 102 permit ip host 10.0.0.1 host 10.0.0.3",
+        ],
+    );
+    assert_eq!(replies.iter().filter(|reply| reply.status.is_ok()).count(), 3);
+    assert_eq!(reader.policy_version().0, before + 1);
+    assert_eq!(closed(&gateway), outside(3));
+}
+
+#[test]
+fn a_line_without_room_in_the_segments_is_refused_alone_in_the_middle_of_others() {
+    let segments = Segments::in_memory().unwrap();
+    let mut gateway = gateway(&segments, &text(" set peer 10.1.1.1\n"));
+    let mut one = Typist::new(1);
+    one.types(&mut gateway, "configure terminal");
+    let permits: Vec<String> =
+        (1..=17).map(|n| format!("access-list 101 permit ip host 10.20.0.{n} host 10.30.0.{n}")).collect();
+    let mut lines: Vec<&str> = permits.iter().map(String::as_str).collect();
+    lines.push("hostname R2");
+    let replies = one.pastes(&mut gateway, &lines);
+    // The list has one permit already, the table 16 policies.
+    let refused: Vec<usize> = (0..replies.len()).filter(|at| !replies[*at].status.is_ok()).collect();
+    assert_eq!(refused, [15, 16]);
+    assert!(replies[15].text.contains("made for 16 policies, 17 are needed"), "{}", replies[15].text);
+    assert_eq!(gateway.configuration().system.hostname, "R2");
+    assert_eq!(closed(&gateway), outside(16));
+}
+
+#[test]
+fn a_typed_name_is_asked_for_once_and_the_line_applied_with_the_answer() {
+    let segments = Segments::in_memory().unwrap();
+    let mut gateway = gateway(&segments, &text(" set peer 10.1.1.1\n"));
+    let mut one = Typist::new(1);
+    one.types(&mut gateway, "configure terminal");
+    one.types(&mut gateway, "crypto map tohub 1 ipsec-isakmp");
+    for (found, peers) in [(Err(NameError::Timeout), 1), (answer(&["10.7.7.7"], 0), 2)] {
+        let asked = one.with_operator(&mut gateway, |operator, shell| {
+            operator.request(shell, line("set peer Hub1.example"))
+        });
+        assert!(asked.replies.is_empty());
+        assert!(matches!(&asked.work, Some(Work::LookUp(name)) if name == "hub1.example"), "{asked:?}");
+        let done = one
+            .with_operator(&mut gateway, |operator, shell| operator.looked_up(shell, "hub1.example", &found));
+        assert!(done.work.is_none() && done.replies.len() == 1);
+        assert_eq!(done.replies[0].status.is_ok(), found.is_ok(), "{}", done.replies[0].text);
+        assert_eq!(gateway.configuration().entry("tohub", 1).unwrap().body.peers.len(), peers);
+    }
+    // An `ip host` line answers at once, also when it came with the same burst.
+    let replies =
+        one.pastes(&mut gateway, &["ip host hub2.example 10.8.8.8", "crypto map tohub 1 ipsec-isakmp"]);
+    assert!(replies.iter().all(|reply| reply.status.is_ok()));
+    assert!(one.types(&mut gateway, "set peer hub2.example").status.is_ok());
 }
 
 #[test]

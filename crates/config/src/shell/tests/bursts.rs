@@ -21,6 +21,17 @@ impl Session {
         replies
     }
 
+    /// The replies to lines that are typed one by one, until the session ends.
+    fn until_closed(&mut self, lines: &[&str]) -> Vec<Response> {
+        let mut replies: Vec<Response> = Vec::new();
+        for line in lines {
+            if replies.last().is_none_or(|last| !last.closed) {
+                replies.push(self.type_line(line));
+            }
+        }
+        replies
+    }
+
     fn block(&mut self, lines: &[&str], stops: bool) -> Response {
         self.ask(Request::Block { lines: lines.iter().map(|line| (*line).to_owned()).collect(), stops })
     }
@@ -212,16 +223,10 @@ proptest! {
 
     #[test]
     fn a_block_means_what_its_lines_mean_one_by_one(lines in lines(), room in proptest::option::of(0usize..4)) {
-        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let (mut alone, mut burst, mut block) = (configuring(), configuring(), configuring());
-        let mut expected: Vec<Response> = Vec::new();
-        for line in &lines {
-            expected.push(alone.type_line(line));
-            // The connection is closed then.
-            if expected.last().is_some_and(|reply| reply.closed) {
-                break;
-            }
-        }
+        let expected = alone.until_closed(&lines);
+        lines.truncate(expected.len());
         prop_assert_eq!(&burst.burst(&lines), &expected);
         prop_assert_eq!(&block.block(&lines, false).replies, &expected);
         for other in [&burst, &block] {
@@ -236,14 +241,8 @@ proptest! {
         }
         let (mut alone, mut burst) = (configuring(), configuring());
         (alone.device.room, burst.device.room) = (room, room);
-        let mut expected: Vec<Response> = Vec::new();
-        for line in &lines {
-            expected.push(alone.type_line(line));
-            // The connection is closed then.
-            if expected.last().is_some_and(|reply| reply.closed) {
-                break;
-            }
-        }
+        let expected = alone.until_closed(&lines);
+        lines.truncate(expected.len());
         prop_assert_eq!(&burst.burst(&lines), &expected);
         prop_assert_eq!(&burst.device.running, &alone.device.running);
         prop_assert_eq!(&burst.device.resolved, &alone.device.resolved);

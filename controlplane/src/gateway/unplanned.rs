@@ -11,7 +11,7 @@ use super::Gateway;
 impl Gateway {
     /// Makes `candidate`, which differs from the running configuration in `changes`, the running one if it compiles to the
     /// same plan. Otherwise nothing is changed, and the answer is false.
-    pub fn configure_same_plan(
+    pub fn configure_unplanned(
         &mut self,
         now: Duration,
         candidate: &Configuration,
