@@ -135,9 +135,10 @@ impl Gateway {
     pub fn handle_timeout(&mut self, now: Duration) {
         // The data plane's times come first: whoever was heard in the last moment is not declared dead.
         self.scan(now);
+        // Then the verdicts, so that the endpoint repeats no probe to a peer that is given up.
+        self.detect(now);
         self.endpoint.handle_timeout(ike_time(now));
         self.settle(now);
-        self.detect(now);
         for key in self.peers.due(now) {
             self.tell(now, &key, |session, intents| session.handle_timeout(now, intents));
         }

@@ -210,8 +210,10 @@ impl Operator<'_> {
             *self.kernel_is_stale |= changes.iter().any(|change| change.object == Object::Routes);
             return Ok(());
         }
-        let admitted =
-            self.gateway.admit(configuration).map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
+        let admitted = self
+            .gateway
+            .admit(configuration)
+            .map_err(|refusal| CommandError::Refused(refusal.to_string()))?;
         if changes.iter().any(|change| change.object == Object::Pki) {
             self.facts.read_pki(admitted.configuration());
             self.gateway.set_pki(Pki::new(admitted.configuration(), &self.facts.material));

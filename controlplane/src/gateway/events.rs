@@ -9,7 +9,6 @@ use ike::{ChildId, Command};
 use sa_table::{Direction, Event, FiveTuple, PolicyId};
 
 use super::{Gateway, SCAN_INTERVAL};
-use crate::clock::ike_time;
 use crate::report::Message;
 use crate::tunnels::{SaPair, Seen};
 
@@ -67,9 +66,7 @@ impl Gateway {
             let due = self.peers.due(now);
             let of_sessions = due.iter().filter_map(|key| self.peers.session(key));
             let of_sessions = of_sessions.flat_map(|session| session.pairs().map(|(child, _)| child));
-            let probed = self.endpoint.overdue(ike_time(now));
-            let probed = probed.filter(|ike| self.tunnels.is_probing(*ike));
-            let of_ikes = self.tunnels.detections_due(now).into_iter().chain(probed);
+            let of_ikes = self.tunnels.detections_due(now).into_iter();
             of_sessions.chain(of_ikes.flat_map(|ike| self.tunnels.pairs_under(ike))).collect()
         };
         for child in children {
@@ -93,7 +90,7 @@ impl Gateway {
         let (heard, sent) = (at(heard_ms), at(sent_ms));
         let seen = Seen { stamps: (heard_ms, sent_ms), heard, sent, packets: activity.packets() };
         let Some(observed) = self.tunnels.observe(child, &seen) else { return };
-        // The peer was heard while a probe was out: the endpoint begins its count anew with our ladder.
+        // The peer was heard while a probe was out: the endpoint's own count begins anew with the ladder.
         if let Some(ike) = observed.alive {
             self.order(now, Command::PeerAlive { ike });
         }

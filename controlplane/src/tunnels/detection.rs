@@ -58,6 +58,13 @@ impl Timing {
     pub fn detection(&self) -> Duration {
         self.interval + self.retry * self.probes
     }
+
+    /// More transmissions than there are between any sign of life and the verdict. They end the IKE SA
+    /// of a silent peer only where its keepalive line was removed after the probe.
+    fn retries_beyond_verdict(&self) -> u32 {
+        let retry = self.retry.as_millis().max(1);
+        u32::try_from(self.detection().as_millis().div_ceil(retry)).unwrap_or(u32::MAX)
+    }
 }
 
 /// What to do now.
@@ -159,13 +166,15 @@ impl Liveness {
 /// What detection wants of the gateway.
 #[derive(Debug)]
 pub enum Detected {
-    /// Ask the peer of this IKE SA whether it is there, now and then every `interval`, `retries` times.
+    /// Ask the peer of this IKE SA whether it is there, now and then every `interval` until the
+    /// verdict.
     Probe {
         /// The IKE SA.
         ike: IkeId,
         /// Time between transmissions.
         interval: Duration,
-        /// Transmissions after the first one.
+        /// After so many more transmissions the endpoint may give up by itself: later than the ladder
+        /// does in every case.
         retries: u32,
     },
     /// The peer did not answer. Its IKE SA, with what ended with it, is removed here already.
@@ -182,8 +191,8 @@ impl Tunnels {
                     if let Some(sa) = self.ike_sas.get_mut(&ike) {
                         sa.probing = true;
                     }
-                    let retries = timing.probes.saturating_sub(1);
-                    detected.push(Detected::Probe { ike, interval: timing.retry, retries });
+                    let (interval, retries) = (timing.retry, timing.retries_beyond_verdict());
+                    detected.push(Detected::Probe { ike, interval, retries });
                 }
                 Some((Verdict::Dead, _)) => detected.extend(self.end_ike(ike).map(Detected::PeerDead)),
                 // The endpoint repeats its probe by itself in the same rhythm.
