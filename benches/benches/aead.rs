@@ -1,7 +1,8 @@
 //! The AEAD kernel against the CPU's limit and against other libraries. `make bench-aead`.
 //!
-//! `call` is sealing or opening a burst whose jobs lie ready; `whole` also builds the jobs and gives the prefetch hints, which is what a data plane
-//! pays and what one call of another library is compared with.
+//! `call` is sealing or opening a burst whose jobs lie ready; `whole` also builds the jobs and
+//! gives the prefetch hints, which is what a data plane pays and what one call of another library
+//! is compared with.
 
 use std::mem::MaybeUninit;
 use std::process::ExitCode;
@@ -214,8 +215,9 @@ fn windows(case: Case) -> usize {
     (60_000_000 / ((case.size + 200) * case.burst)).clamp(200, 20_000)
 }
 
-/// Measures the lines of the targets, and their limits, once more. Other guests of the machine share its cores for seconds at a time; the best windows
-/// of moments far apart are what the core can do, for the kernel and for the limit alike.
+/// Measures the lines of the targets, and their limits, once more. Other guests of the machine
+/// share its cores for seconds at a time; the best windows of moments far apart are what the core
+/// can do, for the kernel and for the limit alike.
 fn refine(figures: &mut Figures, engine: Engine, width: Width) {
     for (size, key_len, known) in &mut figures.limits {
         if *key_len == 16 {

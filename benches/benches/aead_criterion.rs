@@ -1,4 +1,5 @@
-//! Criterion's statistics over the same matrix as `aead`: sizes × AES-128/256 × seal/open × keys in turn × packets a burst.
+//! Criterion's statistics over the same matrix as `aead`: sizes × AES-128/256 × seal/open × keys in
+//! turn × packets a burst.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -1,7 +1,9 @@
-//! Does the time depend on secrets? Welch's t-test between two classes of inputs, after Reparaz, Balasch and Verbauwhede ("dude, is my code constant time?").
+//! Does the time depend on secrets? Welch's t-test between two classes of inputs, after Reparaz,
+//! Balasch and Verbauwhede ("dude, is my code constant time?").
 //!
-//! Each test draws at random, packet burst by packet burst, between a fixed secret and a random one, and compares the times. Above |t| = 10 with this many
-//! measurements something leaks; above 5 it is worth a look. A noisy machine makes |t| smaller, never larger in the long run.
+//! Each test draws at random, packet burst by packet burst, between a fixed secret and a random
+//! one, and compares the times. Above |t| = 10 with this many measurements something leaks; above 5
+//! it is worth a look. A noisy machine makes |t| smaller, never larger in the long run.
 
 use std::process::ExitCode;
 
@@ -44,7 +46,8 @@ fn main() -> ExitCode {
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// The all-zero key against random ones; the expansion is not timed. Every schedule lies at the same place.
+/// The all-zero key against random ones; the expansion is not timed. Every schedule lies at the
+/// same place.
 fn keys(engine: Engine, length: usize) -> f64 {
     let mut random = Random(1);
     let mut texts = vec![vec![0x5a; length]; BURST];

@@ -1,5 +1,6 @@
-//! Pasting crypto-map lines: lines a second through the shell and the gateway, on segments in memory, as a block and as a burst of
-//! requests. The time for a line must not depend on the number of lines.
+//! Pasting crypto-map lines: lines a second through the shell and the gateway, on segments in
+//! memory, as a block and as a burst of requests. The time for a line must not depend on the number
+//! of lines.
 
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark's entry points, which fail by panicking")]
 

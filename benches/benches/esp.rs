@@ -1,5 +1,6 @@
-//! ESP tunnel mode in memory: bursts of 32 sealed and opened in place, outer header, sequence number and replay window included, for every
-//! backend that works on this CPU. Throughput counts packets.
+//! ESP tunnel mode in memory: bursts of 32 sealed and opened in place, outer header, sequence
+//! number and replay window included, for every backend that works on this CPU. Throughput counts
+//! packets.
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -134,7 +135,8 @@ impl Sender {
         }
     }
 
-    /// Seals the burst; each frame gets a fresh inner header first, for the last round left ciphertext there.
+    /// Seals the burst; each frame gets a fresh inner header first, for the last round left
+    /// ciphertext there.
     fn seal(&mut self, backend: AeadBackend, sas: &[OutboundSa]) -> Sealed {
         let mut frames = self.frames.iter_mut();
         let mut jobs: [SealJob<'_>; BURST] = std::array::from_fn(|_| {

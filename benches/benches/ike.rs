@@ -1,5 +1,6 @@
-//! IKE in memory: full handshakes (IKE_SA_INIT, IKE_AUTH with the first child) between two endpoints with real cryptography, for
-//! both roles and for each role by itself, rekeying, and the octets that an idle IKE SA holds.
+//! IKE in memory: full handshakes (IKE_SA_INIT, IKE_AUTH with the first child) between two
+//! endpoints with real cryptography, for both roles and for each role by itself, rekeying, and the
+//! octets that an idle IKE SA holds.
 //!
 //! One core; throughput counts handshakes. The memory is counted by the allocator, keys included.
 

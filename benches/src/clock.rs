@@ -38,7 +38,8 @@ impl Clock {
     }
 }
 
-/// The best of many chains of additions that depend on one another: one cycle each on every CPU of the last decades.
+/// The best of many chains of additions that depend on one another: one cycle each on every CPU of
+/// the last decades.
 fn ticks_per_cycle() -> f64 {
     const ROUNDS: usize = 1000;
     let mut best = u64::MAX;
@@ -59,7 +60,8 @@ fn ticks_per_cycle() -> f64 {
     best as f64 / (10 * ROUNDS) as f64
 }
 
-/// The CPU's name as the kernel gives it, with family and model, which tell cores of the same name apart.
+/// The CPU's name as the kernel gives it, with family and model, which tell cores of the same name
+/// apart.
 pub fn cpu() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {

@@ -1,9 +1,12 @@
-//! What AES-GCM cannot go below on this core: its AES rounds and its carry-less multiplications, and nothing else.
+//! What AES-GCM cannot go below on this core: its AES rounds and its carry-less multiplications,
+//! and nothing else.
 //!
-//! A packet of n blocks needs n + 1 blocks of AES (one for the tag), and n + 2 field multiplications (one for the additional data, one for the
-//! lengths) of three carry-less multiplications each (Karatsuba; no method with fewer is known), and two for one reduction.
-//! With as many packets as a vector has lanes all of these are vector operations: n + 1 times (rounds + 3), and 5 more.
-//! They run on registers, independent of one another, so the loop shows the throughput of the units and no latency.
+//! A packet of n blocks needs n + 1 blocks of AES (one for the tag), and n + 2 field
+//! multiplications (one for the additional data, one for the lengths) of three carry-less
+//! multiplications each (Karatsuba; no method with fewer is known), and two for one reduction. With
+//! as many packets as a vector has lanes all of these are vector operations: n + 1 times (rounds +
+//! 3), and 5 more. They run on registers, independent of one another, so the loop shows the
+//! throughput of the units and no latency.
 
 use core::arch::asm;
 use core::arch::x86_64::*;
@@ -50,11 +53,13 @@ impl Width {
     }
 }
 
-/// Ticks for one packet of `text_len` bytes under a key of `rounds` rounds (10 or 14), best of many windows.
+/// Ticks for one packet of `text_len` bytes under a key of `rounds` rounds (10 or 14), best of many
+/// windows.
 pub fn ticks_per_packet(width: Width, text_len: usize, rounds: usize) -> f64 {
     assert!(width.present(), "this CPU has no {width:?}");
     let units = text_len.div_ceil(16) + 1;
-    // So many that the way in and out of the loop does not count, and no more: on a busy machine only short windows pass undisturbed.
+    // So many that the way in and out of the loop does not count, and no more: on a busy machine
+    // only short windows pass undisturbed.
     let packets = (65_536 / (text_len + 64)).clamp(32, 512) / 4 * 4;
     let packs = packets / width.lanes();
     let work = |_: &mut ()| match (width, rounds) {
@@ -74,8 +79,9 @@ pub fn ticks_per_packet(width: Width, text_len: usize, rounds: usize) -> f64 {
     measure(2000, packets, &mut (), |()| (), work).best
 }
 
-/// The loop of one width. Ten AES chains and five of multiplications: enough to hide both latencies, few enough for 16 registers. (The
-/// fourteen rounds of AES-256 use some chains twice a unit; its limit comes out up to a tenth too high.)
+/// The loop of one width. Ten AES chains and five of multiplications: enough to hide both
+/// latencies, few enough for 16 registers. (The fourteen rounds of AES-256 use some chains twice a
+/// unit; its limit comes out up to a tenth too high.)
 macro_rules! limit_loop {
     ($name:ident, $features:literal, $zero:ident, $aes:ident, $multiply:ident, $register:ident) => {
         #[target_feature(enable = $features)]

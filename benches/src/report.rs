@@ -1,4 +1,5 @@
-//! Lines of figures as a table for people and as JSON for machines, and a verdict on how quiet the machine was.
+//! Lines of figures as a table for people and as JSON for machines, and a verdict on how quiet the
+//! machine was.
 
 use std::fs;
 use std::io;
@@ -56,8 +57,8 @@ impl Report {
         self.targets.push(Target { what: what.into(), value, bound });
     }
 
-    /// Prints the noise report and the targets, writes `target/bench/NAME.json` under the workspace, and as its last line how
-    /// many targets were met.
+    /// Prints the noise report and the targets, writes `target/bench/NAME.json` under the
+    /// workspace, and as its last line how many targets were met.
     ///
     /// # Errors
     /// When the file cannot be written.

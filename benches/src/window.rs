@@ -13,7 +13,8 @@ pub struct Sample {
     pub disturbed: f64,
 }
 
-/// Runs `prepare` untimed and then `work` timed, `windows` times; one window handles `items` items. The first tenth only warms up.
+/// Runs `prepare` untimed and then `work` timed, `windows` times; one window handles `items` items.
+/// The first tenth only warms up.
 pub fn measure<State>(
     windows: usize,
     items: usize,

@@ -79,8 +79,9 @@ impl Client {
         self.prompt.ends_with(")#")
     }
 
-    /// Executes lines as if each were sent alone; what they configure takes effect together. One response for each line that
-    /// was executed. `stops`: the first one that does not succeed is the last.
+    /// Executes lines as if each were sent alone; what they configure takes effect together. One
+    /// response for each line that was executed. `stops`: the first one that does not succeed is
+    /// the last.
     pub fn block(&mut self, lines: Vec<String>, stops: bool) -> Result<Vec<Response>, Failure> {
         Ok(self.ask(&Request::Block { lines, stops })?.replies)
     }

@@ -103,7 +103,8 @@ fn execute(client: &Shared, editor: &mut LineEditor, line: &str) -> Result<Respo
     Ok(response)
 }
 
-/// Executes lines that were pasted together. The response has the texts of all, each below its line.
+/// Executes lines that were pasted together. The response has the texts of all, each below its
+/// line.
 fn execute_block(client: &mut Client, text: &str) -> Result<Response, Failure> {
     let mut lines: VecDeque<String> = text.trim_end().lines().map(String::from).collect();
     let mut whole = Response::default();

@@ -11,9 +11,9 @@
 //! tohub release                  removes what a stopped gateway keeps in the kernel
 //! ```
 //!
-//! It holds no state of the gateway: modes, parsing and pipes run behind the control socket. `simulate`, `guard`,
-//! `supervise` and `release` are other programs, which this one becomes: it links neither the data plane nor the
-//! simulation.
+//! It holds no state of the gateway: modes, parsing and pipes run behind the control socket.
+//! `simulate`, `guard`, `supervise` and `release` are other programs, which this one becomes: it
+//! links neither the data plane nor the simulation.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -44,7 +44,8 @@ struct Arguments {
     /// Run directory of the gateway.
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR")]
     run_dir: PathBuf,
-    /// Executes this line and ends; may be repeated. The first error ends it, with the exit code of that error.
+    /// Executes this line and ends; may be repeated. The first error ends it, with the exit code of
+    /// that error.
     #[arg(short = 'c', long = "command", value_name = "LINE")]
     commands: Vec<String>,
     /// Privilege level of the session: 1 begins in user exec.
@@ -67,7 +68,8 @@ enum Command {
     /// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
     #[command(disable_help_flag = true)]
     Simulate(PassedOn),
-    /// Closes this machine for what the saved configuration protects, and ends; nothing else has to run. Before the network comes up.
+    /// Closes this machine for what the saved configuration protects, and ends; nothing else has to
+    /// run. Before the network comes up.
     Guard {
         /// The saved configuration.
         #[arg(long, value_name = "FILE", required_unless_present = "watch")]
@@ -79,8 +81,8 @@ enum Command {
     /// Runs the gateway: both processes and the memory that they share, until SIGTERM or SIGINT.
     #[command(disable_help_flag = true)]
     Supervise(PassedOn),
-    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the kernel forwards in
-    /// clear what it has routes for.
+    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the
+    /// kernel forwards in clear what it has routes for.
     Release,
 }
 

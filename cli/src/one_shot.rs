@@ -39,8 +39,9 @@ impl<R: Read> Input<R> {
     }
 }
 
-/// Executes lines until the first error, the end of the session or the end of the lines. Text goes to standard output,
-/// errors to standard error; there the line is echoed behind its prompt, so that a caret stands where it belongs.
+/// Executes lines until the first error, the end of the session or the end of the lines. Text goes
+/// to standard output, errors to standard error; there the line is echoed behind its prompt, so
+/// that a caret stands where it belongs.
 pub(crate) fn run<R: Read>(mut client: Client, mut input: Input<R>, format: Format) -> Result<(), Failure> {
     loop {
         let lines = input.lines_at_hand();

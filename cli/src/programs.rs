@@ -1,5 +1,5 @@
-//! Subcommands that are programs of their own: this process becomes them, so that its process id, its standard
-//! streams and what a service manager gave it stay as they are.
+//! Subcommands that are programs of their own: this process becomes them, so that its process id,
+//! its standard streams and what a service manager gave it stay as they are.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

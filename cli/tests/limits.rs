@@ -1,4 +1,5 @@
-//! The limits that the documentation names, the configuration language checks and the kernel programs have are the same.
+//! The limits that the documentation names, the configuration language checks and the kernel
+//! programs have are the same.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use config::sizes;

@@ -1,8 +1,10 @@
-//! What survives the death of the control plane: which policy has which number, which SA pair carries what, where the
-//! cursors stand. No keys: those of ESP stand in the table, and IKE is negotiated anew when there is a reason to.
+//! What survives the death of the control plane: which policy has which number, which SA pair
+//! carries what, where the cursors stand. No keys: those of ESP stand in the table, and IKE is
+//! negotiated anew when there is a reason to.
 //!
-//! It is written to the checkpoint segment before a datagram that depends on it is sent, and read once, at the start. All of
-//! it is checked against the table and the configuration: what does not fit is taken out of use.
+//! It is written to the checkpoint segment before a datagram that depends on it is sent, and read
+//! once, at the start. All of it is checked against the table and the configuration: what does not
+//! fit is taken out of use.
 
 mod schedule;
 

@@ -1,7 +1,7 @@
 //! The control plane's time, which may run N times as fast as the machine's.
 //!
-//! Inside, time is a `Duration` on a scaled CLOCK_MONOTONIC. The shared segments speak unscaled milliseconds; every time
-//! that crosses is converted here, so that all timers are scaled alike.
+//! Inside, time is a `Duration` on a scaled CLOCK_MONOTONIC. The shared segments speak unscaled
+//! milliseconds; every time that crosses is converted here, so that all timers are scaled alike.
 
 use std::time::Duration;
 

@@ -1,11 +1,13 @@
-//! From the configuration to what the two other sides need: ports and rules for the data plane, entries for the
-//! sessions and for IKE.
+//! From the configuration to what the two other sides need: ports and rules for the data plane,
+//! entries for the sessions and for IKE.
 //!
-//! Pure: device facts and the policy numbers come in by argument. A permit ACE becomes one policy; its number stays the
-//! same as long as interface, map, sequence number and selectors do, so that an edit elsewhere disturbs no SA.
+//! Pure: device facts and the policy numbers come in by argument. A permit ACE becomes one policy;
+//! its number stays the same as long as interface, map, sequence number and selectors do, so that
+//! an edit elsewhere disturbs no SA.
 //!
-//! Fail closed: what an entry would protect but cannot (refused parameters, no local address, a dynamic
-//! template without a peer, an entry that is incomplete in the IOS sense) is dropped, never let through.
+//! Fail closed: what an entry would protect but cannot (refused parameters, no local address, a
+//! dynamic template without a peer, an entry that is incomplete in the IOS sense) is dropped, never
+//! let through.
 
 mod dynamic;
 mod filters;
@@ -36,7 +38,8 @@ pub fn compile(configuration: &Configuration, devices: &Devices, numbers: &mut i
     compile_with(configuration, devices, &Derived::default(), numbers)
 }
 
-/// Compiles the configuration with what has been derived from it; what it does not cover any more is left out.
+/// Compiles the configuration with what has been derived from it; what it does not cover any more
+/// is left out.
 pub fn compile_with(
     configuration: &Configuration,
     devices: &Devices,
@@ -138,7 +141,8 @@ impl SetCompiler<'_> {
         rules
     }
 
-    /// What an entry without peer or transform set permits is dropped; without an access list nothing is selected.
+    /// What an entry without peer or transform set permits is dropped; without an access list
+    /// nothing is selected.
     fn incomplete_entry(&self, seq: u16, entry: &CryptoMapEntry, plan: &mut Plan, rules: &mut Vec<Rule>) {
         let before = rules.len();
         self.drop_all(&entry.body, rules);

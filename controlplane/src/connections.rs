@@ -1,9 +1,10 @@
 //! Who may connect to what: the IKE connections that follow from the compiled entries.
 //!
-//! One connection stands for one pair of addresses and one set of IKE parameters. Its child policies
-//! are the permits of every entry that names the peer, in the order of the crypto map, so that a
-//! peer's request is matched to the first entry whose mirrored permit contains or can narrow it. The
-//! same connections serve our own initiations: whoever begins, both sides speak of the same policies.
+//! One connection stands for one pair of addresses and one set of IKE parameters. Its child
+//! policies are the permits of every entry that names the peer, in the order of the crypto map, so
+//! that a peer's request is matched to the first entry whose mirrored permit contains or can narrow
+//! it. The same connections serve our own initiations: whoever begins, both sides speak of the same
+//! policies.
 
 mod algorithms;
 mod build;
@@ -107,11 +108,11 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Builds the connections of a plan. `resolve` gives the address of a peer, if it is known. What
-    /// the endpoint is to be told, and why some peers cannot be connected to.
+    /// Builds the connections of a plan. `resolve` gives the address of a peer, if it is known.
+    /// What the endpoint is to be told, and why some peers cannot be connected to.
     ///
-    /// Connections that nothing names any more stay, marked as stale, until [`Connections::drop_stale`]:
-    /// the Deletes of their SAs need them.
+    /// Connections that nothing names any more stay, marked as stale, until
+    /// [`Connections::drop_stale`]: the Deletes of their SAs need them.
     pub fn rebuild(
         &mut self,
         plan: &Plan,

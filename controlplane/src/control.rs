@@ -1,8 +1,8 @@
 //! The control socket: `RUN_DIR/control.sock`, for root only, one CLI session per connection.
 //!
-//! Connections are read here and their requests handed to the main loop, each with a place for its answer: as many at once
-//! as wait on the connection, so that pasted lines can be committed together. What a request means is the business of
-//! [`crate::operator`].
+//! Connections are read here and their requests handed to the main loop, each with a place for its
+//! answer: as many at once as wait on the connection, so that pasted lines can be committed
+//! together. What a request means is the business of [`crate::operator`].
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -46,8 +46,9 @@ pub enum ControlEvent {
 pub struct Answer(oneshot::Sender<(Response, oneshot::Sender<()>)>);
 
 impl Answer {
-    /// Hands the response to its connection. The receiver is ready when the response has been written out, or cannot be
-    /// because the connection has ended: whoever stops the process waits for it.
+    /// Hands the response to its connection. The receiver is ready when the response has been
+    /// written out, or cannot be because the connection has ended: whoever stops the process waits
+    /// for it.
     pub fn send(self, response: Response) -> oneshot::Receiver<()> {
         let (written, receiver) = oneshot::channel();
         // A connection that has ended drops both: the receiver is ready at once.
@@ -84,8 +85,8 @@ pub fn bind(run_dir: &Path) -> Result<UnixListener, ControlError> {
         return Err(ControlError::Running(path));
     }
     let failed = |source| ControlError::Bind { path: path.clone(), source };
-    // Bound in a folder that only this user may enter, and moved into its place with its mode: it is
-    // closed to others from its first moment, without the process-wide umask.
+    // Bound in a folder that only this user may enter, and moved into its place with its mode: it
+    // is closed to others from its first moment, without the process-wide umask.
     let folder = run_dir.join(".new");
     match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -197,7 +198,8 @@ impl Lines {
         Lines { reader, rest: Vec::new() }
     }
 
-    /// All lines that have arrived, at least one; none at the end of the connection. A last line may lack its end.
+    /// All lines that have arrived, at least one; none at the end of the connection. A last line
+    /// may lack its end.
     async fn next_burst(&mut self) -> io::Result<Option<Vec<Vec<u8>>>> {
         let mut searched = 0;
         let end = loop {

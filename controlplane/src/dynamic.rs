@@ -1,5 +1,5 @@
-//! What no line of the configuration names: temporary entries for the peers of dynamic maps, and pairs
-//! of hosts. When they come and when they go.
+//! What no line of the configuration names: temporary entries for the peers of dynamic maps, and
+//! pairs of hosts. When they come and when they go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,8 +13,8 @@ use crate::plan::{
 };
 
 /// How long the flow of a temporary entry stays closed when its last SA is gone and no line of the
-/// configuration permits it: what hosts inside still answer to packets that came sealed must not leave
-/// in clear.
+/// configuration permits it: what hosts inside still answer to packets that came sealed must not
+/// leave in clear.
 pub const LINGER: Duration = Duration::from_secs(10);
 
 /// See the module's description.
@@ -23,8 +23,8 @@ pub struct Dynamic {
     derived: Derived,
     /// Some of it may be over.
     sweep_due: bool,
-    /// Since when a temporary entry has no SA any more, by its number: until [`LINGER`] has passed it
-    /// still drops its flows.
+    /// Since when a temporary entry has no SA any more, by its number: until [`LINGER`] has passed
+    /// it still drops its flows.
     without_sa: BTreeMap<u32, Duration>,
 }
 
@@ -61,8 +61,8 @@ impl Dynamic {
         std::mem::take(&mut self.sweep_due)
     }
 
-    /// The entry of a peer that a template admitted, a new one if there is none; false for one that was
-    /// there. None when there are too many.
+    /// The entry of a peer that a template admitted, a new one if there is none; false for one that
+    /// was there. None when there are too many.
     pub fn accept(
         &mut self,
         template: &TemplateKey,
@@ -108,16 +108,16 @@ impl Dynamic {
         self.derived.hosts.iter().any(|flow| flow.is(key))
     }
 
-    /// After an edit: what the configuration does not cover any more is forgotten; its sessions end with
-    /// their entries.
+    /// After an edit: what the configuration does not cover any more is forgotten; its sessions end
+    /// with their entries.
     pub fn forget_uncovered(&mut self, plan: &Plan) {
         self.derived.temporaries.retain(|one| plan.entries.contains_key(&one.key()));
         self.derived.hosts.retain(|flow| plan.policies.values().any(|key| flow.is(key)));
     }
 
-    /// Removes what has no SA any more and nobody waits for; none if everything stays. `entry_lives`
-    /// and `hosts_live` say what is in use, `has_list` whether an access list drops the flows of a
-    /// template when no peer carries them.
+    /// Removes what has no SA any more and nobody waits for; none if everything stays.
+    /// `entry_lives` and `hosts_live` say what is in use, `has_list` whether an access list drops
+    /// the flows of a template when no peer carries them.
     pub fn sweep(
         &mut self,
         now: Duration,

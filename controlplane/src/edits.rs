@@ -1,5 +1,5 @@
-//! Sessions in configuration mode: while one is open, protection is the union of what it began with and what is
-//! configured now (`compile::retained`).
+//! Sessions in configuration mode: while one is open, protection is the union of what it began with
+//! and what is configured now (`compile::retained`).
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ struct Baseline {
 }
 
 impl Baseline {
-    /// Its devices as they are now; as they were, where the configuration does not name them any more.
+    /// Its devices as they are now; as they were, where the configuration does not name them any
+    /// more.
     fn devices(&self, configuration: &Configuration, devices: &Devices) -> Devices {
         let mut known = self.devices.clone();
         for (name, interface) in &self.configuration.interfaces {
@@ -54,8 +55,8 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// A session enters configuration mode; `before` is the running configuration, `devices` are those
-    /// that it was compiled with. Gives a note to print.
+    /// A session enters configuration mode; `before` is the running configuration, `devices` are
+    /// those that it was compiled with. Gives a note to print.
     pub fn begin(
         &mut self,
         session: SessionNumber,
@@ -67,8 +68,8 @@ impl Edits {
     }
 
     /// A session has left configuration mode in order: from now on the configuration says what is
-    /// protected, as far as no other session is in configuration mode. True if that is less than what
-    /// is protected now.
+    /// protected, as far as no other session is in configuration mode. True if that is less than
+    /// what is protected now.
     pub fn end(&mut self, session: SessionNumber) -> bool {
         let ends = |baseline: &Baseline| baseline.session.is_none_or(|other| other == session);
         let adds = self.baselines.iter().any(|baseline| ends(baseline) && baseline.adds);
@@ -76,8 +77,8 @@ impl Edits {
         adds
     }
 
-    /// The connection of a session has ended. If it was in configuration mode and what it began with
-    /// protects more than what it left behind, that stays in force; the reason is given then.
+    /// The connection of a session has ended. If it was in configuration mode and what it began
+    /// with protects more than what it left behind, that stays in force; the reason is given then.
     pub fn abandon(&mut self, session: SessionNumber) -> Option<&'static str> {
         let place = self.baselines.iter().position(|baseline| baseline.session == Some(session))?;
         if !self.baselines[place].adds {
@@ -115,7 +116,8 @@ impl Edits {
         if self.has_cut() { format!("NOTE: {CUT_OFF}\n") } else { String::new() }
     }
 
-    /// Compiles the configuration with what is derived from it, and with what open sessions began with.
+    /// Compiles the configuration with what is derived from it, and with what open sessions began
+    /// with.
     pub fn compile(
         &mut self,
         configuration: &Configuration,

@@ -1,14 +1,14 @@
-//! The gateway: owns the parts of the control plane and routes events between them, without a socket
-//! and without a clock.
+//! The gateway: owns the parts of the control plane and routes events between them, without a
+//! socket and without a clock.
 //!
-//! Inputs are datagrams, what the data plane saw, the timer, configuration and commands, each with the
-//! time. After each input the caller drains [`Gateway::poll_output`] and sets its timer to
-//! [`Gateway::deadline`]. The shared segments are written directly, through [`Tables`]: they are memory,
-//! in a simulation as in service.
+//! Inputs are datagrams, what the data plane saw, the timer, configuration and commands, each with
+//! the time. After each input the caller drains [`Gateway::poll_output`] and sets its timer to
+//! [`Gateway::deadline`]. The shared segments are written directly, through [`Tables`]: they are
+//! memory, in a simulation as in service.
 //!
-//! Actions of the IKE endpoint and reports of the data plane go to `tunnels`, what follows from them to
-//! the sessions of `peers`, whose intents become commands to the endpoint and words in `tables`, until
-//! nothing is left to do.
+//! Actions of the IKE endpoint and reports of the data plane go to `tunnels`, what follows from
+//! them to the sessions of `peers`, whose intents become commands to the endpoint and words in
+//! `tables`, until nothing is left to do.
 
 mod actions;
 mod adopted;
@@ -98,8 +98,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway without configuration. `endpoint` brings the randomness, `tables` the segments, `memory`
-    /// what a previous control plane remembered; it must be the memory that `tables` was made with.
+    /// A gateway without configuration. `endpoint` brings the randomness, `tables` the segments,
+    /// `memory` what a previous control plane remembered; it must be the memory that `tables` was
+    /// made with.
     pub fn new(endpoint: Endpoint, tables: Tables, scale: Scale, memory: Memory) -> Self {
         Gateway {
             built_in: endpoint.config().clone(),
@@ -133,7 +134,8 @@ impl Gateway {
 
     /// Does what is due. To be called at [`Gateway::deadline`]; earlier does no harm.
     pub fn handle_timeout(&mut self, now: Duration) {
-        // The data plane's times come first: whoever was heard in the last moment is not declared dead.
+        // The data plane's times come first: whoever was heard in the last moment is not declared
+        // dead.
         self.scan(now);
         // Then the verdicts, so that the endpoint repeats no probe to a peer that is given up.
         self.detect(now);

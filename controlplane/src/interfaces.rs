@@ -1,7 +1,8 @@
 //! The kernel's interfaces, addresses and routes, by rtnetlink.
 //!
-//! What is there is adopted and never removed; what is missing is added. Routes of ours carry protocol numbers of our own,
-//! so that a control plane that was killed finds and removes what it left.
+//! What is there is adopted and never removed; what is missing is added. Routes of ours carry
+//! protocol numbers of our own, so that a control plane that was killed finds and removes what it
+//! left.
 
 mod message;
 
@@ -86,7 +87,8 @@ impl Kernel {
         Kernel { handle }
     }
 
-    /// The devices of the configured interfaces as they are; `planned`: with the addresses that they are about to get.
+    /// The devices of the configured interfaces as they are; `planned`: with the addresses that
+    /// they are about to get.
     ///
     /// # Errors
     /// If the kernel does not answer.
@@ -115,7 +117,8 @@ impl Kernel {
         Ok(devices)
     }
 
-    /// Adds missing addresses, sets the MTU, takes interfaces up or down. Gives what could not be done.
+    /// Adds missing addresses, sets the MTU, takes interfaces up or down. Gives what could not be
+    /// done.
     pub async fn apply_interfaces(&self, configuration: &Configuration) -> Vec<KernelError> {
         let links = match self.links().await {
             Ok(links) => links,
@@ -177,7 +180,8 @@ impl Kernel {
         routes.collect()
     }
 
-    /// What a reverse route is in the kernel: through the gateway that leads to the peer, on the device it is for.
+    /// What a reverse route is in the kernel: through the gateway that leads to the peer, on the
+    /// device it is for.
     ///
     /// # Errors
     /// If the device is gone or nothing leads to the peer.
@@ -199,7 +203,8 @@ impl Kernel {
         })
     }
 
-    /// Makes our routes in the kernel equal to `wanted`: adds what is missing, removes what is surplus.
+    /// Makes our routes in the kernel equal to `wanted`: adds what is missing, removes what is
+    /// surplus.
     pub async fn reconcile(&self, wanted: &BTreeSet<KernelRoute>) -> Vec<KernelError> {
         let mut troubles = Vec::new();
         let mut present = BTreeSet::new();
@@ -299,7 +304,8 @@ impl Kernel {
         let mut addresses = std::pin::pin!(self.handle.address().get().execute());
         while let Some(found) = addresses.try_next().await.map_err(failed("listing addresses"))? {
             let Some((_, link)) = by_index.get_mut(&found.header.index) else { continue };
-            // On a point-to-point link `Address` is the other end; `Local` is ours wherever it is present.
+            // On a point-to-point link `Address` is the other end; `Local` is ours wherever it is
+            // present.
             let local = found.attributes.iter().find_map(|attribute| match attribute {
                 AddressAttribute::Local(address) => Some(*address),
                 _ => None,

@@ -1,4 +1,5 @@
-//! The `tohub-controlplane` process: arguments, descriptors, hygiene; everything else is in the library.
+//! The `tohub-controlplane` process: arguments, descriptors, hygiene; everything else is in the
+//! library.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -13,12 +14,13 @@ use controlplane::service::{Service, run};
 use controlplane::tables::Tables;
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 
-/// Gives the pages of closed tunnels back to the system, which the C library keeps: an idle gateway is a small one again.
+/// Gives the pages of closed tunnels back to the system, which the C library keeps: an idle gateway
+/// is a small one again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The control plane of tohub: IKE, dead peer detection, preferred peer. Started by `tohub supervise` or a service
-/// manager, which hands the shared segments down as LISTEN_FDS.
+/// The control plane of tohub: IKE, dead peer detection, preferred peer. Started by
+/// `tohub supervise` or a service manager, which hands the shared segments down as LISTEN_FDS.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-controlplane", version)]
 struct Arguments {

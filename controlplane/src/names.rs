@@ -3,7 +3,8 @@
 //!
 //! Answers and times come in by argument. A `dynamic` name ([`Peer::Name`]) is known until its
 //! answer's TTL has passed or an initiation to its address failed, whichever is first; any other
-//! ([`Peer::Fixed`]) keeps the address that it had when it was typed or the configuration was loaded.
+//! ([`Peer::Fixed`]) keeps the address that it had when it was typed or the configuration was
+//! loaded.
 
 mod answer;
 
@@ -191,7 +192,8 @@ impl Names {
         self.known.retain(|peer, _| keep(peer));
     }
 
-    /// What is known, for `show hosts`: the name, its addresses, and whether they would be used without asking.
+    /// What is known, for `show hosts`: the name, its addresses, and whether they would be used
+    /// without asking.
     pub fn iter(&self, now: Duration) -> impl Iterator<Item = (&Peer, Vec<IpAddr>, bool)> {
         self.known.iter().map(move |(peer, known)| {
             let addresses = known.usable.v4.into_iter().chain(known.usable.v6).collect();

@@ -56,7 +56,8 @@ pub struct Progress {
     pub replies: Vec<Response>,
     /// What it waits for; none: it takes the next request.
     pub work: Option<Work>,
-    /// It has more lines to commit, each alone, and goes on when it is told this. In between the loop may turn.
+    /// It has more lines to commit, each alone, and goes on when it is told this. In between the
+    /// loop may turn.
     pub committed: Option<Told>,
 }
 
@@ -122,7 +123,8 @@ impl Operator<'_> {
         self.go_on(shell, turn)
     }
 
-    /// Commits the lines that a session holds, if it does. To be called when no further request of it waits.
+    /// Commits the lines that a session holds, if it does. To be called when no further request of
+    /// it waits.
     pub fn flush(&mut self, shell: &mut Shell) -> Progress {
         if !shell.holds_lines() {
             return Progress::default();
@@ -387,8 +389,8 @@ impl Operator<'_> {
         let mut status: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
         let forwards = self.facts.brought_up.is_some_and(|change| self.gateway.forwards_by(change));
         if self.facts.interfaces_wait || !forwards {
-            // Addresses, links and routes follow when the guard covers the devices; a packet that comes before the data plane has read
-            // them would find no route.
+            // Addresses, links and routes follow when the guard covers the devices; a packet that
+            // comes before the data plane has read them would find no route.
             status["state"] = "waiting".into();
         }
         Ok(status)

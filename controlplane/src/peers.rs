@@ -1,5 +1,5 @@
-//! Which peer, when: one session for each entry, the cursors and idle timers in them, and who of them
-//! is due.
+//! Which peer, when: one session for each entry, the cursors and idle timers in them, and who of
+//! them is due.
 
 pub mod idle;
 pub mod select;

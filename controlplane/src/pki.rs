@@ -1,8 +1,9 @@
 //! The trustpoints' certificates, private keys and CRLs in the form in which IKE takes them.
 //!
-//! The configuration holds certificates and names the rest: private keys lie in the key directory of the instance
-//! ([`KeyStore`]), CRLs in files of the operator. The shell reads both ([`Material::read`]) whenever trustpoints change and when a
-//! CRL file does; the gateway only sees the result.
+//! The configuration holds certificates and names the rest: private keys lie in the key directory
+//! of the instance ([`KeyStore`]), CRLs in files of the operator. The shell reads both
+//! ([`Material::read`]) whenever trustpoints change and when a CRL file does; the gateway only sees
+//! the result.
 
 mod import;
 mod material;

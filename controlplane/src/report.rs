@@ -1,5 +1,5 @@
-//! What the control plane says: messages in the form of IOS, the history of transitions, and how much
-//! of what others can cause is said.
+//! What the control plane says: messages in the form of IOS, the history of transitions, and how
+//! much of what others can cause is said.
 
 mod history;
 mod message;
@@ -112,8 +112,8 @@ impl Report {
         self.history.push(now, place.to_string(), event);
     }
 
-    /// What the IKE endpoint says. Anybody can cause its warnings: a refused initiation, a proof that
-    /// is none.
+    /// What the IKE endpoint says. Anybody can cause its warnings: a refused initiation, a proof
+    /// that is none.
     pub fn ike_log(&mut self, now: Duration, record: ike::LogRecord) {
         if record.level != ike::LogLevel::Warning || self.ike_warnings.pass(now) {
             self.waiting.push_back(Said::Ike(record));
@@ -141,8 +141,8 @@ impl Report {
         self.says_sessions
     }
 
-    /// The first SA pair with a peer came up, or the last one went. `known` are its address and port
-    /// and its identity; none where the address is not known any more.
+    /// The first SA pair with a peer came up, or the last one went. `known` are its address and
+    /// port and its identity; none where the address is not known any more.
     pub fn session(
         &mut self,
         now: Duration,

@@ -1,5 +1,6 @@
-//! Asking the name service: `ip name-server`, or what the system is configured with. Asynchronous; nothing is kept between two
-//! questions, the addresses and their TTL are [`crate::names`]' business.
+//! Asking the name service: `ip name-server`, or what the system is configured with. Asynchronous;
+//! nothing is kept between two questions, the addresses and their TTL are [`crate::names`]'
+//! business.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -60,8 +61,8 @@ impl NameService {
         tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(NameError::Timeout))
     }
 
-    /// The names to try in order. A name with a dot is complete; a short one is tried with `ip domain name` first, and then as
-    /// the system would.
+    /// The names to try in order. A name with a dot is complete; a short one is tried with
+    /// `ip domain name` first, and then as the system would.
     fn questions(&self, name: &str) -> Vec<String> {
         let name = name.trim_end_matches('.');
         if name.contains('.') {

@@ -1,4 +1,5 @@
-//! Routes that exist while an SA does (`reverse-route`): which ones, and how many SA pairs ask for each.
+//! Routes that exist while an SA does (`reverse-route`): which ones, and how many SA pairs ask for
+//! each.
 //!
 //! Pure: the shell finds the next hop toward the peer and talks to the kernel.
 
@@ -77,7 +78,8 @@ fn cover(start: u128, end: u128, bits: u32) -> impl Iterator<Item = (u128, u8)> 
     let mut next = (start <= end).then_some(start);
     std::iter::from_fn(move || {
         let start = next?;
-        // The largest block that begins here: limited by the alignment of the start and by what is left.
+        // The largest block that begins here: limited by the alignment of the start and by what is
+        // left.
         let aligned = start.trailing_zeros().min(bits);
         let left = match (end - start).checked_add(1) {
             Some(count) => 127 - count.leading_zeros(),

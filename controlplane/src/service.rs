@@ -1,4 +1,5 @@
-//! The service around the gateway: one thread, one loop. It moves bytes and time, and decides nothing.
+//! The service around the gateway: one thread, one loop. It moves bytes and time, and decides
+//! nothing.
 
 mod held_back;
 mod kernel;
@@ -196,7 +197,8 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
     while !running.stop {
         pulse.beat();
         running.drain(&mut events);
-        // Timers first, whatever else is ready: a flood of datagrams must not keep detection waiting.
+        // Timers first, whatever else is ready: a flood of datagrams must not keep detection
+        // waiting.
         running.timers();
         running.carry_out().await;
         running.bring_up().await?;
@@ -276,11 +278,13 @@ impl Running {
         let wait = self.scale.real(self.gateway.deadline().saturating_sub(self.now()));
         let waits = self.facts.interfaces_wait || !self.held_back.is_empty();
         let wait = if waits { wait.min(held_back::LOOK_AGAIN) } else { wait };
-        // Never a busy loop, whatever a deadline says, and never longer than the supervisor waits for a sign of life.
+        // Never a busy loop, whatever a deadline says, and never longer than the supervisor waits
+        // for a sign of life.
         tokio::time::Instant::now() + wait.clamp(Duration::from_millis(1), PULSE_PERIOD)
     }
 
-    /// The policy is published first; addresses, links, routes and sockets follow when the guard covers the devices.
+    /// The policy is published first; addresses, links, routes and sockets follow when the guard
+    /// covers the devices.
     async fn start(&mut self, configuration: config::Configuration) -> Result<(), ServiceError> {
         self.gateway.check_room(&configuration)?;
         let devices = self.kernel.devices(&configuration, true).await?;
@@ -293,9 +297,11 @@ impl Running {
         Ok(())
     }
 
-    /// Takes every event that waits. Sleeping is allowed only after the rings were seen empty with the alarm set.
+    /// Takes every event that waits. Sleeping is allowed only after the rings were seen empty with
+    /// the alarm set.
     fn drain(&mut self, events: &mut EventReceiver) {
-        // Bounded: a flood of hints does not keep the timers waiting; the rest comes with the next turn.
+        // Bounded: a flood of hints does not keep the timers waiting; the rest comes with the next
+        // turn.
         for _ in 0..1024 {
             let Some((_, event)) = events.receive().or_else(|| events.arm()) else { return };
             let now = self.now();
@@ -362,7 +368,8 @@ impl Running {
         });
     }
 
-    /// Ends in order: the peers are told, routes of SAs are removed. The data plane goes on holding what is protected.
+    /// Ends in order: the peers are told, routes of SAs are removed. The data plane goes on holding
+    /// what is protected.
     async fn shut_down(&mut self) {
         let now = self.now();
         self.gateway.shut_down(now);

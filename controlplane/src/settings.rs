@@ -1,4 +1,5 @@
-//! The settings of the IKE endpoint as a whole that follow from `crypto ikev2 …` and `crypto isakmp nat keepalive`.
+//! The settings of the IKE endpoint as a whole that follow from `crypto ikev2 …` and
+//! `crypto isakmp nat keepalive`.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! The UDP sockets of IKE: ports 500 and 4500 on each local crypto address.
 //!
-//! One socket per address and port, so that an answer leaves from the address that was asked. Datagrams may be fragmented
-//! on the way: IKE's own messages are larger than some paths (the kernel reassembles, the data plane passes them).
+//! One socket per address and port, so that an answer leaves from the address that was asked.
+//! Datagrams may be fragmented on the way: IKE's own messages are larger than some paths (the
+//! kernel reassembles, the data plane passes them).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -59,7 +60,8 @@ impl Sockets {
         Sockets { open: BTreeMap::new(), incoming }
     }
 
-    /// Opens what is missing and closes what is surplus. Gives the sockets that could not be opened.
+    /// Opens what is missing and closes what is surplus. Gives the sockets that could not be
+    /// opened.
     pub fn serve(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<SocketError> {
         let wanted: BTreeSet<SocketAddr> = addresses
             .iter()
@@ -93,7 +95,8 @@ impl Sockets {
         troubles
     }
 
-    /// Sends a datagram; one that the kernel does not take now is lost, as on the way, and IKE sends it again.
+    /// Sends a datagram; one that the kernel does not take now is lost, as on the way, and IKE
+    /// sends it again.
     pub fn send(&self, transmit: &ike::Transmit) {
         let Some((socket, _)) = self.open.get(&transmit.from) else {
             tracing::debug!(from = %transmit.from, "no socket on this address");

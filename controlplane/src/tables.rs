@@ -1,9 +1,10 @@
 //! SA pairs in the shared table: what is written when, and in which order.
 //!
-//! A new pair: inbound record and SPI first, so that nothing that the peer sends is lost, then the outbound record, then
-//! the policy word that sends packets there. An old pair: first the word, then the outbound slot; an inbound slot that was
-//! replaced is kept for [`DRAIN`], since packets may still be under way. Keys are erased by the table when every
-//! worker has announced that it left them.
+//! A new pair: inbound record and SPI first, so that nothing that the peer sends is lost, then the
+//! outbound record, then the policy word that sends packets there. An old pair: first the word,
+//! then the outbound slot; an inbound slot that was replaced is kept for [`DRAIN`], since packets
+//! may still be under way. Keys are erased by the table when every worker has announced that it
+//! left them.
 
 mod manual;
 mod published;
@@ -281,7 +282,8 @@ impl Tables {
         self.table.policy_version()
     }
 
-    /// Whether the guard covers exactly these devices, by interface index, under the policy in force.
+    /// Whether the guard covers exactly these devices, by interface index, under the policy in
+    /// force.
     pub fn guard_covers(&self, devices: impl IntoIterator<Item = u32>) -> bool {
         self.policy_in_force() && self.runtime.in_force().devices == sa_table::guard::fingerprint(devices)
     }
@@ -294,21 +296,24 @@ impl Tables {
         let slot = pair.and_then(|pair| self.pairs.get(&pair)).map(|slots| slots.outbound);
         self.table.set_policy_word(policy, slot)?;
         if slot.is_some() {
-            // The data plane withdraws a request when it sends what waited. If nothing waits any more, because it was too old or
-            // its process died, the request would stand, and bring a tunnel back as soon as it has idled out.
+            // The data plane withdraws a request when it sends what waited. If nothing waits any
+            // more, because it was too old or its process died, the request would stand, and bring
+            // a tunnel back as soon as it has idled out.
             self.drop_held(policy);
         }
         Ok(())
     }
 
-    /// The request that stands for this flow has been answered, for better or worse: only a newer packet counts.
+    /// The request that stands for this flow has been answered, for better or worse: only a newer
+    /// packet counts.
     pub fn drop_held(&mut self, policy: PolicyId) {
         if let Some(request) = self.runtime.acquire(policy) {
             self.answered.insert(policy, request.raised_ms);
         }
     }
 
-    /// Takes a pair out of use. `drains`: packets for the inbound half may be under way for a while.
+    /// Takes a pair out of use. `drains`: packets for the inbound half may be under way for a
+    /// while.
     pub fn remove(&mut self, pair: ChildId, drains: bool, now_ms: u64) {
         let Some(slots) = self.pairs.remove(&pair) else { return };
         // Both slots are ours and live as long as they are in `pairs`.
@@ -368,8 +373,8 @@ impl Tables {
         self.pairs.iter().find(|(_, slots)| matches(slots)).map(|(pair, _)| *pair)
     }
 
-    /// Policies for which traffic asks and that have no SA; a request that was answered counts again when it is renewed.
-    /// One that the data plane has withdrawn is forgotten.
+    /// Policies for which traffic asks and that have no SA; a request that was answered counts
+    /// again when it is renewed. One that the data plane has withdrawn is forgotten.
     pub fn acquires(&mut self) -> Vec<(PolicyId, FiveTuple)> {
         let runtime = &self.runtime;
         self.answered.retain(|policy, _| runtime.acquire(*policy).is_some());
@@ -382,8 +387,8 @@ impl Tables {
         self.numbers.values().filter_map(unanswered).collect()
     }
 
-    /// Publishes ports, rules and filters. If a worker still reads the arena that has to be filled, [`Tables::tick`] tries
-    /// again.
+    /// Publishes ports, rules and filters. If a worker still reads the arena that has to be filled,
+    /// [`Tables::tick`] tries again.
     ///
     /// # Errors
     /// If the rules do not fit; the previous ones stay in force.
@@ -426,7 +431,8 @@ impl Tables {
         self.table.capacities()
     }
 
-    /// How many policies can be numbered now; one that was given back counts when every worker has left its rules.
+    /// How many policies can be numbered now; one that was given back counts when every worker has
+    /// left its rules.
     pub fn free_policies(&self) -> usize {
         self.table.free_policies()
     }
@@ -436,7 +442,8 @@ impl Tables {
         &self.published
     }
 
-    /// Policies outside of `keep` are given back as soon as the rules that name them are out of force.
+    /// Policies outside of `keep` are given back as soon as the rules that name them are out of
+    /// force.
     pub fn forget_policies(&mut self, keep: impl Fn(PolicyId) -> bool) {
         let gone: Vec<PolicyKey> =
             self.numbers.iter().filter(|(_, id)| !keep(**id)).map(|(key, _)| key.clone()).collect();
@@ -448,7 +455,8 @@ impl Tables {
         }
     }
 
-    /// Ends what has drained, erases keys that every worker has left, and repeats a publication that had to wait.
+    /// Ends what has drained, erases keys that every worker has left, and repeats a publication
+    /// that had to wait.
     pub fn tick(&mut self, now_ms: u64) {
         let (over, rest) =
             std::mem::take(&mut self.draining).into_iter().partition(|(_, until)| now_ms >= *until);

@@ -1,5 +1,5 @@
-//! IKE SAs, SA pairs and the initiations that have no result yet: their indexes, dead peer detection
-//! and its timers.
+//! IKE SAs, SA pairs and the initiations that have no result yet: their indexes, dead peer
+//! detection and its timers.
 //!
 //! Nothing here knows sessions, the parameters of connections or the shared table. Reports of the
 //! IKE endpoint and of the data plane come in as calls; what follows from them is the result.

@@ -1,4 +1,5 @@
-//! The main job without sockets and clocks: a branch, two hubs, a wire that can be cut, and hours in milliseconds.
+//! The main job without sockets and clocks: a branch, two hubs, a wire that can be cut, and hours
+//! in milliseconds.
 
 #![allow(clippy::expect_used, reason = "a simulation that cannot be set up has failed")]
 

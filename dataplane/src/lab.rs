@@ -1,4 +1,5 @@
-//! A gateway in memory: real segments, real workers, real rings, no kernel. For tests and benchmarks (feature `lab`).
+//! A gateway in memory: real segments, real workers, real rings, no kernel. For tests and
+//! benchmarks (feature `lab`).
 //!
 //! ```text
 //!   10.1.0.0/24 ── inside │ left │ outside ──── 192.0.2.0/24 ──── outside │ right │ inside ── 10.2.0.0/24
@@ -148,7 +149,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway with `workers` workers, rings of `ring` entries, a policy that protects its network toward the peer's, and no SA.
+    /// A gateway with `workers` workers, rings of `ring` entries, a policy that protects its
+    /// network toward the peer's, and no SA.
     pub fn new(site: Site, workers: u16, ring: u32) -> Gateway {
         Gateway::with_rules(site, workers, ring, permits)
     }
@@ -218,7 +220,8 @@ impl Gateway {
         self.shared.kernel.publish(snapshot);
     }
 
-    /// Installs the SAs of a tunnel, inbound first, and switches the policy to them. `spi` is that of what we receive.
+    /// Installs the SAs of a tunnel, inbound first, and switches the policy to them. `spi` is that
+    /// of what we receive.
     pub fn install(&mut self, tunnel: &Tunnel, spi: u32, peer_spi: u32) -> (SlotWord, SlotWord) {
         let inbound = self.install_inbound(tunnel, spi);
         let outbound =
@@ -352,7 +355,8 @@ pub fn permits(site: Site, policy: PolicyId) -> Vec<Rule> {
     pairs.map(rule).collect()
 }
 
-/// The kernel's picture at a site: both ports up, neighbours known, the peer's network behind the peer.
+/// The kernel's picture at a site: both ports up, neighbours known, the peer's network behind the
+/// peer.
 pub fn kernel(site: Site) -> SnapshotBuilder {
     let link = |port: PortId| PortLink {
         ifindex: u32::from(port) + 1,
@@ -451,7 +455,8 @@ pub fn frame(site: Site, port: PortId, packet: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A UDP packet, DF set, TTL 64, ports 4000 to 5000, with a payload that makes it `len` octets long.
+/// A UDP packet, DF set, TTL 64, ports 4000 to 5000, with a payload that makes it `len` octets
+/// long.
 pub fn packet(source: IpAddr, destination: IpAddr, len: usize) -> Vec<u8> {
     packet_with(source, destination, len, 64, true)
 }

@@ -1,8 +1,9 @@
-//! A worker's private copies of the SAs it uses: expanded keys, negotiated selectors, ownership of the shared state.
+//! A worker's private copies of the SAs it uses: expanded keys, negotiated selectors, ownership of
+//! the shared state.
 //!
-//! The first worker that touches a slot owns its sequence numbers or replay window; the others learn who it is and hand packets over.
-//! A copy lives as long as the slot word: when the control plane retires a slot, the next look at the generation drops the copy, which
-//! erases its keys.
+//! The first worker that touches a slot owns its sequence numbers or replay window; the others
+//! learn who it is and hand packets over. A copy lives as long as the slot word: when the control
+//! plane retires a slot, the next look at the generation drops the copy, which erases its keys.
 
 mod inbound;
 mod outbound;
@@ -65,8 +66,8 @@ impl<T> SaCache<T> {
         SaCache { entries, used: Vec::with_capacity(slots as usize) }
     }
 
-    /// The state of a slot word, made by `make` when the word is seen for the first time. Making expands keys and allocates; that
-    /// happens once for each SA.
+    /// The state of a slot word, made by `make` when the word is seen for the first time. Making
+    /// expands keys and allocates; that happens once for each SA.
     #[inline]
     pub fn find(
         &mut self,
@@ -111,7 +112,8 @@ impl<T> SaCache<T> {
         }
     }
 
-    /// Drops what belongs to slot words that are not live any more, and looks anew at what could not be used.
+    /// Drops what belongs to slot words that are not live any more, and looks anew at what could
+    /// not be used.
     pub fn retain(&mut self, is_live: impl Fn(SlotWord) -> bool) {
         let entries = &mut self.entries;
         self.used.retain(|slot| {
@@ -156,7 +158,8 @@ fn limit(lifetime: &sa_table::record::Lifetime, (packets, bytes): (u64, u64), no
     }
 }
 
-/// Whether a limit lets an SA go on. A limit that is reached is raised as a level, and reported when it did not stand before.
+/// Whether a limit lets an SA go on. A limit that is reached is raised as a level, and reported
+/// when it did not stand before.
 fn may_go_on(
     reached: Limit,
     direction: Direction,

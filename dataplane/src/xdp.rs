@@ -1,8 +1,9 @@
 //! The programs in the kernel: loading, attaching, pinning, and the maps that steer them.
 //!
-//! Everything is pinned under `/sys/fs/bpf/tohub/<instance>/`, so it outlives the process: a dead data plane leaves
-//! programs that drop what would have been protected. A restart takes the pinned maps over and replaces the programs by
-//! link update; nothing is ever detached on the way. [`release`] is the one thing that takes the programs away.
+//! Everything is pinned under `/sys/fs/bpf/tohub/<instance>/`, so it outlives the process: a dead
+//! data plane leaves programs that drop what would have been protected. A restart takes the pinned
+//! maps over and replaces the programs by link update; nothing is ever detached on the way.
+//! [`release`] is the one thing that takes the programs away.
 
 mod attach;
 mod bpffs;

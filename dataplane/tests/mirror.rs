@@ -1,4 +1,5 @@
-//! The kernel mirror in a network portspace: it follows routes, addresses and devices, and has neighbours resolved and kept.
+//! The kernel mirror in a network portspace: it follows routes, addresses and devices, and has
+//! neighbours resolved and kept.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! The whole process in a network namespace: what leaves while it lives, after it was killed, after it was stopped; its
-//! refusals and their exit codes.
+//! The whole process in a network namespace: what leaves while it lives, after it was killed, after
+//! it was stopped; its refusals and their exit codes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! The two kernel programs on crafted packets, run by the kernel itself (BPF_PROG_TEST_RUN) with the real maps. The test
-//! device is the loopback device, ifindex 1.
+//! The two kernel programs on crafted packets, run by the kernel itself (BPF_PROG_TEST_RUN) with
+//! the real maps. The test device is the loopback device, ifindex 1.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;

@@ -1,5 +1,5 @@
-//! Both programs on real devices in network namespaces, without the process around them: who passes, and what happens to
-//! pins.
+//! Both programs on real devices in network namespaces, without the process around them: who
+//! passes, and what happens to pins.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
@@ -22,7 +22,8 @@ fn ifindex(name: &str) -> u32 {
     Netlink::open().unwrap().device(name).unwrap().unwrap().ifindex
 }
 
-/// Loads, attaches to both ports and applies the lab's policy. Called inside the gateway's namespace.
+/// Loads, attaches to both ports and applies the lab's policy. Called inside the gateway's
+/// namespace.
 fn guard(lab: &Lab, instance: &Instance) -> Programs {
     let netlink = Netlink::open().unwrap();
     let mut programs = Programs::load(&instance.0).unwrap();
@@ -159,7 +160,8 @@ fn a_restart_updates_the_links_and_never_opens_the_way() {
     let before = links.each_ref().map(|path| link_id(path));
     drop(inside(&lab.gateway, || guard(&lab, &instance)));
     assert_eq!(links.each_ref().map(|path| link_id(path)), before, "the pinned programs are taken over");
-    // Whatever stands in the place of a program, or nothing: it is loaded anew, and the links get it.
+    // Whatever stands in the place of a program, or nothing: it is loaded anew, and the links get
+    // it.
     let programs = pinned_programs(&instance);
     assert_eq!(programs.len(), 3, "{programs:?}");
     std::fs::remove_file(&programs[0]).unwrap();

@@ -1,7 +1,8 @@
-//! A burst described by the input, sealed and opened by every back end of this CPU; all must agree with the portable one.
+//! A burst described by the input, sealed and opened by every back end of this CPU; all must agree
+//! with the portable one.
 //!
-//! Input: key size, then per packet two bytes of length, one of offset, one of additional data's length, one that says which bit to forge; what
-//! is left over is key, nonce and text material.
+//! Input: key size, then per packet two bytes of length, one of offset, one of additional data's
+//! length, one that says which bit to forge; what is left over is key, nonce and text material.
 
 #![no_main]
 

@@ -1,9 +1,11 @@
-//! `tohub-guard`: closes this machine for what the saved configuration protects, before anything else runs.
+//! `tohub-guard`: closes this machine for what the saved configuration protects, before anything
+//! else runs.
 //!
-//! It reads the file, loads the guard, attaches it to every device, and ends; the programs stay. It needs no other
-//! process, no address and no link. `tohub-supervise` runs it first, and `tohub guard` is it. On standard output it
-//! prints one line of JSON: the sizes of the shared segments that the configuration needs. With `--release`
-//! (`tohub release`) it removes what a stopped gateway keeps in the kernel.
+//! It reads the file, loads the guard, attaches it to every device, and ends; the programs stay. It
+//! needs no other process, no address and no link. `tohub-supervise` runs it first, and
+//! `tohub guard` is it. On standard output it prints one line of JSON: the sizes of the shared
+//! segments that the configuration needs. With `--release` (`tohub release`) it removes what a
+//! stopped gateway keeps in the kernel.
 #![forbid(unsafe_code)]
 
 mod release;
@@ -32,8 +34,8 @@ struct Arguments {
     /// Stays, and attaches the guard to devices that appear while no gateway runs.
     #[arg(long)]
     watch: bool,
-    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the kernel forwards in
-    /// clear what it has routes for.
+    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the
+    /// kernel forwards in clear what it has routes for.
     #[arg(long, conflicts_with_all = ["config", "watch"])]
     release: bool,
     /// Run directory of the gateway.
@@ -77,7 +79,8 @@ fn run(arguments: &Arguments, config: &Path) -> Result<(), Refusal> {
         Ok(loaded) => {
             let done = close(arguments, &closed(&loaded.configuration), Former::Replaced)?;
             eprintln!("tohub-guard: {} devices are guarded for {}", done.guarded, config.display());
-            // For the supervisor, which reads no configuration: how large the shared segments have to be.
+            // For the supervisor, which reads no configuration: how large the shared segments have
+            // to be.
             let sizes = Sizes::of(&loaded.configuration);
             println!("{}", Capacities::for_demand(&demand(&sizes)).to_json());
             match missing_device(&loaded.configuration) {
@@ -106,7 +109,8 @@ fn run(arguments: &Arguments, config: &Path) -> Result<(), Refusal> {
     }
 }
 
-/// A file that is refused is closed for all that it could protect; of one that cannot be read nothing is known, so that nothing is forwarded.
+/// A file that is refused is closed for all that it could protect; of one that cannot be read
+/// nothing is known, so that nothing is forwarded.
 fn close_without_configuration(
     arguments: &Arguments,
     config: &Path,

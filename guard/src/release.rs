@@ -5,8 +5,8 @@ use std::path::Path;
 use config::control::SOCKET_NAME;
 use program::{Failure, LOCK_NAME, lock};
 
-/// Removes everything that the instance of `run_dir` leaves in the kernel, and its run directory when that is
-/// empty then. Refused while a gateway runs.
+/// Removes everything that the instance of `run_dir` leaves in the kernel, and its run directory
+/// when that is empty then. Refused while a gateway runs.
 pub(crate) fn release(run_dir: &Path, instance: Option<&str>) -> Result<(), Failure> {
     // Held until the end: no gateway starts meanwhile.
     let _lock = run_dir.exists().then(|| lock(run_dir)).transpose()?;

@@ -1,4 +1,5 @@
-//! Under `ip netns exec` a process has mounts of its own, which end with it. The guard has to outlive it all the same.
+//! Under `ip netns exec` a process has mounts of its own, which end with it. The guard has to
+//! outlive it all the same.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs::File;

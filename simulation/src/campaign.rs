@@ -17,7 +17,8 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// Runs `history` for each seed and hands what came out to `take`, one at a time; `take` says whether the history failed.
+    /// Runs `history` for each seed and hands what came out to `take`, one at a time; `take` says
+    /// whether the history failed.
     ///
     /// # Errors
     /// The first error of a history, which ends the campaign.

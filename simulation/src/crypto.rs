@@ -1,17 +1,18 @@
 //! Cryptography that costs next to nothing, so that a hundred thousand histories fit into minutes.
 //!
-//! It keeps what the protocol relies on: the two ends get the same Diffie-Hellman secret and nobody else does by accident,
-//! a MAC or a tag under another key or over another text differs, and what is sealed is opened only with the same key, nonce and
-//! additional data. It resists nobody who tries. No gateway can use it: it exists in this crate alone, and of the
-//! programs that ship only `tohub-simulate` links it, which opens no socket.
+//! It keeps what the protocol relies on: the two ends get the same Diffie-Hellman secret and nobody
+//! else does by accident, a MAC or a tag under another key or over another text differs, and what
+//! is sealed is opened only with the same key, nonce and additional data. It resists nobody who
+//! tries. No gateway can use it: it exists in this crate alone, and of the programs that ship only
+//! `tohub-simulate` links it, which opens no socket.
 
 use ike::provider::{Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider};
 use ike::{Encryption, Group, Prf, Random, Secret};
 
 use crate::random::mix;
 
-/// Name of the backend, and how every name of a fake backend begins: a program that has it in its file has linked
-/// one. `tests/tests/programs.rs` looks for it in what ships.
+/// Name of the backend, and how every name of a fake backend begins: a program that has it in its
+/// file has linked one. `tests/tests/programs.rs` looks for it in what ships.
 pub const MARKER: &str = "tohub-fake-cryptography";
 
 /// The backend.
@@ -41,7 +42,8 @@ pub static CHEAP: Provider = Provider {
         (Group::Modp2048, &SmallField(256)),
         (Group::Modp3072, &SmallField(384)),
         (Group::Modp4096, &SmallField(512)),
-        // No encapsulation, as the ends need not know: each sends a value, and both have the secret.
+        // No encapsulation, as the ends need not know: each sends a value, and both have the
+        // secret.
         (Group::MlKem768, &SmallField(1184)),
     ],
     // No history has certificates: their keys are the gateway's.
@@ -166,7 +168,8 @@ impl Cbc for CheapCbc {
     }
 }
 
-/// Diffie-Hellman in the field of 2^61 - 1, with public values as long as those of the group that it stands for.
+/// Diffie-Hellman in the field of 2^61 - 1, with public values as long as those of the group that
+/// it stands for.
 struct SmallField(usize);
 
 const PRIME: u64 = (1 << 61) - 1;

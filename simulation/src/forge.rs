@@ -1,4 +1,5 @@
-//! What an attacker beside the path could send: nothing that is authentic, everything that looks like it.
+//! What an attacker beside the path could send: nothing that is authentic, everything that looks
+//! like it.
 
 use std::rc::Rc;
 

@@ -164,7 +164,8 @@ impl Gateway {
         open
     }
 
-    /// The control plane is killed and started again, with what it wrote to the checkpoint or without.
+    /// The control plane is killed and started again, with what it wrote to the checkpoint or
+    /// without.
     pub(crate) fn restart_control_plane(&mut self, now: u64, keep: bool) -> Result<(), SimulationError> {
         let memory = self.checkpoint.load().filter(|_| keep);
         let memory = memory.and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! One history: a plan carried out on a network, with the invariants watched from the first to the last millisecond.
+//! One history: a plan carried out on a network, with the invariants watched from the first to the
+//! last millisecond.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,8 +22,9 @@ use crate::site::{Site, dns_name};
 /// One history in so many uses real cryptography.
 const REAL_CRYPTOGRAPHY: u64 = 100;
 
-/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s for the peer's Delete, a request in flight on it
-/// is repeated up to 120 s, then its own Delete 10 s, and a closed IKE SA repeats its last answer for 30 s.
+/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s
+/// for the peer's Delete, a request in flight on it is repeated up to 120 s, then its own Delete 10
+/// s, and a closed IKE SA repeats its last answer for 30 s.
 const TO_REST: u64 = 225_000;
 
 /// How a history is run.
@@ -233,7 +235,8 @@ impl<'a> History<'a> {
         self.network.with_monitor(Monitor::conditions);
     }
 
-    /// Everything works again, everybody sends: each flow must get through within its bound, which the monitor watches.
+    /// Everything works again, everybody sends: each flow must get through within its bound, which
+    /// the monitor watches.
     fn calm(&mut self) {
         self.run_until(ORIGIN + self.plan.calm_at);
         if let Some(last) = self.wakes.values().map(|(at, _)| *at).max() {

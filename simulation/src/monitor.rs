@@ -1,7 +1,8 @@
 //! The invariants, checked after every step of every gateway.
 //!
-//! The monitor knows what was done to the network ([`Monitor::disturbed`] and the conditions of the wire) and what each site is
-//! configured to be. It judges from that, not from what the control plane believes.
+//! The monitor knows what was done to the network ([`Monitor::disturbed`] and the conditions of the
+//! wire) and what each site is configured to be. It judges from that, not from what the control
+//! plane believes.
 
 mod coherence;
 mod cursor;
@@ -22,13 +23,16 @@ use health::Health;
 /// What must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
-    /// What is configured to be protected never leaves in clear, and no number is used twice under one key.
+    /// What is configured to be protected never leaves in clear, and no number is used twice under
+    /// one key.
     NeverClear,
-    /// While a listed peer can be reached, a flow gets through within a time that follows from the configured timers.
+    /// While a listed peer can be reached, a flow gets through within a time that follows from the
+    /// configured timers.
     NeverStuck,
     /// A healthy peer is left only as configured.
     HealthyKept,
-    /// The cursor moves as the transition table says, for the reason that it gives, and not otherwise.
+    /// The cursor moves as the transition table says, for the reason that it gives, and not
+    /// otherwise.
     CursorRules,
     /// A flow has one outbound SA: policy word, session and table agree, and surplus pairs go away.
     OneOutbound,
@@ -91,7 +95,8 @@ pub struct Monitor {
 const MOST_VIOLATIONS: usize = 8;
 
 impl Monitor {
-    /// A monitor of gateways that are about to start. `watched` tells for each flow whether it must never be stuck.
+    /// A monitor of gateways that are about to start. `watched` tells for each flow whether it must
+    /// never be stuck.
     pub fn new(sites: Vec<Site>, watched: Vec<bool>, sabotage: Sabotage) -> Self {
         let count = sites.len();
         Monitor {

@@ -1,7 +1,8 @@
-//! Gateways, what is between them, and the one clock that they share: a discrete-event simulation in milliseconds.
+//! Gateways, what is between them, and the one clock that they share: a discrete-event simulation
+//! in milliseconds.
 //!
-//! The same inputs in the same order give the same history, to the last bit: nothing reads a real clock, draws a real random
-//! number or depends on an address in memory.
+//! The same inputs in the same order give the same history, to the last bit: nothing reads a real
+//! clock, draws a real random number or depends on an address in memory.
 
 mod due;
 mod outside;
@@ -162,7 +163,8 @@ impl Network {
         self.flows.len() - 1
     }
 
-    /// From now on the application sends every so many milliseconds, the first packet at once; 0: not at all.
+    /// From now on the application sends every so many milliseconds, the first packet at once; 0:
+    /// not at all.
     pub fn set_interval(&mut self, flow: usize, interval: u64) {
         let now = self.now;
         let Some(entry) = self.flows.get_mut(flow) else { return };
@@ -264,7 +266,8 @@ impl Network {
         }
     }
 
-    /// Carries out what a control plane wants and takes its events, until both are quiet; then the data plane sees what changed.
+    /// Carries out what a control plane wants and takes its events, until both are quiet; then the
+    /// data plane sees what changed.
     fn follow_up(&mut self, index: usize) {
         let clock = self.gateways[index].clock(self.now);
         loop {

@@ -1,4 +1,5 @@
-//! From a seed to everything that will happen: topology, configurations, traffic and faults, as data that can be printed.
+//! From a seed to everything that will happen: topology, configurations, traffic and faults, as
+//! data that can be printed.
 
 use std::net::Ipv4Addr;
 
@@ -16,7 +17,8 @@ pub enum Fault {
     Part(usize, usize),
     /// Nothing passes from the first to the second; the other direction works.
     OneWay(usize, usize),
-    /// The link between two gateways gets bad: per mille lost, per mille doubled, milliseconds of delay and of jitter.
+    /// The link between two gateways gets bad: per mille lost, per mille doubled, milliseconds of
+    /// delay and of jitter.
     Bad(usize, usize, u32, u32, u64, u64),
     /// The link between two gateways is good again.
     Good(usize, usize),

@@ -1,8 +1,9 @@
 //! A model of the data plane: packets without bytes, on the real shared segments.
 //!
-//! It does what the control plane can notice of a data plane: classifies by the published rules, follows the policy word,
-//! takes sequence numbers, keeps what waits in a bounded queue and asks for an SA, accepts by SPI and key, stores when a peer was
-//! heard, and announces generations so that slots can be used again. Anything that cannot be protected stays.
+//! It does what the control plane can notice of a data plane: classifies by the published rules,
+//! follows the policy word, takes sequence numbers, keeps what waits in a bounded queue and asks
+//! for an SA, accepts by SPI and key, stores when a peer was heard, and announces generations so
+//! that slots can be used again. Anything that cannot be protected stays.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -167,7 +168,8 @@ impl DataPlane {
         Ok(plane)
     }
 
-    /// Takes over what must survive a restart of the process only in this model: what was used under which key.
+    /// Takes over what must survive a restart of the process only in this model: what was used
+    /// under which key.
     pub fn inherit(&mut self, before: DataPlane) {
         self.numbers = before.numbers;
         self.reused_nonce = before.reused_nonce;
@@ -175,7 +177,8 @@ impl DataPlane {
         self.last_packets = before.last_packets;
     }
 
-    /// What a worker does between bursts: takes over new rules, lets go of SAs that are gone, says so, and sends what waited.
+    /// What a worker does between bursts: takes over new rules, lets go of SAs that are gone, says
+    /// so, and sends what waited.
     pub fn tick(&mut self, now_ms: u64, sealed: &mut Vec<Sealed>) {
         if self.sabotage == Sabotage::WorkerHangs {
             return;
@@ -336,7 +339,8 @@ impl DataPlane {
         self.last_packets.get(&peer).copied()
     }
 
-    /// How long it had been silent when an SA was asked for, if it is asked for at this moment; on the gateway's clock.
+    /// How long it had been silent when an SA was asked for, if it is asked for at this moment; on
+    /// the gateway's clock.
     pub fn silence_before_last_request(&self, clock: u64) -> Option<u64> {
         let (at, before) = self.last_request.filter(|(at, _)| *at == clock)?;
         Some(at.saturating_sub(before?))

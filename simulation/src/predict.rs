@@ -1,8 +1,10 @@
-//! What a gateway would do: a configuration, events and traffic in, the timeline out, in milliseconds of real time.
+//! What a gateway would do: a configuration, events and traffic in, the timeline out, in
+//! milliseconds of real time.
 //!
-//! The gateway runs its own control-plane code under the virtual clock. Behind each configured peer address stands a gateway with the
-//! mirrored configuration ([`mirror`]); between them are 20 to 25 milliseconds each way and nothing else goes wrong than the events
-//! say. So the figures are those of the rules and the timers.
+//! The gateway runs its own control-plane code under the virtual clock. Behind each configured peer
+//! address stands a gateway with the mirrored configuration ([`mirror`]); between them are 20 to 25
+//! milliseconds each way and nothing else goes wrong than the events say. So the figures are those
+//! of the rules and the timers.
 //!
 //! ```
 //! use simulation::predict::{Scenario, predict};
@@ -205,7 +207,8 @@ impl Notes {
     fn take(&mut self, network: &Network) {
         let Some(gateway) = network.gateways.first() else { return };
         let all: Vec<_> = gateway.control.history().iter().collect();
-        // Transitions of one millisecond may be equal, so the last one that is known is found from behind.
+        // Transitions of one millisecond may be equal, so the last one that is known is found from
+        // behind.
         let known = self.taken.last().and_then(|last| all.iter().rposition(|transition| *transition == last));
         self.taken.extend(all.into_iter().skip(known.map_or(0, |at| at + 1)).cloned());
     }

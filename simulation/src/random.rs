@@ -1,6 +1,8 @@
-//! The randomness of a history: one `u64` seed, the same numbers on every machine and with every version of every library.
+//! The randomness of a history: one `u64` seed, the same numbers on every machine and with every
+//! version of every library.
 //!
-//! SplitMix64, by its published constants. It is not fit for keys that protect anything, and here none do.
+//! SplitMix64, by its published constants. It is not fit for keys that protect anything, and here
+//! none do.
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]
@@ -21,7 +23,8 @@ impl Stream {
         Stream(mix(seed))
     }
 
-    /// A stream of its own for one purpose: what one part of a history draws does not shift what another part draws.
+    /// A stream of its own for one purpose: what one part of a history draws does not shift what
+    /// another part draws.
     pub fn fork(&self, purpose: u64) -> Self {
         Stream(mix(self.0 ^ mix(purpose.wrapping_mul(STEP))))
     }

@@ -1,4 +1,5 @@
-//! What a simulated gateway is told to be, as data and as the configuration text that follows from it.
+//! What a simulated gateway is told to be, as data and as the configuration text that follows from
+//! it.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -71,7 +72,8 @@ pub fn dns_name(site: &Site) -> String {
 }
 
 impl Site {
-    /// The configuration, as an operator would type it. `sites` are all, since entries name their peers by index.
+    /// The configuration, as an operator would type it. `sites` are all, since entries name their
+    /// peers by index.
     pub fn text(&self, sites: &[Site]) -> String {
         let mut text = String::new();
         let out = &mut text;
@@ -146,7 +148,8 @@ impl Site {
         self.address.into()
     }
 
-    /// From the last sign of life of a peer to the verdict, milliseconds, with a second for the scan.
+    /// From the last sign of life of a peer to the verdict, milliseconds, with a second for the
+    /// scan.
     pub fn detection_ms(&self) -> Option<u64> {
         self.keepalive.map(|k| u64::from(k.interval + 6 * k.retry + 1) * 1000)
     }
@@ -178,7 +181,8 @@ impl Entry {
     }
 }
 
-/// Whether two sites can come to an agreement: each names the other, with the same key and algorithms.
+/// Whether two sites can come to an agreement: each names the other, with the same key and
+/// algorithms.
 pub fn compatible(sites: &[Site], a: usize, b: usize) -> bool {
     let toward = |from: usize, to: usize| {
         sites.get(from).filter(|site| site.applied)?.entries.iter().find(|entry| entry.peers.contains(&to))

@@ -1,10 +1,12 @@
-//! A hub and as many spokes as it has crypto-map entries: thousands of tunnels between two control planes, in memory.
+//! A hub and as many spokes as it has crypto-map entries: thousands of tunnels between two control
+//! planes, in memory.
 //!
-//! The wire takes no time and loses nothing; what is watched is how much the two control planes hold, in the shared segments and on the
-//! heap, while tunnels come up, stand idle and are closed by their idle timers. The spokes are one control plane with one interface each.
+//! The wire takes no time and loses nothing; what is watched is how much the two control planes
+//! hold, in the shared segments and on the heap, while tunnels come up, stand idle and are closed
+//! by their idle timers. The spokes are one control plane with one interface each.
 //!
-//! Who calls it brings the counting allocator as a function; heap is charged to the control plane that was at work when it was taken or
-//! given back.
+//! Who calls it brings the counting allocator as a function; heap is charged to the control plane
+//! that was at work when it was taken or given back.
 
 mod hub;
 mod plane;
@@ -59,8 +61,8 @@ pub struct Tunnels {
 }
 
 impl Tunnels {
-    /// Both control planes configured for `count` tunnels, up to 50 000, none of which is up. The segments have a slot for each
-    /// tunnel and no more.
+    /// Both control planes configured for `count` tunnels, up to 50 000, none of which is up. The
+    /// segments have a slot for each tunnel and no more.
     ///
     /// # Errors
     /// If the segments cannot be made.
@@ -80,7 +82,8 @@ impl Tunnels {
         Ok(tunnels)
     }
 
-    /// A host behind each spoke sends one packet to the hub, which answers it: every tunnel comes up.
+    /// A host behind each spoke sends one packet to the hub, which answers it: every tunnel comes
+    /// up.
     ///
     /// # Panics
     /// If one does not.
@@ -106,7 +109,8 @@ impl Tunnels {
         self.pass(REST);
     }
 
-    /// No packet any more, until the idle timer of the last tunnel has run out and what lingers has ended.
+    /// No packet any more, until the idle timer of the last tunnel has run out and what lingers has
+    /// ended.
     pub fn idle_out(&mut self) {
         self.pass(IDLE + Duration::from_secs(5));
         self.rest();

@@ -503,7 +503,8 @@ fn a_machine_that_slept_an_hour_is_back_within_the_time_of_detection() {
     network.stop(0, simulation::gateway::Condition::Asleep);
     pass(&mut network, 3600);
     assert_eq!(network.gateways[1].control.load().pairs, 0, "the peer has given it up");
-    // CLOCK_MONOTONIC stood still: nothing expired here, and only silence shows that the SAs are dead.
+    // CLOCK_MONOTONIC stood still: nothing expired here, and only silence shows that the SAs are
+    // dead.
     network.wake(0, 3_600_000);
     let before = answered(&network, there);
     pass(&mut network, 25);

@@ -1,4 +1,5 @@
-//! What idle tunnels hold, and that they give everything back. `make bench-ike` does the same with 10 000.
+//! What idle tunnels hold, and that they give everything back. `make bench-ike` does the same with
+//! 10 000.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::alloc::System;

@@ -10,7 +10,8 @@ use program::DEFAULT_RUN_DIR;
 #[command(name = "tohub-supervise", version)]
 pub(crate) struct Arguments {
     /// Run directory of the gateway.
-    // Given once more by `tohub`, which has the option in front of its subcommands; the last one counts.
+    // Given once more by `tohub`, which has the option in front of its subcommands; the last one
+    // counts.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR", overrides_with = "run_dir")]
     pub run_dir: PathBuf,
     /// The configuration file; also where `write memory` writes.

@@ -1,4 +1,5 @@
-//! One process of the gateway: where its program is, its lives and deaths, and when it starts again.
+//! One process of the gateway: where its program is, its lives and deaths, and when it starts
+//! again.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -85,7 +86,8 @@ impl Child {
     ) -> Result<(), Failure> {
         let monitor = PulseMonitor::new().map_err(|error| Failure::system("making an eventfd", &error))?;
         let mut command = Command::new(&self.program);
-        // In a group of its own: a Ctrl-C at the terminal goes to the supervisor, which stops both in order.
+        // In a group of its own: a Ctrl-C at the terminal goes to the supervisor, which stops both
+        // in order.
         command.args(&self.arguments).env("TOHUB_LOG", &self.log).stdin(Stdio::null()).process_group(0);
         notify::keep_from(&mut command);
         let child = spawn(&mut command, &monitor)
@@ -97,15 +99,16 @@ impl Child {
         Ok(())
     }
 
-    /// Looks whether it makes progress, and kills it when it did not for `patience`; it starts again like any other that died.
-    /// Returns whether it is at work.
+    /// Looks whether it makes progress, and kills it when it did not for `patience`; it starts
+    /// again like any other that died. Returns whether it is at work.
     pub fn look(&mut self, patience: Duration) -> bool {
         let Some((child, _)) = &mut self.running else { return false };
         match self.watch.look(Instant::now(), patience) {
             Ok(works) => works,
             Err(silent) => {
                 warn!("{} makes no progress for {} s and is killed", self.name, silent.as_secs());
-                // Not asked to end: what hangs does not hear. It may have ended meanwhile, which the next look finds.
+                // Not asked to end: what hangs does not hear. It may have ended meanwhile, which
+                // the next look finds.
                 let _ = child.kill();
                 false
             }
@@ -143,7 +146,8 @@ impl Child {
         Ok(Some(death))
     }
 
-    /// Asks it to end, waits, and kills it when it does not. Afterwards it is reaped and due at once.
+    /// Asks it to end, waits, and kills it when it does not. Afterwards it is reaped and due at
+    /// once.
     pub fn stop(&mut self, patience: Duration) {
         self.next_start = Some(Instant::now());
         let Some((mut child, _)) = self.running.take() else { return };

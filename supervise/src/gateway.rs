@@ -1,4 +1,5 @@
-//! Both processes of the gateway and the segments that they share: started, watched, restarted, stopped.
+//! Both processes of the gateway and the segments that they share: started, watched, restarted,
+//! stopped.
 
 use std::path::PathBuf;
 use std::process::Command;

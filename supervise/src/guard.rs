@@ -1,4 +1,5 @@
-//! The boot guard, run to its end: it closes the machine and says how large the shared segments have to be.
+//! The boot guard, run to its end: it closes the machine and says how large the shared segments
+//! have to be.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -12,11 +13,12 @@ const LONGEST_LINE: usize = 1024;
 
 const REMEDY: &str = "install all programs of one release";
 
-/// Runs `tohub-guard` to its end. Gives the sizes of the shared segments that the configuration needs.
+/// Runs `tohub-guard` to its end. Gives the sizes of the shared segments that the configuration
+/// needs.
 ///
 /// # Errors
-/// It cannot be started; it ended with the exit code of the failure after it printed the reason; or what it
-/// printed are no sizes within their bounds.
+/// It cannot be started; it ended with the exit code of the failure after it printed the reason; or
+/// what it printed are no sizes within their bounds.
 pub(crate) fn close(run_dir: &Path, config: &Path) -> Result<Capacities, Failure> {
     let program = find("tohub-guard")?;
     let mut guard = Command::new(&program)

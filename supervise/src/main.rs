@@ -1,9 +1,9 @@
 //! `tohub-supervise`: the small privileged parent of both processes. `tohub supervise` becomes it.
 //!
-//! It owns the shared segments, starts the control plane and the data plane with their descriptors, restarts
-//! what dies or hangs (only after it was reaped) and stops both in order. Before all that it runs
-//! `tohub-guard`, which closes the machine for what the saved configuration protects and prints how large
-//! the segments have to be. It reads no configuration and opens no network socket.
+//! It owns the shared segments, starts the control plane and the data plane with their descriptors,
+//! restarts what dies or hangs (only after it was reaped) and stops both in order. Before all that
+//! it runs `tohub-guard`, which closes the machine for what the saved configuration protects and
+//! prints how large the segments have to be. It reads no configuration and opens no network socket.
 #![forbid(unsafe_code)]
 
 mod arguments;

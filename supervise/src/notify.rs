@@ -1,4 +1,5 @@
-//! Notifications to the service manager (sd_notify(3)): ready, alive, stopping. Without a service manager nothing is sent.
+//! Notifications to the service manager (sd_notify(3)): ready, alive, stopping. Without a service
+//! manager nothing is sent.
 
 use std::process::Command;
 
@@ -9,7 +10,8 @@ pub(crate) fn ready() {
     send(&[NotifyState::Ready]);
 }
 
-/// Both processes still make progress. When this stays out for `WatchdogSec=`, the service manager starts everything anew.
+/// Both processes still make progress. When this stays out for `WatchdogSec=`, the service manager
+/// starts everything anew.
 pub(crate) fn alive() {
     send(&[NotifyState::Watchdog]);
 }

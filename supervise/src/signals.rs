@@ -16,7 +16,8 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// SIGTERM and SIGINT ask to stop; SIGCHLD wakes; SIGHUP is ignored, since a supervisor outlives its terminal.
+    /// SIGTERM and SIGINT ask to stop; SIGCHLD wakes; SIGHUP is ignored, since a supervisor
+    /// outlives its terminal.
     pub fn install() -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (wake, write_end) = UnixStream::pair()?;

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use sa_table::{PULSE_PERIOD, PulseMonitor};
 
-/// A process that was just started reads its configuration and takes over maps, which a large one makes long.
+/// A process that was just started reads its configuration and takes over maps, which a large one
+/// makes long.
 const STARTING: Duration = Duration::from_secs(120);
-/// A process that was silent for so long does not count as one that makes progress, long before it is given up.
+/// A process that was silent for so long does not count as one that makes progress, long before it
+/// is given up.
 const QUIET: Duration = Duration::from_secs(5);
 /// Two looks lie no further apart, or this process was paused itself, and the silence says nothing.
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
@@ -25,8 +27,8 @@ impl Watch {
         Self { monitor: Some(monitor), progress: Progress::default() }
     }
 
-    /// Whether the process works: it came up, and showed life lately. `Err`: how long it has been silent, when that is longer than
-    /// `patience`.
+    /// Whether the process works: it came up, and showed life lately. `Err`: how long it has been
+    /// silent, when that is longer than `patience`.
     pub fn look(&mut self, now: Instant, patience: Duration) -> Result<bool, Duration> {
         let beat = self.monitor.as_ref().is_some_and(PulseMonitor::take);
         self.progress.look(beat, now, patience)

@@ -1,6 +1,8 @@
-//! A data plane without a control plane: the laboratory writes the SAs itself, with keys that it knows.
+//! A data plane without a control plane: the laboratory writes the SAs itself, with keys that it
+//! knows.
 //!
-//! Shows the packet process alone, and lets other programs that are given the keys read and write our ESP.
+//! Shows the packet process alone, and lets other programs that are given the keys read and write
+//! our ESP.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -17,7 +19,8 @@ use crate::command::{LabError, Result, clean_up, wait_for};
 use crate::gateway::program;
 use crate::namespace::Namespace;
 
-/// One end of a hand-keyed pair between two networks, or, in transport mode, between the two ends themselves.
+/// One end of a hand-keyed pair between two networks, or, in transport mode, between the two ends
+/// themselves.
 #[derive(Debug, Clone)]
 pub struct Tunnel {
     /// Our address on the wire, on interface `outside`.
@@ -56,7 +59,8 @@ pub struct ByHand {
 }
 
 impl ByHand {
-    /// Starts the data plane on the interfaces `inside` and `outside` of the namespace, whose addresses and routes are set already.
+    /// Starts the data plane on the interfaces `inside` and `outside` of the namespace, whose
+    /// addresses and routes are set already.
     pub fn start(namespace: Namespace, tunnel: &Tunnel) -> Result<Self> {
         let unexpected =
             |error: &dyn std::fmt::Display| LabError::Unexpected(format!("shared tables: {error}"));

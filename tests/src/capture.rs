@@ -21,12 +21,14 @@ pub struct Capture {
 pub struct Recording {
     /// The frames in order.
     pub packets: Vec<Captured>,
-    /// How many frames did not get from the wire into the capture. A count of zero clear packets means nothing unless this is 0.
+    /// How many frames did not get from the wire into the capture. A count of zero clear packets
+    /// means nothing unless this is 0.
     pub dropped: u64,
 }
 
 impl Capture {
-    /// Starts capturing whole headers (256 bytes of each frame) and returns when the capture really runs.
+    /// Starts capturing whole headers (256 bytes of each frame) and returns when the capture really
+    /// runs.
     pub fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
         Self::start_with(namespace, interface, 256)
     }
@@ -70,8 +72,8 @@ impl Capture {
 
     /// Ends the capture and reads it.
     pub fn finish(mut self) -> Result<Recording> {
-        // tcpdump looks at its ring at least once a second: what passed before this call is in the file afterwards. What passes
-        // during the wait may still be in the ring.
+        // tcpdump looks at its ring at least once a second: what passed before this call is in the
+        // file afterwards. What passes during the wait may still be in the ring.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         self.end();
         let log = self.log();
@@ -104,7 +106,8 @@ impl Drop for Capture {
 }
 
 impl Recording {
-    /// Frames that carry something of the protected networks (192.168.0.0/16 as source or destination) readable to everybody.
+    /// Frames that carry something of the protected networks (192.168.0.0/16 as source or
+    /// destination) readable to everybody.
     pub fn clear_packets(&self) -> usize {
         self.clear().count()
     }
@@ -114,8 +117,8 @@ impl Recording {
         self.clear().map(describe).collect()
     }
 
-    /// IPv4 packets that are neither ESP nor UDP on IKE's ports: on a wire between two hosts that protect everything between
-    /// themselves, nothing else may be seen.
+    /// IPv4 packets that are neither ESP nor UDP on IKE's ports: on a wire between two hosts that
+    /// protect everything between themselves, nothing else may be seen.
     pub fn describe_unprotected(&self) -> Vec<String> {
         self.packets
             .iter()
@@ -137,7 +140,8 @@ impl Recording {
         self.packets.iter().filter(|packet| packet.protocol() == Some(50)).count()
     }
 
-    /// ESP packets in UDP (RFC 3948 section 2.1: what does not begin with the non-ESP marker and is no keepalive).
+    /// ESP packets in UDP (RFC 3948 section 2.1: what does not begin with the non-ESP marker and is
+    /// no keepalive).
     pub fn udp_esp_packets(&self) -> usize {
         self.natt().filter(|payload| payload.len() > 4 && payload[..4] != [0; 4]).count()
     }
@@ -167,7 +171,8 @@ impl Recording {
         })
     }
 
-    /// Whom `from` asked for a new IKE SA (IKE_SA_INIT requests, RFC 7296 section 3.1), in order; retransmissions count once.
+    /// Whom `from` asked for a new IKE SA (IKE_SA_INIT requests, RFC 7296 section 3.1), in order;
+    /// retransmissions count once.
     pub fn initiations(&self, from: [u8; 4]) -> Vec<std::net::Ipv4Addr> {
         const IKE_SA_INIT: u8 = 34;
         const RESPONSE: u8 = 0x20;

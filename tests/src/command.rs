@@ -64,7 +64,8 @@ impl LabError {
     }
 }
 
-/// Runs a program to its end and returns what it wrote to standard output; anything but exit status 0 is an error.
+/// Runs a program to its end and returns what it wrote to standard output; anything but exit status
+/// 0 is an error.
 pub fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments);
@@ -96,7 +97,8 @@ pub fn output(command: &mut Command) -> Result<Output> {
         .map_err(|source| LabError::Start { command: describe(command), source })
 }
 
-/// Set once by a signal handler: every wait of the laboratory then ends with [`LabError::Interrupted`].
+/// Set once by a signal handler: every wait of the laboratory then ends with
+/// [`LabError::Interrupted`].
 pub fn interrupt_flag() -> &'static Arc<AtomicBool> {
     static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
     FLAG.get_or_init(Arc::default)
@@ -118,7 +120,8 @@ thread_local! {
     static GAVE_UP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether the story told on this thread goes wrong: it panics, or waited in vain. What is dropped then shows its log.
+/// Whether the story told on this thread goes wrong: it panics, or waited in vain. What is dropped
+/// then shows its log.
 pub fn goes_wrong() -> bool {
     std::thread::panicking() || GAVE_UP.get()
 }
@@ -138,12 +141,14 @@ pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Opti
     }
 }
 
-/// The same as [`output`] for cleaning up: in a process group of its own, so that a second Ctrl-C at the terminal does not end it.
+/// The same as [`output`] for cleaning up: in a process group of its own, so that a second Ctrl-C
+/// at the terminal does not end it.
 pub fn clean_up(command: &mut Command) -> Result<Output> {
     output(command.process_group(0))
 }
 
-/// The same as [`wait_for`] for cleaning up: not cut short by an interrupt, and false when the time is over.
+/// The same as [`wait_for`] for cleaning up: not cut short by an interrupt, and false when the time
+/// is over.
 pub fn settle(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !condition() {

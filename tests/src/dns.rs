@@ -18,7 +18,8 @@ pub struct NameServer {
     folder: tempfile::TempDir,
 }
 
-/// Whether it is installed. If not, says so in the line that the test runner counts as a skipped test.
+/// Whether it is installed. If not, says so in the line that the test runner counts as a skipped
+/// test.
 pub fn available(test: &str) -> bool {
     let installed = std::path::Path::new(DNSMASQ).exists();
     if !installed {
@@ -28,7 +29,8 @@ pub fn available(test: &str) -> bool {
 }
 
 impl NameServer {
-    /// Starts it on an address of the namespace. `zone` has (name, address) in the order of the answer; `ttl` in seconds.
+    /// Starts it on an address of the namespace. `zone` has (name, address) in the order of the
+    /// answer; `ttl` in seconds.
     pub fn start(namespace: &Namespace, address: &str, zone: &[(&str, &str)], ttl: u32) -> Result<Self> {
         let folder = tempfile::tempdir().map_err(LabError::io("making a folder"))?;
         let mut command = namespace.command(DNSMASQ);
@@ -56,7 +58,8 @@ impl NameServer {
     pub fn answer(&self, zone: &[(&str, &str)]) -> Result<()> {
         write(&self.folder, zone)?;
         self.signal(Signal::HUP);
-        // The signal is served before the next question; giving it the processor is all that is needed.
+        // The signal is served before the next question; giving it the processor is all that is
+        // needed.
         crate::command::sleep_ms(100)
     }
 

@@ -1,12 +1,13 @@
-//! The network of the main job: a branch, two or three hubs, an internet between them that can be cut, and a host behind each side.
+//! The network of the main job: a branch, two or three hubs, an internet between them that can be
+//! cut, and a host behind each side.
 //!
 //! ```text
 //! host-a ── branch ── internet ──┬── hub1 (10.1.1.1) ──┬── LAN ── host-b
 //! 192.168.1.10                   └── hub2 (10.2.2.2) ──┘          192.168.2.10
 //! ```
 //!
-//! host-b's gateway is hub1. Each hub has a worse static route to the branch's network through another hub, and a better one
-//! (reverse-route) while it has the SA.
+//! host-b's gateway is hub1. Each hub has a worse static route to the branch's network through
+//! another hub, and a better one (reverse-route) while it has the SA.
 
 use crate::command::Result;
 use crate::gateway::Gateway;
@@ -53,7 +54,8 @@ impl Hub {
         ["10.1.1.254", "10.2.2.254", "10.3.3.254"][self as usize]
     }
 
-    /// The hub that its worse static route names, so that the hubs without SA pass a packet on to the one that has it.
+    /// The hub that its worse static route names, so that the hubs without SA pass a packet on to
+    /// the one that has it.
     fn sister(self, hubs: usize) -> Self {
         Self::ALL[(self as usize + 1) % hubs]
     }
@@ -68,7 +70,8 @@ pub struct Options {
     pub hubs: usize,
     /// The branch's `set peer` lines.
     pub peers: String,
-    /// Further lines of the branch's crypto map entry; the default is the specification's example with 60 s.
+    /// Further lines of the branch's crypto map entry; the default is the specification's example
+    /// with 60 s.
     pub entry: String,
     /// Global lines of the branch.
     pub globals: String,

@@ -1,5 +1,6 @@
-//! What an adversary on the wire sends: datagrams that are almost IKE, and frames broken in every header. The same bytes in every
-//! run; all of it is sent in bursts with pauses, so that it is the gateway and not the wire that has to bear it.
+//! What an adversary on the wire sends: datagrams that are almost IKE, and frames broken in every
+//! header. The same bytes in every run; all of it is sent in bursts with pauses, so that it is the
+//! gateway and not the wire that has to bear it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -50,8 +51,8 @@ pub fn flood_ike(target: Ipv4Addr, count: u32, sources: &[Ipv4Addr]) -> io::Resu
     Ok(())
 }
 
-/// Noise, a header cut short, or a header of which one thing is a lie (RFC 7296 §3.1: SPIs, next payload, version, exchange
-/// type, flags, message ID, length).
+/// Noise, a header cut short, or a header of which one thing is a lie (RFC 7296 §3.1: SPIs, next
+/// payload, version, exchange type, flags, message ID, length).
 fn almost_ike(noise: &mut Noise) -> Vec<u8> {
     let exchange = [34_u8, 35, 36, 37, 43, 255][noise.below(6)];
     let next_payload = [0_u8, 33, 34, 40, 41, 46, 53, 255][noise.below(8)];

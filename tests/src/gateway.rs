@@ -8,7 +8,8 @@ use std::process::{Child, Stdio};
 use crate::command::{LabError, Result, checked, clean_up, describe, goes_wrong, settle, wait_for};
 use crate::namespace::Namespace;
 
-/// Where the programs of this build are: beside the running test, or one folder up (cargo puts tests into `deps/`).
+/// Where the programs of this build are: beside the running test, or one folder up (cargo puts
+/// tests into `deps/`).
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(LabError::io("finding this program"))?;
     own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists()).ok_or_else(
@@ -28,8 +29,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Writes the configuration and starts `tohub supervise`; returns when the control socket answers and the data plane has
-    /// its ports. `time_scale` divides every timer of the control plane.
+    /// Writes the configuration and starts `tohub supervise`; returns when the control socket
+    /// answers and the data plane has its ports. `time_scale` divides every timer of the control
+    /// plane.
     pub fn start(namespace: Namespace, configuration: &str, time_scale: u32) -> Result<Self> {
         let mut gateway = Self::prepare(namespace, configuration, time_scale)?;
         gateway.launch()?;
@@ -89,8 +91,8 @@ impl Gateway {
         self.supervisor.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
-    /// Whether both processes work: the control plane takes connections and the data plane says that it is ready. Starts no process,
-    /// and so may be asked often.
+    /// Whether both processes work: the control plane takes connections and the data plane says
+    /// that it is ready. Starts no process, and so may be asked often.
     pub fn is_ready(&self) -> bool {
         self.dataplane_status().is_some_and(|status| status["state"] == "ready")
             && UnixStream::connect(self.run_dir.join("control.sock")).is_ok()
@@ -103,7 +105,8 @@ impl Gateway {
         serde_json::from_str(&answer).ok()
     }
 
-    /// Waits until both processes work: the control plane answers and the data plane says that it is ready.
+    /// Waits until both processes work: the control plane answers and the data plane says that it
+    /// is ready.
     pub fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
@@ -193,7 +196,8 @@ impl Gateway {
         Ok(pid)
     }
 
-    /// Stops one of its processes where it stands (SIGSTOP), so that it lives and does nothing, and returns its pid.
+    /// Stops one of its processes where it stands (SIGSTOP), so that it lives and does nothing, and
+    /// returns its pid.
     pub fn freeze(&self, program: &str) -> Result<i32> {
         let pid = self.pid_of(program).ok_or_else(|| {
             LabError::Unexpected(format!("{program} does not run in {}", self.namespace.name()))
@@ -209,7 +213,8 @@ impl Gateway {
         })
     }
 
-    /// Stops the gateway in order (SIGTERM to the supervisor). Its dropping programs stay until the release.
+    /// Stops the gateway in order (SIGTERM to the supervisor). Its dropping programs stay until the
+    /// release.
     pub fn stop(&mut self) {
         let Some(mut child) = self.supervisor.take() else { return };
         if let Ok(pid) = i32::try_from(child.id()) {

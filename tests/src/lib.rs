@@ -1,10 +1,12 @@
-//! The laboratory of tohub: network namespaces wired like a small internet, gateways running in them, probes that measure
-//! what a user of the tunnel sees, and captures that count what an eavesdropper sees.
+//! The laboratory of tohub: network namespaces wired like a small internet, gateways running in
+//! them, probes that measure what a user of the tunnel sees, and captures that count what an
+//! eavesdropper sees.
 //!
-//! Used by the end-to-end tests (`tests/tests/`), by the demo (`tohub-demo`) and by nothing that ships. Every name on the machine
-//! that a laboratory makes carries its own process id, so that tests run side by side; every object removes itself when it
-//! is dropped, also while a test panics. It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`;
-//! tests of names need `dnsmasq`.
+//! Used by the end-to-end tests (`tests/tests/`), by the demo (`tohub-demo`) and by nothing that
+//! ships. Every name on the machine that a laboratory makes carries its own process id, so that
+//! tests run side by side; every object removes itself when it is dropped, also while a test
+//! panics. It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`; tests of names need
+//! `dnsmasq`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::missing_errors_doc,

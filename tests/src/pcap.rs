@@ -37,7 +37,8 @@ const LINKTYPE_ETHERNET: u32 = 1;
 const FILE_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
 
-/// Reads a whole file that tcpdump wrote on this machine. A record cut off at the end of the file is ignored.
+/// Reads a whole file that tcpdump wrote on this machine. A record cut off at the end of the file
+/// is ignored.
 pub fn read(path: &Path) -> Result<Vec<Captured>> {
     let bytes = std::fs::read(path).map_err(LabError::io(format!("reading capture {}", path.display())))?;
     let word = |offset: usize| -> Option<u32> {

@@ -1,4 +1,5 @@
-//! Third-party IPsec peers opposite a gateway, each in a namespace of its own, started by the scripts in `tests/peers/`.
+//! Third-party IPsec peers opposite a gateway, each in a namespace of its own, started by the
+//! scripts in `tests/peers/`.
 //!
 //! ```text
 //! host ── gateway (tohub, 192.0.2.1) ── stranger (strongSwan, 192.0.2.2, and 10.2.0.1 behind it)
@@ -41,14 +42,16 @@ impl Release {
     }
 }
 
-/// A program of the peers that runs in a namespace. Dropping it stops it and removes its files, logs included.
+/// A program of the peers that runs in a namespace. Dropping it stops it and removes its files,
+/// logs included.
 #[derive(Debug)]
 pub struct Stranger {
     namespace: String,
 }
 
 impl Stranger {
-    /// Starts a strongSwan with a `swanctl.conf`, and the folder that `make-pki.sh` made, if there is one.
+    /// Starts a strongSwan with a `swanctl.conf`, and the folder that `make-pki.sh` made, if there
+    /// is one.
     pub fn strongswan(
         namespace: &Namespace,
         release: Release,
@@ -73,8 +76,9 @@ impl Stranger {
             .map(drop)
     }
 
-    /// Boots a virtual machine with Debian's kernel and that root file system. `interface` is an end of a wire without address;
-    /// the guest's interface is bridged with it and has `addresses` (with lengths, separated by commas).
+    /// Boots a virtual machine with Debian's kernel and that root file system. `interface` is an
+    /// end of a wire without address; the guest's interface is bridged with it and has `addresses`
+    /// (with lengths, separated by commas).
     pub fn virtual_machine(
         namespace: &Namespace,
         interface: &str,
@@ -116,7 +120,8 @@ impl Stranger {
         self.exec(&["ipsec", "addconn", "--config", "/peer/ipsec.conf", "gw"]).map(drop)
     }
 
-    /// Gives the guest's kernel hand-keyed SAs; the operands are those of `manual-sas.sh` behind the namespace.
+    /// Gives the guest's kernel hand-keyed SAs; the operands are those of `manual-sas.sh` behind
+    /// the namespace.
     pub fn manual_sas(&self, arguments: &[&str]) -> Result<()> {
         checked(script("manual-sas.sh").arg(&self.namespace).args(arguments)).map(drop)
     }
@@ -175,7 +180,8 @@ pub fn render(template: &str, settings: &[&str]) -> Result<String> {
     checked(script("render-conf.sh").arg(template).args(settings))
 }
 
-/// A folder with a CA, and certificates and keys of this type for both ends; `gateway.pem` in it is what the gateway imports.
+/// A folder with a CA, and certificates and keys of this type for both ends; `gateway.pem` in it is
+/// what the gateway imports.
 pub fn make_pki(key_type: &str) -> Result<tempfile::TempDir> {
     let folder = tempfile::Builder::new()
         .prefix(&format!("tohub-{}-pki-", std::process::id()))
@@ -234,7 +240,8 @@ pub struct Pair {
     _network: Namespace,
 }
 
-/// Installs the peer if it is not there. `false` (and a line that says why) where that is impossible, for example without a Debian mirror.
+/// Installs the peer if it is not there. `false` (and a line that says why) where that is
+/// impossible, for example without a Debian mirror.
 pub fn installed(test: &str, release: Release) -> bool {
     if !crate::namespace::available(test) {
         return false;
@@ -249,8 +256,8 @@ pub fn installed(test: &str, release: Release) -> bool {
 }
 
 impl Pair {
-    /// Makes the network, starts strongSwan with a template of `tests/peers/conf` and then the gateway with `configuration`.
-    /// `settings` are further `KEY=VALUE` for the template.
+    /// Makes the network, starts strongSwan with a template of `tests/peers/conf` and then the
+    /// gateway with `configuration`. `settings` are further `KEY=VALUE` for the template.
     pub fn start(release: Release, template: &str, settings: &[&str], configuration: &str) -> Result<Self> {
         Self::start_with(release, template, settings, configuration, None)
     }
@@ -313,7 +320,8 @@ pub fn tail(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// The gateway's configuration toward strongSwan. `policy` are the lines of `crypto isakmp policy 10`, `transform` of the transform set.
+/// The gateway's configuration toward strongSwan. `policy` are the lines of
+/// `crypto isakmp policy 10`, `transform` of the transform set.
 pub fn gateway_configuration(policy: &[&str], transform: &str, entry: &[&str]) -> String {
     let indented = |lines: &[&str]| lines.iter().map(|line| format!(" {line}\n")).collect::<String>();
     format!(

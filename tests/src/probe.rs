@@ -1,5 +1,5 @@
-//! Probes: what a user of the tunnel sees. The sending and echoing ends are `tohub-lab` programs inside the hosts' namespaces;
-//! this side reads what they report.
+//! Probes: what a user of the tunnel sees. The sending and echoing ends are `tohub-lab` programs
+//! inside the hosts' namespaces; this side reads what they report.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -74,7 +74,8 @@ struct Log {
     packets: BTreeMap<u64, (u64, Option<u64>)>,
 }
 
-/// A stream of small UDP requests, one every interval, each answered by the echo server if the tunnel carries both ways.
+/// A stream of small UDP requests, one every interval, each answered by the echo server if the
+/// tunnel carries both ways.
 #[derive(Debug)]
 pub struct Probe {
     helper: Helper,
@@ -117,7 +118,8 @@ impl Probe {
         count
     }
 
-    /// The longest time without any echo, between two times, in milliseconds: what a user calls the outage.
+    /// The longest time without any echo, between two times, in milliseconds: what a user calls the
+    /// outage.
     pub fn longest_silence(&self, from: u64, to: u64) -> u64 {
         let log = lock(&self.log);
         let mut echoes: Vec<u64> = log
@@ -190,7 +192,8 @@ pub struct Transfer {
     pub milliseconds: u64,
 }
 
-/// Sends `megabytes` of pseudo-random bytes by TCP from one host to another and compares checksums. Fails after `seconds`.
+/// Sends `megabytes` of pseudo-random bytes by TCP from one host to another and compares checksums.
+/// Fails after `seconds`.
 pub fn tcp_transfer(
     from: &Namespace,
     to: &Namespace,

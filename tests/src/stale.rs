@@ -1,5 +1,6 @@
-//! What laboratories left behind that were killed too hard to clean up: namespaces with the processes in them, pinned
-//! programs, run directories, captures. Every name carries the process id of its maker, `tohub-PID-…`.
+//! What laboratories left behind that were killed too hard to clean up: namespaces with the
+//! processes in them, pinned programs, run directories, captures. Every name carries the process id
+//! of its maker, `tohub-PID-…`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use crate::command::run;
 use crate::namespace::Namespace;
 
-/// Where laboratories leave files, with what stands before and behind the process id in their names.
+/// Where laboratories leave files, with what stands before and behind the process id in their
+/// names.
 const PLACES: [(&str, &str, char); 4] = [
     ("/run", "tohub-", '-'),
     ("/run/tohub-peers", "tohub-", '-'),
@@ -26,7 +28,8 @@ pub fn remove_stale() {
     }
     for (folder, prefix, separator) in PLACES {
         for path in stale_in(Path::new(folder), prefix, separator) {
-            // Removing a pinned link detaches its program; the interface went with its namespace anyway.
+            // Removing a pinned link detaches its program; the interface went with its namespace
+            // anyway.
             let _ = fs::remove_dir_all(path);
         }
     }

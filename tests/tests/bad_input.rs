@@ -1,4 +1,5 @@
-//! Strangers at the gate: garbage of every kind changes a counter and nothing else, and the tunnel carries on.
+//! Strangers at the gate: garbage of every kind changes a counter and nothing else, and the tunnel
+//! carries on.
 
 use lab::Result;
 use lab::command::{LabError, sleep_ms, wait_for};

@@ -1,4 +1,5 @@
-//! The configurations that the laboratory writes are accepted whole, and mean the same after being saved and read again.
+//! The configurations that the laboratory writes are accepted whole, and mean the same after being
+//! saved and read again.
 
 use config::edit::Environment;
 use config::file::parse;

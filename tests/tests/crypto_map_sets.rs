@@ -1,4 +1,5 @@
-//! Crypto map sets on real packets: edits beside a tunnel in use, dynamic maps, the set on two interfaces.
+//! Crypto map sets on real packets: edits beside a tunnel in use, dynamic maps, the set on two
+//! interfaces.
 
 use lab::Result;
 use lab::command::{sleep_ms, wait_for};
@@ -96,7 +97,8 @@ fn a_dynamic_map_answers_a_branch_that_it_does_not_know() -> Result<()> {
         "interface GigabitEthernet0/1",
         "crypto map tohub",
     ])?;
-    // What the template permits and nobody has brought is dropped: host-b reaches nobody, and nobody is called.
+    // What the template permits and nobody has brought is dropped: host-b reaches nobody, and
+    // nobody is called.
     let ping = network.host_b.run("ping", &["-c", "2", "-i", "0.2", "-W", "1", "192.168.1.10"]);
     assert!(ping.is_err(), "{ping:?}");
     assert!(!hub.log().contains("NEG_ABORT"), "{}", hub.log_tail());

@@ -1,4 +1,5 @@
-//! Every transform, transport mode and hand-made keys on real packets: between two gateways, and with strongSwan's own ESP.
+//! Every transform, transport mode and hand-made keys on real packets: between two gateways, and
+//! with strongSwan's own ESP.
 
 use lab::Result;
 use lab::command::wait_for;
@@ -32,7 +33,8 @@ const TRANSFORMS: [(&str, &str); 14] = [
 ];
 
 impl Two {
-    /// `entry` are the lines of the crypto-map entry of gateway 0 or 1, `head` what stands before it.
+    /// `entry` are the lines of the crypto-map entry of gateway 0 or 1, `head` what stands before
+    /// it.
     fn start(head: impl Fn(usize) -> String, permit: impl Fn(usize) -> String) -> Result<Self> {
         let host = |number: usize| Namespace::new(&format!("host{}", number + 1));
         let hosts = [host(0)?, host(1)?];
@@ -44,7 +46,8 @@ impl Two {
             host.end_host_offloads("eth0")?;
             host.route("default", &format!("192.168.{number}.1"))?;
         }
-        // The inner device is the older one: the kernel would take its address where nothing says which.
+        // The inner device is the older one: the kernel would take its address where nothing says
+        // which.
         connect(&spaces[0], "outside", &spaces[1], "outside")?;
         let [first, second] = spaces;
         let start = |space: Namespace, place: usize| {
@@ -138,7 +141,8 @@ fn in_transport_mode_the_gateways_themselves_talk() -> Result<()> {
         Two::start(|place| by_ike(place, "esp-aes 256 esp-sha256-hmac", &["mode transport require"]), hosts)?;
     let gateway = two.gateways[0].namespace();
     assert_eq!(source_of(gateway, "192.0.2.2")?, "192.0.2.1");
-    // Larger ones leave the host's own stack in fragments, which transport mode does not protect: docs/compliance.md.
+    // Larger ones leave the host's own stack in fragments, which transport mode does not protect:
+    // docs/compliance.md.
     for size in ["56", "1300"] {
         let ping = gateway.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "-s", size, "192.0.2.2"])?;
         assert!(ping.contains("3 received"), "{ping}");
@@ -188,7 +192,8 @@ fn the_gateways_own_packets_have_an_address_that_the_crypto_map_protects() -> Re
     wait_for("the address that is protected", 10, || {
         (source_of(gateway, "192.168.3.1").ok()? == "192.0.2.7").then_some(())
     })?;
-    // On a numbered list "no access-list 101 …" would remove the whole list, which is put back: the map needs it.
+    // On a numbered list "no access-list 101 …" would remove the whole list, which is put back: the
+    // map needs it.
     let refused =
         two.gateways[0].configure(&["no access-list 101 permit ip host 192.0.2.7 host 192.168.3.1"]);
     assert!(format!("{refused:?}").contains("access list 101 is used by crypto map tohub 1"), "{refused:?}");

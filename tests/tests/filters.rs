@@ -1,4 +1,5 @@
-//! Access groups on real packets: of a crypto map entry, of the interface of the hosts and of that of the crypto map.
+//! Access groups on real packets: of a crypto map entry, of the interface of the hosts and of that
+//! of the crypto map.
 
 use lab::Result;
 use lab::command::wait_for;
@@ -124,7 +125,8 @@ fn the_interface_of_a_crypto_map_filters_what_is_on_its_wire() -> Result<()> {
     }
     let network = Failover::start(&Options::default())?;
     network.internet.route("192.168.1.0/24", BRANCH)?;
-    // What is for the gateway itself goes through the packet path, which a veth pair hands unfinished checksums.
+    // What is for the gateway itself goes through the packet path, which a veth pair hands
+    // unfinished checksums.
     network.internet.end_host_offloads("branch")?;
     let clear_and_sealed = |clear: bool, sealed: bool| -> Result<()> {
         wait_for("the filter to be in force", 5, || {
@@ -176,7 +178,8 @@ fn the_interface_of_a_crypto_map_filters_what_is_on_its_wire() -> Result<()> {
     assert!(said.contains("access list NONE, which is not configured: everything is denied there"), "{said}");
     clear_and_sealed(false, false)?;
 
-    // Nobody can ask the list while the data plane is dead: what is for the gateway itself is dropped, too.
+    // Nobody can ask the list while the data plane is dead: what is for the gateway itself is
+    // dropped, too.
     network.branch.configure(&[outside, "ip access-group OPEN in"])?;
     clear_and_sealed(true, true)?;
     let killed = network.branch.kill("tohub-dataplane")?;

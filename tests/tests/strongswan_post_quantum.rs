@@ -1,4 +1,5 @@
-//! tohub and strongSwan: ML-KEM-768 beside x25519 (RFC 9370, RFC 9242), and post-quantum pre-shared keys (RFC 8784), in both roles.
+//! tohub and strongSwan: ML-KEM-768 beside x25519 (RFC 9370, RFC 9242), and post-quantum pre-shared
+//! keys (RFC 8784), in both roles.
 
 use lab::Result;
 use lab::command::wait_for;

@@ -1,5 +1,5 @@
-//! Many peers in one process: each makes a full handshake (IKE_SA_INIT, IKE_AUTH with the first child) over UDP with the gateway
-//! that is measured, and leaves the IKE SA idle.
+//! Many peers in one process: each makes a full handshake (IKE_SA_INIT, IKE_AUTH with the first
+//! child) over UDP with the gateway that is measured, and leaves the IKE SA idle.
 //!
 //! ```text
 //! ike-load drive RESPONDER PEERS [childless]    from 10.100.x.y each, sixteen at a time; prints what was done

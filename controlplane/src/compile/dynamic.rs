@@ -1,5 +1,5 @@
-//! Entries that answer and never ask (`crypto dynamic-map`), and pairs of hosts (`level per-host`): the parts of a rule list
-//! that come and go with SAs.
+//! Entries that answer and never ask (`crypto dynamic-map`), and pairs of hosts (`level per-host`):
+//! the parts of a rule list that come and go with SAs.
 
 use config::model::{AclAction, CryptoMapEntry, Keying};
 use ike::TrafficSelector;
@@ -11,8 +11,9 @@ use super::{Entry, EntryKey, Plan, PolicyKey, PolicyNumbers, SetCompiler, Templa
 use crate::plan::{self, Peer, TemplateKey, Temporary};
 
 impl SetCompiler<'_> {
-    /// A crypto-map entry that names a dynamic map. What a template permits and no temporary entry carries is dropped; a template
-    /// without access list concerns only what its peers have asked for.
+    /// A crypto-map entry that names a dynamic map. What a template permits and no temporary entry
+    /// carries is dropped; a template without access list concerns only what its peers have asked
+    /// for.
     pub(super) fn dynamic_entry(
         &self,
         seq: u16,

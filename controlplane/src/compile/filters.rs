@@ -1,6 +1,7 @@
 //! Access groups of interfaces and of crypto map entries as filters of the data plane.
 //!
-//! Closed where IOS is open: a list that is missing or empty denies everything, and is named in a note.
+//! Closed where IOS is open: a list that is missing or empty denies everything, and is named in a
+//! note.
 
 use std::collections::BTreeMap;
 
@@ -44,8 +45,8 @@ pub(super) fn carry_over(filters: &mut Filters, old: &Filters, policy: PolicyId)
     }
 }
 
-/// The access groups of an entry. What a dynamic map made has those of its template, and those of the entry that names the
-/// dynamic map where the template says nothing.
+/// The access groups of an entry. What a dynamic map made has those of its template, and those of
+/// the entry that names the dynamic map where the template says nothing.
 fn of_entry(configuration: &Configuration, plan: &Plan, key: &EntryKey) -> AccessGroups {
     let configured =
         |seq| Some(&configuration.crypto_maps.get(&key.map)?.entries.get(&seq)?.body.access_groups);

@@ -1,20 +1,22 @@
-//! While configuration mode is open, protection does not shrink: what the configuration protected when a session
-//! entered it stays protected, in union with what it protects now.
+//! While configuration mode is open, protection does not shrink: what the configuration protected
+//! when a session entered it stays protected, in union with what it protects now.
 //!
-//! A rule list is ordered and a deny is a jump, so the union of two lists is the old one followed by the new one: jumps
-//! that led behind the old list, and its end, lead to the first rule of the new one. What the old list protects is
-//! protected by its rules; about everything else the new list decides.
+//! A rule list is ordered and a deny is a jump, so the union of two lists is the old one followed
+//! by the new one: jumps that led behind the old list, and its end, lead to the first rule of the
+//! new one. What the old list protects is protected by its rules; about everything else the new
+//! list decides.
 
 use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRange, PortRecord, Prefix, Rule, union};
 
 use super::filters::carry_over;
 use super::{Entry, Plan};
 
-/// Comparisons of rules that [`covers`] spends. Beyond it the union is published, which is never less.
+/// Comparisons of rules that [`covers`] spends. Beyond it the union is published, which is never
+/// less.
 const COMPARISONS: usize = 1 << 20;
 
-/// Adds to `plan` what `old` protects by any device and `plan` does not, with the entries that keep its SAs up. True if
-/// there was something.
+/// Adds to `plan` what `old` protects by any device and `plan` does not, with the entries that keep
+/// its SAs up. True if there was something.
 pub fn retain(plan: &mut Plan, old: &Plan) -> bool {
     let mut added = false;
     for port in &old.ports {
@@ -85,8 +87,8 @@ fn retain_policies(plan: &mut Plan, old: &Plan, interface: &str) {
     }
 }
 
-/// Peers may still propose what the template permitted, as their next attempt may fall into the time of the edit. The old permits
-/// stand in front, like the old rules.
+/// Peers may still propose what the template permitted, as their next attempt may fall into the
+/// time of the edit. The old permits stand in front, like the old rules.
 fn retain_permits<P: Clone + PartialEq>(now: &mut Vec<P>, old: &[P]) {
     let added = now.iter().filter(|permit| !old.contains(permit)).cloned();
     *now = old.iter().cloned().chain(added).collect();
@@ -101,7 +103,8 @@ fn usable(rules: &[Rule], plan: &Plan) -> Vec<Rule> {
     rules.iter().map(|rule| Rule { action: action(rule.action), ..*rule }).collect()
 }
 
-/// Gives the device of `port` this list: that at `place`, or one that the configuration has no longer.
+/// Gives the device of `port` this list: that at `place`, or one that the configuration has no
+/// longer.
 fn set_list(plan: &mut Plan, place: Option<usize>, port: &PortRecord, list: Vec<Rule>) {
     let place = place.unwrap_or_else(|| {
         let id = u16::try_from(plan.ports.len()).unwrap_or(u16::MAX);
@@ -129,8 +132,9 @@ fn set_list(plan: &mut Plan, place: Option<usize>, port: &PortRecord, list: Vec<
     }
 }
 
-/// Whether `new` is `old` with additions that take no packet from it: none of them overlaps with a later rule of `old`.
-/// Then `new` protects whatever `old` does, with the same SAs. False negatives only cost a longer list.
+/// Whether `new` is `old` with additions that take no packet from it: none of them overlaps with a
+/// later rule of `old`. Then `new` protects whatever `old` does, with the same SAs. False negatives
+/// only cost a longer list.
 fn covers(new: &[Rule], old: &[Rule]) -> bool {
     let mut places = Vec::with_capacity(old.len());
     let mut left = COMPARISONS;
@@ -149,7 +153,8 @@ fn covers(new: &[Rule], old: &[Rule]) -> bool {
     places.len() == old.len() && jumps_agree(new, old, &places)
 }
 
-/// Whether a rule of the new list does what one of the old list did; the targets of jumps are compared later.
+/// Whether a rule of the new list does what one of the old list did; the targets of jumps are
+/// compared later.
 fn stands_for(new: &Rule, old: &Rule) -> bool {
     let same_action = match (new.action, old.action) {
         (Action::Jump(_), Action::Jump(_)) | (Action::Protect(_), Action::Drop) => true,
@@ -158,7 +163,8 @@ fn stands_for(new: &Rule, old: &Rule) -> bool {
     same_action && Rule { action: old.action, ..*new } == *old
 }
 
-/// Each jump of the old list skips the same rules of it in the new list. `places`: where they stand there.
+/// Each jump of the old list skips the same rules of it in the new list. `places`: where they stand
+/// there.
 fn jumps_agree(new: &[Rule], old: &[Rule], places: &[usize]) -> bool {
     old.iter().zip(places).enumerate().all(|(from, (rule, place))| {
         let (Action::Jump(before), Action::Jump(now)) = (rule.action, new[*place].action) else {

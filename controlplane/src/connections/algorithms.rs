@@ -51,8 +51,8 @@ pub fn manual_suite(entry: &ManualEntry, permit: &PolicyKey) -> Option<(ike::Esp
     Some((suite, mode))
 }
 
-/// The mode for a permit, and whether it is required. Transport mode is for the endpoints themselves, as IOS does; where it is required
-/// and the permit is for others, there is none.
+/// The mode for a permit, and whether it is required. Transport mode is for the endpoints
+/// themselves, as IOS does; where it is required and the permit is for others, there is none.
 pub(super) fn mode_for(
     wanted: Mode,
     permit: &PolicyKey,

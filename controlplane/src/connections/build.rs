@@ -19,8 +19,8 @@ use crate::pki::Pki;
 use crate::plan::{Entry, Peer, Plan, PolicyKey};
 use crate::tunnels::{self, Timing};
 
-/// Builds the connections of a plan. `resolve` gives the address of a peer, if it is known; `id` a stable number for
-/// each key. The second list says which peers cannot be connected to, and why.
+/// Builds the connections of a plan. `resolve` gives the address of a peer, if it is known; `id` a
+/// stable number for each key. The second list says which peers cannot be connected to, and why.
 pub(super) fn relations(
     plan: &Plan,
     hostname: &str,
@@ -121,7 +121,8 @@ pub(super) fn connection(
     })
 }
 
-/// How the two ends prove themselves. `rsa-sig` stands for RSA keys, `ecdsa-sig` for keys on elliptic curves, Ed25519 too.
+/// How the two ends prove themselves. `rsa-sig` stands for RSA keys, `ecdsa-sig` for keys on
+/// elliptic curves, Ed25519 too.
 fn authentication(
     parameters: &IkeParameters,
     peer: &Peer,
@@ -171,8 +172,9 @@ pub(super) fn ppk(key: &IkeKey) -> Option<Ppk> {
     })
 }
 
-/// How long a request over an established IKE SA may stay unanswered: as long as detection would take. Packets that still
-/// arrive keep detection quiet, and after a restart of the peer's control plane they do although it has forgotten the IKE SA.
+/// How long a request over an established IKE SA may stay unanswered: as long as detection would
+/// take. Packets that still arrive keep detection quiet, and after a restart of the peer's control
+/// plane they do although it has forgotten the IKE SA.
 fn patience(parameters: &IkeParameters) -> Duration {
     let longest = Retransmission::default().give_up;
     let Some(dpd) = parameters.dpd else { return longest };
@@ -185,7 +187,8 @@ fn children<'a>(plan: &'a Plan, entry: &'a Entry, remote: IpAddr) -> impl Iterat
     entry.policies.iter().filter_map(move |id| child(entry, tag(*id), plan.policies.get(id)?, remote))
 }
 
-/// What a peer at `remote` may ask for, and how; none where transport mode is required and the permit is for others.
+/// What a peer at `remote` may ask for, and how; none where transport mode is required and the
+/// permit is for others.
 pub(super) fn child(entry: &Entry, tag: ChildTag, permit: &PolicyKey, remote: IpAddr) -> Option<ChildPolicy> {
     let wanted = entry.ipsec.proposals.first().map(|proposal| proposal.mode).unwrap_or_default();
     let (mode, transport_required) = mode_for(wanted, permit, entry.local, remote)?;
@@ -200,7 +203,8 @@ pub(super) fn child(entry: &Entry, tag: ChildTag, permit: &PolicyKey, remote: Ip
     })
 }
 
-/// The endpoint reports the soft limit and the gateway decides: an SA that carried nothing is not rekeyed.
+/// The endpoint reports the soft limit and the gateway decides: an SA that carried nothing is not
+/// rekeyed.
 fn child_lifetime(ipsec: &IpsecParameters) -> ChildLifetime {
     let hard = Duration::from_secs(ipsec.lifetime_seconds.into());
     let margin = (hard * 3 / 40).max(Duration::from_secs(30)).min(hard / 2);

@@ -1,4 +1,5 @@
-//! Connections for peers that nobody named: whoever has a key that the configuration gives, answered by a dynamic map.
+//! Connections for peers that nobody named: whoever has a key that the configuration gives,
+//! answered by a dynamic map.
 
 use std::collections::{BTreeMap, btree_map};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,7 +24,8 @@ pub struct TemplateFlow {
     pub remote: Vec<TrafficSelector>,
 }
 
-/// Adds them. A peer that an entry names may ask for what templates permit, too, behind what its own entries do.
+/// Adds them. A peer that an entry names may ask for what templates permit, too, behind what its
+/// own entries do.
 pub(super) fn add(
     plan: &Plan,
     hostname: &str,
@@ -42,7 +44,8 @@ pub(super) fn add(
                 let permit = PolicyKey { entry: template.entry.key.clone(), local, remote };
                 let (local, remote) = (permit.local.clone(), permit.remote.clone());
                 let tag = tag(&TemplateFlow { template: template.key.clone(), local, remote });
-                // No permit of a template is for the endpoints themselves: their addresses are not known.
+                // No permit of a template is for the endpoints themselves: their addresses are not
+                // known.
                 child(&template.entry, tag, &permit, template.entry.local)
             })
             .collect();

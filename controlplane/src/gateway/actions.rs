@@ -53,8 +53,8 @@ impl Gateway {
         }
     }
 
-    /// An IKE SA ended although its peer lives. Where that says nothing against the peer, it is asked
-    /// again for what was being made over the IKE SA.
+    /// An IKE SA ended although its peer lives. Where that says nothing against the peer, it is
+    /// asked again for what was being made over the IKE SA.
     fn ike_ended(&mut self, now: Duration, ended: Ended, no_refusal: bool) {
         let lost = self.take_down(now, ended.pairs);
         if no_refusal {
@@ -88,8 +88,8 @@ impl Gateway {
         }
     }
 
-    /// The peer is somewhere else. ESP goes there at once; pairs whose records cannot express it are
-    /// replaced.
+    /// The peer is somewhere else. ESP goes there at once; pairs whose records cannot express it
+    /// are replaced.
     fn peer_endpoint(
         &mut self,
         now: Duration,
@@ -108,8 +108,8 @@ impl Gateway {
         self.report.transition(now, remote.ip(), format!("peer endpoint is now {remote}"));
     }
 
-    /// A gateway sent us to another one (RFC 5685), which stands in for the peer that the entry names:
-    /// the cursor stays where it is.
+    /// A gateway sent us to another one (RFC 5685), which stands in for the peer that the entry
+    /// names: the cursor stays where it is.
     fn redirected(
         &mut self,
         now: Duration,
@@ -133,8 +133,8 @@ impl Gateway {
     }
 }
 
-/// An IKE SA that ended so says nothing against the peer: that one is alive and did not refuse what was
-/// asked for over it.
+/// An IKE SA that ended so says nothing against the peer: that one is alive and did not refuse what
+/// was asked for over it.
 fn is_no_refusal(reason: IkeDownReason) -> bool {
     matches!(
         reason,

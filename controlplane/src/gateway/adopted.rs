@@ -1,8 +1,9 @@
 //! SA pairs that outlived their control plane.
 //!
-//! A new control plane goes on with the pairs that it finds: packets flow, cursors stand where they stood, and nothing is
-//! renegotiated without a reason. It has not the keys of their IKE SAs, so it can neither rekey them nor probe their peer;
-//! silence, or the approach of their end, is the reason to make a new IKE SA, which takes the flow over.
+//! A new control plane goes on with the pairs that it finds: packets flow, cursors stand where they
+//! stood, and nothing is renegotiated without a reason. It has not the keys of their IKE SAs, so it
+//! can neither rekey them nor probe their peer; silence, or the approach of their end, is the
+//! reason to make a new IKE SA, which takes the flow over.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -54,9 +55,10 @@ impl Gateway {
         }
     }
 
-    /// Such a pair ends when its peer is silent for as long as detection would wait before its first probe, since the other
-    /// side may have given us up; a little before its hard limit a successor is made. Silence is that of all such pairs with
-    /// the peer: it is not told when one ends, and as long as it hears the others it would go on sending into the void.
+    /// Such a pair ends when its peer is silent for as long as detection would wait before its
+    /// first probe, since the other side may have given us up; a little before its hard limit a
+    /// successor is made. Silence is that of all such pairs with the peer: it is not told when one
+    /// ends, and as long as it hears the others it would go on sending into the void.
     fn scan_adopted_pair(&mut self, now: Duration, child: ChildId, activity: &Activity, sign: Sign) {
         let Some(pair) = self.tunnels.pair(child) else { return };
         let (key, policy, hard_limit) = (pair.entry().clone(), pair.policy(), pair.facts().hard_limit);

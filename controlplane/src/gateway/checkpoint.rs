@@ -12,8 +12,9 @@ use crate::plan::EntryKey;
 use crate::tunnels::{FIRST_ADOPTED, PairFacts, SaPair};
 
 impl Gateway {
-    /// What to store in the checkpoint, if anything changed since the last call. With many pairs it comes a moment late, and a control
-    /// plane that dies in this moment negotiates its last pairs again.
+    /// What to store in the checkpoint, if anything changed since the last call. With many pairs it
+    /// comes a moment late, and a control plane that dies in this moment negotiates its last pairs
+    /// again.
     pub fn checkpoint(&mut self, now: Duration) -> Option<Vec<u8>> {
         if self.checkpoint.at().is_none_or(|at| at > now) {
             return None;
@@ -49,8 +50,8 @@ impl Gateway {
         Some(stored.with(&agreed))
     }
 
-    /// Takes over what a previous control plane left, as far as the configuration still wants it. Called by the first
-    /// configuration, when sessions and policies are there.
+    /// Takes over what a previous control plane left, as far as the configuration still wants it.
+    /// Called by the first configuration, when sessions and policies are there.
     pub(super) fn remember(&mut self, now: Duration, memory: Memory) {
         for (entry, selection) in memory.cursors {
             if let Some(key) = entry.key() {

@@ -58,8 +58,8 @@ impl Gateway {
         self.replace_adopted(now, policy, child.remote);
     }
 
-    /// Whom of the entry's peers a child is with. A name may have another address by now than the one
-    /// its IKE SA was made with.
+    /// Whom of the entry's peers a child is with. A name may have another address by now than the
+    /// one its IKE SA was made with.
     fn peer_at(&self, entry: &Entry, child: &InstallChild) -> Option<Peer> {
         let v6 = child.remote.is_ipv6();
         let by_address =
@@ -82,8 +82,8 @@ impl Gateway {
 
     pub(super) fn child_removed(&mut self, now: Duration, child: ChildId, reason: RemoveReason) {
         if reason == RemoveReason::IkeDown {
-            // Whether the peer is dead decides where the cursor goes; the report about the IKE SA follows,
-            // and its pairs end with it.
+            // Whether the peer is dead decides where the cursor goes; the report about the IKE SA
+            // follows, and its pairs end with it.
             return;
         }
         let drains = matches!(reason, RemoveReason::Replaced | RemoveReason::Redundant);
@@ -129,8 +129,8 @@ impl Gateway {
         let Some(policy) = policy(tag) else { return };
         if let Some(old) = rekeying {
             if reason == FailReason::Cancelled {
-                // Nobody refused: the IKE SA, or the child itself, ended meanwhile, and how it ended says
-                // what follows.
+                // Nobody refused: the IKE SA, or the child itself, ended meanwhile, and how it
+                // ended says what follows.
                 return;
             }
             let Some(key) = self.tunnels.pair(old).map(|pair| pair.entry().clone()) else { return };

@@ -1,5 +1,5 @@
-//! Taking over a configuration: first what is new, then what is switched over, then what goes. SAs whose entry and
-//! permit stay are not touched.
+//! Taking over a configuration: first what is new, then what is switched over, then what goes. SAs
+//! whose entry and permit stay are not touched.
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ impl Admitted {
 }
 
 impl Gateway {
-    /// Makes `configuration`, on these devices, the running one. Called at the start and whenever a device or an address of
-    /// it changes. What does not fit into the table is dropped.
+    /// Makes `configuration`, on these devices, the running one. Called at the start and whenever a
+    /// device or an address of it changes. What does not fit into the table is dropped.
     pub fn configure(&mut self, now: Duration, configuration: Configuration, devices: Devices) {
         if let Some(memory) = self.checkpoint.previous() {
             self.dynamic.restore(memory.derived());
@@ -38,7 +38,8 @@ impl Gateway {
         self.take_over(now, configuration, devices, plan);
     }
 
-    /// Compiles an edited configuration, for [`Gateway::configure_admitted`], if the shared segments can hold it.
+    /// Compiles an edited configuration, for [`Gateway::configure_admitted`], if the shared
+    /// segments can hold it.
     ///
     /// # Errors
     /// What has no room; the running configuration stays as it is.
@@ -53,7 +54,8 @@ impl Gateway {
         Ok(Admitted { configuration: candidate, plan })
     }
 
-    /// Whether the shared segments are large enough for a configuration, whatever devices and addresses there will be.
+    /// Whether the shared segments are large enough for a configuration, whatever devices and
+    /// addresses there will be.
     ///
     /// # Errors
     /// What has no room.
@@ -67,7 +69,8 @@ impl Gateway {
         self.take_over(now, admitted.configuration, devices, admitted.plan);
     }
 
-    /// Permits that found no policy while the data plane still used those of former permits get one as soon as there are enough.
+    /// Permits that found no policy while the data plane still used those of former permits get one
+    /// as soon as there are enough.
     pub(super) fn number_the_rest(&mut self, now: Duration) {
         let missing = self.plan.unnumbered;
         if missing > 0 && self.tables.free_policies() >= missing {
@@ -121,7 +124,8 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// Takes over certificates, keys and CRLs; before [`Gateway::configure`] if both change. IKE SAs that are up stay.
+    /// Takes over certificates, keys and CRLs; before [`Gateway::configure`] if both change. IKE
+    /// SAs that are up stay.
     pub fn set_pki(&mut self, pki: Pki) {
         for trouble in &pki.troubles {
             if !self.pki.troubles.contains(trouble) {
@@ -167,8 +171,8 @@ impl Gateway {
         self.tables.is_current()
     }
 
-    /// Publishes ports and rules; while the last publication is still being taken over, the next tick does it.
-    /// False if they do not fit; the last ones stay in force.
+    /// Publishes ports and rules; while the last publication is still being taken over, the next
+    /// tick does it. False if they do not fit; the last ones stay in force.
     pub(super) fn publish(&mut self) -> bool {
         match self.tables.publish(&self.plan.ports, &self.plan.rules, &self.plan.filters) {
             Ok(()) => true,
@@ -201,7 +205,8 @@ impl Gateway {
         }
     }
 
-    /// The entry is gone, or its map was taken off the interface: its SAs are deleted, the peers told.
+    /// The entry is gone, or its map was taken off the interface: its SAs are deleted, the peers
+    /// told.
     pub(super) fn close_session(&mut self, now: Duration, key: &EntryKey) {
         self.tunnels.take_attempts(|attempt| attempt.entry == *key);
         self.names.forget_waiting(|waiting| waiting.entry == *key);
@@ -213,7 +218,8 @@ impl Gateway {
         self.report.forget_entry(key);
     }
 
-    /// Hands new and changed connections to the endpoint. `reports` says why there is none for a peer.
+    /// Hands new and changed connections to the endpoint. `reports` says why there is none for a
+    /// peer.
     fn rebuild_connections(&mut self, reports: bool) {
         let names = &self.names;
         let (connections, refused) = self.connections.rebuild(

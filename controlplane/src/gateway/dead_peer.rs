@@ -1,8 +1,8 @@
 //! A peer that does not answer: from the verdict to what the sessions do next.
 //!
-//! `tunnels` counts the probes and gives the verdict with everything that ended with it; the sessions
-//! answer with the next initiation, which `intents` carries out. The endpoint is told once to forget the
-//! IKE SA, and what it reports of that finds nothing here any more.
+//! `tunnels` counts the probes and gives the verdict with everything that ended with it; the
+//! sessions answer with the next initiation, which `intents` carries out. The endpoint is told once
+//! to forget the IKE SA, and what it reports of that finds nothing here any more.
 
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// The peer of an IKE SA is dead: its sessions turn to the next peer, unless they have another SA
-    /// with this one.
+    /// The peer of an IKE SA is dead: its sessions turn to the next peer, unless they have another
+    /// SA with this one.
     pub(super) fn peer_dead(&mut self, now: Duration, ended: Ended) {
         let lost = self.take_down(now, ended.pairs);
         for attempt in ended.attempts {

@@ -29,8 +29,8 @@ impl Gateway {
         let whole = ike::is_subset(&permit.local, &child.local_selectors)
             && ike::is_subset(&permit.remote, &child.remote_selectors);
         let (local, remote) = (&child.local_selectors, &child.remote_selectors);
-        // What cannot be written as rules goes with the permit; packets outside of it are dropped by its
-        // selectors.
+        // What cannot be written as rules goes with the permit; packets outside of it are dropped
+        // by its selectors.
         let writable = plan::rules(local, remote, Action::Drop).is_some();
         if ours || whole || !writable {
             return Some(policy);
@@ -67,8 +67,8 @@ impl Gateway {
         self.plan.entries.get(&key)?.policies.first().copied()
     }
 
-    /// What a packet without SA asks for: the flow of its permit or, under `level per-host`, of its pair
-    /// of hosts. None if nothing may be initiated.
+    /// What a packet without SA asks for: the flow of its permit or, under `level per-host`, of its
+    /// pair of hosts. None if nothing may be initiated.
     pub(super) fn asked_for(
         &mut self,
         now: Duration,
@@ -121,8 +121,8 @@ impl Gateway {
         self.plan.policies.iter().find(|(_, known)| *known == wanted).map(|(policy, _)| *policy)
     }
 
-    /// The running configuration with what is derived from it now. False if the table did not take the
-    /// rules.
+    /// The running configuration with what is derived from it now. False if the table did not take
+    /// the rules.
     fn recompile(&mut self, now: Duration) -> bool {
         self.checkpoint.mark();
         let (configuration, devices) =

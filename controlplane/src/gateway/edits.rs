@@ -9,7 +9,8 @@ use config::shell::Baselines;
 use super::{Gateway, SessionNumber};
 
 impl Gateway {
-    /// A session enters configuration mode; `before` is the running configuration. Gives a note to print.
+    /// A session enters configuration mode; `before` is the running configuration. Gives a note to
+    /// print.
     pub fn begin_edit(&mut self, session: SessionNumber, before: Arc<Configuration>) -> Option<String> {
         self.edits.begin(session, before, self.devices.clone())
     }
@@ -22,8 +23,8 @@ impl Gateway {
         }
     }
 
-    /// The connection of a session has ended. If it was in configuration mode and what it began with
-    /// protects more than what it left behind, that stays in force.
+    /// The connection of a session has ended. If it was in configuration mode and what it began
+    /// with protects more than what it left behind, that stays in force.
     pub fn abandon_edit(&mut self, session: SessionNumber) {
         if let Some(reason) = self.edits.abandon(session) {
             self.report.trouble(reason);

@@ -1,6 +1,8 @@
-//! What the data plane reports: events as they come, and the same facts as level states, read once a second.
+//! What the data plane reports: events as they come, and the same facts as level states, read once
+//! a second.
 //!
-//! An event is a hint that may be lost; the level state is the truth. Handling one twice does no harm.
+//! An event is a hint that may be lost; the level state is the truth. Handling one twice does no
+//! harm.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,9 +52,9 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// Reads every level state once in [`SCAN_INTERVAL`], and in between those that something is about
-    /// to be decided by: the pairs of sessions whose timer runs out, and of IKE SAs whose peer may be
-    /// given up.
+    /// Reads every level state once in [`SCAN_INTERVAL`], and in between those that something is
+    /// about to be decided by: the pairs of sessions whose timer runs out, and of IKE SAs whose
+    /// peer may be given up.
     pub(super) fn scan(&mut self, now: Duration) {
         let everything = now >= self.next_scan;
         let children: BTreeSet<ChildId> = if everything {
@@ -90,7 +92,8 @@ impl Gateway {
         let (heard, sent) = (at(heard_ms), at(sent_ms));
         let seen = Seen { stamps: (heard_ms, sent_ms), heard, sent, packets: activity.packets() };
         let Some(observed) = self.tunnels.observe(child, &seen) else { return };
-        // The peer was heard while a probe was out: the endpoint's own count begins anew with the ladder.
+        // The peer was heard while a probe was out: the endpoint's own count begins anew with the
+        // ladder.
         if let Some(ike) = observed.alive {
             self.order(now, Command::PeerAlive { ike });
         }
@@ -118,7 +121,8 @@ impl Gateway {
         }
     }
 
-    /// Authenticated ESP-in-UDP came from elsewhere; the endpoint decides whether to follow (RFC 7296 §2.23).
+    /// Authenticated ESP-in-UDP came from elsewhere; the endpoint decides whether to follow (RFC
+    /// 7296 §2.23).
     fn new_endpoint(&mut self, now: Duration, child: ChildId) {
         let Some(ike) = self.tunnels.pair(child).and_then(SaPair::ike) else { return };
         if let Some(remote) = self.tables.reported_endpoint(child) {

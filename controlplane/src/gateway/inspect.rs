@@ -1,4 +1,5 @@
-//! Looking into the gateway without changing it: for simulations that watch every step, and for counting what is in use.
+//! Looking into the gateway without changing it: for simulations that watch every step, and for
+//! counting what is in use.
 
 use std::net::IpAddr;
 
@@ -10,7 +11,8 @@ use crate::peers::session::Session;
 use crate::plan::{EntryKey, PolicyKey};
 use crate::tables::Occupancy;
 
-/// How much the gateway holds at the moment. All but the configured part goes back to zero when nothing is going on.
+/// How much the gateway holds at the moment. All but the configured part goes back to zero when
+/// nothing is going on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
     /// Connections that the configuration asks for.
@@ -25,7 +27,8 @@ pub struct Load {
     pub resolving: usize,
     /// Facts that wait for the next step; nothing between two calls.
     pub unsettled: usize,
-    /// Whether the IKE endpoint waits for any point in time: false without any IKE SA, half-open ones included.
+    /// Whether the IKE endpoint waits for any point in time: false without any IKE SA, half-open
+    /// ones included.
     pub endpoint_waits: bool,
     /// Slots and policies of the table.
     pub table: Occupancy,
@@ -72,7 +75,8 @@ impl Gateway {
         self.tables.policy_version()
     }
 
-    /// Whether the guard covers each interface of the configuration that has a device, under the policy in force.
+    /// Whether the guard covers each interface of the configuration that has a device, under the
+    /// policy in force.
     pub fn guard_covers_interfaces(&self) -> bool {
         self.tables.guard_covers(self.plan.ports.iter().map(|port| port.ifindex))
     }

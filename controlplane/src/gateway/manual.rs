@@ -1,4 +1,5 @@
-//! `ipsec-manual` entries: their pairs stand in the table as the configuration says, without sessions, detection or fail-over.
+//! `ipsec-manual` entries: their pairs stand in the table as the configuration says, without
+//! sessions, detection or fail-over.
 
 use std::time::Duration;
 
@@ -42,8 +43,9 @@ impl Gateway {
         self.tables.set_manual(&request, now_ms)
     }
 
-    /// The 32-bit sequence numbers of a hand-keyed SA begin anew when they are used up: without anti-replay the receiver does not look at
-    /// them (RFC 4303 section 3.3.3), and the IVs of the new slot come from another random key.
+    /// The 32-bit sequence numbers of a hand-keyed SA begin anew when they are used up: without
+    /// anti-replay the receiver does not look at them (RFC 4303 section 3.3.3), and the IVs of the
+    /// new slot come from another random key.
     pub(super) fn scan_manual(&mut self, now: Duration) {
         let now_ms = self.scale.stamp(now);
         for entry in self.plan.manual.values().cloned().collect::<Vec<_>>() {

@@ -9,8 +9,8 @@ use crate::names::{Answer, NameError, Usable};
 use crate::plan::{EntryKey, Peer};
 
 impl Gateway {
-    /// The answer to [`Output::Resolve`]. Flows that wait for it go on: to the first usable address of the family that
-    /// their entry uses, or, if there is none, with the failure of that peer.
+    /// The answer to [`Output::Resolve`]. Flows that wait for it go on: to the first usable address
+    /// of the family that their entry uses, or, if there is none, with the failure of that peer.
     pub fn resolved(&mut self, now: Duration, name: &str, answer: Result<Answer, NameError>) {
         let due = self.names.answered(name);
         let failure = match answer {
@@ -36,8 +36,9 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// Somebody types `set peer NAME` and `answer` is what its name resolves to now: from then on the peer has this address.
-    /// False if there is none that can be used; the reason stands in the log.
+    /// Somebody types `set peer NAME` and `answer` is what its name resolves to now: from then on
+    /// the peer has this address. False if there is none that can be used; the reason stands in the
+    /// log.
     pub fn specify(&mut self, now: Duration, name: &str, answer: &Result<Answer, NameError>) -> bool {
         let usable = match answer {
             Ok(answer) => self.believe(now, name, answer),
@@ -62,8 +63,9 @@ impl Gateway {
         self.names.host_line(name)
     }
 
-    /// Names that were typed without `dynamic` and have no address yet, after a start or because the name service was down,
-    /// are asked for; those that nobody configures any more are forgotten.
+    /// Names that were typed without `dynamic` and have no address yet, after a start or because
+    /// the name service was down, are asked for; those that nobody configures any more are
+    /// forgotten.
     pub(super) fn look_up_fixed_names(&mut self, now: Duration) {
         let configured = self.named_peers();
         self.names.retain(|peer| configured.contains(peer));
@@ -88,7 +90,8 @@ impl Gateway {
         }
     }
 
-    /// The address of a peer in the family of an entry, as far as it is known without asking anybody.
+    /// The address of a peer in the family of an entry, as far as it is known without asking
+    /// anybody.
     pub(super) fn address_for(&self, key: &EntryKey, peer: &Peer) -> Option<IpAddr> {
         self.names.address_of(peer, self.plan.entries.get(key)?.local.is_ipv6())
     }

@@ -12,7 +12,8 @@ use crate::report::History;
 use crate::tunnels::SaPair;
 
 impl Gateway {
-    /// Carries out a `clear` that concerns SAs; returns how many pairs or IKE SAs it took down. Others are not ours.
+    /// Carries out a `clear` that concerns SAs; returns how many pairs or IKE SAs it took down.
+    /// Others are not ours.
     pub fn clear(&mut self, now: Duration, command: &ClearCommand) -> Option<usize> {
         let (children, ikes): (Vec<ChildId>, Vec<IkeId>) = match command {
             ClearCommand::AllSas => (self.children(|_| true), Vec::new()),
@@ -31,7 +32,8 @@ impl Gateway {
             }
             ClearCommand::Isakmp(id) => (Vec::new(), self.ikes(&Filter::default(), *id)),
             ClearCommand::Ikev2Sas(filter) | ClearCommand::Sessions(filter) => {
-                // A pair without IKE SA is one of an earlier control plane; it belongs to the session, too.
+                // A pair without IKE SA is one of an earlier control plane; it belongs to the
+                // session, too.
                 let adopted = |pair: &SaPair| {
                     pair.ike().is_none()
                         && filter.remote.is_none_or(|remote| pair.facts().remote == remote)

@@ -31,7 +31,8 @@ impl Gateway {
         }
     }
 
-    /// The routes that should be in the kernel now, for the start of a service and after a device came back.
+    /// The routes that should be in the kernel now, for the start of a service and after a device
+    /// came back.
     pub fn reverse_routes_in_use(&self) -> impl Iterator<Item = &ReverseRoute> {
         self.routes.iter()
     }

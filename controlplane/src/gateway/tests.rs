@@ -1,4 +1,5 @@
-//! The gateway alone: names of peers, limits, refusals. Whole networks are in `tests/failover_simulated.rs`.
+//! The gateway alone: names of peers, limits, refusals. Whole networks are in
+//! `tests/failover_simulated.rs`.
 
 mod edits;
 

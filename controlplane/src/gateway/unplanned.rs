@@ -9,8 +9,8 @@ use config::model::{AccessGroups, CryptoMapEntry, Keying};
 use super::Gateway;
 
 impl Gateway {
-    /// Makes `candidate`, which differs from the running configuration in `changes`, the running one if it compiles to the
-    /// same plan. Otherwise nothing is changed, and the answer is false.
+    /// Makes `candidate`, which differs from the running configuration in `changes`, the running
+    /// one if it compiles to the same plan. Otherwise nothing is changed, and the answer is false.
     pub fn configure_unplanned(
         &mut self,
         now: Duration,
@@ -27,7 +27,8 @@ impl Gateway {
     }
 }
 
-/// Whether a change is of no account for what is protected and how. False where that is not seen at a glance.
+/// Whether a change is of no account for what is protected and how. False where that is not seen at
+/// a glance.
 fn keeps_plan(running: &Configuration, candidate: &Configuration, change: &Change) -> bool {
     match &change.object {
         // The kernel has them.

@@ -27,7 +27,8 @@ use stats::ikev2_stats;
 const SUSPICIOUS: Duration = Duration::from_secs(30);
 
 impl Gateway {
-    /// The text of a show command about sessions and SAs; none for commands that are not about the gateway's state.
+    /// The text of a show command about sessions and SAs; none for commands that are not about the
+    /// gateway's state.
     pub fn show(&self, now: Duration, command: &ShowCommand) -> Option<String> {
         Some(match command {
             ShowCommand::CryptoMap(filter) => {
@@ -184,8 +185,8 @@ impl Gateway {
         }
     }
 
-    /// A peer that answers IKE and from which no ESP comes, although some is sent to it: something on its side or on the way
-    /// swallows the traffic, and no detection will ever notice.
+    /// A peer that answers IKE and from which no ESP comes, although some is sent to it: something
+    /// on its side or on the way swallows the traffic, and no detection will ever notice.
     fn suspicion(&self, key: &EntryKey, session: &Session, peer: &Peer) -> Option<String> {
         let answered = self.ike_of(key, peer).filter_map(|sa| Some(sa.liveness()?.last_heard()));
         let answered = answered.max()?;

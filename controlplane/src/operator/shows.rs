@@ -20,8 +20,8 @@ pub(super) fn users(sessions: usize) -> String {
     text
 }
 
-/// `show interfaces`, `show ip interface`, `show ipv6 interface`: those with a name that is `wanted`, or all, with the
-/// addresses of one family or of both.
+/// `show interfaces`, `show ip interface`, `show ipv6 interface`: those with a name that is
+/// `wanted`, or all, with the addresses of one family or of both.
 pub(super) fn interfaces(
     configuration: &Configuration,
     devices: &Devices,

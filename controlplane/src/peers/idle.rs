@@ -1,7 +1,7 @@
 //! Idle timers: one per SA pair, and the idle clock of a crypto-map entry.
 //!
-//! Only packets count, in either direction; IKE messages and dead peer detection do not, so that a quiet tunnel
-//! is closed although its peer answers every probe.
+//! Only packets count, in either direction; IKE messages and dead peer detection do not, so that a
+//! quiet tunnel is closed although its peer answers every probe.
 
 use std::time::Duration;
 

@@ -1,13 +1,14 @@
 //! Which peer of a crypto-map entry is tried next: the preferred-peer rules, and nothing else.
 //!
-//! One [`Selection`] belongs to one crypto-map entry on one interface. It is data: every event is a method,
-//! the time is an argument, and the answer says what the cursor did ([`Change`]) and what the caller has to do
-//! next ([`Next`]). It opens no connection and keeps no timer.
+//! One [`Selection`] belongs to one crypto-map entry on one interface. It is data: every event is a
+//! method, the time is an argument, and the answer says what the cursor did ([`Change`]) and what
+//! the caller has to do next ([`Next`]). It opens no connection and keeps no timer.
 //!
-//! The rules come from the feature "IPsec preferred peer": a default peer (the first of the list) is tried
-//! whenever a connection was lost to dead peer detection, and after an idle-out when `idle-time N default` is
-//! configured; an unresponsive peer moves the cursor to the next one and it stays there. A healthy backup is
-//! never left. `docs/preferred-peer.md` explains each rule with its reason.
+//! The rules come from the feature "IPsec preferred peer": a default peer (the first of the list)
+//! is tried whenever a connection was lost to dead peer detection, and after an idle-out when
+//! `idle-time N default` is configured; an unresponsive peer moves the cursor to the next one and
+//! it stays there. A healthy backup is never left. `docs/preferred-peer.md` explains each rule with
+//! its reason.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ use crate::plan::IdleRule;
 /// At most one exhausted cycle through the peer list per entry in this time.
 pub const CYCLE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A flow with active SAs to two peers follows the last one heard, but moves at most once in this time.
+/// A flow with active SAs to two peers follows the last one heard, but moves at most once in this
+/// time.
 pub const HEARD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the cursor moved; the text form is what `%CRYPTO-5-PEER_CHANGE` prints.
@@ -127,7 +129,8 @@ pub struct Selection<P> {
 }
 
 impl<P: Clone + Eq> Selection<P> {
-    /// A cursor on the first of `peers`; `default_first` says that this one carries the `default` keyword.
+    /// A cursor on the first of `peers`; `default_first` says that this one carries the `default`
+    /// keyword.
     pub fn new(peers: Vec<P>, default_first: bool, idle: IdleRule) -> Self {
         Selection {
             peers,
@@ -190,8 +193,9 @@ impl<P: Clone + Eq> Selection<P> {
 
     /// A packet matches a permit of the entry and no SA carries it.
     ///
-    /// The idle clock is read here: a peer's Delete or the expiry of an unused SA leaves the cursor alone, but
-    /// when the silence before this packet was as long as `idle-time N default`, the default peer is used.
+    /// The idle clock is read here: a peer's Delete or the expiry of an unused SA leaves the cursor
+    /// alone, but when the silence before this packet was as long as `idle-time N default`, the
+    /// default peer is used.
     pub fn trigger(&mut self, now: Duration) -> Step<P> {
         if self.peers.is_empty() {
             return Step { change: None, next: Next::NoPeer };
@@ -215,8 +219,9 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Initiate(self.peers[self.current].clone()) }
     }
 
-    /// The initiation to `peer` failed: given up after retransmission, refused, not authenticated, selectors
-    /// not acceptable, or its name did not resolve. A report about a peer that is not being tried is ignored.
+    /// The initiation to `peer` failed: given up after retransmission, refused, not authenticated,
+    /// selectors not acceptable, or its name did not resolve. A report about a peer that is not
+    /// being tried is ignored.
     pub fn failed(&mut self, peer: &P) -> Step<P> {
         let on_cursor = self.peers.get(self.current) == Some(peer);
         let Some(attempt) = self.attempt.as_mut().filter(|_| on_cursor) else {
@@ -237,8 +242,8 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Exhausted(not_before) }
     }
 
-    /// IKE and IPsec came up with `peer`, whoever began: the cursor goes there and the attempt is over.
-    /// The peer must have authenticated; a peer that is not in the list changes nothing.
+    /// IKE and IPsec came up with `peer`, whoever began: the cursor goes there and the attempt is
+    /// over. The peer must have authenticated; a peer that is not in the list changes nothing.
     pub fn established(&mut self, peer: &P) -> Step<P> {
         let Some(index) = self.index_of(peer) else {
             return self.rest();
@@ -250,8 +255,9 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Rest }
     }
 
-    /// An authenticated packet of a flow that has SAs with several peers arrived from `peer`, while the flow is
-    /// sent to another one. [`Next::Follow`]: this flow's outbound SA becomes that of `peer`.
+    /// An authenticated packet of a flow that has SAs with several peers arrived from `peer`, while
+    /// the flow is sent to another one. [`Next::Follow`]: this flow's outbound SA becomes that of
+    /// `peer`.
     pub fn heard(&mut self, now: Duration, peer: &P, standing: Standing) -> Step<P> {
         let too_soon = self.moved_by_hearing.is_some_and(|moved| now < moved + HEARD_INTERVAL);
         let Some(index) = self.index_of(peer) else {
@@ -261,13 +267,15 @@ impl<P: Clone + Eq> Selection<P> {
             return self.rest();
         }
         self.moved_by_hearing = Some(now);
-        // The cursor of a pass through the list belongs to that pass; the flow may follow all the same.
+        // The cursor of a pass through the list belongs to that pass; the flow may follow all the
+        // same.
         let change = if self.attempt.is_some() { None } else { self.move_to(index, Reason::PeerHeard) };
         Step { change, next: Next::Follow }
     }
 
-    /// Dead peer detection gave `peer` up, or a rekey with it stayed unanswered (RFC 7296 §2.1 makes the same
-    /// of both). `survivor` is the peer that still has SAs for the entry, the newest first.
+    /// Dead peer detection gave `peer` up, or a rekey with it stayed unanswered (RFC 7296 §2.1
+    /// makes the same of both). `survivor` is the peer that still has SAs for the entry, the newest
+    /// first.
     ///
     /// Without a survivor the default peer is next, even if it is the one that just died.
     pub fn dead(&mut self, peer: &P, survivor: Option<&P>) -> Step<P> {
@@ -300,7 +308,8 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Rest }
     }
 
-    /// The operator cleared sessions or SAs. `none_left` says that the whole entry has no SA any more.
+    /// The operator cleared sessions or SAs. `none_left` says that the whole entry has no SA any
+    /// more.
     pub fn cleared(&mut self, none_left: bool) -> Step<P> {
         self.attempt = None;
         self.not_before = None;
@@ -316,8 +325,8 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Rest }
     }
 
-    /// The entry was edited. The cursor stays on a peer that stays and has SAs, else it goes to the first one.
-    /// Returns the peers that are gone, whose SAs have to be deleted.
+    /// The entry was edited. The cursor stays on a peer that stays and has SAs, else it goes to the
+    /// first one. Returns the peers that are gone, whose SAs have to be deleted.
     pub fn configure(
         &mut self,
         peers: Vec<P>,

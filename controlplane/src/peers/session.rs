@@ -1,8 +1,9 @@
-//! One crypto-map entry on one interface: which flows are up, which peer carries them, what to do next.
+//! One crypto-map entry on one interface: which flows are up, which peer carries them, what to do
+//! next.
 //!
-//! A session is fed with events (a packet without an SA, a child SA came up, a peer died, packets passed) and
-//! answers with [`Intent`]s that the gateway carries out. It holds the cursor ([`Selection`]) and one idle timer per
-//! SA pair; it knows neither IKE messages nor the table.
+//! A session is fed with events (a packet without an SA, a child SA came up, a peer died, packets
+//! passed) and answers with [`Intent`]s that the gateway carries out. It holds the cursor
+//! ([`Selection`]) and one idle timer per SA pair; it knows neither IKE messages nor the table.
 
 mod few;
 mod kinds;
@@ -31,7 +32,8 @@ pub struct Session {
     pending: BTreeSet<PolicyId>,
     attempting: Option<PolicyId>,
     retry_at: Option<Duration>,
-    /// Set by a refused rekey: the expiry of the last pair with this peer counts as a failed initiation.
+    /// Set by a refused rekey: the expiry of the last pair with this peer counts as a failed
+    /// initiation.
     rekey_refused: BTreeSet<Peer>,
 }
 
@@ -98,7 +100,8 @@ impl Session {
     /// A packet of `policy` waits and no SA carries it.
     pub fn acquire(&mut self, now: Duration, policy: PolicyId, intents: &mut Vec<Intent>) {
         if let Some(pair) = self.outbound(policy) {
-            // The word was taken away by somebody else's mistake or raced with the packet: say it again.
+            // The word was taken away by somebody else's mistake or raced with the packet: say it
+            // again.
             intents.push(Intent::Outbound { policy, pair: Some(pair) });
             return;
         }
@@ -116,7 +119,8 @@ impl Session {
         self.follow(now, step, intents);
     }
 
-    /// A child SA pair for `policy` came up with `peer`, which authenticated. The flow uses the newest pair.
+    /// A child SA pair for `policy` came up with `peer`, which authenticated. The flow uses the
+    /// newest pair.
     pub fn child_up(
         &mut self,
         now: Duration,
@@ -152,8 +156,9 @@ impl Session {
         self.drive(now, intents);
     }
 
-    /// `new` replaces `old`: same flow, same peer. The idle timer goes on, since a rekey is no traffic. While not
-    /// `ready`, the old pair keeps carrying: the peer began the rekey and has not shown yet that it has the new one.
+    /// `new` replaces `old`: same flow, same peer. The idle timer goes on, since a rekey is no
+    /// traffic. While not `ready`, the old pair keeps carrying: the peer began the rekey and has
+    /// not shown yet that it has the new one.
     pub fn child_rekeyed(
         &mut self,
         now: Duration,
@@ -174,7 +179,8 @@ impl Session {
         }
     }
 
-    /// The peer has shown that it uses `new`: it takes the flow over from the pair that it replaces.
+    /// The peer has shown that it uses `new`: it takes the flow over from the pair that it
+    /// replaces.
     pub fn outbound_ready(&mut self, new: ChildId, intents: &mut Vec<Intent>) {
         let Some(policy) = self.pairs.get(&new).map(|pair| pair.policy) else {
             return;
@@ -190,7 +196,8 @@ impl Session {
         self.rekey_refused.insert(peer.clone());
     }
 
-    /// A pair is gone: deleted by the peer, expired, drained. The cursor stays, the idle clock runs on.
+    /// A pair is gone: deleted by the peer, expired, drained. The cursor stays, the idle clock runs
+    /// on.
     pub fn child_gone(&mut self, now: Duration, id: ChildId, intents: &mut Vec<Intent>) {
         let Some(pair) = self.remove_pair(id, intents) else {
             return;
@@ -202,8 +209,8 @@ impl Session {
         }
     }
 
-    /// `peer` is dead: detection gave it up, or a request stayed unanswered. Its pairs are gone; the caller erases
-    /// them. Another listed peer that has SAs carries the flows.
+    /// `peer` is dead: detection gave it up, or a request stayed unanswered. Its pairs are gone;
+    /// the caller erases them. Another listed peer that has SAs carries the flows.
     pub fn peer_dead(&mut self, now: Duration, peer: &Peer, intents: &mut Vec<Intent>) -> Vec<ChildId> {
         let gone: Vec<ChildId> =
             self.pairs.iter().filter(|(_, pair)| pair.peer == *peer).map(|(id, _)| *id).collect();
@@ -226,7 +233,8 @@ impl Session {
         gone
     }
 
-    /// What the data plane saw of one pair: the last authenticated inbound and the last outbound packet.
+    /// What the data plane saw of one pair: the last authenticated inbound and the last outbound
+    /// packet.
     pub fn activity(
         &mut self,
         now: Duration,
@@ -297,7 +305,8 @@ impl Session {
         idle.chain(self.retry_at).min()
     }
 
-    /// The operator cleared some or all of the pairs; the caller has removed them with [`Session::child_gone`].
+    /// The operator cleared some or all of the pairs; the caller has removed them with
+    /// [`Session::child_gone`].
     pub fn cleared(&mut self, now: Duration, intents: &mut Vec<Intent>) {
         self.abandon(intents);
         let step = self.selection.cleared(self.pairs.is_empty());
@@ -343,7 +352,8 @@ impl Session {
         self.drive(now, intents);
     }
 
-    /// Forgets flows that the entry no longer has; the pairs of those flows are returned for deletion.
+    /// Forgets flows that the entry no longer has; the pairs of those flows are returned for
+    /// deletion.
     pub fn retain_policies(
         &mut self,
         keep: impl Fn(PolicyId) -> bool,

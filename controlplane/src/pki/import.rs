@@ -1,4 +1,5 @@
-//! `crypto pki import` and `crypto pki authenticate`: PEM and PKCS#12 taken apart, and the private key stored.
+//! `crypto pki import` and `crypto pki authenticate`: PEM and PKCS#12 taken apart, and the private
+//! key stored.
 
 use std::fs;
 use std::io::{self, Read};
@@ -24,7 +25,8 @@ struct Found {
     keys: Vec<Secret>,
 }
 
-/// Carries an import out. The private key is stored last: nothing is, unless everything fits together.
+/// Carries an import out. The private key is stored last: nothing is, unless everything fits
+/// together.
 ///
 /// # Errors
 /// Texts that name the file and the remedy.

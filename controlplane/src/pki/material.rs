@@ -16,7 +16,8 @@ use super::KeyStore;
 /// Largest file with a CRL, octets.
 const MAX_CRL: u64 = 16 << 20;
 
-/// What lies outside of the configuration: private keys by label and CRLs by file, as they were read.
+/// What lies outside of the configuration: private keys by label and CRLs by file, as they were
+/// read.
 #[derive(Debug, Default)]
 pub struct Material {
     keys: BTreeMap<String, Result<Option<Secret>, String>>,
@@ -73,7 +74,8 @@ struct Ready {
 }
 
 impl Pki {
-    /// Puts configuration and material together. What cannot be used is left out, and said in [`Pki::troubles`].
+    /// Puts configuration and material together. What cannot be used is left out, and said in
+    /// [`Pki::troubles`].
     pub fn new(configuration: &Configuration, material: &Material) -> Self {
         let mut pki = Pki::default();
         for (name, trustpoint) in &configuration.trustpoints {

@@ -1,4 +1,5 @@
-//! `show crypto pki certificates` and `show crypto pki trustpoints`. No private key comes near this file.
+//! `show crypto pki certificates` and `show crypto pki trustpoints`. No private key comes near this
+//! file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

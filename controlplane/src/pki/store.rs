@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 /// Largest private key, octets.
 const MAX_KEY: u64 = 64 * 1024;
 
-/// Where the private keys of an instance lie: a directory of mode 0700 beside the configuration file, `FILE.keys`.
+/// Where the private keys of an instance lie: a directory of mode 0700 beside the configuration
+/// file, `FILE.keys`.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     folder: PathBuf,
@@ -74,7 +75,8 @@ impl KeyStore {
         Ok(Some(Secret::from(&key[..])))
     }
 
-    /// Stores a private key under a label, in place of one that is there: a new file with mode 0600, flushed, then renamed.
+    /// Stores a private key under a label, in place of one that is there: a new file with mode
+    /// 0600, flushed, then renamed.
     ///
     /// # Errors
     /// If it cannot; the old key is then untouched.

@@ -1,8 +1,8 @@
-//! What is protected although no line of the configuration says it: flows of peers that a dynamic map accepted, and pairs of
-//! hosts under `set security-association level per-host`.
+//! What is protected although no line of the configuration says it: flows of peers that a dynamic
+//! map accepted, and pairs of hosts under `set security-association level per-host`.
 //!
-//! Both come and go with their SAs. They stand in front of the permit that they come from; where the permit does not cover
-//! them any more, they are gone.
+//! Both come and go with their SAs. They stand in front of the permit that they come from; where
+//! the permit does not cover them any more, they are gone.
 
 use std::net::IpAddr;
 

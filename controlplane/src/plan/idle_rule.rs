@@ -14,10 +14,11 @@ pub struct IdleRule {
 }
 
 impl IdleRule {
-    /// The rule that follows from the entry's own timer (seconds, `default` flag) and the global one (seconds).
+    /// The rule that follows from the entry's own timer (seconds, `default` flag) and the global
+    /// one (seconds).
     ///
-    /// An entry timer equal to the global one is not added, its flag included; the global timer never leads to
-    /// the default peer.
+    /// An entry timer equal to the global one is not added, its flag included; the global timer
+    /// never leads to the default peer.
     pub fn resolve(entry: Option<(u64, bool)>, global: Option<u64>) -> IdleRule {
         match (entry, global) {
             (Some((seconds, to_default)), global) if global != Some(seconds) => {
@@ -28,8 +29,9 @@ impl IdleRule {
         }
     }
 
-    /// Whether the silence since the entry's `last_packet` sends the connection that begins `now` to the default
-    /// peer, although no timer of ours expired (the other side deleted the SAs first).
+    /// Whether the silence since the entry's `last_packet` sends the connection that begins `now`
+    /// to the default peer, although no timer of ours expired (the other side deleted the SAs
+    /// first).
     pub fn silence_leads_to_default(&self, last_packet: Option<Duration>, now: Duration) -> bool {
         match (self.to_default, self.after, last_packet) {
             (true, Some(after), Some(last)) => now >= last + after,

@@ -1,5 +1,6 @@
-//! What waits until the data plane is ready for a tunnel: its routes until the policy is in force in the guard and in every worker, and
-//! the datagrams that tell the peer until the data plane forwards by the routes.
+//! What waits until the data plane is ready for a tunnel: its routes until the policy is in force
+//! in the guard and in every worker, and the datagrams that tell the peer until the data plane
+//! forwards by the routes.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,8 +13,9 @@ use crate::routes::RouteChange;
 /// How often to look whether the data plane is ready.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// How long a datagram waits for routes that were added. The data plane learns a route within milliseconds; one that has a long table
-/// to read must not keep IKE waiting. There is no such limit for the policy: without it the peer would be answered in clear.
+/// How long a datagram waits for routes that were added. The data plane learns a route within
+/// milliseconds; one that has a long table to read must not keep IKE waiting. There is no such
+/// limit for the policy: without it the peer would be answered in clear.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Batches beyond this are dropped, the newest first: the peer repeats what is not answered.
@@ -61,7 +63,8 @@ impl HeldBack {
         changes
     }
 
-    /// What may leave now: everything whose routes were added once the data plane has all routes, else what has waited long enough.
+    /// What may leave now: everything whose routes were added once the data plane has all routes,
+    /// else what has waited long enough.
     pub(super) fn release(&mut self, now: Instant, forwarded: bool) -> Vec<Transmit> {
         let ready = |batch: &Batch| batch.until.is_some_and(|until| forwarded || until <= now);
         let count = self.0.iter().take_while(|batch| ready(batch)).count();

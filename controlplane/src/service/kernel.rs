@@ -12,7 +12,8 @@ use crate::interfaces::{Kernel, KernelRoute};
 use crate::routes::RouteChange;
 use crate::sockets::SocketError;
 
-/// How long an edit waits for the guard of the devices that it names. It goes on without, and the links follow later.
+/// How long an edit waits for the guard of the devices that it names. It goes on without, and the
+/// links follow later.
 const GUARD_PATIENCE: Duration = Duration::from_millis(400);
 
 impl Running {
@@ -37,8 +38,9 @@ impl Running {
         }
     }
 
-    /// The order at every tunnel: the policy is in force in the guard and in every worker, then the routes, then the datagram that tells
-    /// the peer. What the peer sends then may have its answer within microseconds, and that must not leave in clear or by another way.
+    /// The order at every tunnel: the policy is in force in the guard and in every worker, then the
+    /// routes, then the datagram that tells the peer. What the peer sends then may have its answer
+    /// within microseconds, and that must not leave in clear or by another way.
     pub(super) async fn send_behind_routes(&mut self, datagrams: Vec<Transmit>, changes: Vec<RouteChange>) {
         let version = self.gateway.policy_version();
         let published = std::mem::replace(&mut self.policy_version, version) != version;
@@ -68,8 +70,8 @@ impl Running {
         self.held_back.release(now, forwarded).iter().for_each(|datagram| self.sockets.send(datagram));
     }
 
-    /// The configuration changed: the guard covers its devices first, then the kernel follows, and then the gateway knows what the kernel
-    /// made of it.
+    /// The configuration changed: the guard covers its devices first, then the kernel follows, and
+    /// then the gateway knows what the kernel made of it.
     pub(super) async fn refresh_kernel(&mut self) -> Result<(), ServiceError> {
         self.reported.clear();
         self.refresh_devices().await;
@@ -81,7 +83,8 @@ impl Running {
         self.bring_up().await
     }
 
-    /// Addresses, links and routes of the configuration, once the guard covers every device that is there: not before.
+    /// Addresses, links and routes of the configuration, once the guard covers every device that is
+    /// there: not before.
     ///
     /// # Errors
     /// At the start, an IKE socket that cannot be opened.

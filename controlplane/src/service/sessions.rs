@@ -82,7 +82,8 @@ impl Running {
         }
     }
 
-    /// Carries a session on until it has nothing to do, waits for work, or has to let the loop turn.
+    /// Carries a session on until it has nothing to do, waits for work, or has to let the loop
+    /// turn.
     async fn go_on(
         &mut self,
         session: SessionId,
@@ -136,8 +137,8 @@ impl Running {
         }
     }
 
-    /// Sends the answers that are due, once the kernel follows the configuration that they speak of. The receiver is ready
-    /// when the last one has been written.
+    /// Sends the answers that are due, once the kernel follows the configuration that they speak
+    /// of. The receiver is ready when the last one has been written.
     async fn send(
         &mut self,
         dialogue: &mut Dialogue,

@@ -1,4 +1,5 @@
-//! Pairs with keys from the configuration (`ipsec-manual`). Nobody rekeys them; they stand as long as the configuration says the same.
+//! Pairs with keys from the configuration (`ipsec-manual`). Nobody rekeys them; they stand as long
+//! as the configuration says the same.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -39,8 +40,9 @@ pub struct ManualRequest<'a> {
 }
 
 impl Tables {
-    /// Makes the hand-keyed pair of a policy what the request says, and sends the flow through it. A pair that stands and is the same
-    /// goes on, with its sequence numbers; otherwise the old one goes first, for both may have one SPI. `true` if it is a new one.
+    /// Makes the hand-keyed pair of a policy what the request says, and sends the flow through it.
+    /// A pair that stands and is the same goes on, with its sequence numbers; otherwise the old one
+    /// goes first, for both may have one SPI. `true` if it is a new one.
     ///
     /// # Errors
     /// There is no pair then, and the flow is held.
@@ -80,8 +82,9 @@ impl Tables {
         self.table.collect(now_ms);
     }
 
-    /// Finds the hand-keyed pairs that a previous control plane left: those without replay window and lifetime. The configuration
-    /// decides what becomes of them; one that is still wanted goes on with its sequence numbers.
+    /// Finds the hand-keyed pairs that a previous control plane left: those without replay window
+    /// and lifetime. The configuration decides what becomes of them; one that is still wanted goes
+    /// on with its sequence numbers.
     pub(super) fn find_manual(&mut self, kept: &BTreeSet<PolicyId>) {
         let slots: Vec<SlotWord> = self.table.live_outbound().collect();
         for slot in slots {

@@ -10,7 +10,8 @@ use sa_table::{
 use super::PairParameters;
 use crate::clock::{Scale, from_ike_time};
 
-/// Packets that are sent before a rekey is asked for when sequence numbers have 32 bits: 7/8 of what there is.
+/// Packets that are sent before a rekey is asked for when sequence numbers have 32 bits: 7/8 of
+/// what there is.
 const SOFT_PACKETS: u64 = (u32::MAX as u64) / 8 * 7;
 
 /// The limits that the data plane keeps by itself, also while no control plane runs.
@@ -43,13 +44,15 @@ struct CipherLimit {
     packets: u64,
 }
 
-/// Blocks of AES under one key. A block cipher of 128 bits is told from a random function with probability B^2 / 2^129 after B blocks;
-/// with 2^36 that stays below 2^-57, the bound that TLS and QUIC keep (RFC 8446 section 5.5, RFC 9001 section 6.6, appendix B).
+/// Blocks of AES under one key. A block cipher of 128 bits is told from a random function with
+/// probability B^2 / 2^129 after B blocks; with 2^36 that stays below 2^-57, the bound that TLS and
+/// QUIC keep (RFC 8446 section 5.5, RFC 9001 section 6.6, appendix B).
 const AES_BLOCKS: u64 = 1 << 36;
 
-/// AES-CBC and AES-GCM spend a block on 16 octets (RFC 3602 section 2.3 and RFC 4106 section 9 leave the number to us), GMAC one on each
-/// packet. ChaCha20 is no permutation and has no such limit (RFC 7634 section 5); NULL encrypts nothing, and its HMAC has a key far
-/// beyond any number of packets.
+/// AES-CBC and AES-GCM spend a block on 16 octets (RFC 3602 section 2.3 and RFC 4106 section 9
+/// leave the number to us), GMAC one on each packet. ChaCha20 is no permutation and has no such
+/// limit (RFC 7634 section 5); NULL encrypts nothing, and its HMAC has a key far beyond any number
+/// of packets.
 fn cipher_limit(encryption: ike::Encryption) -> CipherLimit {
     use ike::Encryption as E;
     match encryption {
@@ -119,7 +122,8 @@ pub(super) fn selectors(
 }
 
 fn selector(from: &ike::TrafficSelector) -> TrafficSelector {
-    // OPAQUE (start above end) stands for packets whose ports cannot be seen; the table has port 0 for those.
+    // OPAQUE (start above end) stands for packets whose ports cannot be seen; the table has port 0
+    // for those.
     let opaque = from.start_port > from.end_port;
     let ports =
         if opaque { PortRange::single(0) } else { PortRange { first: from.start_port, last: from.end_port } };

@@ -9,9 +9,9 @@ use super::{PublishedNames, Slots, Tables};
 use crate::checkpoint::{Memory, StoredPair};
 
 impl Tables {
-    /// Takes over the segments. What a previous control plane left and `memory` explains goes on working: its policies keep
-    /// their numbers and its SAs their slots. Everything else is taken out of use; what is protected by it is held, never
-    /// sent in clear.
+    /// Takes over the segments. What a previous control plane left and `memory` explains goes on
+    /// working: its policies keep their numbers and its SAs their slots. Everything else is taken
+    /// out of use; what is protected by it is held, never sent in clear.
     pub fn new(table: TableWriter, runtime: RuntimeReader, memory: &Memory) -> Self {
         let mut tables = Tables {
             table,
@@ -59,7 +59,8 @@ impl Tables {
         tables
     }
 
-    /// Goes on with a pair of a previous control plane under a new name. `false` if one of its slots is gone.
+    /// Goes on with a pair of a previous control plane under a new name. `false` if one of its
+    /// slots is gone.
     pub fn adopt(&mut self, pair: ChildId, stored: &StoredPair) -> bool {
         let Some((inbound, outbound)) = stored.slot_words() else { return false };
         let live =

@@ -1,9 +1,10 @@
 //! Dead peer detection: when to probe, when to give a peer up.
 //!
-//! A probe ladder of `crypto isakmp keepalive N M`: N seconds without anything authenticated from the peer, then
-//! a probe, then five more at intervals of M seconds; the peer is dead when the sixth stayed unanswered for M
-//! seconds, N + 6·M after the last sign of life. In on-demand mode the first probe is sent only if a protected
-//! packet went out since the peer was last heard. Anything authenticated from the peer, ESP or IKE, resets it all.
+//! A probe ladder of `crypto isakmp keepalive N M`: N seconds without anything authenticated from
+//! the peer, then a probe, then five more at intervals of M seconds; the peer is dead when the
+//! sixth stayed unanswered for M seconds, N + 6·M after the last sign of life. In on-demand mode
+//! the first probe is sent only if a protected packet went out since the peer was last heard.
+//! Anything authenticated from the peer, ESP or IKE, resets it all.
 
 use std::time::Duration;
 
@@ -49,7 +50,8 @@ impl Timing {
         }
     }
 
-    /// The millisecond form: a probe every `interval`, dead `count` intervals after the last sign of life.
+    /// The millisecond form: a probe every `interval`, dead `count` intervals after the last sign
+    /// of life.
     pub fn fast(interval: Duration, count: u32, mode: Mode) -> Timing {
         Timing { interval, retry: interval, probes: count.saturating_sub(1).max(1), mode }
     }
@@ -59,8 +61,8 @@ impl Timing {
         self.interval + self.retry * self.probes
     }
 
-    /// More transmissions than there are between any sign of life and the verdict. They end the IKE SA
-    /// of a silent peer only where its keepalive line was removed after the probe.
+    /// More transmissions than there are between any sign of life and the verdict. They end the IKE
+    /// SA of a silent peer only where its keepalive line was removed after the probe.
     fn retries_beyond_verdict(&self) -> u32 {
         let retry = self.retry.as_millis().max(1);
         u32::try_from(self.detection().as_millis().div_ceil(retry)).unwrap_or(u32::MAX)
@@ -132,7 +134,8 @@ impl Liveness {
         self.ladder.map_or(0, |ladder| ladder.sent)
     }
 
-    /// The next time at which [`Liveness::poll`] can answer anything but quiet, as far as is known now.
+    /// The next time at which [`Liveness::poll`] can answer anything but quiet, as far as is known
+    /// now.
     pub fn deadline(&self) -> Option<Duration> {
         match self.ladder {
             Some(ladder) => Some(ladder.next),
@@ -141,8 +144,8 @@ impl Liveness {
         }
     }
 
-    /// Decides. Each call advances at most one step, so that a process that was stopped for a while sends its
-    /// probes before it gives a peer up.
+    /// Decides. Each call advances at most one step, so that a process that was stopped for a while
+    /// sends its probes before it gives a peer up.
     pub fn poll(&mut self, now: Duration) -> Verdict {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Verdict::Quiet;
@@ -173,8 +176,8 @@ pub enum Detected {
         ike: IkeId,
         /// Time between transmissions.
         interval: Duration,
-        /// After so many more transmissions the endpoint may give up by itself: later than the ladder
-        /// does in every case.
+        /// After so many more transmissions the endpoint may give up by itself: later than the
+        /// ladder does in every case.
         retries: u32,
     },
     /// The peer did not answer. Its IKE SA, with what ended with it, is removed here already.
@@ -240,7 +243,8 @@ impl Tunnels {
         self.with_liveness(ike, |liveness| liveness.sent(at));
     }
 
-    /// ESP was received and sent at these times. True if a probe is on its way to a peer that is heard.
+    /// ESP was received and sent at these times. True if a probe is on its way to a peer that is
+    /// heard.
     pub(super) fn traffic(&mut self, ike: IkeId, heard: Option<Duration>, sent: Option<Duration>) -> bool {
         let answered = self.with_liveness(ike, |liveness| {
             heard.into_iter().for_each(|at| liveness.heard(at));

@@ -89,8 +89,8 @@ impl Tunnels {
         with.max_by_key(|(ike, sa)| (sa.established, *ike)).map(|(ike, _)| ike)
     }
 
-    /// The IKE SA of a connection that a new child is asked for over: the newest that is established,
-    /// else one that an initiation of ours is on its way for.
+    /// The IKE SA of a connection that a new child is asked for over: the newest that is
+    /// established, else one that an initiation of ours is on its way for.
     pub fn usable_ike(&self, connection: ConnectionId) -> Option<IkeId> {
         let established = self.ikes_of(connection).rfind(|(_, sa)| sa.established).map(|(ike, _)| ike);
         let on_its_way = |ike: &IkeId| self.attempts.iter().any(|attempt| attempt.ike == *ike);

@@ -10,8 +10,8 @@ use super::Tunnels;
 use crate::plan::EntryKey;
 use crate::routes::ReverseRoute;
 
-/// Names of pairs taken over from a previous control plane begin here: the endpoint's own names stay
-/// below.
+/// Names of pairs taken over from a previous control plane begin here: the endpoint's own names
+/// stay below.
 pub const FIRST_ADOPTED: u64 = 1 << 63;
 
 /// What is kept of an SA pair. Its keys are in the shared table only.
@@ -154,16 +154,16 @@ impl Tunnels {
         self.pairs_under(ike).iter().all(|other| *other == child).then_some(ike)
     }
 
-    /// The pair's soft limit by time has passed: one that carried nothing is left to expire. True if
-    /// it is to be rekeyed now.
+    /// The pair's soft limit by time has passed: one that carried nothing is left to expire. True
+    /// if it is to be rekeyed now.
     pub fn soft_limit(&mut self, child: ChildId, used: bool) -> bool {
         let Some(pair) = self.pairs.get_mut(&child) else { return false };
         pair.soft_passed = true;
         used && !std::mem::replace(&mut pair.rekeying, true)
     }
 
-    /// A successor of the pair is wanted. False if it is being made already, or if there is no IKE SA
-    /// that it could be made over.
+    /// A successor of the pair is wanted. False if it is being made already, or if there is no IKE
+    /// SA that it could be made over.
     pub fn begin_rekey(&mut self, child: ChildId) -> bool {
         let with_ike = self.pairs.get(&child).is_some_and(|pair| pair.ike.is_some());
         with_ike && self.begin_replacement(child)

@@ -1,5 +1,6 @@
-//! A network of gateways under a virtual clock: real control planes, real IKE, real segments in memory, a seeded wire and a data
-//! plane that moves packets without bytes. A packet arrives only if the keys of both ends are the same.
+//! A network of gateways under a virtual clock: real control planes, real IKE, real segments in
+//! memory, a seeded wire and a data plane that moves packets without bytes. A packet arrives only
+//! if the keys of both ends are the same.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -111,7 +112,8 @@ impl Gateway {
         }
     }
 
-    /// The control plane is killed and started again; the segments stay, and with them its memory, unless `forgetful`.
+    /// The control plane is killed and started again; the segments stay, and with them its memory,
+    /// unless `forgetful`.
     pub fn restart(&mut self, now: Duration, forgetful: bool) {
         self.seed += 1000;
         let memory = self.checkpoint.load().and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The long differential run of `make test-aead`: number of packets and, if wanted, the seed as arguments.
+//! The long differential run of `make test-aead`: number of packets and, if wanted, the seed as
+//! arguments.
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -1,5 +1,6 @@
-//! Run under valgrind by `scripts/aead-memcheck.sh`: keys and plaintexts are marked as undefined, so that the memory checker finds every branch and every
-//! address that depends on one. It knows the instructions of the back ends `aes-ni` and `portable` and of key expansion.
+//! Run under valgrind by `scripts/aead-memcheck.sh`: keys and plaintexts are marked as undefined,
+//! so that the memory checker finds every branch and every address that depends on one. It knows
+//! the instructions of the back ends `aes-ni` and `portable` and of key expansion.
 
 use std::process::ExitCode;
 
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
                 continue;
             }
         };
-        // The `aes-gcm` crate branches on each verdict, which is public, and cannot tell the checker so; its caller does once more.
+        // The `aes-gcm` crate branches on each verdict, which is public, and cannot tell the
+        // checker so; its caller does once more.
         let verdicts = if backend == Backend::Portable { 2 * 6 * LENGTHS.len() as u64 } else { 0 };
         match check(engine) {
             Ok(found) if found == verdicts => checked.push(backend.name()),
@@ -61,14 +63,16 @@ fn control() -> bool {
     errors() > before
 }
 
-/// Seals, opens, and has forgeries rejected, for each key size. Gives the errors that the checker counted.
+/// Seals, opens, and has forgeries rejected, for each key size. Gives the errors that the checker
+/// counted.
 fn check(engine: Engine) -> Result<u64, &'static str> {
     let before = errors();
     for key_len in [16, 24, 32] {
         let key: Vec<u8> = (0..key_len).map(|index| (index * 29 + 3) as u8).collect();
         make_secret(&key);
         let Ok(schedule) = KeySchedule::new(&key) else { return Err("refuses a key") };
-        // The portable form of a key is made at its first use; the number of rounds in it is public.
+        // The portable form of a key is made at its first use; the number of rounds in it is
+        // public.
         let plain: Vec<Vec<u8>> =
             LENGTHS.iter().map(|&length| (0..length).map(|index| (index * 7) as u8).collect()).collect();
         let mut packets: Vec<(Vec<u8>, [u8; 16])> =

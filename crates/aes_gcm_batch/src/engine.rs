@@ -13,10 +13,12 @@ use crate::{Job, portable, self_test};
 /// A code path of the kernel, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Backend {
-    /// VAES and VPCLMULQDQ on 512-bit vectors (AVX-512 F, BW, DQ, VL), four multiplications a product and few other instructions: for
-    /// CPUs of Intel, whose multiplier takes one instruction a cycle.
+    /// VAES and VPCLMULQDQ on 512-bit vectors (AVX-512 F, BW, DQ, VL), four multiplications a
+    /// product and few other instructions: for CPUs of Intel, whose multiplier takes one
+    /// instruction a cycle.
     Vaes512Schoolbook,
-    /// The same with three multiplications a product (Karatsuba): for CPUs whose multiplier is the bottleneck, such as AMD's.
+    /// The same with three multiplications a product (Karatsuba): for CPUs whose multiplier is the
+    /// bottleneck, such as AMD's.
     Vaes512,
     /// VAES and VPCLMULQDQ on 256-bit vectors (AVX2).
     Vaes256,
@@ -114,8 +116,8 @@ enum Path {
 }
 
 impl Engine {
-    /// The best back end of this CPU, if it passes its self-test; else the portable one, and an error in the log.
-    /// Tested once per process.
+    /// The best back end of this CPU, if it passes its self-test; else the portable one, and an
+    /// error in the log. Tested once per process.
     pub fn detect() -> Self {
         static DETECTED: OnceLock<Engine> = OnceLock::new();
         *DETECTED.get_or_init(|| {
@@ -152,14 +154,14 @@ impl Engine {
         }
     }
 
-    /// Encrypts every job's text in place and writes its tag. Any number of jobs, lengths and keys mixed; 16 to 64 jobs,
-    /// those of one key next to one another, are fastest.
+    /// Encrypts every job's text in place and writes its tag. Any number of jobs, lengths and keys
+    /// mixed; 16 to 64 jobs, those of one key next to one another, are fastest.
     pub fn seal(self, jobs: &mut [Job<'_>]) {
         self.run::<false>(jobs);
     }
 
-    /// Checks every job's tag and decrypts its text in place. Returns how many packets were *rejected*: their
-    /// [`Job::is_authentic`] is false and their text is all zeros.
+    /// Checks every job's tag and decrypts its text in place. Returns how many packets were
+    /// *rejected*: their [`Job::is_authentic`] is false and their text is all zeros.
     #[must_use = "rejected packets must be dropped"]
     pub fn open(self, jobs: &mut [Job<'_>]) -> usize {
         self.run::<true>(jobs)

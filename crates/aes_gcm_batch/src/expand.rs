@@ -5,8 +5,8 @@ use crate::kernel::{Kernel, ghash};
 #[cfg(target_arch = "x86_64")]
 use crate::vector::{Vector, read_block, write_block, x128::X128};
 
-/// Fills `round_keys` from the front and `powers` with H^n down to H^1. Without AES instructions both stay zero: then only the portable back
-/// end runs, which keeps its own.
+/// Fills `round_keys` from the front and `powers` with H^n down to H^1. Without AES instructions
+/// both stay zero: then only the portable back end runs, which keeps its own.
 pub(crate) fn expand(key: &[u8], powers: &mut [[u8; 16]], round_keys: &mut [[u8; 16]]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(v) = X128::detect() {
@@ -63,8 +63,9 @@ fn expand_x128(v: X128, key: &[u8], powers: &mut [[u8; 16]], round_keys: &mut [[
     }
 }
 
-/// The hash key in the multiplier's order, multiplied by x: makes up for the bit that a carry-less product of reflected numbers lacks
-/// (docs/aead.md, section 2). No branch on the bit that falls out.
+/// The hash key in the multiplier's order, multiplied by x: makes up for the bit that a carry-less
+/// product of reflected numbers lacks (docs/aead.md, section 2). No branch on the bit that falls
+/// out.
 fn times_x(h: [u8; 16]) -> u128 {
     let h = u128::from_be_bytes(h);
     let carry = 0u128.wrapping_sub(h >> 127);

@@ -10,7 +10,8 @@ use crate::KeySchedule;
 pub const NONCE_LEN: usize = 12;
 /// Bytes of an authentication tag; truncated tags do not exist here.
 pub const TAG_LEN: usize = 16;
-/// Largest text in bytes of one job: far above any packet, far below the 2^36 - 32 where the block counter would wrap.
+/// Largest text in bytes of one job: far above any packet, far below the 2^36 - 32 where the block
+/// counter would wrap.
 pub const MAX_TEXT_LEN: usize = 1 << 30;
 
 /// Largest additional data in bytes of one job; ESP has 8 or 12.
@@ -42,10 +43,12 @@ pub struct Job<'a> {
 
 const _: () = assert!(size_of::<Job<'_>>() == 64);
 
-// SAFETY: a job is its fields, and those are exclusive or shared borrows of bytes and of a `Sync` schedule; the pointer stands for `&mut [u8]`.
+// SAFETY: a job is its fields, and those are exclusive or shared borrows of bytes and of a `Sync`
+// schedule; the pointer stands for `&mut [u8]`.
 unsafe impl Send for Job<'_> {}
 
-/// Short additional data, zero-padded and with its bytes in reverse as GHASH takes them, or a reference to longer data; `Job::aad_len` tells which.
+/// Short additional data, zero-padded and with its bytes in reverse as GHASH takes them, or a
+/// reference to longer data; `Job::aad_len` tells which.
 #[derive(Clone, Copy)]
 union Aad<'a> {
     reversed: [u8; INLINE_AAD_LEN],
@@ -53,9 +56,10 @@ union Aad<'a> {
 }
 
 impl<'a> Job<'a> {
-    /// A packet with its `schedule`, its 12-byte `nonce` (for ESP salt ‖ IV, see [`esp_nonce`]), its additional data (for ESP the SPI
-    /// and the 32- or 64-bit sequence number in network order, RFC 4106 section 5), its text without IV and tag, and
-    /// its tag: written by [`Engine::seal`](crate::Engine::seal), read by [`Engine::open`](crate::Engine::open).
+    /// A packet with its `schedule`, its 12-byte `nonce` (for ESP salt ‖ IV, see [`esp_nonce`]),
+    /// its additional data (for ESP the SPI and the 32- or 64-bit sequence number in network order,
+    /// RFC 4106 section 5), its text without IV and tag, and its tag: written by
+    /// [`Engine::seal`](crate::Engine::seal), read by [`Engine::open`](crate::Engine::open).
     ///
     /// A nonce must never be used twice to seal under one key.
     ///
@@ -123,7 +127,8 @@ impl<'a> Job<'a> {
     /// The text.
     #[inline(always)]
     pub(crate) fn text(&mut self) -> &mut [u8] {
-        // SAFETY: pointer and length are those of the `&'a mut [u8]` that `new` took, and this borrows the job exclusively.
+        // SAFETY: pointer and length are those of the `&'a mut [u8]` that `new` took, and this
+        // borrows the job exclusively.
         unsafe { std::slice::from_raw_parts_mut(self.text.as_ptr(), self.text_len as usize) }
     }
 
@@ -140,8 +145,9 @@ impl<'a> Job<'a> {
         let start = (&raw const *self).cast::<u8>();
         // SAFETY: the offset of a field, inside the struct.
         let nonce = unsafe { start.add(offset_of!(Job<'_>, nonce)) };
-        // SAFETY: 16 bytes from `nonce` on lie in this struct by the assertion above; all of them, `nonce`, `authentic`, `rounds`
-        // and `blocks`, are initialised, without padding between, and borrowed as long as `self`.
+        // SAFETY: 16 bytes from `nonce` on lie in this struct by the assertion above; all of them,
+        // `nonce`, `authentic`, `rounds` and `blocks`, are initialised, without padding between,
+        // and borrowed as long as `self`.
         unsafe { &*nonce.cast() }
     }
 
@@ -176,7 +182,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The nonce of RFC 4106 section 4: the salt that came with the key, then the explicit IV as it stands in the packet.
+/// The nonce of RFC 4106 section 4: the salt that came with the key, then the explicit IV as it
+/// stands in the packet.
 #[inline(always)]
 pub fn esp_nonce(salt: [u8; 4], iv: [u8; 8]) -> [u8; NONCE_LEN] {
     let mut nonce = [0; NONCE_LEN];

@@ -1,8 +1,10 @@
 //! The kernel, written once and instantiated for every vector width.
 //!
-//! A packet is a row of 16-byte lanes: lane 0 is counter block J0 on the AES side and the additional data on the GHASH side, lane
-//! n is block n of the text on both. [`short`] holds several whole packets in registers; [`quad`] does so for packets whose lane 0 would
-//! open a vector of its own; [`long`] walks one packet after another in groups of vectors; [`burst`] sorts a burst into these three.
+//! A packet is a row of 16-byte lanes: lane 0 is counter block J0 on the AES side and the
+//! additional data on the GHASH side, lane n is block n of the text on both. [`short`] holds
+//! several whole packets in registers; [`quad`] does so for packets whose lane 0 would open a
+//! vector of its own; [`long`] walks one packet after another in groups of vectors; [`burst`] sorts
+//! a burst into these three.
 
 #![allow(
     clippy::needless_range_loop,
@@ -42,7 +44,8 @@ impl<X: Vector> Kernel<X> {
         }
     }
 
-    /// Counter block 0 after the first round-key addition: xor a counter to it and it is ready for round 1.
+    /// Counter block 0 after the first round-key addition: xor a counter to it and it is ready for
+    /// round 1.
     #[inline(always)]
     fn counter_base(&self, job: &Job<'_>) -> X::V {
         self.v.masked_xor(
@@ -58,8 +61,8 @@ impl<X: Vector> Kernel<X> {
         self.v.shuffle(value, self.reverse)
     }
 
-    /// The block that stands for the additional data in lane 0, in the multiplier's order: the data itself when it fits, else its hash
-    /// so far.
+    /// The block that stands for the additional data in lane 0, in the multiplier's order: the data
+    /// itself when it fits, else its hash so far.
     #[inline(always)]
     fn aad_block(&self, job: &Job<'_>) -> __m128i {
         match job.reversed_aad() {
@@ -80,8 +83,8 @@ fn reject(job: &mut Job<'_>) {
     job.text().fill(0);
 }
 
-/// Keeps the compiler from moving loads over this point: it would fetch all round keys first and spill them, and take the interleaved chains
-/// apart. No instruction.
+/// Keeps the compiler from moving loads over this point: it would fetch all round keys first and
+/// spill them, and take the interleaved chains apart. No instruction.
 #[inline(always)]
 fn keep_order() {
     compiler_fence(Ordering::SeqCst);

@@ -1,5 +1,6 @@
-//! Requests to valgrind's memory checker, by which secrets are followed: data marked as undefined may be computed with, and every branch or address that
-//! depends on them is counted as an error. Only with the feature `memcheck`; outside of valgrind the requests do nothing.
+//! Requests to valgrind's memory checker, by which secrets are followed: data marked as undefined
+//! may be computed with, and every branch or address that depends on them is counted as an error.
+//! Only with the feature `memcheck`; outside of valgrind the requests do nothing.
 
 use core::arch::asm;
 
@@ -20,7 +21,8 @@ pub fn errors() -> u64 {
     request(COUNT_ERRORS, 0, 0)
 }
 
-/// From here on nothing may branch on these bytes, or on anything computed from them, or use it as an address.
+/// From here on nothing may branch on these bytes, or on anything computed from them, or use it as
+/// an address.
 pub fn make_secret(bytes: &[u8]) {
     request(MAKE_UNDEFINED, bytes.as_ptr().addr() as u64, bytes.len() as u64);
 }
@@ -37,11 +39,13 @@ pub(crate) fn publish(verdict: u32) -> u32 {
     u32::from_ne_bytes(std::hint::black_box(bytes))
 }
 
-/// The magic sequence of `valgrind.h` for x86-64: four rotations that add up to none, and an exchange of a register with itself.
+/// The magic sequence of `valgrind.h` for x86-64: four rotations that add up to none, and an
+/// exchange of a register with itself.
 fn request(code: u64, first: u64, second: u64) -> u64 {
     let arguments = [code, first, second, 0, 0, 0];
     let result: u64;
-    // SAFETY: without valgrind it changes nothing but flags; under valgrind it reads `arguments`, six words, and sets `rdx`.
+    // SAFETY: without valgrind it changes nothing but flags; under valgrind it reads `arguments`,
+    // six words, and sets `rdx`.
     unsafe {
         asm!("rol rdi, 3", "rol rdi, 13", "rol rdi, 61", "rol rdi, 51", "xchg rbx, rbx",
              in("rax") arguments.as_ptr(), inout("rdx") 0u64 => result);

@@ -25,12 +25,14 @@ pub struct KeyLengthError {
 
 /// Round keys and powers of the hash key of one AES-128, AES-192 or AES-256 key.
 ///
-/// Owned by the caller, cache-line aligned, erased when dropped. Serves every back end. The powers lie in descending order right before
-/// the round keys, so that a short packet touches few lines and those are neighbours: for 68 bytes under AES-128 they are five.
+/// Owned by the caller, cache-line aligned, erased when dropped. Serves every back end. The powers
+/// lie in descending order right before the round keys, so that a short packet touches few lines
+/// and those are neighbours: for 68 bytes under AES-128 they are five.
 #[repr(C, align(64))]
 pub struct KeySchedule {
-    /// H^36 … H^1, each multiplied by x and in the byte order of the multiplier (docs/aead.md, section 2); a block whose first byte is the number
-    /// of rounds; the round keys. A vector of powers may run past H^1 into the next blocks: those lanes multiply zeros.
+    /// H^36 … H^1, each multiplied by x and in the byte order of the multiplier (docs/aead.md,
+    /// section 2); a block whose first byte is the number of rounds; the round keys. A vector of
+    /// powers may run past H^1 into the next blocks: those lanes multiply zeros.
     table: [[u8; 16]; TABLE],
     key: [u8; 32],
     key_len: usize,
@@ -62,14 +64,15 @@ impl KeySchedule {
         Ok(schedule)
     }
 
-    /// Hint that a packet of `text_len` bytes under this key comes soon: asks the CPU for the cache lines that it will touch. Best given
-    /// four to eight packets ahead when many keys take turns.
+    /// Hint that a packet of `text_len` bytes under this key comes soon: asks the CPU for the cache
+    /// lines that it will touch. Best given four to eight packets ahead when many keys take turns.
     #[inline(always)]
     pub fn prefetch(&self, text_len: usize) {
         let rounds_on = POWERS * 16;
         let powers = if text_len > 16 * (POWERS - 2) { POWERS } else { text_len.div_ceil(16) + 2 };
         let mut offset = (rounds_on - 16 * powers) & !63;
-        // Up to round key 10, with which AES-128 ends. Longer keys have a line more; only the schedule itself tells which they are.
+        // Up to round key 10, with which AES-128 ends. Longer keys have a line more; only the
+        // schedule itself tells which they are.
         while offset < (ROUND_KEYS + 11) * 16 {
             expand::prefetch(&self.table.as_flattened()[offset]);
             offset += 64;
@@ -102,8 +105,9 @@ impl KeySchedule {
         &self.table[POWERS - exponent]
     }
 
-    /// H^`exponent`, H^(`exponent` - 1), … H^1 and what lies behind, at least to the length of `vectors` vectors of `lanes` blocks. The exponent lies
-    /// in the last of these vectors; the assertion says so to the compiler, which then leaves out its checks.
+    /// H^`exponent`, H^(`exponent` - 1), … H^1 and what lies behind, at least to the length of
+    /// `vectors` vectors of `lanes` blocks. The exponent lies in the last of these vectors; the
+    /// assertion says so to the compiler, which then leaves out its checks.
     #[inline(always)]
     pub(crate) fn powers_from(&self, exponent: usize, vectors: usize, lanes: usize) -> &[u8] {
         let start = POWERS.wrapping_sub(exponent);

@@ -2,14 +2,15 @@
 
 use crate::{Engine, Job, KeySchedule, portable};
 
-/// Lengths around every edge of every kernel: empty, within a block, at vector and group borders of all widths, and a full frame.
+/// Lengths around every edge of every kernel: empty, within a block, at vector and group borders of
+/// all widths, and a full frame.
 const LENGTHS: [usize; 24] = [
     0, 1, 15, 16, 17, 31, 46, 48, 49, 64, 68, 112, 113, 128, 176, 240, 256, 304, 305, 368, 511, 1404, 4112,
     9000,
 ];
 
-/// Seals one burst under all three key sizes with `engine` and with the portable code, compares, opens it again, and has it rejected after a
-/// change of one bit.
+/// Seals one burst under all three key sizes with `engine` and with the portable code, compares,
+/// opens it again, and has it rejected after a change of one bit.
 pub(crate) fn agrees_with_portable(engine: Engine) -> bool {
     let keys: [u8; 32] = std::array::from_fn(|index| (index * 37 + 11) as u8);
     let schedules: Vec<KeySchedule> =

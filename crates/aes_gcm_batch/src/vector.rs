@@ -1,9 +1,11 @@
 //! The vector operations that the kernel is written in, and the three widths that provide them.
 //!
-//! A [`Vector`] is a zero-sized *proof*: whoever holds one has checked that the CPU has the instructions, so its methods are safe functions.
-//! A register is an array of `LANES` 16-byte blocks; "lane" always means one such block, "half" one of its two 64-bit words.
+//! A [`Vector`] is a zero-sized *proof*: whoever holds one has checked that the CPU has the
+//! instructions, so its methods are safe functions. A register is an array of `LANES` 16-byte
+//! blocks; "lane" always means one such block, "half" one of its two 64-bit words.
 //!
-//! Every method compiles to a fixed sequence of data-independent instructions; only lengths, which are public, select between sequences.
+//! Every method compiles to a fixed sequence of data-independent instructions; only lengths, which
+//! are public, select between sequences.
 
 pub(crate) mod x128;
 pub(crate) mod x256;
@@ -14,7 +16,8 @@ use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_set_epi64x, _mm_storeu_si
 /// Applies an intrinsic that takes and returns values only.
 macro_rules! pure {
     ($intrinsic:expr $(, $argument:expr)*) => {{
-        // SAFETY: used in methods of a proof only, which says that the CPU has the instruction; it touches registers and no memory.
+        // SAFETY: used in methods of a proof only, which says that the CPU has the instruction; it
+        // touches registers and no memory.
         #[allow(unused_unsafe, reason = "nested uses")]
         unsafe { $intrinsic($($argument),*) }
     }};
@@ -34,7 +37,8 @@ pub(crate) trait Vector: Copy {
     const WIDTH: usize = 16 * Self::LANES;
     /// Whether four packets can have one lane each.
     const QUADS: bool = Self::LANES == 4;
-    /// Four multiplications a product instead of three and four operations: better where the multiplier takes one instruction a cycle.
+    /// Four multiplications a product instead of three and four operations: better where the
+    /// multiplier takes one instruction a cycle.
     const SCHOOLBOOK: bool = false;
 
     /// Runs a task compiled with the instructions of this width.
@@ -58,8 +62,8 @@ pub(crate) trait Vector: Copy {
     fn load_part_above(self, bytes: &[u8]) -> Self::V;
     /// Writes as many bytes from lane 1 on as `bytes` has (at most `WIDTH - 16`).
     fn store_part_above(self, bytes: &mut [u8], value: Self::V);
-    /// The first `length` bytes of `value`, zeros behind them, and then the bytes of every lane in reverse.
-    /// `order` is [`REVERSE`] in every lane.
+    /// The first `length` bytes of `value`, zeros behind them, and then the bytes of every lane in
+    /// reverse. `order` is [`REVERSE`] in every lane.
     fn keep_reversed(self, value: Self::V, length: usize, order: Self::V) -> Self::V;
     /// `value` with lane 0 replaced.
     fn replace_first(self, value: Self::V, block: __m128i) -> Self::V;
@@ -89,7 +93,8 @@ pub(crate) trait Vector: Copy {
     /// Carry-less product of the high halves of `a` and the low halves of `b`.
     fn multiply_high_low(self, a: Self::V, b: Self::V) -> Self::V;
 
-    /// Lane p of the result is the sum (xor) of all lanes of `parts[p]`. At most `LANES` parts; lanes without a part are unspecified.
+    /// Lane p of the result is the sum (xor) of all lanes of `parts[p]`. At most `LANES` parts;
+    /// lanes without a part are unspecified.
     fn sum_lanes(self, parts: &[Self::V]) -> Self::V;
     /// The sum (xor) of all lanes in lane 0, zero in the others.
     fn sum_into_first(self, value: Self::V) -> Self::V;
@@ -97,11 +102,13 @@ pub(crate) trait Vector: Copy {
     fn first_lanes(self, parts: &[Self::V]) -> Self::V;
     /// Lane p of the result is `blocks[p]`. At most `LANES` blocks, other lanes are unspecified.
     fn gather(self, blocks: &[__m128i]) -> Self::V;
-    /// Lane p of the result is the two 32-bit numbers of `pairs[p]`, each widened to a half. At most `LANES` pairs.
+    /// Lane p of the result is the two 32-bit numbers of `pairs[p]`, each widened to a half. At
+    /// most `LANES` pairs.
     fn gather_pairs(self, pairs: &[u64]) -> Self::V;
     /// Shifts every half up by three bits: bytes to bits.
     fn times_eight(self, value: Self::V) -> Self::V;
-    /// The value itself, which the compiler must have computed here, before everything that is pinned later. No instruction.
+    /// The value itself, which the compiler must have computed here, before everything that is
+    /// pinned later. No instruction.
     fn pin(self, value: &mut Self::V);
     /// The blocks of the register; those past `LANES` are zero.
     fn lanes(self, value: Self::V) -> [__m128i; 4];
@@ -111,12 +118,13 @@ pub(crate) trait Vector: Copy {
 
 /// A piece of work that is compiled once for each width, as a function of its own.
 pub(crate) trait Task<X: Vector> {
-    /// Must be `#[inline(always)]`, like everything that it calls, to be compiled with the instructions of `X`.
+    /// Must be `#[inline(always)]`, like everything that it calls, to be compiled with the
+    /// instructions of `X`.
     fn run(self, v: X) -> usize;
 }
 
-/// Counter blocks without nonce, the 32-bit counter in network order in the last four bytes: 1, 2, 3, … (SP 800-38D: J0 carries 1).
-/// Long enough for the first vectors of every short packet.
+/// Counter blocks without nonce, the 32-bit counter in network order in the last four bytes: 1, 2,
+/// 3, … (SP 800-38D: J0 carries 1). Long enough for the first vectors of every short packet.
 pub(crate) static COUNTERS: [Block; 32] = counters();
 
 const fn counters() -> [Block; 32] {
@@ -129,7 +137,8 @@ const fn counters() -> [Block; 32] {
     blocks
 }
 
-/// Reverses the 16 bytes of a block: GCM's bit order becomes that of the multiplier (docs/aead.md, section 2).
+/// Reverses the 16 bytes of a block: GCM's bit order becomes that of the multiplier (docs/aead.md,
+/// section 2).
 pub(crate) const REVERSE: Block = [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0];
 
 /// A block of memory as a register.

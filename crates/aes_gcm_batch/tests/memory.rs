@@ -1,4 +1,5 @@
-//! Nothing outside a packet is read or written: pages without access right before and right behind it, at every offset.
+//! Nothing outside a packet is read or written: pages without access right before and right behind
+//! it, at every offset.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where its own assumptions fail")]
 

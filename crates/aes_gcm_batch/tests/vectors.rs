@@ -1,4 +1,5 @@
-//! Published vectors through every back end: NIST CAVP, Wycheproof, McGrew and Viega, and the test cases for GCM in ESP.
+//! Published vectors through every back end: NIST CAVP, Wycheproof, McGrew and Viega, and the test
+//! cases for GCM in ESP.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where its own assumptions fail")]
 
@@ -69,7 +70,8 @@ fn jobs<'a>(
         .collect()
 }
 
-/// D. McGrew and J. Viega, The Galois/Counter Mode of Operation, appendix B: the cases with a 96-bit IV.
+/// D. McGrew and J. Viega, The Galois/Counter Mode of Operation, appendix B: the cases with a
+/// 96-bit IV.
 #[test]
 fn mcgrew_and_viega() {
     let text = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b391aafd255";

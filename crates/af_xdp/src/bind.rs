@@ -57,8 +57,8 @@ pub enum ModePreference {
     Copy,
 }
 
-/// Lets the socket's own system calls run the device's receive path (`SO_PREFER_BUSY_POLL`). Useful together with
-/// `napi_defer_hard_irqs` and `gro_flush_timeout` of the device.
+/// Lets the socket's own system calls run the device's receive path (`SO_PREFER_BUSY_POLL`). Useful
+/// together with `napi_defer_hard_irqs` and `gro_flush_timeout` of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BusyPoll {
     /// How long one call may poll, in microseconds.
@@ -78,7 +78,8 @@ pub struct SocketOptions {
     pub mode: ModePreference,
     /// Busy polling, or interrupts when `None`.
     pub busy_poll: Option<BusyPoll>,
-    /// How long binding is retried while the queue is busy: after a process died its queue stays taken for a moment.
+    /// How long binding is retried while the queue is busy: after a process died its queue stays
+    /// taken for a moment.
     pub busy_patience: Duration,
 }
 
@@ -125,8 +126,8 @@ pub struct Opened {
     pub copy_reason: Option<CopyReason>,
 }
 
-/// Opens and binds one socket for each of `ports` over one UMEM. Attach the XDP programs first: some drivers give zero-copy
-/// queues only to an interface that has one.
+/// Opens and binds one socket for each of `ports` over one UMEM. Attach the XDP programs first:
+/// some drivers give zero-copy queues only to an interface that has one.
 ///
 /// # Errors
 /// Names interface, queue and remedy; see [`Error`]. Nothing stays bound.
@@ -220,7 +221,8 @@ fn open_one(
     bind(&fd, port, ifindex, options, mode, owner)?;
 
     let id = new_id(umem)?;
-    // All sockets of a UMEM take the first one's mode; ask the kernel what it is instead of believing the request.
+    // All sockets of a UMEM take the first one's mode; ask the kernel what it is instead of
+    // believing the request.
     let mode = match sockopt::xdp_options(&fd) {
         Ok(flags) if flags.contains(rustix::net::xdp::XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY) => {
             Mode::ZeroCopy
@@ -367,7 +369,8 @@ fn bind(
     let started = Instant::now();
     loop {
         let result = match owner {
-            // A shared bind takes mode and wake-up from the owner and accepts no other flag (xsk_bind, net/xdp/xsk.c).
+            // A shared bind takes mode and wake-up from the owner and accepts no other flag
+            // (xsk_bind, net/xdp/xsk.c).
             Some(owner) => rustix::net::bind(
                 fd,
                 &SocketAddrXdpWithSharedUmem {

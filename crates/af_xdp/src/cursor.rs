@@ -1,9 +1,11 @@
-//! Index arithmetic of one single-producer single-consumer ring: the only place that computes with ring positions.
+//! Index arithmetic of one single-producer single-consumer ring: the only place that computes with
+//! ring positions.
 //!
-//! Both indices are free-running `u32` that wrap; an entry's slot is the index modulo the ring size, which is a power of
-//! two. Either side keeps a private copy of its own index and of the last one it saw from the other side, and looks at
-//! the shared word only when the private copies promise too little (the same scheme as the kernel's
-//! `net/xdp/xsk_queue.h`). The code is generic over the shared word so that loom checks exactly what runs on the mapping.
+//! Both indices are free-running `u32` that wrap; an entry's slot is the index modulo the ring
+//! size, which is a power of two. Either side keeps a private copy of its own index and of the last
+//! one it saw from the other side, and looks at the shared word only when the private copies
+//! promise too little (the same scheme as the kernel's `net/xdp/xsk_queue.h`). The code is generic
+//! over the shared word so that loom checks exactly what runs on the mapping.
 
 /// A shared 32-bit word with the two orderings that a ring needs.
 pub(crate) trait Word {
@@ -28,7 +30,8 @@ pub(crate) struct ProducerCursor {
     size: u32,
     /// Next index to write; entries before it are published.
     next: u32,
-    /// The consumer's index plus the ring size, as last seen: the first index that may not be written.
+    /// The consumer's index plus the ring size, as last seen: the first index that may not be
+    /// written.
     limit: u32,
 }
 
@@ -46,7 +49,8 @@ impl ProducerCursor {
             return wanted;
         }
         self.limit = consumer.load_acquire().wrapping_add(self.size);
-        // A consumer index ahead of the producer's would claim more room than the ring has: believe none of it.
+        // A consumer index ahead of the producer's would claim more room than the ring has: believe
+        // none of it.
         let free = self.limit.wrapping_sub(self.next);
         if free > self.size {
             self.limit = self.next;
@@ -55,7 +59,8 @@ impl ProducerCursor {
         free.min(wanted)
     }
 
-    /// Slot of the `offset`-th entry that is not yet published; `offset` is below what [`free`](Self::free) returned.
+    /// Slot of the `offset`-th entry that is not yet published; `offset` is below what
+    /// [`free`](Self::free) returned.
     pub(crate) fn slot(&self, offset: u32) -> usize {
         (self.next.wrapping_add(offset) & (self.size - 1)) as usize
     }
@@ -107,7 +112,8 @@ impl ConsumerCursor {
         available.min(wanted)
     }
 
-    /// Slot of the `offset`-th unread entry; `offset` is below what [`available`](Self::available) returned.
+    /// Slot of the `offset`-th unread entry; `offset` is below what [`available`](Self::available)
+    /// returned.
     pub(crate) fn slot(&self, offset: u32) -> usize {
         (self.next.wrapping_add(offset) & (self.size - 1)) as usize
     }
@@ -179,8 +185,9 @@ mod tests {
         }
     }
 
-    /// Every interleaving of a producer and a consumer on a ring of two slots: loom's cells report any access to a slot
-    /// that the other side may still touch, and each value must arrive once and in order.
+    /// Every interleaving of a producer and a consumer on a ring of two slots: loom's cells report
+    /// any access to a slot that the other side may still touch, and each value must arrive once
+    /// and in order.
     #[test]
     fn no_interleaving_shares_a_slot_or_loses_an_entry() {
         use loom::cell::UnsafeCell;
@@ -191,7 +198,8 @@ mod tests {
             consumer: loom::sync::atomic::AtomicU32,
             slots: [UnsafeCell<u64>; 2],
         }
-        // SAFETY: the slots are touched only under the cursors' protocol, which is what this model checks.
+        // SAFETY: the slots are touched only under the cursors' protocol, which is what this model
+        // checks.
         unsafe impl Sync for Ring {}
 
         const START: u32 = u32::MAX;
@@ -210,7 +218,8 @@ mod tests {
                     let free = write.free(&theirs.consumer, (COUNT - sent) as u32);
                     for offset in 0..free {
                         sent += 1;
-                        // SAFETY: the cursor gave this slot to the producer; loom verifies that nobody else touches it.
+                        // SAFETY: the cursor gave this slot to the producer; loom verifies that
+                        // nobody else touches it.
                         theirs.slots[write.slot(offset)].with_mut(|slot| unsafe { *slot = sent });
                     }
                     if free == 0 {
@@ -225,7 +234,8 @@ mod tests {
             while received < COUNT {
                 let available = read.available(&ring.producer, 2);
                 for offset in 0..available {
-                    // SAFETY: the cursor gave this slot to the consumer; loom verifies that nobody else touches it.
+                    // SAFETY: the cursor gave this slot to the consumer; loom verifies that nobody
+                    // else touches it.
                     let value = ring.slots[read.slot(offset)].with(|slot| unsafe { *slot });
                     received += 1;
                     assert_eq!(value, received);

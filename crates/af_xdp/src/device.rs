@@ -1,5 +1,6 @@
-//! Two questions about network devices that need an ioctl: how many queues a driver has, and a TUN device of our own (the
-//! data plane's punt port). They live here because this crate is where the data plane's system calls are.
+//! Two questions about network devices that need an ioctl: how many queues a driver has, and a TUN
+//! device of our own (the data plane's punt port). They live here because this crate is where the
+//! data plane's system calls are.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,7 +9,8 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// `struct ifreq` with the members that are used here (include/uapi/linux/if.h): a name and 24 octets of union.
+/// `struct ifreq` with the members that are used here (include/uapi/linux/if.h): a name and 24
+/// octets of union.
 #[repr(C)]
 struct InterfaceRequest {
     name: [u8; libc::IFNAMSIZ],
@@ -39,8 +41,9 @@ struct Channels {
 
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
-/// Makes a TUN device without packet information, non-blocking. A `%d` in the name becomes the first free number. The
-/// device lives as long as the file. Returns the file and the name that the kernel chose.
+/// Makes a TUN device without packet information, non-blocking. A `%d` in the name becomes the
+/// first free number. The device lives as long as the file. Returns the file and the name that the
+/// kernel chose.
 ///
 /// # Errors
 /// No TUN driver, no capability, or the name is taken.
@@ -52,8 +55,8 @@ pub fn open_tun(name: &str) -> io::Result<(File, String)> {
         .open("/dev/net/tun")?;
     let mut request = request(name, RequestData { whole: [0; 24] })?;
     request.data.flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
-    // SAFETY: the descriptor is open for the duration of the call; TUNSETIFF reads and writes one ifreq, which `request`
-    // is in size and layout (repr(C), 40 bytes), and keeps no pointer to it.
+    // SAFETY: the descriptor is open for the duration of the call; TUNSETIFF reads and writes one
+    // ifreq, which `request` is in size and layout (repr(C), 40 bytes), and keeps no pointer to it.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -72,8 +75,8 @@ pub fn receive_queues(device: &str) -> io::Result<u32> {
         rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let mut channels = Channels { command: ETHTOOL_GCHANNELS, ..Channels::default() };
     let mut request = request(device, RequestData { pointer: (&raw mut channels).cast() })?;
-    // SAFETY: the descriptor is open; SIOCETHTOOL reads one ifreq and writes one ethtool_channels behind its pointer, which
-    // points to a live local of that layout; neither pointer is kept.
+    // SAFETY: the descriptor is open; SIOCETHTOOL reads one ifreq and writes one ethtool_channels
+    // behind its pointer, which points to a live local of that layout; neither pointer is kept.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
     if result < 0 {
         let error = io::Error::last_os_error();

@@ -4,10 +4,11 @@ use crate::umem::{FRAME_SIZE, Shared, send_frame_home};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// Sole owner of one 4096-byte frame and of the packet that lies in it: `headroom ‖ packet ‖ tailroom`.
+/// Sole owner of one 4096-byte frame and of the packet that lies in it:
+/// `headroom ‖ packet ‖ tailroom`.
 ///
-/// Dropping it sends the frame home, which touches a queue that all workers share; the packet path returns frames to its own
-/// [`FramePool`](crate::FramePool) instead.
+/// Dropping it sends the frame home, which touches a queue that all workers share; the packet path
+/// returns frames to its own [`FramePool`](crate::FramePool) instead.
 #[derive(Debug)]
 pub struct Frame {
     shared: NonNull<Shared>,
@@ -27,7 +28,8 @@ unsafe impl Sync for Frame {}
 pub struct NoRoom;
 
 impl Frame {
-    /// `index` is owned by the caller, not at home, and counted as away from home; `start + len` is at most [`FRAME_SIZE`].
+    /// `index` is owned by the caller, not at home, and counted as away from home; `start + len` is
+    /// at most [`FRAME_SIZE`].
     pub(crate) fn from_parts(shared: NonNull<Shared>, index: u32, start: u16, len: u16) -> Frame {
         debug_assert!(usize::from(start) + usize::from(len) <= FRAME_SIZE);
         Frame { shared, index, start, len }
@@ -84,18 +86,22 @@ impl Frame {
         self.buffer_mut().get_mut(range).unwrap_or_default()
     }
 
-    /// The whole frame, headroom and tailroom included. The packet is at [`headroom`](Self::headroom).
+    /// The whole frame, headroom and tailroom included. The packet is at
+    /// [`headroom`](Self::headroom).
     pub fn buffer(&self) -> &[u8; FRAME_SIZE] {
         let base = self.base().cast::<[u8; FRAME_SIZE]>();
-        // SAFETY: the frame lies in the mapping, which lives as long as this handle; its bytes are initialised (mapped
-        // zeroed); nobody else, the kernel included, holds the frame while the handle exists.
+        // SAFETY: the frame lies in the mapping, which lives as long as this handle; its bytes are
+        // initialised (mapped zeroed); nobody else, the kernel included, holds the frame while the
+        // handle exists.
         unsafe { base.as_ref() }
     }
 
-    /// The whole frame, to change in place. Move the packet's bounds with [`set_bounds`](Self::set_bounds).
+    /// The whole frame, to change in place. Move the packet's bounds with
+    /// [`set_bounds`](Self::set_bounds).
     pub fn buffer_mut(&mut self) -> &mut [u8; FRAME_SIZE] {
         let mut base = self.base().cast::<[u8; FRAME_SIZE]>();
-        // SAFETY: as for `buffer`, and the exclusive borrow of the handle makes this the only reference.
+        // SAFETY: as for `buffer`, and the exclusive borrow of the handle makes this the only
+        // reference.
         unsafe { base.as_mut() }
     }
 
@@ -159,7 +165,8 @@ impl Frame {
     }
 
     fn base(&self) -> NonNull<u8> {
-        // SAFETY: this frame is away from home and so counts as a reference: the shared part is alive.
+        // SAFETY: this frame is away from home and so counts as a reference: the shared part is
+        // alive.
         unsafe { self.shared.as_ref() }.frame_base(self.index)
     }
 }

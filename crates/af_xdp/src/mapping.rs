@@ -8,8 +8,8 @@ use rustix::mm::{MapFlags, ProtFlags};
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
-/// An owned region of memory, freed when dropped. It hands out its address only; who may touch which byte is the
-/// business of the types above.
+/// An owned region of memory, freed when dropped. It hands out its address only; who may touch
+/// which byte is the business of the types above.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<u8>,
@@ -44,8 +44,8 @@ impl Mapping {
         Ok(Mapping { base, len, kind: Kind::Heap(layout) })
     }
 
-    /// Zeroed memory of an anonymous file, populated at once; in huge pages of 2 MiB when asked for (`len` is then a
-    /// multiple of that).
+    /// Zeroed memory of an anonymous file, populated at once; in huge pages of 2 MiB when asked for
+    /// (`len` is then a multiple of that).
     pub(crate) fn memfd(len: usize, huge: bool) -> Result<Mapping, Error> {
         let (flags, remedy) = if huge {
             (
@@ -72,10 +72,11 @@ impl Mapping {
         .map_err(no_memory("map UMEM"))?;
         let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| no_memory("map UMEM")(Errno::NOMEM))?;
         let mapping = Mapping { base, len, kind: Kind::Mapped };
-        // Packets in the UMEM are clear text: keep them out of core files and of children. Advice only, so a refusal
-        // is no reason not to start.
+        // Packets in the UMEM are clear text: keep them out of core files and of children. Advice
+        // only, so a refusal is no reason not to start.
         for advice in [rustix::mm::Advice::LinuxDontDump, rustix::mm::Advice::LinuxDontFork] {
-            // SAFETY: the range is exactly the mapping that was just made, and the advice does not change its contents.
+            // SAFETY: the range is exactly the mapping that was just made, and the advice does not
+            // change its contents.
             let _ = unsafe { rustix::mm::madvise(base.as_ptr().cast(), len, advice) };
         }
         Ok(mapping)
@@ -113,8 +114,9 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         match self.kind {
             Kind::Mapped => {
-                // SAFETY: base and length are those of a mapping that this value made and owns. A refusal (it cannot
-                // happen for a valid range) would leave the memory mapped, which is harmless.
+                // SAFETY: base and length are those of a mapping that this value made and owns. A
+                // refusal (it cannot happen for a valid range) would leave the memory mapped, which
+                // is harmless.
                 let _ = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
             }
             Kind::Heap(layout) => {

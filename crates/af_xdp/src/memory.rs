@@ -1,8 +1,10 @@
-//! A kernel in memory: sockets whose rings lie in ordinary memory, with the kernel's side driven by the caller.
+//! A kernel in memory: sockets whose rings lie in ordinary memory, with the kernel's side driven by
+//! the caller.
 //!
-//! Tests and benchmarks run the data plane's real packet code over it, without root, a device or a system call. The kernel's side
-//! obeys the same protocol over the same cursors as the real one: it takes frames from the fill ring, writes packets into
-//! them, publishes descriptors, takes descriptors from the TX ring and completes them.
+//! Tests and benchmarks run the data plane's real packet code over it, without root, a device or a
+//! system call. The kernel's side obeys the same protocol over the same cursors as the real one: it
+//! takes frames from the fill ring, writes packets into them, publishes descriptors, takes
+//! descriptors from the TX ring and completes them.
 
 use crate::bind::{Mode, new_id};
 use crate::error::Error;
@@ -73,8 +75,8 @@ fn ring<T: Entry>(size: u32) -> Result<(Producer<T>, Consumer<T>), Error> {
 }
 
 impl MemoryKernel {
-    /// Receives a packet from the wire. `false` if it was lost: no frame in the fill ring, no room in the RX ring, or longer
-    /// than a frame.
+    /// Receives a packet from the wire. `false` if it was lost: no frame in the fill ring, no room
+    /// in the RX ring, or longer than a frame.
     pub fn deliver(&mut self, packet: &[u8]) -> bool {
         self.deliver_burst(std::iter::once(packet)) == 1
     }
@@ -97,7 +99,8 @@ impl MemoryKernel {
         delivered
     }
 
-    /// Transmits everything in the TX ring: calls `wire` with each packet in order and completes it. Returns how many.
+    /// Transmits everything in the TX ring: calls `wire` with each packet in order and completes
+    /// it. Returns how many.
     pub fn transmit(&mut self, mut wire: impl FnMut(&[u8])) -> u32 {
         let available = self.tx.available(u32::MAX);
         let room = self.completion.free(available);
@@ -158,18 +161,21 @@ impl MemoryKernel {
 
     fn write(&mut self, addr: u64, packet: &[u8]) {
         let base = self.reclaim.handle.shared().memory().base();
-        // SAFETY: addr lies in the region: it came from the fill ring, and start + length is at most a frame.
+        // SAFETY: addr lies in the region: it came from the fill ring, and start + length is at
+        // most a frame.
         let to = unsafe { base.add(addr as usize) };
-        // SAFETY: the frame was lent by the socket through the fill ring, so no handle to it exists; the packet is ordinary
-        // memory of the caller and cannot overlap it.
+        // SAFETY: the frame was lent by the socket through the fill ring, so no handle to it
+        // exists; the packet is ordinary memory of the caller and cannot overlap it.
         unsafe { std::ptr::copy_nonoverlapping(packet.as_ptr(), to.as_ptr(), packet.len()) }
     }
 
     fn read(&self, descriptor: Descriptor) -> &[u8] {
         let base = self.reclaim.handle.shared().memory().base();
-        // SAFETY: the TX ring is written by `Socket::send` only, with the bounds of a frame's packet.
+        // SAFETY: the TX ring is written by `Socket::send` only, with the bounds of a frame's
+        // packet.
         let from = unsafe { base.add(descriptor.addr as usize) };
-        // SAFETY: as above; the frame belongs to this side until it is completed, so nobody writes to it.
+        // SAFETY: as above; the frame belongs to this side until it is completed, so nobody writes
+        // to it.
         unsafe { std::slice::from_raw_parts(from.as_ptr(), descriptor.len as usize) }
     }
 }

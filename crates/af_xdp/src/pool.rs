@@ -3,8 +3,9 @@
 use crate::frame::Frame;
 use crate::umem::Handle;
 
-/// Free frames of one worker: a stack, so that the frame used last (whose lines are in the cache) is used next. It
-/// exchanges frames with the UMEM's home queue in batches when it runs empty or over.
+/// Free frames of one worker: a stack, so that the frame used last (whose lines are in the cache)
+/// is used next. It exchanges frames with the UMEM's home queue in batches when it runs empty or
+/// over.
 #[derive(Debug)]
 pub struct FramePool {
     free: Vec<u32>,

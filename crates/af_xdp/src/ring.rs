@@ -44,7 +44,8 @@ struct View<T> {
     _memory: Arc<Mapping>,
 }
 
-// SAFETY: a view is one side of a single-producer single-consumer ring; that side may move to another thread.
+// SAFETY: a view is one side of a single-producer single-consumer ring; that side may move to
+// another thread.
 unsafe impl<T: Entry> Send for View<T> {}
 
 impl<T: Entry> View<T> {
@@ -74,7 +75,8 @@ impl<T: Entry> View<T> {
     }
 
     fn producer(&self) -> &AtomicU32 {
-        // SAFETY: points at four aligned bytes of the mapping that this view keeps; both sides use atomics only.
+        // SAFETY: points at four aligned bytes of the mapping that this view keeps; both sides use
+        // atomics only.
         unsafe { self.producer.as_ref() }
     }
 
@@ -90,7 +92,8 @@ impl<T: Entry> View<T> {
 
     fn slot(&self, slot: usize) -> NonNull<T> {
         debug_assert!(slot < self.size as usize);
-        // SAFETY: cursors yield slots below the ring size, and that many entries lie in the mapping.
+        // SAFETY: cursors yield slots below the ring size, and that many entries lie in the
+        // mapping.
         unsafe { self.entries.add(slot) }
     }
 }
@@ -115,8 +118,8 @@ impl<T: Entry> Producer<T> {
         self.cursor.free(self.view.consumer(), wanted)
     }
 
-    /// Writes the `offset`-th unpublished entry. `offset` must be below what [`free`](Self::free) just returned; other
-    /// offsets are ignored.
+    /// Writes the `offset`-th unpublished entry. `offset` must be below what [`free`](Self::free)
+    /// just returned; other offsets are ignored.
     pub(crate) fn write(&mut self, offset: u32, entry: T) {
         if self.cursor.free(self.view.consumer(), offset + 1) <= offset {
             debug_assert!(false, "ring entry written beyond the free room");
@@ -142,8 +145,8 @@ impl<T: Entry> Producer<T> {
         self.view.consumer().load(Ordering::Relaxed)
     }
 
-    /// Whether the kernel asks for a wake-up call. Read after publishing: the kernel sets the flag before it looks at
-    /// the ring for the last time.
+    /// Whether the kernel asks for a wake-up call. Read after publishing: the kernel sets the flag
+    /// before it looks at the ring for the last time.
     pub(crate) fn needs_wakeup(&self) -> bool {
         std::sync::atomic::fence(Ordering::SeqCst);
         self.view.flags().load(Ordering::Relaxed) & crate::socket::RING_NEED_WAKEUP != 0
@@ -175,8 +178,8 @@ impl<T: Entry> Consumer<T> {
             return None;
         }
         let slot = self.view.slot(self.cursor.slot(offset));
-        // SAFETY: the cursor says that the producer published the slot and may not touch it until it is released; any
-        // bit pattern is a valid entry.
+        // SAFETY: the cursor says that the producer published the slot and may not touch it until
+        // it is released; any bit pattern is a valid entry.
         Some(unsafe { slot.read() })
     }
 

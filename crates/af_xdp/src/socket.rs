@@ -13,7 +13,8 @@ use rustix::net::{RecvFlags, SendFlags};
 /// `XDP_RING_NEED_WAKEUP` (include/uapi/linux/if_xdp.h).
 pub(crate) const RING_NEED_WAKEUP: u32 = 1;
 
-/// Rounds of `sendto` before the rest is left for the next burst: enough for a full ring of 4096 at 32 descriptors a call.
+/// Rounds of `sendto` before the rest is left for the next burst: enough for a full ring of 4096 at
+/// 32 descriptors a call.
 const MAX_SEND_CALLS: u32 = 128;
 
 /// Where a socket belongs.
@@ -26,7 +27,8 @@ pub(crate) struct Label {
 /// The other end of the rings.
 #[derive(Debug)]
 pub(crate) enum Backend {
-    /// A bound AF_XDP socket. The fields drop in this order: the descriptor is closed before its frames are collected.
+    /// A bound AF_XDP socket. The fields drop in this order: the descriptor is closed before its
+    /// frames are collected.
     Kernel { fd: OwnedFd, _reclaim: Reclaim },
     /// A [`crate::memory::MemoryKernel`], which shares the duty to collect the frames.
     Memory { _reclaim: std::sync::Arc<Reclaim> },
@@ -152,7 +154,8 @@ impl Socket {
         self.counters
     }
 
-    /// Tops the fill ring up from the pool and wakes the kernel if it waits for that. Returns how many frames were lent.
+    /// Tops the fill ring up from the pool and wakes the kernel if it waits for that. Returns how
+    /// many frames were lent.
     pub fn refill(&mut self, pool: &mut FramePool) -> u32 {
         if !pool.is_of(&self.umem) {
             return 0;
@@ -211,7 +214,8 @@ impl Socket {
         let index = self.umem.shared().take_back(descriptor.addr, self.id, Direction::Receive)?;
         self.lent = self.lent.saturating_sub(1);
         let fits = usize::from(start) + usize::from(len) <= FRAME_SIZE && descriptor.options == 0;
-        // The frame is ours again even if its bounds are nonsense: dropping the handle sends it home.
+        // The frame is ours again even if its bounds are nonsense: dropping the handle sends it
+        // home.
         let frame = Frame::from_parts(
             self.umem.pointer(),
             index,
@@ -221,8 +225,9 @@ impl Socket {
         fits.then_some(frame)
     }
 
-    /// Hands packets to the TX ring, in order from the front; those that do not fit stay in `frames`. Wake the kernel with
-    /// [`flush`](Self::flush) after the burst. Returns how many left `frames`.
+    /// Hands packets to the TX ring, in order from the front; those that do not fit stay in
+    /// `frames`. Wake the kernel with [`flush`](Self::flush) after the burst. Returns how many left
+    /// `frames`.
     pub fn send(&mut self, frames: &mut Vec<Frame>) -> u32 {
         let wanted = u32::try_from(frames.len()).unwrap_or(u32::MAX);
         let room = self.tx.free(wanted);
@@ -246,8 +251,9 @@ impl Socket {
         room
     }
 
-    /// Wakes the kernel until the TX ring is empty or it stops taking packets. In copy mode one call sends 32 descriptors
-    /// (`TX_BATCH_SIZE`, net/xdp/xsk.c) and answers EAGAIN when more are left, so the call is repeated while it helps.
+    /// Wakes the kernel until the TX ring is empty or it stops taking packets. In copy mode one
+    /// call sends 32 descriptors (`TX_BATCH_SIZE`, net/xdp/xsk.c) and answers EAGAIN when more are
+    /// left, so the call is repeated while it helps.
     pub fn flush(&mut self) {
         for _ in 0..MAX_SEND_CALLS {
             if self.tx.is_drained() || !self.tx.needs_wakeup() {
@@ -258,7 +264,8 @@ impl Socket {
             let Backend::Kernel { fd, .. } = &self.backend else { return };
             match rustix::net::send(fd, &[], SendFlags::DONTWAIT) {
                 Ok(_) | Err(Errno::AGAIN | Errno::BUSY | Errno::NOBUFS | Errno::INTR) => {}
-                // ENETDOWN, ENXIO: the interface is down or gone; its packets stay in the ring until it is back.
+                // ENETDOWN, ENXIO: the interface is down or gone; its packets stay in the ring
+                // until it is back.
                 Err(_) => return,
             }
             if self.tx.consumer_index() == before {
@@ -294,11 +301,13 @@ impl Socket {
         self.tx.free(wanted)
     }
 
-    /// Makes the kernel look at the fill ring and, with busy-polling, run the device's receive path now.
+    /// Makes the kernel look at the fill ring and, with busy-polling, run the device's receive path
+    /// now.
     pub fn wake_receive(&mut self) {
         if let Backend::Kernel { fd, .. } = &self.backend {
             self.counters.wakeups += 1;
-            // Only the side effect matters: the call carries no data and its errors repeat what the rings show.
+            // Only the side effect matters: the call carries no data and its errors repeat what the
+            // rings show.
             let _ = rustix::net::recv(fd, &mut [0u8; 0][..], RecvFlags::DONTWAIT);
         }
     }

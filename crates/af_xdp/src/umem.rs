@@ -1,8 +1,9 @@
 //! The UMEM: packet memory in frames of 4096 bytes, shared by all sockets and workers.
 //!
-//! The shared part counts references: one for each [`Umem`], pool and socket, and one for each frame that is not at
-//! home. Frames move between pools, handles and rings without touching that count; only the traffic with the home queue,
-//! which goes in batches, does. Whoever takes the count to zero frees the memory.
+//! The shared part counts references: one for each [`Umem`], pool and socket, and one for each
+//! frame that is not at home. Frames move between pools, handles and rings without touching that
+//! count; only the traffic with the home queue, which goes in batches, does. Whoever takes the
+//! count to zero frees the memory.
 
 use crate::error::Error;
 use crate::mapping::Mapping;
@@ -14,8 +15,8 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 /// Size of a frame in bytes.
 pub const FRAME_SIZE: usize = 4096;
 
-/// Headroom before a received packet when none is configured: what the kernel always reserves (`XDP_PACKET_HEADROOM`,
-/// include/uapi/linux/bpf.h).
+/// Headroom before a received packet when none is configured: what the kernel always reserves
+/// (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
 pub const MIN_HEADROOM: usize = 256;
 
 const HUGE_PAGE: usize = 2 << 20;
@@ -34,8 +35,8 @@ pub enum Backing {
 /// Size and place of a UMEM.
 #[derive(Clone, Copy, Debug)]
 pub struct UmemConfig {
-    /// Number of frames. All rings of all sockets can hold frames at the same time: reckon with ring size × (RX + TX) for each
-    /// socket, and a pool for each worker.
+    /// Number of frames. All rings of all sockets can hold frames at the same time: reckon with
+    /// ring size × (RX + TX) for each socket, and a pool for each worker.
     pub frames: u32,
     /// Bytes in front of a received packet, at least [`MIN_HEADROOM`].
     pub headroom: usize,
@@ -100,8 +101,8 @@ impl Umem {
         Ok(Umem { handle: Handle(NonNull::from(Box::leak(shared))) })
     }
 
-    /// A worker's own supply of frames. `batch` frames are exchanged with the home queue at a time, and at most
-    /// `limit` stay in the pool.
+    /// A worker's own supply of frames. `batch` frames are exchanged with the home queue at a time,
+    /// and at most `limit` stay in the pool.
     pub fn pool(&self, batch: usize, limit: usize) -> FramePool {
         FramePool::new(self.handle.clone(), batch, limit)
     }
@@ -155,7 +156,8 @@ pub(crate) struct Shared {
     memory: Mapping,
     frames: u32,
     headroom: u16,
-    /// Per frame: [`USER_SPACE`], or which socket gave it to the kernel and in which direction. Written by whoever owns the frame.
+    /// Per frame: [`USER_SPACE`], or which socket gave it to the kernel and in which direction.
+    /// Written by whoever owns the frame.
     holders: Box<[AtomicU16]>,
     home: ArrayQueue<u32>,
     references: AtomicUsize,
@@ -167,7 +169,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Handle(NonNull<Shared>);
 
-// SAFETY: `Shared` is made of atomics, a lock-free queue and a region whose bytes are reached through owned frames only.
+// SAFETY: `Shared` is made of atomics, a lock-free queue and a region whose bytes are reached
+// through owned frames only.
 unsafe impl Send for Handle {}
 // SAFETY: as above.
 unsafe impl Sync for Handle {}
@@ -194,7 +197,8 @@ impl Handle {
         shared.references.fetch_add(out.len() - before, Ordering::Relaxed);
     }
 
-    /// Sends frames home that were taken by [`take_home`](Self::take_home) and are owned by the caller.
+    /// Sends frames home that were taken by [`take_home`](Self::take_home) and are owned by the
+    /// caller.
     pub(crate) fn send_home(&self, indices: impl ExactSizeIterator<Item = u32>) {
         let shared = self.shared();
         let count = indices.len();
@@ -222,7 +226,8 @@ impl Drop for Handle {
 
 /// Sends one frame home and gives up its reference.
 ///
-/// `shared` comes from a frame that was not at home and that the caller owned; it must not be used again.
+/// `shared` comes from a frame that was not at home and that the caller owned; it must not be used
+/// again.
 pub(crate) fn send_frame_home(shared: NonNull<Shared>, index: u32) {
     // SAFETY: the frame counts as a reference until the call below, so the allocation is alive.
     let _ = unsafe { shared.as_ref() }.home.push(index);
@@ -235,13 +240,15 @@ fn drop_reference(shared: NonNull<Shared>) {
     let references = &unsafe { shared.as_ref() }.references;
     if references.fetch_sub(1, Ordering::Release) == 1 {
         std::sync::atomic::fence(Ordering::Acquire);
-        // SAFETY: made by `Box::leak` in `Umem::new`; the count says that nobody else refers to it any more.
+        // SAFETY: made by `Box::leak` in `Umem::new`; the count says that nobody else refers to it
+        // any more.
         drop(unsafe { Box::from_raw(shared.as_ptr()) });
     }
 }
 
 impl Shared {
-    /// First byte of a frame. The index must be below [`Shared::frames`], which holds for every index that came from home.
+    /// First byte of a frame. The index must be below [`Shared::frames`], which holds for every
+    /// index that came from home.
     pub(crate) fn frame_base(&self, index: u32) -> NonNull<u8> {
         debug_assert!(index < self.frames);
         // SAFETY: the region has `frames` × FRAME_SIZE bytes.
@@ -273,8 +280,8 @@ impl Shared {
         }
     }
 
-    /// Takes back the frame in which `addr` lies, if the kernel had it from this socket in this direction; otherwise `None`
-    /// and nothing changes.
+    /// Takes back the frame in which `addr` lies, if the kernel had it from this socket in this
+    /// direction; otherwise `None` and nothing changes.
     pub(crate) fn take_back(&self, addr: u64, socket: SocketId, direction: Direction) -> Option<u32> {
         let index = u32::try_from(addr / FRAME_SIZE as u64).ok()?;
         let holder = self.holders.get(index as usize)?;
@@ -286,15 +293,18 @@ impl Shared {
     }
 }
 
-/// Collects, when dropped, the frames that a closed socket left with the kernel. Must be dropped after the descriptor.
+/// Collects, when dropped, the frames that a closed socket left with the kernel. Must be dropped
+/// after the descriptor.
 #[derive(Debug)]
 pub(crate) struct Reclaim {
     pub(crate) handle: Handle,
     pub(crate) socket: SocketId,
-    /// Whether received frames can be used again at once. Not in zero-copy mode: the driver lets go of its buffers in
-    /// deferred work after close (`xp_release_deferred`, net/xdp/xsk_buff_pool.c).
+    /// Whether received frames can be used again at once. Not in zero-copy mode: the driver lets go
+    /// of its buffers in deferred work after close (`xp_release_deferred`,
+    /// net/xdp/xsk_buff_pool.c).
     pub(crate) reuse_received: bool,
-    /// Whether transmitted frames can be used again at once. Not with a real kernel: an skb may still refer to them.
+    /// Whether transmitted frames can be used again at once. Not with a real kernel: an skb may
+    /// still refer to them.
     pub(crate) reuse_transmitted: bool,
 }
 
@@ -313,7 +323,8 @@ impl Drop for Reclaim {
                 if reuse {
                     self.handle.send_home(std::iter::once(index));
                 } else {
-                    // The kernel holds its own reference on the pages: unmapping is safe, using the frame again is not.
+                    // The kernel holds its own reference on the pages: unmapping is safe, using the
+                    // frame again is not.
                     shared.lost.fetch_add(1, Ordering::Relaxed);
                     shared.references.fetch_sub(1, Ordering::Release);
                 }

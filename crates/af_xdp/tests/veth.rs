@@ -1,5 +1,5 @@
-//! Two veth ends in a network namespace of the test's own, driven through real AF_XDP sockets. Needs root; without it each
-//! test says so and passes.
+//! Two veth ends in a network namespace of the test's own, driven through real AF_XDP sockets.
+//! Needs root; without it each test says so and passes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,12 +13,13 @@ use bpf::{AttachMode, Redirect};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// "Local experimental" ethertype, so that the kernel's own chatter on the link is not mistaken for ours.
+/// "Local experimental" ethertype, so that the kernel's own chatter on the link is not mistaken for
+/// ours.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 const PACKETS: u32 = 500;
 
-/// Runs `test` in a fresh network namespace with a veth pair `left` and `right` of `queues` queues each. The namespace
-/// disappears with the thread.
+/// Runs `test` in a fresh network namespace with a veth pair `left` and `right` of `queues` queues
+/// each. The namespace disappears with the thread.
 fn in_namespace(queues: u32, test: impl FnOnce() + Send + 'static) {
     if !rustix::process::geteuid().is_root() {
         println!("skipped: needs root");

@@ -1,4 +1,5 @@
-//! Rules that hold on a whole model, however it was typed, and what a session's edits mean for protection.
+//! Rules that hold on a whole model, however it was typed, and what a session's edits mean for
+//! protection.
 
 mod changed;
 mod filters;
@@ -27,8 +28,9 @@ pub fn no_profile_note(map: &str, seq: u16) -> String {
 
 /// Brings a candidate into the form that may run, or refuses it. Returns the notes to print.
 ///
-/// An idle timer of an entry that equals the global one is not added (the specification's restriction); the rule holds
-/// on the model and not on the order of typing, so it also acts when it is the global timer that changed.
+/// An idle timer of an entry that equals the global one is not added (the specification's
+/// restriction); the rule holds on the model and not on the order of typing, so it also acts when
+/// it is the global timer that changed.
 pub fn settle(candidate: &mut Configuration) -> Result<Vec<String>, EditError> {
     let notes = settle_rules(candidate)?;
     check_limits(candidate)?;
@@ -123,8 +125,9 @@ fn not_expressible(rule: &AclRule) -> Option<&'static str> {
     None
 }
 
-/// What an engineer should know about a configuration that is legal: entries that cannot be used and why, references
-/// that lead nowhere, default peers without DPD, more than the kernel's maps hold. For `tohub check` and for the log at start.
+/// What an engineer should know about a configuration that is legal: entries that cannot be used
+/// and why, references that lead nowhere, default peers without DPD, more than the kernel's maps
+/// hold. For `tohub check` and for the log at start.
 pub fn review(configuration: &Configuration) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, map) in &configuration.crypto_maps {

@@ -1,12 +1,14 @@
 //! The messages of the control socket: one JSON object a line, each way.
 //!
-//! A connection is one CLI session with its own mode. The client sends [`Request::Open`] first and then its requests;
-//! every request gets exactly one [`Response`], in the order of the requests. A client that sends further requests before
-//! it has read the responses must go on reading while it sends. Modes, pipes and the command tree run on the server's side.
+//! A connection is one CLI session with its own mode. The client sends [`Request::Open`] first and
+//! then its requests; every request gets exactly one [`Response`], in the order of the requests. A
+//! client that sends further requests before it has read the responses must go on reading while it
+//! sends. Modes, pipes and the command tree run on the server's side.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Longest line accepted in either direction, bytes without the line end. A longer one closes the connection.
+/// Longest line accepted in either direction, bytes without the line end. A longer one closes the
+/// connection.
 pub const MAX_LINE: usize = 4 << 20;
 
 /// The socket's name inside the run directory.
@@ -42,8 +44,8 @@ pub enum Request {
         #[serde(default)]
         format: Format,
     },
-    /// Executes lines in the session's mode, one after the other as if each were sent alone. What neighbouring lines
-    /// configure takes effect at once and not line by line.
+    /// Executes lines in the session's mode, one after the other as if each were sent alone. What
+    /// neighbouring lines configure takes effect at once and not line by line.
     Block {
         /// The lines without their ends.
         lines: Vec<String>,
@@ -125,21 +127,23 @@ impl TryFrom<u8> for Status {
 /// The answer to one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
-    /// Text to print, `\n` line ends, without the echoed line and without the next prompt. Empty, or ending in `\n`.
-    /// The caret line of a parse error is in it, padded for [`Response::prompt`] of the answer before.
+    /// Text to print, `\n` line ends, without the echoed line and without the next prompt. Empty,
+    /// or ending in `\n`. The caret line of a parse error is in it, padded for [`Response::prompt`]
+    /// of the answer before.
     pub text: String,
     /// How it ended.
     pub status: Status,
     /// Prompt of the session from now on (`R1(config)#`).
     pub prompt: String,
-    /// For a parse error: offset of the first offending character in the request's line, in characters.
+    /// For a parse error: offset of the first offending character in the request's line, in
+    /// characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caret: Option<usize>,
     /// Answer to [`Request::Complete`]: full words that may stand in place of the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub completions: Vec<String>,
-    /// Answer to [`Request::Block`]: one for each line that was executed. `text` is empty then, and `status` that of the
-    /// first line that did not succeed.
+    /// Answer to [`Request::Block`]: one for each line that was executed. `text` is empty then, and
+    /// `status` that of the first line that did not succeed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replies: Vec<Response>,
     /// Answer in JSON when that was asked for.

@@ -1,8 +1,9 @@
 //! The ordered changes between two models.
 //!
-//! Order: first what is added, then what is switched over, then what is removed, so that nothing which the new
-//! configuration needs is missing in between. The owner of the running configuration acts on objects; the contents are
-//! in the two models. The time that it takes depends on what differs, as far as the models share the rest.
+//! Order: first what is added, then what is switched over, then what is removed, so that nothing
+//! which the new configuration needs is missing in between. The owner of the running configuration
+//! acts on objects; the contents are in the two models. The time that it takes depends on what
+//! differs, as far as the models share the rest.
 
 use std::collections::BTreeMap;
 
@@ -26,9 +27,11 @@ pub enum Action {
 pub struct EntryDelta {
     /// The list of peers (order, names, keywords).
     pub peers: bool,
-    /// Access list, transform sets, PFS, profile, keying, per-host, session keys: existing SAs no longer fit.
+    /// Access list, transform sets, PFS, profile, keying, per-host, session keys: existing SAs no
+    /// longer fit.
     pub protection: bool,
-    /// Idle timer, lifetimes, replay window, DF bit: they take effect on SAs made from now on, timers at once.
+    /// Idle timer, lifetimes, replay window, DF bit: they take effect on SAs made from now on,
+    /// timers at once.
     pub timers: bool,
     /// Reverse route.
     pub routes: bool,
@@ -79,7 +82,8 @@ pub struct Change {
     pub object: Object,
 }
 
-/// The changes that turn `running` into `candidate`, in order of execution. Empty exactly when they are equal.
+/// The changes that turn `running` into `candidate`, in order of execution. Empty exactly when they
+/// are equal.
 pub fn diff(running: &Configuration, candidate: &Configuration) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut switch = |differs: bool, object: Object| {

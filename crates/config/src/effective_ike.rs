@@ -1,6 +1,7 @@
 //! What a crypto-map entry means for IKE and for its SAs.
 //!
-//! `set ikev2-profile` gives the parameters of that profile. Without a profile the `crypto isakmp` lines are translated:
+//! `set ikev2-profile` gives the parameters of that profile. Without a profile the `crypto isakmp`
+//! lines are translated:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -75,7 +76,8 @@ pub struct IkePpk {
     pub required: bool,
 }
 
-/// A key as bytes: the characters of a text key, or the decoded digits of a hexadecimal one. Erased on drop.
+/// A key as bytes: the characters of a text key, or the decoded digits of a hexadecimal one. Erased
+/// on drop.
 #[derive(Clone, PartialEq, Eq, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
 pub struct KeyBytes(Vec<u8>);
 
@@ -130,7 +132,8 @@ pub struct IkeParameters {
     pub remote_identities: Vec<RemoteIdentity>,
     /// Keys, the most specific prefix first.
     pub keys: Vec<IkeKey>,
-    /// Trustpoints whose certificate may prove this side, in order of preference; empty with pre-shared keys.
+    /// Trustpoints whose certificate may prove this side, in order of preference; empty with
+    /// pre-shared keys.
     pub signing_trustpoints: Vec<String>,
     /// Trustpoints whose CA is believed; empty with pre-shared keys.
     pub trusted_trustpoints: Vec<String>,
@@ -149,7 +152,8 @@ pub struct IkeParameters {
 }
 
 impl IkeParameters {
-    /// The proposals at a local address: of the policies that name it, else of those for any address, else the built-in ones.
+    /// The proposals at a local address: of the policies that name it, else of those for any
+    /// address, else the built-in ones.
     pub fn proposals_at(&self, local: IpAddr) -> Vec<IkeProposal> {
         let named = self.proposals_of_addresses.iter().filter(|(addresses, _)| addresses.contains(&local));
         let named: Vec<IkeProposal> = named.flat_map(|(_, proposals)| proposals.clone()).collect();
@@ -160,7 +164,8 @@ impl IkeParameters {
         }
     }
 
-    /// The key for a peer: by its identity when known, else by the longest prefix that covers its address.
+    /// The key for a peer: by its identity when known, else by the longest prefix that covers its
+    /// address.
     pub fn key_for(&self, address: IpAddr, identity: Option<&Identity>) -> Option<&IkeKey> {
         let by_identity = |key: &&IkeKey| match (&key.peer, identity) {
             (KeyPeer::Identity(wanted), Some(identity)) => same_identity(wanted, identity),
@@ -171,7 +176,8 @@ impl IkeParameters {
         self.keys.iter().find(by_identity).or_else(|| self.keys.iter().find(by_address))
     }
 
-    /// True when a peer that authenticated as `identity` may use the entry for the peer at `address`.
+    /// True when a peer that authenticated as `identity` may use the entry for the peer at
+    /// `address`.
     pub fn accepts(&self, address: IpAddr, host_name: Option<&str>, identity: &Identity) -> bool {
         if self.remote_identities.is_empty() {
             return match identity {
@@ -216,7 +222,8 @@ pub struct EntryRefusal {
 
 /// The IKE parameters of an entry, or why it has none.
 ///
-/// `dynamic` entries take the parameters of the template's profile; hand the template's body over in `entry`.
+/// `dynamic` entries take the parameters of the template's profile; hand the template's body over
+/// in `entry`.
 pub fn effective_ike(
     configuration: &Configuration,
     map: &str,
@@ -250,7 +257,8 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
     let mut authentication = AuthenticationMethod::PreShare;
     let mut lifetime = 86_400;
     let mut proposals = Vec::new();
-    // A policy of which nothing was typed yet says nothing: it must not stop entries while its lines are typed.
+    // A policy of which nothing was typed yet says nothing: it must not stop entries while its
+    // lines are typed.
     let typed = |policy: &&IsakmpPolicy| **policy != IsakmpPolicy::default();
     let mut policies: Vec<_> =
         configuration.isakmp_policies.iter().filter(|(_, policy)| typed(policy)).collect();

@@ -165,7 +165,8 @@ pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Resul
     Ok(Loaded { configuration, notes })
 }
 
-/// Writes the configuration with its secrets: a new file with mode 0600 beside `path`, flushed to disk, then renamed.
+/// Writes the configuration with its secrets: a new file with mode 0600 beside `path`, flushed to
+/// disk, then renamed.
 pub fn save(path: &Path, configuration: &Configuration) -> Result<(), FileError> {
     let io_error = |source| FileError::Io { path: path.into(), operation: "write", source };
     let mut temporary = path.as_os_str().to_owned();

@@ -2,7 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-/// Where the kernel lists the routes of the main table of the reader's network namespace, one a line after a heading.
+/// Where the kernel lists the routes of the main table of the reader's network namespace, one a
+/// line after a heading.
 pub const PATH: &str = "/proc/net/route";
 
 /// One route.

@@ -1,4 +1,5 @@
-//! What can be understood of a file that is refused: for closing what it would protect, never for running it.
+//! What can be understood of a file that is refused: for closing what it would protect, never for
+//! running it.
 
 use crate::Configuration;
 use crate::commit;

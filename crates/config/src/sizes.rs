@@ -1,8 +1,9 @@
-//! How much a configuration asks of the shared segments and of the kernel's maps, and what is refused because no segments
-//! and no maps could hold it.
+//! How much a configuration asks of the shared segments and of the kernel's maps, and what is
+//! refused because no segments and no maps could hold it.
 //!
-//! The counts depend on the configuration alone, not on devices, addresses or peers: what fits once fits whatever the
-//! machine does later. Where tunnels come by themselves (dynamic maps, pairs of hosts) room for a number of them is counted.
+//! The counts depend on the configuration alone, not on devices, addresses or peers: what fits once
+//! fits whatever the machine does later. Where tunnels come by themselves (dynamic maps, pairs of
+//! hosts) room for a number of them is counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,9 +52,11 @@ pub struct Sizes {
     pub lists: Vec<ListSize>,
     /// Permits of all lists: each becomes a policy of its own.
     pub permits: u64,
-    /// SA pairs that configured peers may have at one time: each permit with each peer of its entry.
+    /// SA pairs that configured peers may have at one time: each permit with each peer of its
+    /// entry.
     pub tunnels: u64,
-    /// Flows that come by themselves and for which room is kept: each needs a policy, a rule and an SA pair.
+    /// Flows that come by themselves and for which room is kept: each needs a policy, a rule and an
+    /// SA pair.
     pub derived: u64,
     /// Access groups.
     pub filters: FilterSizes,
@@ -68,7 +71,8 @@ pub struct FilterSizes {
     pub lines: u64,
     /// Access groups of interfaces.
     pub of_interfaces: u64,
-    /// Directions in which some entry of a crypto map or of a dynamic map has an access group: each policy may have one there.
+    /// Directions in which some entry of a crypto map or of a dynamic map has an access group: each
+    /// policy may have one there.
     pub of_policies: u64,
 }
 
@@ -150,7 +154,8 @@ impl Sizes {
     }
 }
 
-/// What fits into the segments but not into the kernel's maps: it is closed by coarser means, which an engineer should know.
+/// What fits into the segments but not into the kernel's maps: it is closed by coarser means, which
+/// an engineer should know.
 pub fn notes(configuration: &Configuration) -> Vec<String> {
     let sizes = Sizes::of(configuration);
     let mut notes: Vec<String> = sizes

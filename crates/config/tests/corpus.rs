@@ -1,5 +1,5 @@
-//! Configurations as people and programs write them: the specification's examples word for word, generated access lists,
-//! and the mistakes people make, each with its caret.
+//! Configurations as people and programs write them: the specification's examples word for word,
+//! generated access lists, and the mistakes people make, each with its caret.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use config::Configuration;

@@ -17,8 +17,8 @@ pub enum KeyError {
     },
 }
 
-/// What the packet path needs to know of an algorithm. AES-GCM and ChaCha20-Poly1305 have one shape, which is a constant where it
-/// counts; the others carry theirs along.
+/// What the packet path needs to know of an algorithm. AES-GCM and ChaCha20-Poly1305 have one
+/// shape, which is a constant where it counts; the others carry theirs along.
 pub(crate) trait Shape: Copy {
     fn iv_len(self) -> usize;
     fn icv_len(self) -> usize;

@@ -3,13 +3,15 @@
 use aes::Aes128Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 
-/// Unpredictable IVs for AES-CBC (RFC 3602 §3) without a system call per packet: the sequence number, encrypted with AES-128
-/// under a key that is drawn at random when the SA is built and used for nothing else.
+/// Unpredictable IVs for AES-CBC (RFC 3602 §3) without a system call per packet: the sequence
+/// number, encrypted with AES-128 under a key that is drawn at random when the SA is built and used
+/// for nothing else.
 ///
-/// To somebody without that key the IVs are random blocks that never repeat: a permutation applied to a counter, which is
-/// NIST SP 800-38A appendix C's first method, except that the key is not the SA's own. Under the SA's key somebody who chooses plaintext
-/// could have the counter's block encrypted and so learn an IV before it is used. After a restart the key is another one, so even a
-/// sequence number that comes again, as with hand-made keys, gets a new IV.
+/// To somebody without that key the IVs are random blocks that never repeat: a permutation applied
+/// to a counter, which is NIST SP 800-38A appendix C's first method, except that the key is not the
+/// SA's own. Under the SA's key somebody who chooses plaintext could have the counter's block
+/// encrypted and so learn an IV before it is used. After a restart the key is another one, so even
+/// a sequence number that comes again, as with hand-made keys, gets a new IV.
 pub(crate) struct RandomIv(Aes128Enc);
 
 impl RandomIv {
@@ -30,7 +32,8 @@ impl RandomIv {
 mod tests {
     use super::*;
 
-    /// FIPS 197 appendix B with the plaintext's upper half zero would be no test: the block is compared with AES itself.
+    /// FIPS 197 appendix B with the plaintext's upper half zero would be no test: the block is
+    /// compared with AES itself.
     #[test]
     fn an_iv_is_the_encrypted_sequence_number_and_differs_for_every_number_and_key() {
         let mut expected = Array([0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);

@@ -1,19 +1,21 @@
 //! ESP (RFC 4303) as a pure function over bursts of packets.
 //!
-//! What it does: [`seal()`] turns inner packets into ESP packets in place, outer IP (and UDP) header included; [`open()`]
-//! turns ESP packets back into inner packets, replay check and commit included. Both take *bursts*: slices of jobs, each of
-//! which borrows a frame and names its own security association, so that a batch kernel sees many packets and many keys at
-//! once.
+//! What it does: [`seal()`] turns inner packets into ESP packets in place, outer IP (and UDP)
+//! header included; [`open()`] turns ESP packets back into inner packets, replay check and commit
+//! included. Both take *bursts*: slices of jobs, each of which borrows a frame and names its own
+//! security association, so that a batch kernel sees many packets and many keys at once.
 //!
-//! What it never does: I/O, allocation or locking on the packet path, reading a clock, knowing the shared tables, choosing
-//! an SA. Selector checks are the caller's.
+//! What it never does: I/O, allocation or locking on the packet path, reading a clock, knowing the
+//! shared tables, choosing an SA. Selector checks are the caller's.
 //!
-//! Who calls it: the data plane's workers. Who owns what: the caller owns frames, SAs, the sequence counter
-//! ([`SequenceSource`]) and the replay state ([`ReplayStore`]); this crate holds no state of its own.
+//! Who calls it: the data plane's workers. Who owns what: the caller owns frames, SAs, the sequence
+//! counter ([`SequenceSource`]) and the replay state ([`ReplayStore`]); this crate holds no state
+//! of its own.
 //!
 //! Invariants:
-//! - A nonce is salt ‖ 64-bit sequence number; the IV of AES-CBC is that number under a random key. A [`SequenceNumber`] can neither be copied nor reused: [`SealJob::new`]
-//!   consumes it, and a [`SequenceRange`] yields each number once.
+//! - A nonce is salt ‖ 64-bit sequence number; the IV of AES-CBC is that number under a random key.
+//!   A [`SequenceNumber`] can neither be copied nor reused: [`SealJob::new`] consumes it, and a
+//!   [`SequenceRange`] yields each number once.
 //! - A packet that fails authentication changes no replay state.
 //! - A replay window is committed before the opened packet is reported.
 
@@ -45,11 +47,14 @@ pub use sa::{InboundParameters, InboundSa, OutboundParameters, OutboundSa, SaErr
 pub use seal::{SealError, SealJob, Sealed, seal};
 pub use sequence::{Exhausted, SequenceCounter, SequenceNumber, SequenceRange, SequenceSource};
 
-/// Packets that are handed to the AEAD at once. Longer bursts are worked through in pieces of this size.
+/// Packets that are handed to the AEAD at once. Longer bursts are worked through in pieces of this
+/// size.
 pub const BURST: usize = 32;
 
-/// Bytes in front of the inner packet that always suffice for [`seal()`]: IPv6, UDP, ESP header and a 16-byte IV.
+/// Bytes in front of the inner packet that always suffice for [`seal()`]: IPv6, UDP, ESP header and
+/// a 16-byte IV.
 pub const MAX_HEADROOM: usize = 40 + 8 + 8 + 16;
 
-/// Bytes behind the inner packet that always suffice for [`seal()`]: padding to 16 bytes, trailer and a 32-byte ICV.
+/// Bytes behind the inner packet that always suffice for [`seal()`]: padding to 16 bytes, trailer
+/// and a 32-byte ICV.
 pub const MAX_TAILROOM: usize = 15 + 2 + 32;

@@ -45,13 +45,15 @@ pub enum OpenError {
     /// The inner packet is malformed or longer than the payload.
     #[error("the inner packet is malformed")]
     BadInner,
-    /// The outer header is marked congested, but the inner packet's transport does not understand it (RFC 6040 §4.2).
+    /// The outer header is marked congested, but the inner packet's transport does not understand
+    /// it (RFC 6040 §4.2).
     #[error("congestion mark on a packet that is not ECN-capable")]
     EcnBroken,
 }
 
 impl OpenError {
-    /// Whether the packet was authentic and new nevertheless: the peer is alive, and its replay state was committed.
+    /// Whether the packet was authentic and new nevertheless: the peer is alive, and its replay
+    /// state was committed.
     pub const fn is_authenticated(self) -> bool {
         matches!(
             self,
@@ -73,9 +75,11 @@ impl From<ReplayError> for OpenError {
 /// An opened packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// The inner IP packet's place in the frame, exactly its own length: padding and TFC padding (RFC 4303 §2.7) are outside.
+    /// The inner IP packet's place in the frame, exactly its own length: padding and TFC padding
+    /// (RFC 4303 §2.7) are outside.
     pub inner: Range<usize>,
-    /// [`protocol::IPV4`] or [`protocol::IPV6`]; in transport mode the protocol of what the packet carries.
+    /// [`protocol::IPV4`] or [`protocol::IPV6`]; in transport mode the protocol of what the packet
+    /// carries.
     pub next_header: u8,
     /// The packet's full sequence number.
     pub sequence: u64,
@@ -99,8 +103,8 @@ pub struct OpenJob<'a, R> {
 }
 
 impl<'a, R: ReplayStore> OpenJob<'a, R> {
-    /// The ESP packet `frame[offset..offset + len]`, from SPI to ICV (behind the UDP header when encapsulated). `outer_ecn` is the
-    /// ECN field of the outer IP header.
+    /// The ESP packet `frame[offset..offset + len]`, from SPI to ICV (behind the UDP header when
+    /// encapsulated). `outer_ecn` is the ECN field of the outer IP header.
     #[inline]
     pub fn new(
         sa: &'a InboundSa,
@@ -115,7 +119,8 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         Self { sa, replay, frame, offset, len, outer_ecn, header_at, sequence: 0, text: (0, 0), outcome }
     }
 
-    /// Says where in the frame the IP header of the packet begins. Without it an SA in transport mode opens nothing.
+    /// Says where in the frame the IP header of the packet begins. Without it an SA in transport
+    /// mode opens nothing.
     #[inline]
     #[must_use]
     pub const fn behind_header_at(mut self, offset: usize) -> Self {
@@ -153,7 +158,8 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         self.text = (self.offset + ESP_HEADER_LEN + shape.iv_len(), end - shape.icv_len());
         let packet = self.frame.get_mut(self.offset..end)?;
         debug_assert_eq!(packet[..4], sa.spi.to_be_bytes());
-        // Of an IV of 16 bytes the half is as good as none: only CBC has such, which needs no nonce.
+        // Of an IV of 16 bytes the half is as good as none: only CBC has such, which needs no
+        // nonce.
         let iv = *packet.get(ESP_HEADER_LEN..)?.first_chunk::<8>()?;
         let before_data = ESP_HEADER_LEN + if shape.data_has_iv() { 0 } else { shape.iv_len() };
         let rest = packet.get_mut(before_data..)?;
@@ -249,7 +255,8 @@ impl<R: ReplayStore> Pass for OpenJob<'_, R> {
         }
     }
 
-    /// Everything behind authentication, for an authentic packet: commit first, then look at what is inside.
+    /// Everything behind authentication, for an authentic packet: commit first, then look at what
+    /// is inside.
     #[inline]
     fn finish(&mut self) {
         self.outcome =
@@ -262,8 +269,9 @@ impl<R: ReplayStore> Pass for OpenJob<'_, R> {
     }
 }
 
-/// Opens a burst in place. Jobs of several SAs may be mixed; replay state is committed per packet in the order of the slice, so of two
-/// copies in one burst the first wins. Each job's [`outcome`](OpenJob::outcome) tells what became of it.
+/// Opens a burst in place. Jobs of several SAs may be mixed; replay state is committed per packet
+/// in the order of the slice, so of two copies in one burst the first wins. Each job's
+/// [`outcome`](OpenJob::outcome) tells what became of it.
 pub fn open<R: ReplayStore>(backend: AeadBackend, jobs: &mut [OpenJob<'_, R>]) {
     pass(jobs, |burst| burst.open(backend));
 }

@@ -1,4 +1,5 @@
-//! The outer header of tunnel mode: a template per SA, completed per packet (RFC 4301 §5.1.2, RFC 3948, RFC 6040).
+//! The outer header of tunnel mode: a template per SA, completed per packet (RFC 4301 §5.1.2, RFC
+//! 3948, RFC 6040).
 
 use std::net::IpAddr;
 
@@ -91,7 +92,8 @@ pub(crate) struct OuterTemplate {
     bytes: [u8; MAX_LEN],
     ip_len: usize,
     len: usize,
-    /// Sum over the constant words of the IPv4 header, or over the addresses of the IPv6 pseudo header.
+    /// Sum over the constant words of the IPv4 header, or over the addresses of the IPv6 pseudo
+    /// header.
     sum: checksum::Sum,
 }
 
@@ -149,8 +151,8 @@ impl OuterTemplate {
         self.len - self.ip_len
     }
 
-    /// Completes a packet in transport mode: its own IP header, which stands at the front, and the UDP header of this template
-    /// behind it. `false` when the packet is too long.
+    /// Completes a packet in transport mode: its own IP header, which stands at the front, and the
+    /// UDP header of this template behind it. `false` when the packet is too long.
     pub(crate) fn write_transport(&self, packet: &mut [u8], header: &Header) -> bool {
         if self.udp_len() == 0 {
             return header.rewrite(packet, protocol::ESP);
@@ -169,11 +171,12 @@ impl OuterTemplate {
         true
     }
 
-    /// Writes the header into `out` ([`Self::len`] bytes, ESP packet of `esp_len` bytes behind it). `false`, and nothing
-    /// written, when a length field would overflow or `out` has another length.
+    /// Writes the header into `out` ([`Self::len`] bytes, ESP packet of `esp_len` bytes behind it).
+    /// `false`, and nothing written, when a length field would overflow or `out` has another
+    /// length.
     ///
-    /// The IPv4 identification is the low half of the sequence number, which is as unique as RFC 6864 asks of packets that
-    /// may be fragmented; 0 when DF is set.
+    /// The IPv4 identification is the low half of the sequence number, which is as unique as RFC
+    /// 6864 asks of packets that may be fragmented; 0 when DF is set.
     #[inline]
     pub(crate) fn write(&self, out: &mut [u8], inner: &InnerFields, esp_len: usize, sequence: u64) -> bool {
         let total_len = self.len + esp_len;
@@ -224,8 +227,8 @@ impl OuterTemplate {
         true
     }
 
-    /// Whether [`Self::write_udp_checksum`] has work to do: over IPv6 a UDP checksum is mandatory (RFC 8200 §8.1), over
-    /// IPv4 it is sent as zero (RFC 3948 §2.1).
+    /// Whether [`Self::write_udp_checksum`] has work to do: over IPv6 a UDP checksum is mandatory
+    /// (RFC 8200 §8.1), over IPv4 it is sent as zero (RFC 3948 §2.1).
     #[inline]
     pub(crate) const fn needs_udp_checksum(&self) -> bool {
         self.len != self.ip_len && self.ip_len == ipv6::HEADER_LEN

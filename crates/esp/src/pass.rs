@@ -12,7 +12,8 @@ pub(crate) trait Pass {
     /// The shape of the SA's packets, if it is not [`Aead`].
     fn shape(&self) -> Option<Other>;
 
-    /// Everything before the AEAD. `None` when the packet is refused; the job then holds the reason.
+    /// Everything before the AEAD. `None` when the packet is refused; the job then holds the
+    /// reason.
     fn prepare<'j, S: Shape>(&'j mut self, shape: S, aad: &'j mut Aad) -> Option<AeadJob<'j>>;
 
     /// Everything behind the AEAD, for a packet whose verdict is good.

@@ -1,10 +1,12 @@
 //! Anti-replay window and inference of extended sequence numbers (RFC 4303 §3.4.3, appendix A).
 //!
-//! The window is a ring of bits, bit `sequence mod size`, as RFC 6479 describes, with the difference that bits which leave
-//! the window are cleared with masks instead of whole words. So a window of N packets needs exactly N bits and tracks exactly
-//! N packets, and advancing by one touches one word.
+//! The window is a ring of bits, bit `sequence mod size`, as RFC 6479 describes, with the
+//! difference that bits which leave the window are cleared with masks instead of whole words. So a
+//! window of N packets needs exactly N bits and tracks exactly N packets, and advancing by one
+//! touches one word.
 //!
-//! The state lives in the caller's [`ReplayStore`], for the data plane in memory that survives a restart.
+//! The state lives in the caller's [`ReplayStore`], for the data plane in memory that survives a
+//! restart.
 
 use std::cell::Cell;
 
@@ -13,8 +15,8 @@ pub const MAX_REPLAY_WORDS: usize = ReplayWindow::MAX_SIZE as usize / 64;
 
 /// Storage of one SA's replay state: the highest authenticated sequence number and the bitmap.
 ///
-/// There is one writer. All-zero state means that nothing was received. `word` and `set_word` get indices below
-/// [`ReplayWindow::words`].
+/// There is one writer. All-zero state means that nothing was received. `word` and `set_word` get
+/// indices below [`ReplayWindow::words`].
 pub trait ReplayStore {
     /// Highest authenticated sequence number; 0 before the first packet.
     fn top(&self) -> u64;
@@ -105,8 +107,9 @@ impl ReplayWindow {
     /// Largest window in packets.
     pub const MAX_SIZE: u32 = 4096;
 
-    /// A window of `size` packets, a power of two in 64..=4096; or 0, which turns the service off and is allowed only
-    /// without extended sequence numbers (RFC 4303 §3.3.3). `None` for any other size.
+    /// A window of `size` packets, a power of two in 64..=4096; or 0, which turns the service off
+    /// and is allowed only without extended sequence numbers (RFC 4303 §3.3.3). `None` for any
+    /// other size.
     pub const fn new(size: u32, extended: bool) -> Option<Self> {
         let regular = size.is_power_of_two() && Self::MIN_SIZE <= size && size <= Self::MAX_SIZE;
         if regular || (size == 0 && !extended) { Some(Self { size, extended }) } else { None }
@@ -127,8 +130,9 @@ impl ReplayWindow {
         self.size as usize / 64
     }
 
-    /// The full sequence number of a packet that carries `low`, before authentication. With extended numbers the upper half
-    /// is a guess that the ICV confirms; `None` when every candidate is left of the number space.
+    /// The full sequence number of a packet that carries `low`, before authentication. With
+    /// extended numbers the upper half is a guess that the ICV confirms; `None` when every
+    /// candidate is left of the number space.
     #[inline]
     pub fn infer<S: ReplayStore>(self, store: &S, low: u32) -> Option<u64> {
         if self.extended {
@@ -138,7 +142,8 @@ impl ReplayWindow {
         }
     }
 
-    /// Whether `sequence` may be accepted. Changes nothing; called before and again after authentication.
+    /// Whether `sequence` may be accepted. Changes nothing; called before and again after
+    /// authentication.
     #[inline]
     pub fn check<S: ReplayStore>(self, store: &S, sequence: u64) -> Result<(), ReplayError> {
         if self.size == 0 {
@@ -160,8 +165,8 @@ impl ReplayWindow {
 
     /// Checks `sequence` and marks it received. Only for a packet that was authenticated.
     ///
-    /// The top moves first: if the process dies half-way, stale bits refuse packets that were never seen, but none that was
-    /// delivered is accepted twice.
+    /// The top moves first: if the process dies half-way, stale bits refuse packets that were never
+    /// seen, but none that was delivered is accepted twice.
     #[inline]
     pub fn commit<S: ReplayStore>(self, store: &S, sequence: u64) -> Result<(), ReplayError> {
         self.check(store, sequence)?;
@@ -213,8 +218,9 @@ impl ReplayWindow {
     }
 }
 
-/// The 64-bit sequence number whose lower half is `low`, given the highest authenticated number and the window size in packets
-/// (RFC 4303 appendix A2.1): the candidate that lies inside the window, or else the next one ahead of it.
+/// The 64-bit sequence number whose lower half is `low`, given the highest authenticated number and
+/// the window size in packets (RFC 4303 appendix A2.1): the candidate that lies inside the window,
+/// or else the next one ahead of it.
 ///
 /// `None` when the number would lie before the beginning or behind the end of the number space.
 #[inline]

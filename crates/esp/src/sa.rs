@@ -1,4 +1,5 @@
-//! Security associations as the packet path uses them: expanded key, outer header template, replay window.
+//! Security associations as the packet path uses them: expanded key, outer header template, replay
+//! window.
 
 use zeroize::Zeroizing;
 
@@ -22,14 +23,16 @@ pub enum SaError {
     /// A DSCP above 63.
     #[error("DSCP {0} is out of range 0..=63")]
     Dscp(u8),
-    /// The window is no power of two in 64..=4096, or replay detection is off although sequence numbers are extended.
+    /// The window is no power of two in 64..=4096, or replay detection is off although sequence
+    /// numbers are extended.
     #[error(
         "replay window of {0} packets: give a power of two from 64 to 4096, or 0 without extended sequence numbers"
     )]
     ReplayWindow(u32),
 }
 
-/// What an outbound SA is built from. Borrowed, so that the caller decides where keys live and erases them.
+/// What an outbound SA is built from. Borrowed, so that the caller decides where keys live and
+/// erases them.
 #[derive(Clone, Copy)]
 pub struct OutboundParameters<'a> {
     /// SPI that the peer chose.
@@ -44,8 +47,8 @@ pub struct OutboundParameters<'a> {
     pub extended_sequence: bool,
     /// Mode.
     pub mode: Mode,
-    /// Where [`EspAlgorithm::needs_random_iv`] says so: bytes of a cryptographic random source, drawn for this value alone. Not used
-    /// otherwise.
+    /// Where [`EspAlgorithm::needs_random_iv`] says so: bytes of a cryptographic random source,
+    /// drawn for this value alone. Not used otherwise.
     pub iv_key: [u8; 16],
     /// Outer header.
     pub outer: OuterParameters,
@@ -97,7 +100,8 @@ impl OutboundSa {
         Ok(())
     }
 
-    /// The last sequence number that may be sent under this key: 2^32 − 1, or 2^64 − 1 when extended.
+    /// The last sequence number that may be sent under this key: 2^32 − 1, or 2^64 − 1 when
+    /// extended.
     pub const fn sequence_limit(&self) -> u64 {
         if self.extended { u64::MAX } else { u32::MAX as u64 }
     }
@@ -107,8 +111,8 @@ impl OutboundSa {
         self.mode
     }
 
-    /// Bytes by which [`crate::seal()`] makes a packet longer at its front: outer header (in transport mode only that of UDP), ESP
-    /// header and IV.
+    /// Bytes by which [`crate::seal()`] makes a packet longer at its front: outer header (in
+    /// transport mode only that of UDP), ESP header and IV.
     pub const fn headroom(&self) -> usize {
         let outer = match self.mode {
             Mode::Tunnel => self.outer.len(),
@@ -117,8 +121,8 @@ impl OutboundSa {
         outer + ESP_HEADER_LEN + self.algorithm.iv_len()
     }
 
-    /// Length of the outer IP packet for an inner packet of `inner_len` bytes; in transport mode for one whose header has no options
-    /// and no extension headers.
+    /// Length of the outer IP packet for an inner packet of `inner_len` bytes; in transport mode
+    /// for one whose header has no options and no extension headers.
     pub const fn sealed_len(&self, inner_len: usize) -> usize {
         let kept = self.kept_header_len();
         let text_len = padded_len(self.algorithm.alignment(), inner_len.saturating_sub(kept));
@@ -133,8 +137,8 @@ impl OutboundSa {
         }
     }
 
-    /// The longest inner packet whose outer packet is at most `mtu` bytes: the MTU that senders behind the tunnel see. 0 when not
-    /// even the headers fit.
+    /// The longest inner packet whose outer packet is at most `mtu` bytes: the MTU that senders
+    /// behind the tunnel see. 0 when not even the headers fit.
     pub const fn max_inner_len(&self, mtu: usize) -> usize {
         let kept = self.kept_header_len();
         let room = mtu.saturating_sub(self.headroom() + kept + self.algorithm.icv_len());
@@ -169,7 +173,8 @@ pub struct InboundParameters<'a> {
     pub salt: [u8; 4],
     /// Extended sequence numbers were negotiated.
     pub extended_sequence: bool,
-    /// Replay window in packets: a power of two in 64..=4096, or 0 for none (see [`ReplayWindow::new`]).
+    /// Replay window in packets: a power of two in 64..=4096, or 0 for none (see
+    /// [`ReplayWindow::new`]).
     pub replay_window: u32,
     /// Mode.
     pub mode: Mode,

@@ -8,10 +8,12 @@ use crate::pass::{Pass, pass};
 use crate::sa::{ESP_HEADER_LEN, OutboundSa, TRAILER_LEN, nonce, padded_len};
 use crate::transport::Header;
 
-/// Why a packet was not sealed. The packet must be dropped; its sequence number is spent, which is harmless.
+/// Why a packet was not sealed. The packet must be dropped; its sequence number is spent, which is
+/// harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SealError {
-    /// The inner packet's range lies outside the frame, or does not start with a complete IPv4 or IPv6 header.
+    /// The inner packet's range lies outside the frame, or does not start with a complete IPv4 or
+    /// IPv6 header.
     #[error("the inner packet is no IP packet")]
     BadInner,
     /// A fragment, which transport mode does not carry (RFC 4303 §3.3.4).
@@ -26,7 +28,8 @@ pub enum SealError {
     /// The outer packet would exceed 65535 bytes.
     #[error("the outer packet would exceed 65535 bytes")]
     TooLong,
-    /// The sequence number is beyond the SA's limit: it was drawn for another SA or with another limit.
+    /// The sequence number is beyond the SA's limit: it was drawn for another SA or with another
+    /// limit.
     #[error("the sequence number is beyond the SA's limit")]
     SequenceExhausted,
     /// The AEAD refused the packet.
@@ -57,8 +60,9 @@ pub struct SealJob<'a> {
 }
 
 impl<'a> SealJob<'a> {
-    /// The inner IP packet `frame[offset..offset + len]` for `sa`, whose source `sequence` was drawn from. The frame is the
-    /// whole buffer: what lies around the packet is overwritten ([`crate::MAX_HEADROOM`], [`crate::MAX_TAILROOM`]).
+    /// The inner IP packet `frame[offset..offset + len]` for `sa`, whose source `sequence` was
+    /// drawn from. The frame is the whole buffer: what lies around the packet is overwritten
+    /// ([`crate::MAX_HEADROOM`], [`crate::MAX_TAILROOM`]).
     #[inline]
     pub fn new(
         sa: &'a OutboundSa,
@@ -71,8 +75,8 @@ impl<'a> SealJob<'a> {
         Self { sa, sequence, frame, offset, len, place, outcome: Err(SealError::BadInner) }
     }
 
-    /// What became of the packet. Before [`seal()`] has run, and for a packet that was not sealed, an error: a frame that was not
-    /// sealed cannot be mistaken for one that was.
+    /// What became of the packet. Before [`seal()`] has run, and for a packet that was not sealed,
+    /// an error: a frame that was not sealed cannot be mistaken for one that was.
     #[inline]
     pub const fn outcome(&self) -> Result<Sealed, SealError> {
         self.outcome
@@ -165,7 +169,8 @@ impl Pass for SealJob<'_> {
         }
     }
 
-    /// The outer packet's place, for a job that [`Self::prepare`] has accepted and the AEAD has sealed.
+    /// The outer packet's place, for a job that [`Self::prepare`] has accepted and the AEAD has
+    /// sealed.
     #[inline]
     fn finish(&mut self) {
         let place = self.place;
@@ -193,7 +198,8 @@ struct Layout {
     header: Option<Header>,
 }
 
-/// Seals a burst in place. Jobs of several SAs may be mixed; each job's [`outcome`](SealJob::outcome) tells what became of it.
+/// Seals a burst in place. Jobs of several SAs may be mixed; each job's
+/// [`outcome`](SealJob::outcome) tells what became of it.
 pub fn seal(backend: AeadBackend, jobs: &mut [SealJob<'_>]) {
     pass(jobs, |burst| burst.seal(backend));
 }

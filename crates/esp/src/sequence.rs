@@ -1,8 +1,8 @@
 //! ESP sequence numbers of the sender.
 //!
-//! The sequence number is also the IV of AES-GCM, so a repeated number under one key destroys confidentiality and
-//! integrity. The types make repetition hard: numbers are drawn in ranges, a range yields each number once, and a number
-//! is consumed by the packet that carries it.
+//! The sequence number is also the IV of AES-GCM, so a repeated number under one key destroys
+//! confidentiality and integrity. The types make repetition hard: numbers are drawn in ranges, a
+//! range yields each number once, and a number is consumed by the packet that carries it.
 
 /// One sequence number that was drawn and not used yet. Not `Clone`: it can be spent once.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,8 +23,9 @@ pub struct SequenceRange {
 }
 
 impl SequenceRange {
-    /// The range `first..first + count`, for implementors of [`SequenceSource`] only: the caller asserts that none of the
-    /// numbers was handed out before, in this process or an earlier one. `None` if the range contains 0 or would wrap.
+    /// The range `first..first + count`, for implementors of [`SequenceSource`] only: the caller
+    /// asserts that none of the numbers was handed out before, in this process or an earlier one.
+    /// `None` if the range contains 0 or would wrap.
     pub const fn from_reserved(first: u64, count: u32) -> Option<Self> {
         if first == 0 || (count > 0 && first.checked_add(count as u64 - 1).is_none()) {
             return None;
@@ -52,16 +53,18 @@ impl Iterator for SequenceRange {
 
 impl ExactSizeIterator for SequenceRange {}
 
-/// The SA's number space is used up: no further packet may be sent under this key (RFC 4303 §3.3.3).
+/// The SA's number space is used up: no further packet may be sent under this key (RFC 4303
+/// §3.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sequence numbers of this SA are used up: rekey")]
 pub struct Exhausted;
 
-/// Where sequence numbers of one SA come from. The data plane implements it over shared memory, with numbers reserved in
-/// blocks before their first use; [`SequenceCounter`] is the plain one.
+/// Where sequence numbers of one SA come from. The data plane implements it over shared memory,
+/// with numbers reserved in blocks before their first use; [`SequenceCounter`] is the plain one.
 pub trait SequenceSource {
-    /// Draws `count` consecutive numbers that were never handed out before, the last one at most `limit`
-    /// ([`crate::OutboundSa::sequence_limit`]). All or nothing: when fewer remain, nothing is drawn.
+    /// Draws `count` consecutive numbers that were never handed out before, the last one at most
+    /// `limit` ([`crate::OutboundSa::sequence_limit`]). All or nothing: when fewer remain, nothing
+    /// is drawn.
     fn draw(&mut self, count: u32, limit: u64) -> Result<SequenceRange, Exhausted>;
 }
 

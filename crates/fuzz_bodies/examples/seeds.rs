@@ -1,4 +1,5 @@
-//! Writes the seed corpora to `fuzz/corpus`: valid inputs from which a fuzzer starts. `cargo run -p fuzz_bodies --example seeds`
+//! Writes the seed corpora to `fuzz/corpus`: valid inputs from which a fuzzer starts.
+//! `cargo run -p fuzz_bodies --example seeds`
 
 use std::path::PathBuf;
 
@@ -34,7 +35,8 @@ fn with_first((first, octets): (u8, Vec<u8>)) -> Vec<u8> {
     [&[first][..], &octets].concat()
 }
 
-/// Chains of payloads: an initiation, proofs, children, rekeyings, deletes, notifies, configuration, fragments.
+/// Chains of payloads: an initiation, proofs, children, rekeyings, deletes, notifies,
+/// configuration, fragments.
 fn chains() -> Vec<(u8, Vec<u8>)> {
     let nonce = || (40, vec![7; 32]);
     let any = || vec![1, 0, 0, 0, 7, 0, 0, 16, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 255, 255, 255, 255];

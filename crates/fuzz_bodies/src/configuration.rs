@@ -76,8 +76,8 @@ impl Owner {
     }
 }
 
-/// A session: lines, `?` and TAB. Input: the privilege level, then one request a line; a line that ends in `?` or TAB asks for
-/// help or completion.
+/// A session: lines, `?` and TAB. Input: the privilege level, then one request a line; a line that
+/// ends in `?` or TAB asks for help or completion.
 pub fn cli(data: &[u8]) {
     let Some((&privilege, text)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(text);

@@ -3,7 +3,8 @@
 use config::control::{MAX_LINE, Request, Response, decode, encode};
 use controlplane::checkpoint::Memory;
 
-/// A line of the control socket, in either direction. What is read is written as something that reads the same.
+/// A line of the control socket, in either direction. What is read is written as something that
+/// reads the same.
 pub fn control(data: &[u8]) {
     let Ok(line) = std::str::from_utf8(data) else { return };
     if let Ok(request) = decode::<Request>(line) {

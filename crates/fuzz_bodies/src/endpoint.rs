@@ -1,4 +1,5 @@
-//! The whole IKE endpoint: an authenticated peer says anything at any time, and so does everybody else.
+//! The whole IKE endpoint: an authenticated peer says anything at any time, and so does everybody
+//! else.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use ike::{ChildRequest, ChildTag, Command, ConnectionId, Tables};
 
 use crate::peer::{CREATE_CHILD_SA, IKE_AUTH, IKE_SA_INIT, INFORMATIONAL, Peer, ours, theirs};
 
-/// Input: records of [kind, length, octets]. Kinds: the peer's request, its answer, anybody's datagram, time, an order.
+/// Input: records of [kind, length, octets]. Kinds: the peer's request, its answer, anybody's
+/// datagram, time, an order.
 pub fn ike_endpoint(data: &[u8]) {
     let mut peer = Peer::established();
     let mut rest = data;
@@ -79,7 +81,8 @@ fn anybody(peer: &mut Peer, octets: &[u8], aimed: bool) {
             .collect();
         (sas, peer.installed, peer.actions, peer.endpoint.tables().children)
     };
-    // The answer to our own first message is not protected: it may change that initiation, which is not one of these.
+    // The answer to our own first message is not protected: it may change that initiation, which is
+    // not one of these.
     let before = books(peer);
     let size = peer.endpoint.tables().ike_sas;
     peer.endpoint.handle_datagram(peer.now, theirs(), ours(), &datagram);

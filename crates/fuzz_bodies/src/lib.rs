@@ -1,7 +1,8 @@
-//! What the fuzz targets do with their input: one function per parser, that panics when something does not hold.
+//! What the fuzz targets do with their input: one function per parser, that panics when something
+//! does not hold.
 //!
-//! `fuzz/` runs them under libFuzzer (nightly tool chain), `tests/replay.rs` replays the corpus and mutations of it in
-//! `make test`. Nothing else calls them.
+//! `fuzz/` runs them under libFuzzer (nightly tool chain), `tests/replay.rs` replays the corpus and
+//! mutations of it in `make test`. Nothing else calls them.
 #![forbid(unsafe_code)]
 
 pub mod configuration;

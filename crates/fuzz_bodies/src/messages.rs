@@ -6,8 +6,8 @@ use crate::peer::{
     CREATE_CHILD_SA, IKE_SA_INIT, INFORMATIONAL, PEER_SPI, Peer, endpoint, ours, plain, theirs,
 };
 
-/// A chain of payloads, once in clear as IKE_SA_INIT and once from an authenticated peer. Input: the first payload's type, then
-/// the octets of the chain.
+/// A chain of payloads, once in clear as IKE_SA_INIT and once from an authenticated peer. Input:
+/// the first payload's type, then the octets of the chain.
 pub fn ike_message(data: &[u8]) {
     let Some((&first, chain)) = data.split_first() else { return };
     if chain.len() > 60_000 {

@@ -1,7 +1,8 @@
-//! Cryptography that a fuzzer can pass, and can fail to pass: what is sealed carries a fixed mark instead of a tag.
+//! Cryptography that a fuzzer can pass, and can fail to pass: what is sealed carries a fixed mark
+//! instead of a tag.
 //!
-//! Unlike a backend that accepts everything it shows both halves of the rule: with the mark the peer may say anything, without
-//! it nothing may change.
+//! Unlike a backend that accepts everything it shows both halves of the rule: with the mark the
+//! peer may say anything, without it nothing may change.
 
 use ike::provider::{Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider};
 use ike::{Encryption, Group, Prf, Random, Secret};

@@ -1,12 +1,13 @@
-//! Shared memory with any content: attaching, and reading records, runtime state, events and the checkpoint.
+//! Shared memory with any content: attaching, and reading records, runtime state, events and the
+//! checkpoint.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use sa_table::{EndpointVersion, Event, PolicyId, Role, Segments, SlotWord, WorkerId};
 
-/// Input: patches of [segment and offset (3), length, octets], written over segments that hold nothing. Nobody who attaches or
-/// reads panics or loops.
+/// Input: patches of [segment and offset (3), length, octets], written over segments that hold
+/// nothing. Nobody who attaches or reads panics or loops.
 pub fn segments(data: &[u8]) {
     let Ok(segments) = Segments::in_memory() else { return };
     let files: Vec<File> = [

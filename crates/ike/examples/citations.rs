@@ -1,8 +1,8 @@
-//! What the code cites, a test must cite too: `make citations` writes the table of both into `docs/compliance.md` and fails while a
-//! section that the code cites has no test.
+//! What the code cites, a test must cite too: `make citations` writes the table of both into
+//! `docs/compliance.md` and fails while a section that the code cites has no test.
 //!
-//! A citation is "RFC N §S" in a comment, with more sections behind a comma or "and". In the code it stands at the decision, in a test
-//! at the test that shows it.
+//! A citation is "RFC N §S" in a comment, with more sections behind a comma or "and". In the code
+//! it stands at the decision, in a test at the test that shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

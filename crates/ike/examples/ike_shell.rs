@@ -1,14 +1,16 @@
-//! An IKE endpoint on two UDP sockets: enough of a caller to talk to another implementation, without a data plane.
+//! An IKE endpoint on two UDP sockets: enough of a caller to talk to another implementation,
+//! without a data plane.
 //!
 //! ```text
 //! IKE_PSK='secret' ike_shell LOCAL REMOTE LOCAL_NET REMOTE_NET [OPTION]...
 //! ```
 //!
-//! Options: `group=N`, `encryption=aes128gcm|aes256gcm|aes128cbc|aes256cbc` (IKE and ESP alike), `pfs=N`, `esn`, `fragment=SIZE`,
-//! `transport`, `udp` (ESP in UDP without a NAT), `mlkem` (ML-KEM-768 as additional key exchange), `ppk=ID` (a required PPK whose key is in
-//! IKE_PPK, hexadecimal).
-//! Orders on standard input, one a line: `initiate`, `child`, `rekey-child`, `rekey-ike`, `probe`, `delete-child`, `delete`, `sleep N`,
-//! `quit`. Every action is printed, keys are not. It needs root for port 500.
+//! Options: `group=N`, `encryption=aes128gcm|aes256gcm|aes128cbc|aes256cbc` (IKE and ESP alike),
+//! `pfs=N`, `esn`, `fragment=SIZE`, `transport`, `udp` (ESP in UDP without a NAT), `mlkem`
+//! (ML-KEM-768 as additional key exchange), `ppk=ID` (a required PPK whose key is in IKE_PPK,
+//! hexadecimal). Orders on standard input, one a line: `initiate`, `child`, `rekey-child`,
+//! `rekey-ike`, `probe`, `delete-child`, `delete`, `sleep N`, `quit`. Every action is printed, keys
+//! are not. It needs root for port 500.
 
 use std::collections::BTreeMap;
 use std::error::Error;

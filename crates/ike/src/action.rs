@@ -15,7 +15,8 @@ use crate::time::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IkeId(pub u64);
 
-/// The endpoint's name for a Child SA (an SA pair), never used again. It outlives a rekeying of the IKE SA.
+/// The endpoint's name for a Child SA (an SA pair), never used again. It outlives a rekeying of the
+/// IKE SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildId(pub u64);
 
@@ -26,8 +27,8 @@ pub struct Transmit {
     pub from: SocketAddr,
     /// The peer's.
     pub to: SocketAddr,
-    /// UDP payload, complete: on the NAT-T port it already begins with the non-ESP marker (RFC 3948 §2.2), and it may be the
-    /// single octet of a NAT keepalive.
+    /// UDP payload, complete: on the NAT-T port it already begins with the non-ESP marker (RFC 3948
+    /// §2.2), and it may be the single octet of a NAT keepalive.
     pub bytes: Vec<u8>,
 }
 
@@ -42,13 +43,15 @@ impl fmt::Debug for Transmit {
 pub enum Action {
     /// Make a Child SA usable.
     InstallChild(Box<InstallChild>),
-    /// The outbound half of a child that came with `outbound_ready: false` may carry traffic now: the peer showed that it has
-    /// the new child (it deleted the old one). Traffic that arrives on the inbound half shows the same, earlier.
+    /// The outbound half of a child that came with `outbound_ready: false` may carry traffic now:
+    /// the peer showed that it has the new child (it deleted the old one). Traffic that arrives on
+    /// the inbound half shows the same, earlier.
     OutboundReady {
         /// The child.
         child: ChildId,
     },
-    /// Take a Child SA out of use. Inbound packets may still be on the way if `reason` is [`RemoveReason::Replaced`].
+    /// Take a Child SA out of use. Inbound packets may still be on the way if `reason` is
+    /// [`RemoveReason::Replaced`].
     RemoveChild {
         /// The IKE SA it belonged to.
         ike: IkeId,
@@ -63,8 +66,9 @@ pub enum Action {
         /// Why.
         reason: RemoveReason,
     },
-    /// The soft limit of a child's life is reached and [`rekey_on_soft`](crate::ChildLifetime::rekey_on_soft) is off:
-    /// rekey it, or let it run to its hard limit.
+    /// The soft limit of a child's life is reached and
+    /// [`rekey_on_soft`](crate::ChildLifetime::rekey_on_soft) is off: rekey it, or let it run to
+    /// its hard limit.
     ChildSoftLimit {
         /// The IKE SA.
         ike: IkeId,
@@ -79,7 +83,8 @@ pub enum Action {
         ike: IkeId,
         /// The policy asked for.
         tag: ChildTag,
-        /// The child that was to be replaced, if this was a rekeying; it still exists unless its removal is reported.
+        /// The child that was to be replaced, if this was a rekeying; it still exists unless its
+        /// removal is reported.
         rekeying: Option<ChildId>,
         /// Why.
         reason: FailReason,
@@ -112,8 +117,9 @@ pub enum Action {
         tag: Option<ChildTag>,
         /// Why.
         reason: FailReason,
-        /// The reason came under the protection of the new IKE SA's keys, or is our own judgement of such a message. If not,
-        /// anybody on the path could have caused it, and the attempt was held open for
+        /// The reason came under the protection of the new IKE SA's keys, or is our own judgement
+        /// of such a message. If not, anybody on the path could have caused it, and the attempt was
+        /// held open for
         /// [`unauthenticated_error_grace`](crate::EndpointConfig::unauthenticated_error_grace).
         protected: bool,
     },
@@ -122,8 +128,8 @@ pub enum Action {
         /// The IKE SA.
         ike: IkeId,
     },
-    /// The peer's address or port changed, shown by an authenticated message (RFC 7296 §2.23) or said and checked by MOBIKE
-    /// (RFC 4555): send the children's ESP there.
+    /// The peer's address or port changed, shown by an authenticated message (RFC 7296 §2.23) or
+    /// said and checked by MOBIKE (RFC 4555): send the children's ESP there.
     PeerEndpointChanged {
         /// The IKE SA.
         ike: IkeId,
@@ -134,7 +140,8 @@ pub enum Action {
         /// (our port, peer's port) if ESP travels in UDP now; it may not have before.
         udp_encapsulation: Option<(u16, u16)>,
     },
-    /// The peer sent us to another gateway (RFC 5685), with which an initiation has begun in place of `old`.
+    /// The peer sent us to another gateway (RFC 5685), with which an initiation has begun in place
+    /// of `old`.
     Redirected {
         /// The initiation that was redirected, or the IKE SA that the new one will replace.
         old: IkeId,
@@ -168,8 +175,9 @@ pub struct InstallChild {
     pub inbound: ChildHalf,
     /// From us to the peer.
     pub outbound: ChildHalf,
-    /// The outbound half may be used at once. `false` only for a child whose rekeying the peer began: keep sending on the
-    /// replaced one until [`Action::OutboundReady`] or until traffic arrives on the inbound half (RFC 7296 §2.8).
+    /// The outbound half may be used at once. `false` only for a child whose rekeying the peer
+    /// began: keep sending on the replaced one until [`Action::OutboundReady`] or until traffic
+    /// arrives on the inbound half (RFC 7296 §2.8).
     pub outbound_ready: bool,
     /// Algorithms of both directions.
     pub suite: EspSuite,
@@ -298,7 +306,8 @@ pub enum IkeDownReason {
     Redirected,
     /// Its hard limit was reached.
     Expired,
-    /// The peer reported a fatal error on it (AUTHENTICATION_FAILED, INVALID_SYNTAX), or committed one.
+    /// The peer reported a fatal error on it (AUTHENTICATION_FAILED, INVALID_SYNTAX), or committed
+    /// one.
     Protocol,
     /// Our send counter is used up (RFC 7296 §2.2: message IDs never wrap).
     Exhausted,
@@ -329,7 +338,8 @@ pub enum FailReason {
     TemporaryFailure,
     /// INVALID_SYNTAX or another malformed or unexpected message.
     Syntax,
-    /// INTERNAL_ADDRESS_FAILURE, FAILED_CP_REQUIRED, SINGLE_PAIR_REQUIRED and other error notifies, by number.
+    /// INTERNAL_ADDRESS_FAILURE, FAILED_CP_REQUIRED, SINGLE_PAIR_REQUIRED and other error notifies,
+    /// by number.
     PeerError(u16),
     /// Our own end has no room (SPIs, IKE SAs).
     LocalResources,
@@ -339,7 +349,8 @@ pub enum FailReason {
     Version,
     /// An unauthenticated hint said that the peer cannot be reached.
     Unreachable,
-    /// The peer sends us to another gateway to which we do not go: by host name, or too often in a row.
+    /// The peer sends us to another gateway to which we do not go: by host name, or too often in a
+    /// row.
     Redirected,
     /// The two ends do not agree on a post-quantum pre-shared key (RFC 8784).
     Ppk,

@@ -1,6 +1,7 @@
 //! Algorithm names with their IANA transform numbers (RFC 7296 §3.3.2) and key lengths.
 
-/// An ESP or IKE encryption algorithm. The key length is always part of the name and always sent (RFC 7296 §3.3.5).
+/// An ESP or IKE encryption algorithm. The key length is always part of the name and always sent
+/// (RFC 7296 §3.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Encryption {
     /// AES-GCM with a 16-octet ICV and a 128-bit key (RFC 4106, RFC 5282).
@@ -60,7 +61,8 @@ impl Encryption {
         }
     }
 
-    /// The algorithm of this transform; `None` for one that is not implemented, or without its key length.
+    /// The algorithm of this transform; `None` for one that is not implemented, or without its key
+    /// length.
     pub fn from_transform(id: u16, key_bits: Option<u16>) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.transform() == (id, key_bits))
     }
@@ -74,7 +76,8 @@ impl Encryption {
         }
     }
 
-    /// Octets of salt that follow the key in the keying material (RFC 4106 §8.1, RFC 5282 §7.1, RFC 7634 §2).
+    /// Octets of salt that follow the key in the keying material (RFC 4106 §8.1, RFC 5282 §7.1, RFC
+    /// 7634 §2).
     pub fn salt_len(self) -> usize {
         if self.is_aead() { 4 } else { 0 }
     }
@@ -222,7 +225,8 @@ pub enum Group {
     Ecp521,
     /// Curve25519 (RFC 8031), number 31.
     Curve25519,
-    /// ML-KEM-768 (FIPS 203, draft-ietf-ipsecme-ikev2-mlkem), number 36; as an additional exchange only (RFC 9370).
+    /// ML-KEM-768 (FIPS 203, draft-ietf-ipsecme-ikev2-mlkem), number 36; as an additional exchange
+    /// only (RFC 9370).
     MlKem768,
 }
 
@@ -253,8 +257,8 @@ impl Group {
         }
     }
 
-    /// A key encapsulation method: the two ends send different things, and it is not used in IKE_SA_INIT, whose messages
-    /// cannot be fragmented (RFC 7383 §2.2).
+    /// A key encapsulation method: the two ends send different things, and it is not used in
+    /// IKE_SA_INIT, whose messages cannot be fragmented (RFC 7383 §2.2).
     pub fn is_kem(self) -> bool {
         self == Group::MlKem768
     }

@@ -1,4 +1,5 @@
-//! What happens when both ends want something of the same SA at once (RFC 7296 §2.8.1, §2.8.2, §2.25).
+//! What happens when both ends want something of the same SA at once (RFC 7296 §2.8.1, §2.8.2,
+//! §2.25).
 
 use crate::sa::child::ChildSa;
 use crate::sa::{IkeSa, Phase};
@@ -18,8 +19,8 @@ pub(crate) enum Verdict {
 /// The peer wants to create a child.
 pub(crate) fn create_child(sa: &IkeSa) -> Verdict {
     match sa.phase {
-        // §2.25.2: no new children while the IKE SA is being rekeyed or closed. An orphan waits for the decision which of
-        // two rekeyed IKE SAs gets the children.
+        // §2.25.2: no new children while the IKE SA is being rekeyed or closed. An orphan waits for
+        // the decision which of two rekeyed IKE SAs gets the children.
         Phase::Established if sa.orphan_until.is_some() => Verdict::TemporaryFailure,
         Phase::Established if matches!(sa.active, Some(Task::RekeyIke(_))) => Verdict::TemporaryFailure,
         Phase::Established => Verdict::Proceed,
@@ -35,7 +36,8 @@ pub(crate) fn rekey_child(sa: &IkeSa, child: Option<&ChildSa>) -> Verdict {
             Verdict::TemporaryFailure
         }
         (Verdict::Proceed, None) => Verdict::ChildNotFound,
-        // §2.25.1: we are closing it. If because our own rekeying is done, the peer learns of that by our Delete.
+        // §2.25.1: we are closing it. If because our own rekeying is done, the peer learns of that
+        // by our Delete.
         (Verdict::Proceed, Some(child)) if child.deleting => Verdict::TemporaryFailure,
         // A second rekeying of what the peer has already replaced.
         (Verdict::Proceed, Some(child)) if child.replaced_by.is_some() => Verdict::ChildNotFound,
@@ -66,8 +68,8 @@ pub(crate) fn rekey_ike(sa: &IkeSa) -> Verdict {
     }
 }
 
-/// Of two crossing exchanges each has two nonces. True if the lowest of the four is in ours: then what our exchange made is
-/// surplus, and we, who began it, close it (§2.8.1, §2.8.2).
+/// Of two crossing exchanges each has two nonces. True if the lowest of the four is in ours: then
+/// what our exchange made is surplus, and we, who began it, close it (§2.8.1, §2.8.2).
 ///
 /// Nonces are compared octet by octet; one that is the beginning of the other is the lower.
 pub(crate) fn ours_is_surplus(ours: (&[u8], &[u8]), theirs: (&[u8], &[u8])) -> bool {

@@ -7,12 +7,13 @@ use crate::action::{ChildId, IkeId};
 use crate::config::{ChildTag, ConnectionId};
 use crate::selector::TrafficSelector;
 
-/// An order to the endpoint. Orders that name an IKE SA or child which is gone already are ignored: the action that
-/// reported its end crossed the order on its way.
+/// An order to the endpoint. Orders that name an IKE SA or child which is gone already are ignored:
+/// the action that reported its end crossed the order on its way.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Begin a new IKE SA. [`Endpoint::command`](crate::Endpoint::command) returns its [`IkeId`]; it ends in
-    /// [`Action::IkeUp`](crate::Action::IkeUp) or [`Action::InitiationFailed`](crate::Action::InitiationFailed).
+    /// Begin a new IKE SA. [`Endpoint::command`](crate::Endpoint::command) returns its [`IkeId`];
+    /// it ends in [`Action::IkeUp`](crate::Action::IkeUp) or
+    /// [`Action::InitiationFailed`](crate::Action::InitiationFailed).
     Initiate {
         /// A connection that was set before.
         connection: ConnectionId,
@@ -24,7 +25,8 @@ pub enum Command {
         remote: SocketAddr,
     },
     /// One more child on an IKE SA that is established or on its way. Ends in
-    /// [`Action::InstallChild`](crate::Action::InstallChild) or [`Action::ChildFailed`](crate::Action::ChildFailed).
+    /// [`Action::InstallChild`](crate::Action::InstallChild) or
+    /// [`Action::ChildFailed`](crate::Action::ChildFailed).
     CreateChild {
         /// The IKE SA.
         ike: IkeId,
@@ -37,27 +39,33 @@ pub enum Command {
         /// The child to be replaced.
         child: ChildId,
     },
-    /// Replace an IKE SA; its children move to the new one ([`Action::IkeRekeyed`](crate::Action::IkeRekeyed)).
+    /// Replace an IKE SA; its children move to the new one
+    /// ([`Action::IkeRekeyed`](crate::Action::IkeRekeyed)).
     RekeyIke {
         /// The IKE SA to be replaced.
         ike: IkeId,
     },
-    /// Close one child on both ends. [`Action::RemoveChild`](crate::Action::RemoveChild) follows at once.
+    /// Close one child on both ends. [`Action::RemoveChild`](crate::Action::RemoveChild) follows at
+    /// once.
     DeleteChild {
         /// The child.
         child: ChildId,
     },
-    /// Close an IKE SA and its children, or give up its initiation. The removing actions follow at once.
+    /// Close an IKE SA and its children, or give up its initiation. The removing actions follow at
+    /// once.
     DeleteIke {
         /// The IKE SA.
         ike: IkeId,
-        /// Tell the peer by a Delete (RFC 7296 §1.4.1). `false`: forget it silently, e.g. because the peer is dead.
+        /// Tell the peer by a Delete (RFC 7296 §1.4.1). `false`: forget it silently, e.g. because
+        /// the peer is dead.
         notify_peer: bool,
     },
-    /// Is the peer alive? Sends an empty INFORMATIONAL request now, then identical copies every `interval`. Any
-    /// authenticated message of the peer ends it; silence of `interval` × (`retries` + 1) since now ends the IKE SA with
-    /// [`IkeDownReason::PeerDead`](crate::IkeDownReason::PeerDead). If another request is waiting for its answer,
-    /// that one is repeated in the probe's rhythm instead. Ignored while a probe runs.
+    /// Is the peer alive? Sends an empty INFORMATIONAL request now, then identical copies every
+    /// `interval`. Any authenticated message of the peer ends it; silence of `interval` ×
+    /// (`retries` + 1) since now ends the IKE SA with
+    /// [`IkeDownReason::PeerDead`](crate::IkeDownReason::PeerDead). If another request is waiting
+    /// for its answer, that one is repeated in the probe's rhythm instead. Ignored while a probe
+    /// runs.
     Liveness {
         /// The IKE SA.
         ike: IkeId,
@@ -66,21 +74,22 @@ pub enum Command {
         /// Retransmissions after the first transmission.
         retries: u32,
     },
-    /// The data plane heard authenticated ESP from the peer: a running probe starts its count again.
+    /// The data plane heard authenticated ESP from the peer: a running probe starts its count
+    /// again.
     PeerAlive {
         /// The IKE SA.
         ike: IkeId,
     },
-    /// The data plane heard authenticated ESP-in-UDP from a new peer endpoint (RFC 7296 §2.23). Honoured if the peer is
-    /// behind a NAT and we are not.
+    /// The data plane heard authenticated ESP-in-UDP from a new peer endpoint (RFC 7296 §2.23).
+    /// Honoured if the peer is behind a NAT and we are not.
     PeerEndpoint {
         /// The IKE SA.
         ike: IkeId,
         /// The new address and port.
         remote: SocketAddr,
     },
-    /// An unauthenticated hint (an ICMP error) that the peer cannot be reached. During an initiation it only shortens
-    /// the attempt; otherwise it is ignored (RFC 7296 §2.4).
+    /// An unauthenticated hint (an ICMP error) that the peer cannot be reached. During an
+    /// initiation it only shortens the attempt; otherwise it is ignored (RFC 7296 §2.4).
     UnreachableHint {
         /// The IKE SA being initiated.
         ike: IkeId,
@@ -92,8 +101,8 @@ pub enum Command {
 pub struct ChildRequest {
     /// Which policy of the connection.
     pub tag: ChildTag,
-    /// The packet that asked for it, as (our side, peer's side): sent as first selector, so that the responder can narrow
-    /// to a set that has it (RFC 7296 §2.9).
+    /// The packet that asked for it, as (our side, peer's side): sent as first selector, so that
+    /// the responder can narrow to a set that has it (RFC 7296 §2.9).
     pub trigger: Option<(TrafficSelector, TrafficSelector)>,
 }
 

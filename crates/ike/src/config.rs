@@ -1,4 +1,5 @@
-//! What the caller configures: the endpoint as a whole, connections, and the Child SAs a connection allows.
+//! What the caller configures: the endpoint as a whole, connections, and the Child SAs a connection
+//! allows.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::suite::{EspProposal, IkeProposal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// The caller's name for a [`ChildPolicy`], handed back in every action about its Child SAs. Unique in its connection.
+/// The caller's name for a [`ChildPolicy`], handed back in every action about its Child SAs. Unique
+/// in its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChildTag(pub u64);
 
@@ -26,34 +28,40 @@ pub struct ChildTag(pub u64);
 pub struct EndpointConfig {
     /// Local port without a NAT; 500.
     pub ike_port: u16,
-    /// Local port with a NAT in between, where IKE messages carry the non-ESP marker (RFC 3948 §2.2); 4500.
+    /// Local port with a NAT in between, where IKE messages carry the non-ESP marker (RFC 3948
+    /// §2.2); 4500.
     pub natt_port: u16,
-    /// IKE SAs that peers began and that are not authenticated yet: at most so many; beyond, requests are ignored.
+    /// IKE SAs that peers began and that are not authenticated yet: at most so many; beyond,
+    /// requests are ignored.
     pub half_open_limit: usize,
     /// The same from one address (IPv6: one /64).
     pub half_open_per_source: usize,
-    /// IKE_SA_INIT requests from one source (as above) in a second; beyond, a cookie is asked for whatever `cookie_threshold` is, unless
-    /// that is `None`.
+    /// IKE_SA_INIT requests from one source (as above) in a second; beyond, a cookie is asked for
+    /// whatever `cookie_threshold` is, unless that is `None`.
     pub init_rate_per_source: u32,
-    /// From so many half-open IKE SAs on, initiators must return a cookie (RFC 7296 §2.6). 0: always; `None`: never.
+    /// From so many half-open IKE SAs on, initiators must return a cookie (RFC 7296 §2.6). 0:
+    /// always; `None`: never.
     pub cookie_threshold: Option<usize>,
     /// How long a peer may take from its first message to the end of IKE_AUTH.
     pub half_open_lifetime: Duration,
     /// IKE SAs in all; beyond, new ones are refused.
     pub max_ike_sas: usize,
-    /// Interval of NAT-T keepalive octets while this end is behind a NAT (RFC 3948 §4); `None`: not sent.
+    /// Interval of NAT-T keepalive octets while this end is behind a NAT (RFC 3948 §4); `None`: not
+    /// sent.
     pub nat_keepalive: Option<Duration>,
-    /// Largest IKE datagram (IP and UDP headers not counted) before a message is cut into fragments (RFC 7383).
-    /// `None`: fragmentation is neither offered nor used.
+    /// Largest IKE datagram (IP and UDP headers not counted) before a message is cut into fragments
+    /// (RFC 7383). `None`: fragmentation is neither offered nor used.
     pub fragment_size: Option<usize>,
-    /// After an unauthenticated error during an initiation: how much longer to listen before it counts as failed
-    /// (RFC 7296 §2.21.1).
+    /// After an unauthenticated error during an initiation: how much longer to listen before it
+    /// counts as failed (RFC 7296 §2.21.1).
     pub unauthenticated_error_grace: Duration,
     /// How long the Delete of an IKE SA is retransmitted before it is dropped unanswered.
     pub delete_give_up: Duration,
-    /// How many redirections to other gateways are followed in a row (RFC 5685); `None`: none, and we do not say that we would.
+    /// How many redirections to other gateways are followed in a row (RFC 5685); `None`: none, and
+    /// we do not say that we would.
     pub max_redirects: Option<u32>,
-    /// Keep track of changes for [`Endpoint::poll_checkpoint`](crate::Endpoint::poll_checkpoint), which must then be polled.
+    /// Keep track of changes for [`Endpoint::poll_checkpoint`](crate::Endpoint::poll_checkpoint),
+    /// which must then be polled.
     pub checkpoint: bool,
     /// Cryptographic backend.
     pub provider: &'static Provider,
@@ -81,8 +89,9 @@ impl Default for EndpointConfig {
     }
 }
 
-/// When a request is sent again and when it is given up (RFC 7296 §2.4): after `initial`, then each interval
-/// `backoff_percent` of the one before, at most `max_interval`; given up `give_up` after the first transmission.
+/// When a request is sent again and when it is given up (RFC 7296 §2.4): after `initial`, then each
+/// interval `backoff_percent` of the one before, at most `max_interval`; given up `give_up` after
+/// the first transmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retransmission {
     /// First interval.
@@ -144,12 +153,13 @@ pub struct Authentication {
 pub enum Proof {
     /// By a pre-shared key.
     PreShared(Secret),
-    /// By the signature of a certificate's key: the first whose CA the peer asks for (CERTREQ), or else the first. Empty:
-    /// the connection can neither initiate nor answer.
+    /// By the signature of a certificate's key: the first whose CA the peer asks for (CERTREQ), or
+    /// else the first. Empty: the connection can neither initiate nor answer.
     Certificate(Vec<Arc<Credential>>),
 }
 
-/// What a peer may prove its identity with: whichever is there, the pre-shared key or a certificate.
+/// What a peer may prove its identity with: whichever is there, the pre-shared key or a
+/// certificate.
 #[derive(Clone, Debug, Default)]
 pub struct Acceptance {
     /// The key with which we check the peer's AUTH.
@@ -158,7 +168,8 @@ pub struct Acceptance {
     pub certificates: Option<CertificatePolicy>,
 }
 
-/// Whose certificates are believed, and with which keys. The certificate must also name the identity that the peer presents.
+/// Whose certificates are believed, and with which keys. The certificate must also name the
+/// identity that the peer presents.
 #[derive(Clone, Debug)]
 pub struct CertificatePolicy {
     /// The CAs: any one of these.
@@ -208,16 +219,19 @@ impl Authentication {
 pub struct Ppk {
     /// Its name, the same at both ends.
     pub id: Vec<u8>,
-    /// The key: 32 octets of entropy and more, to be worth anything against a quantum computer (RFC 8784); nothing here can measure it.
+    /// The key: 32 octets of entropy and more, to be worth anything against a quantum computer (RFC
+    /// 8784); nothing here can measure it.
     pub key: Secret,
     /// No IKE SA without it.
     pub required: bool,
 }
 
-/// One relation to a peer (or, as a responder, to a group of peers): addresses, identities, keys, proposals, children.
+/// One relation to a peer (or, as a responder, to a group of peers): addresses, identities, keys,
+/// proposals, children.
 ///
-/// As a responder the endpoint first finds connections by the two addresses (lowest [`ConnectionId`] first), answers
-/// IKE_SA_INIT with the proposals of the first that fits, and settles on one by the identities in IKE_AUTH.
+/// As a responder the endpoint first finds connections by the two addresses (lowest
+/// [`ConnectionId`] first), answers IKE_SA_INIT with the proposals of the first that fits, and
+/// settles on one by the identities in IKE_AUTH.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// The caller's name for it.
@@ -226,9 +240,11 @@ pub struct Connection {
     pub local_address: Option<IpAddr>,
     /// Peer addresses that it answers to. An initiation may go to any address.
     pub remote_addresses: Vec<AddressMatch>,
-    /// Our identity; `None`: the local address in use. With a certificate that does not name that address: its subject.
+    /// Our identity; `None`: the local address in use. With a certificate that does not name that
+    /// address: its subject.
     pub local_identity: Option<Identity>,
-    /// Acceptable identities of the peer (any one of them). Empty: only the address the peer's messages come from.
+    /// Acceptable identities of the peer (any one of them). Empty: only the address the peer's
+    /// messages come from.
     pub remote_identities: Vec<IdentityMatch>,
     /// Proof of identity, both ways.
     pub authentication: Authentication,
@@ -240,8 +256,8 @@ pub struct Connection {
     pub children: Vec<ChildPolicy>,
     /// Retransmission and give-up time of IKE_SA_INIT and IKE_AUTH, each.
     pub initiation: Retransmission,
-    /// Retransmission and give-up time of requests on an established IKE SA. Unanswered, the IKE SA counts as dead
-    /// (RFC 7296 §2.4). Liveness probes bring their own schedule.
+    /// Retransmission and give-up time of requests on an established IKE SA. Unanswered, the IKE SA
+    /// counts as dead (RFC 7296 §2.4). Liveness probes bring their own schedule.
     pub established: Retransmission,
     /// Life of the IKE SA.
     pub lifetime: IkeLifetime,
@@ -251,8 +267,8 @@ pub struct Connection {
     pub initial_contact_force: bool,
     /// Interval of NAT keepalives, where it is another than [`EndpointConfig::nat_keepalive`].
     pub nat_keepalive: Option<Duration>,
-    /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest nonce (the rule of
-    /// RFC 7296 §2.8.1 applied to crossing initiations).
+    /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest
+    /// nonce (the rule of RFC 7296 §2.8.1 applied to crossing initiations).
     pub close_duplicates: bool,
     /// As a responder, let the peer move (RFC 4555).
     pub mobike: bool,
@@ -261,7 +277,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection with a pre-shared key to one peer address, with default proposals and timers and no children yet.
+    /// A connection with a pre-shared key to one peer address, with default proposals and timers
+    /// and no children yet.
     pub fn psk(id: ConnectionId, local: IpAddr, remote: IpAddr, key: Secret) -> Self {
         Connection {
             id,
@@ -291,7 +308,8 @@ impl Connection {
     }
 }
 
-/// A kind of Child SA that a connection may have; in IOS terms one permit ACE of a crypto-map entry.
+/// A kind of Child SA that a connection may have; in IOS terms one permit ACE of a crypto-map
+/// entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildPolicy {
     /// The caller's name for it.
@@ -302,8 +320,8 @@ pub struct ChildPolicy {
     pub remote_selectors: Vec<TrafficSelector>,
     /// ESP proposals in order of preference.
     pub proposals: Vec<EspProposal>,
-    /// Tunnel or transport. Transport is asked for; if the peer declines, the child falls back to tunnel
-    /// mode unless it is required.
+    /// Tunnel or transport. Transport is asked for; if the peer declines, the child falls back to
+    /// tunnel mode unless it is required.
     pub mode: Mode,
     /// With [`Mode::Transport`]: no child rather than one in tunnel mode.
     pub transport_required: bool,
@@ -316,7 +334,8 @@ pub struct ChildPolicy {
 pub struct IkeLifetime {
     /// Rekeyed after this time, less the jitter; `None`: never by time.
     pub rekey: Option<Duration>,
-    /// Up to so much is taken off `rekey` at random, so that the two ends seldom rekey at once (RFC 7296 §2.8).
+    /// Up to so much is taken off `rekey` at random, so that the two ends seldom rekey at once (RFC
+    /// 7296 §2.8).
     pub jitter: Duration,
     /// Deleted after this time if rekeying did not succeed.
     pub hard: Option<Duration>,
@@ -332,8 +351,8 @@ impl Default for IkeLifetime {
     }
 }
 
-/// Life of a Child SA by time. Limits by bytes, packets and sequence numbers are watched by whoever moves the packets,
-/// who then sends [`Command::RekeyChild`](crate::Command::RekeyChild).
+/// Life of a Child SA by time. Limits by bytes, packets and sequence numbers are watched by whoever
+/// moves the packets, who then sends [`Command::RekeyChild`](crate::Command::RekeyChild).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChildLifetime {
     /// Soft limit, less the jitter; `None`: none.
@@ -343,7 +362,8 @@ pub struct ChildLifetime {
     /// Deleted after this time, with [`RemoveReason::Expired`](crate::RemoveReason::Expired).
     pub hard: Option<Duration>,
     /// What the soft limit does: `true` rekeys at once; `false` only reports
-    /// [`Action::ChildSoftLimit`](crate::Action::ChildSoftLimit), and the caller decides (no rekey without traffic).
+    /// [`Action::ChildSoftLimit`](crate::Action::ChildSoftLimit), and the caller decides (no rekey
+    /// without traffic).
     pub rekey_on_soft: bool,
 }
 
@@ -360,12 +380,13 @@ impl Default for ChildLifetime {
 
 /// Where SPIs for inbound ESP come from.
 ///
-/// The endpoint asks before it sends a proposal or an answer, and gives an SPI back when no Child SA came of it or when its
-/// Child SA was removed. That is the moment when [`Action::RemoveChild`](crate::Action::RemoveChild) is queued, not when
-/// the caller has carried it out: a source must not give the same SPI out again at once.
+/// The endpoint asks before it sends a proposal or an answer, and gives an SPI back when no Child
+/// SA came of it or when its Child SA was removed. That is the moment when
+/// [`Action::RemoveChild`](crate::Action::RemoveChild) is queued, not when the caller has carried
+/// it out: a source must not give the same SPI out again at once.
 pub trait SpiSource: Send {
-    /// An SPI that no inbound SA uses, 256 or above (RFC 4303 §2.1). `None`: no room, the child is refused
-    /// (NO_ADDITIONAL_SAS).
+    /// An SPI that no inbound SA uses, 256 or above (RFC 4303 §2.1). `None`: no room, the child is
+    /// refused (NO_ADDITIONAL_SAS).
     fn allocate(&mut self, random: &mut dyn crate::Random) -> Option<u32>;
 
     /// The SPI is in use: it belongs to a restored Child SA.

@@ -46,8 +46,9 @@ impl Identity {
         }
     }
 
-    /// The identity that a payload of this type and data expresses. Data that does not fit its type (an IPv4 address
-    /// of five bytes, a name that is not UTF-8) becomes [`Identity::Other`], which matches nothing but itself.
+    /// The identity that a payload of this type and data expresses. Data that does not fit its type
+    /// (an IPv4 address of five bytes, a name that is not UTF-8) becomes [`Identity::Other`], which
+    /// matches nothing but itself.
     pub fn from_wire(id_type: u8, data: &[u8]) -> Self {
         let text = || std::str::from_utf8(data).ok().map(str::to_owned);
         let parsed = match id_type {
@@ -66,13 +67,14 @@ impl Identity {
         parsed.unwrap_or_else(|| Identity::Other(id_type, data.to_vec()))
     }
 
-    /// The distinguished name of a text like `CN=gateway,O=Example` (RFC 4514); `None` if it is none.
+    /// The distinguished name of a text like `CN=gateway,O=Example` (RFC 4514); `None` if it is
+    /// none.
     pub fn distinguished_name(text: &str) -> Option<Self> {
         certificate::parse(text).map(Identity::Dn)
     }
 
-    /// Same identity: names without regard to case, distinguished names as RFC 5280 §7.1 compares them, everything else byte
-    /// for byte.
+    /// Same identity: names without regard to case, distinguished names as RFC 5280 §7.1 compares
+    /// them, everything else byte for byte.
     pub fn same_as(&self, other: &Identity) -> bool {
         match (self, other) {
             (Identity::Fqdn(a), Identity::Fqdn(b)) | (Identity::Email(a), Identity::Email(b)) => {
@@ -139,7 +141,8 @@ impl IdentityMatch {
     }
 }
 
-/// Does `network`/`length` contain `address`? Different families never match; too long a length is taken as the full one.
+/// Does `network`/`length` contain `address`? Different families never match; too long a length is
+/// taken as the full one.
 pub fn prefix_contains(network: IpAddr, length: u8, address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {

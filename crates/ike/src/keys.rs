@@ -36,8 +36,8 @@ pub(crate) struct KeyInputs<'a> {
     pub(crate) spi_i: u64,
     pub(crate) spi_r: u64,
     pub(crate) shared: &'a Secret,
-    /// The secrets of additional key exchanges of a rekeying (RFC 9370 §2.2.4). Those of IKE_SA_INIT come one after another, by
-    /// [`IkeKeys::rekeyed`] each.
+    /// The secrets of additional key exchanges of a rekeying (RFC 9370 §2.2.4). Those of
+    /// IKE_SA_INIT come one after another, by [`IkeKeys::rekeyed`] each.
     pub(crate) additional: &'a [Secret],
 }
 
@@ -53,11 +53,11 @@ impl IkeKeys {
         Self::expand(provider, suite, &seed, inputs)
     }
 
-    /// The keys of an IKE SA that replaces another: SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | … SK(n)), by the PRF of
-    /// the old one (RFC 7296 §2.18, RFC 9370 §2.2.4).
+    /// The keys of an IKE SA that replaces another: SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr |
+    /// SK(1) | … SK(n)), by the PRF of the old one (RFC 7296 §2.18, RFC 9370 §2.2.4).
     ///
-    /// Also those after an IKE_INTERMEDIATE: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), with the nonces and SPIs of
-    /// IKE_SA_INIT (RFC 9370 §2.2.2).
+    /// Also those after an IKE_INTERMEDIATE: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), with
+    /// the nonces and SPIs of IKE_SA_INIT (RFC 9370 §2.2.2).
     pub(crate) fn rekeyed(
         provider: &Provider,
         suite: &IkeSuite,
@@ -71,7 +71,8 @@ impl IkeKeys {
         Self::expand(provider, suite, &seed, inputs)
     }
 
-    /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)
+    /// {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi |
+    /// SPIr)
     fn expand(
         provider: &Provider,
         suite: &IkeSuite,
@@ -105,8 +106,9 @@ impl IkeKeys {
 
 /// The keys of a Child SA: (initiator to responder, responder to initiator), SPIs left at 0.
 ///
-/// KEYMAT = prf+(SK_d, [SK(0)] | Ni | Nr | [SK(1) | … SK(n)]) (RFC 9370 §2.2.4); the initiator's direction comes first, and in each direction the encryption
-/// key (with its salt) before the integrity key (RFC 7296 §2.17).
+/// KEYMAT = prf+(SK_d, [SK(0)] | Ni | Nr | [SK(1) | … SK(n)]) (RFC 9370 §2.2.4); the initiator's
+/// direction comes first, and in each direction the encryption key (with its salt) before the
+/// integrity key (RFC 7296 §2.17).
 pub(crate) fn child_keys(
     provider: &Provider,
     ike_prf: Prf,
@@ -198,7 +200,8 @@ mod tests {
         assert_eq!(stream.expose(), &whole[..70]);
     }
 
-    /// RFC 7296 §2.18; RFC 9370 §2.2.2 for what follows an IKE_INTERMEDIATE, §2.2.4 for a rekeying with IKE_FOLLOWUP_KE.
+    /// RFC 7296 §2.18; RFC 9370 §2.2.2 for what follows an IKE_INTERMEDIATE, §2.2.4 for a rekeying
+    /// with IKE_FOLLOWUP_KE.
     #[test]
     fn the_keys_of_before_and_each_new_secret_go_into_the_next_keys() {
         let suite = IkeSuite {

@@ -1,16 +1,19 @@
 //! Sans-IO IKEv2 (RFC 7296), initiator and responder.
 //!
-//! An [`Endpoint`] holds all IKE SAs of a gateway. It opens no socket, reads no clock and draws no random number by itself:
-//! datagrams, the time and a [`Random`] are handed in. After each call of [`Endpoint::handle_datagram`],
-//! [`Endpoint::handle_timeout`] or [`Endpoint::command`] the caller drains [`Endpoint::poll_transmit`] and
-//! [`Endpoint::poll_action`] and sets its timer to [`Endpoint::poll_timeout`].
+//! An [`Endpoint`] holds all IKE SAs of a gateway. It opens no socket, reads no clock and draws no
+//! random number by itself: datagrams, the time and a [`Random`] are handed in. After each call of
+//! [`Endpoint::handle_datagram`], [`Endpoint::handle_timeout`] or [`Endpoint::command`] the caller
+//! drains [`Endpoint::poll_transmit`] and [`Endpoint::poll_action`] and sets its timer to
+//! [`Endpoint::poll_timeout`].
 //!
-//! The caller is the control plane. It owns sockets, timers, the configuration language and the decision *when* to connect; the
-//! endpoint owns message IDs, keys and the state of each exchange. It keeps these invariants:
+//! The caller is the control plane. It owns sockets, timers, the configuration language and the
+//! decision *when* to connect; the endpoint owns message IDs, keys and the state of each exchange.
+//! It keeps these invariants:
 //!
-//! - A datagram that is not authenticated changes a counter or a bounded half-open entry, nothing else: messages are validated,
-//!   then decrypted, then decided upon, then committed.
-//! - Of each SA's requests one is in flight, and a request that is received again gets the same answer again.
+//! - A datagram that is not authenticated changes a counter or a bounded half-open entry, nothing
+//!   else: messages are validated, then decrypted, then decided upon, then committed.
+//! - Of each SA's requests one is in flight, and a request that is received again gets the same
+//!   answer again.
 //! - An IV is never used twice under a key.
 //! - Secrets are erased on drop and never printed.
 //!

@@ -1,4 +1,5 @@
-//! Proposals of the configuration as SA payloads, and the choice among offered ones (RFC 7296 §2.7, §3.3).
+//! Proposals of the configuration as SA payloads, and the choice among offered ones (RFC 7296 §2.7,
+//! §3.3).
 
 mod additional;
 
@@ -20,7 +21,8 @@ pub(crate) fn ike_offer(proposals: &[IkeProposal], provider: &Provider, spi: &[u
         let plain = transforms.clone();
         transforms.extend(additional::offer(&lists.additional, provider));
         push(&mut offer, protocol::IKE, spi, transforms);
-        // A peer that does not know the transform types must pass the first proposal over (RFC 7296 §3.3.6).
+        // A peer that does not know the transform types must pass the first proposal over (RFC 7296
+        // §3.3.6).
         if !lists.additional.is_empty() && lists.additional.iter().all(|exchange| exchange.optional) {
             push(&mut offer, protocol::IKE, spi, plain);
         }
@@ -46,9 +48,9 @@ pub(crate) fn offers_group(proposals: &[IkeProposal], provider: &Provider, group
 
 /// Chooses as a responder: (suite, number of the offered proposal, its SPI).
 ///
-/// Our order decides, except that the group of the KE payload that came along is taken where we accept it: another choice
-/// would cost an INVALID_KE_PAYLOAD round. `additional`: the peer can do additional key exchanges (RFC 9370 §2.2.1: not without
-/// IKE_INTERMEDIATE in IKE_SA_INIT).
+/// Our order decides, except that the group of the KE payload that came along is taken where we
+/// accept it: another choice would cost an INVALID_KE_PAYLOAD round. `additional`: the peer can do
+/// additional key exchanges (RFC 9370 §2.2.1: not without IKE_INTERMEDIATE in IKE_SA_INIT).
 pub(crate) fn choose_ike(
     own: &[IkeProposal],
     provider: &Provider,
@@ -84,8 +86,8 @@ pub(crate) fn ike_answer(suite: &IkeSuite, number: u8, spi: &[u8]) -> Proposal {
     Proposal { number, protocol: protocol::IKE, spi: spi.to_vec(), transforms }
 }
 
-/// Checks an answer as an initiator (RFC 7296 §2.7: it must be one of our proposals, with one transform of each type):
-/// (suite, the peer's SPI).
+/// Checks an answer as an initiator (RFC 7296 §2.7: it must be one of our proposals, with one
+/// transform of each type): (suite, the peer's SPI).
 pub(crate) fn accept_ike(
     own: &[IkeProposal],
     provider: &Provider,
@@ -98,8 +100,8 @@ pub(crate) fn accept_ike(
     choose_ike(own, provider, std::slice::from_ref(answer), None, true).map(|(suite, _, spi)| (suite, spi))
 }
 
-/// The offer for a Child SA with our inbound SPI. `groups` is `None` in IKE_AUTH (RFC 7296 §1.2), else the
-/// additional exchanges of a child with a key exchange of its own.
+/// The offer for a Child SA with our inbound SPI. `groups` is `None` in IKE_AUTH (RFC 7296 §1.2),
+/// else the additional exchanges of a child with a key exchange of its own.
 pub(crate) fn esp_offer(
     proposals: &[EspProposal],
     provider: &Provider,
@@ -134,9 +136,9 @@ pub(crate) fn first_esp_group(proposals: &[EspProposal], provider: &Provider) ->
 pub(crate) enum ChildGroups<'a> {
     /// IKE_AUTH: there is none, and transforms for one are ignored.
     None,
-    /// CREATE_CHILD_SA: the peer's KE payload, if any, and the groups accepted where the configuration names none (a peer that
-    /// wants forward secrecy gets it).
-    /// Additional exchanges (RFC 9370) are done as far as `additional` allows.
+    /// CREATE_CHILD_SA: the peer's KE payload, if any, and the groups accepted where the
+    /// configuration names none (a peer that wants forward secrecy gets it). Additional exchanges
+    /// (RFC 9370) are done as far as `additional` allows.
     Wanted { ke_group: Option<Group>, fallback: &'a [Group], additional: &'a [AdditionalExchange] },
 }
 
@@ -193,7 +195,8 @@ pub(crate) fn esp_answer(suite: &EspSuite, additional: &Additional, number: u8, 
     Proposal { number, protocol: protocol::ESP, spi: spi.to_be_bytes().to_vec(), transforms }
 }
 
-/// Checks an answer as an initiator. `exchange`: the group of the KE payloads exchanged, if any, and the additional exchanges offered.
+/// Checks an answer as an initiator. `exchange`: the group of the KE payloads exchanged, if any,
+/// and the additional exchanges offered.
 pub(crate) fn accept_esp(
     own: &[EspProposal],
     provider: &Provider,
@@ -256,8 +259,8 @@ struct IkeLists {
     additional: Vec<AdditionalExchange>,
 }
 
-/// A configured proposal as up to two wire proposals: combined modes come without integrity transforms and so in one of
-/// their own (RFC 7296 §3.3).
+/// A configured proposal as up to two wire proposals: combined modes come without integrity
+/// transforms and so in one of their own (RFC 7296 §3.3).
 fn ike_lists(proposal: &IkeProposal, provider: &Provider) -> Vec<IkeLists> {
     let usable = |combined: bool| {
         let fits = |e: &Encryption| {
@@ -323,7 +326,8 @@ struct Offered {
 }
 
 impl Offered {
-    /// `None` if a transform type is not known here: the proposal must then not be chosen (RFC 7296 §3.3.6).
+    /// `None` if a transform type is not known here: the proposal must then not be chosen (RFC 7296
+    /// §3.3.6).
     fn read(proposal: &Proposal, known: &[u8]) -> Option<Self> {
         let foreign = |number| !known.contains(&number) && !kind::ADDITIONAL.contains(&number);
         if proposal.transforms.iter().any(|transform| foreign(transform.kind)) {
@@ -340,7 +344,8 @@ impl Offered {
             prf: of(kind::PRF).filter_map(|t| Prf::from_transform(t.id)).collect(),
             groups: of(kind::KEY_EXCHANGE).filter_map(|t| Group::from_number(t.id)).collect(),
             no_group: of(kind::KEY_EXCHANGE).all(|t| t.id == 0) || of(kind::KEY_EXCHANGE).any(|t| t.id == 0),
-            // RFC 7296 §3.3.2: a proposal without the transform means no ESN; peers of RFC 4306 leave it out.
+            // RFC 7296 §3.3.2: a proposal without the transform means no ESN; peers of RFC 4306
+            // leave it out.
             esn: match of(kind::SEQUENCE_NUMBERS).map(|t| t.id).collect::<Vec<_>>() {
                 ids if ids.is_empty() => vec![false],
                 ids => ids.into_iter().filter(|&id| id < 2).map(|id| id == 1).collect(),

@@ -7,8 +7,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Secret bytes: a pre-shared key, a Diffie-Hellman secret, key material.
 ///
-/// Erased on drop; `Debug` prints only the length; comparison takes constant time. Cloning makes a second copy that is
-/// erased on its own.
+/// Erased on drop; `Debug` prints only the length; comparison takes constant time. Cloning makes a
+/// second copy that is erased on its own.
 #[derive(Clone, Default, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(Vec<u8>);
 
@@ -18,8 +18,8 @@ impl Secret {
         Secret(bytes)
     }
 
-    /// `length` zero bytes, to be filled through [`Secret::expose_mut`]. The buffer never grows, so that no copy
-    /// stays behind in freed memory.
+    /// `length` zero bytes, to be filled through [`Secret::expose_mut`]. The buffer never grows, so
+    /// that no copy stays behind in freed memory.
     pub fn zeroed(length: usize) -> Self {
         Secret(vec![0; length])
     }

@@ -7,8 +7,9 @@ use crate::identity::prefix_contains;
 
 /// A set of packets as seen from one end: protocol × address range × port range.
 ///
-/// For ICMP and ICMPv6 the port fields hold type and code in one number, type in the high octet (RFC 7296 §3.13.1). The
-/// pair start 65535, end 0 means OPAQUE: packets whose ports cannot be seen.
+/// For ICMP and ICMPv6 the port fields hold type and code in one number, type in the high octet
+/// (RFC 7296 §3.13.1). The pair start 65535, end 0 means OPAQUE: packets whose ports cannot be
+/// seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrafficSelector {
     /// IP protocol number; 0 is any.
@@ -24,7 +25,8 @@ pub struct TrafficSelector {
 }
 
 impl TrafficSelector {
-    /// All protocols and ports of the addresses `address`/`length`. Host bits of `address` are ignored.
+    /// All protocols and ports of the addresses `address`/`length`. Host bits of `address` are
+    /// ignored.
     pub fn prefix(address: IpAddr, length: u8) -> Self {
         let (start, end) = match address {
             IpAddr::V4(address) => {
@@ -128,7 +130,8 @@ impl fmt::Display for TrafficSelector {
 
 /// All non-empty intersections of two lists, without those that another one contains.
 ///
-/// This is how a responder narrows (RFC 7296 §2.9) and how an initiator checks that it was answered with a subset.
+/// This is how a responder narrows (RFC 7296 §2.9) and how an initiator checks that it was answered
+/// with a subset.
 pub fn narrow(proposed: &[TrafficSelector], allowed: &[TrafficSelector]) -> Vec<TrafficSelector> {
     let mut result: Vec<TrafficSelector> = Vec::new();
     for common in proposed.iter().flat_map(|p| allowed.iter().filter_map(|a| p.intersection(a))) {

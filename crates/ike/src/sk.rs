@@ -1,4 +1,5 @@
-//! The encrypted payload, whole (SK, RFC 7296 §3.14, RFC 5282) and in fragments (SKF, RFC 7383 §2.5).
+//! The encrypted payload, whole (SK, RFC 7296 §3.14, RFC 5282) and in fragments (SKF, RFC 7383
+//! §2.5).
 
 use subtle::ConstantTimeEq;
 
@@ -31,8 +32,9 @@ pub(crate) struct Protection<'a> {
 impl Protection<'_> {
     /// A whole message: header, SK (or SKF) payload, and `plain` encrypted in it.
     ///
-    /// `iv` is taken by combined modes and counts up, so that it is never used twice under a key (RFC 5282 §3.1); the
-    /// IV of CBC is drawn at random, as it must not be predictable (RFC 7296 §3.14).
+    /// `iv` is taken by combined modes and counts up, so that it is never used twice under a key
+    /// (RFC 5282 §3.1); the IV of CBC is drawn at random, as it must not be predictable (RFC 7296
+    /// §3.14).
     pub(crate) fn seal(
         &self,
         header: &Header,
@@ -58,8 +60,8 @@ impl Protection<'_> {
         Ok(message)
     }
 
-    /// Checks and decrypts the payload whose body begins at `offset` and ends with the message. Gives back the inner
-    /// payload chain (or a part of it, for a fragment).
+    /// Checks and decrypts the payload whose body begins at `offset` and ends with the message.
+    /// Gives back the inner payload chain (or a part of it, for a fragment).
     pub(crate) fn open(&self, message: &[u8], offset: usize, fragment: bool) -> Result<Vec<u8>, CryptoError> {
         let start = offset + if fragment { 4 } else { 0 };
         let (aad, body) = message.split_at_checked(start).ok_or(CryptoError)?;
@@ -79,7 +81,8 @@ impl Protection<'_> {
         Ok(text)
     }
 
-    /// Octets that the payload's content adds to a plain text of this length: IV, padding, pad length, check value.
+    /// Octets that the payload's content adds to a plain text of this length: IV, padding, pad
+    /// length, check value.
     pub(crate) fn overhead(&self, plain_len: usize) -> usize {
         if self.suite.encryption.is_aead() {
             COUNTER_IV + 1 + TAG

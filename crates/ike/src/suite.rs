@@ -1,11 +1,13 @@
-//! What is proposed and what was agreed: algorithm lists of the configuration, and the one suite chosen from them.
+//! What is proposed and what was agreed: algorithm lists of the configuration, and the one suite
+//! chosen from them.
 
 use crate::algorithm::{Encryption, Group, Integrity, Prf};
 
-/// One IKE proposal of the configuration: for each kind, the acceptable algorithms in order of preference.
+/// One IKE proposal of the configuration: for each kind, the acceptable algorithms in order of
+/// preference.
 ///
-/// Combined and other modes may stand in one list; on the wire they become separate proposals (RFC 7296 §3.3).
-/// `integrity` is used with non-combined modes only.
+/// Combined and other modes may stand in one list; on the wire they become separate proposals (RFC
+/// 7296 §3.3). `integrity` is used with non-combined modes only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeProposal {
     /// Encryption of IKE messages.
@@ -16,7 +18,8 @@ pub struct IkeProposal {
     pub prf: Vec<Prf>,
     /// Key exchange methods; the first one is tried first.
     pub groups: Vec<Group>,
-    /// Additional key exchanges (RFC 9370). A Child SA with a key exchange of its own has the same, if the peer wants.
+    /// Additional key exchanges (RFC 9370). A Child SA with a key exchange of its own has the same,
+    /// if the peer wants.
     pub additional: Vec<AdditionalExchange>,
 }
 
@@ -32,7 +35,8 @@ pub struct AdditionalExchange {
 }
 
 impl IkeProposal {
-    /// What is proposed and accepted where nothing is configured: RFC 8247's mandatory and recommended algorithms.
+    /// What is proposed and accepted where nothing is configured: RFC 8247's mandatory and
+    /// recommended algorithms.
     pub fn defaults() -> Vec<IkeProposal> {
         let groups = vec![Group::Ecp256, Group::Ecp384, Group::Curve25519, Group::Modp2048];
         vec![
@@ -59,15 +63,16 @@ impl IkeProposal {
     }
 }
 
-/// One ESP proposal of the configuration: for each kind, the acceptable algorithms in order of preference.
+/// One ESP proposal of the configuration: for each kind, the acceptable algorithms in order of
+/// preference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EspProposal {
     /// Encryption of packets; modes may be mixed as in [`IkeProposal`].
     pub encryption: Vec<Encryption>,
     /// Integrity for non-combined modes.
     pub integrity: Vec<Integrity>,
-    /// Key exchange methods for perfect forward secrecy in CREATE_CHILD_SA; empty means none. The first child, which
-    /// IKE_AUTH makes, never has an exchange of its own (RFC 7296 §1.2).
+    /// Key exchange methods for perfect forward secrecy in CREATE_CHILD_SA; empty means none. The
+    /// first child, which IKE_AUTH makes, never has an exchange of its own (RFC 7296 §1.2).
     pub groups: Vec<Group>,
     /// Extended sequence numbers: acceptable values in order of preference, e.g. `[true, false]`.
     pub esn: Vec<bool>,

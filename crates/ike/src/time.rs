@@ -6,8 +6,9 @@ use std::time::Duration;
 
 /// A point on the caller's monotonic clock, in milliseconds since an origin of the caller's choice.
 ///
-/// The control plane hands in CLOCK_MONOTONIC milliseconds, a simulation its virtual clock. The endpoint only
-/// compares points and adds durations, so the origin does not matter; it must not change during the endpoint's life.
+/// The control plane hands in CLOCK_MONOTONIC milliseconds, a simulation its virtual clock. The
+/// endpoint only compares points and adds durations, so the origin does not matter; it must not
+/// change during the endpoint's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
@@ -34,8 +35,8 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Time;
 
-    /// Saturates: a deadline beyond the end of time never fires. Fractions of a millisecond round up, so that no
-    /// timer fires early.
+    /// Saturates: a deadline beyond the end of time never fires. Fractions of a millisecond round
+    /// up, so that no timer fires early.
     fn add(self, duration: Duration) -> Time {
         let milliseconds = duration.as_nanos().div_ceil(1_000_000);
         Time(self.0.saturating_add(u64::try_from(milliseconds).unwrap_or(u64::MAX)))

@@ -14,8 +14,8 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// A prefix of either family; host bits are cleared, a length above that of the family counts as
-    /// that of the family.
+    /// A prefix of either family; host bits are cleared, a length above that of the family counts
+    /// as that of the family.
     pub fn new(address: IpAddr, length: u8) -> Self {
         match address {
             IpAddr::V4(address) => Self::v4(address, length),

@@ -1,6 +1,7 @@
 //! Algorithms of ESP and the lengths they imply.
 
-/// A cipher of ESP with its integrity. Every length that the packet path needs comes from the methods below.
+/// A cipher of ESP with its integrity. Every length that the packet path needs comes from the
+/// methods below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EspAlgorithm {
     /// AES-GCM with a 16-byte ICV and a 128-bit key (RFC 4106).
@@ -121,12 +122,14 @@ impl EspAlgorithm {
         }
     }
 
-    /// Bytes of the key: that of the cipher, and behind it that of the HMAC (the order of RFC 7296 §2.17), without the salt.
+    /// Bytes of the key: that of the cipher, and behind it that of the HMAC (the order of RFC 7296
+    /// §2.17), without the salt.
     pub const fn key_len(self) -> usize {
         self.cipher_key_len() + self.integrity_key_len()
     }
 
-    /// Bytes of salt that follow the key in the keying material (RFC 4106 §8.1, RFC 4543 §3.2, RFC 7634 §2).
+    /// Bytes of salt that follow the key in the keying material (RFC 4106 §8.1, RFC 4543 §3.2, RFC
+    /// 7634 §2).
     pub const fn salt_len(self) -> usize {
         if self.hmac().is_some() { 0 } else { 4 }
     }
@@ -158,8 +161,8 @@ impl EspAlgorithm {
         }
     }
 
-    /// The ciphertext (payload, padding, trailer) is a multiple of this many bytes (RFC 4303 §2.4): the block of the cipher, at
-    /// least 4. A power of two.
+    /// The ciphertext (payload, padding, trailer) is a multiple of this many bytes (RFC 4303 §2.4):
+    /// the block of the cipher, at least 4. A power of two.
     pub const fn alignment(self) -> usize {
         if self.needs_random_iv() { 16 } else { 4 }
     }

@@ -47,7 +47,8 @@ impl Failure {
     }
 }
 
-/// Prints the message of a failure behind the name of the program, and gives the exit code of `done`.
+/// Prints the message of a failure behind the name of the program, and gives the exit code of
+/// `done`.
 pub fn conclude(program: &str, done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
-//! What the programs of tohub have in common: how they end, where they find each other, and the lock of
-//! a run directory. Everything privileged may link this crate: it parses nothing and opens no socket.
+//! What the programs of tohub have in common: how they end, where they find each other, and the
+//! lock of a run directory. Everything privileged may link this crate: it parses nothing and opens
+//! no socket.
 #![forbid(unsafe_code)]
 
 mod failure;

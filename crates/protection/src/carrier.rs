@@ -11,7 +11,8 @@ pub struct Carrier<'a> {
     pub name: &'a InterfaceName,
     /// What is configured there.
     pub interface: &'a Interface,
-    /// The Linux device that it names; `None` when no device can have that name, which makes its crypto map closed everywhere.
+    /// The Linux device that it names; `None` when no device can have that name, which makes its
+    /// crypto map closed everywhere.
     pub device: Option<&'a str>,
     /// The crypto map that is applied, by name.
     pub map: Option<(&'a str, &'a CryptoMap)>,
@@ -25,7 +26,8 @@ impl Carrier<'_> {
     }
 }
 
-/// The interfaces in the order of their names. Left out is only what has no crypto map and is shut or virtual: no packet passes there.
+/// The interfaces in the order of their names. Left out is only what has no crypto map and is shut
+/// or virtual: no packet passes there.
 pub fn carriers(configuration: &Configuration) -> impl Iterator<Item = Carrier<'_>> {
     configuration.interfaces.iter().filter_map(|(name, interface)| {
         let map = interface

@@ -1,4 +1,5 @@
-//! The closed state of a configuration: every permit of every crypto map dropped, for the time when nothing can seal.
+//! The closed state of a configuration: every permit of every crypto map dropped, for the time when
+//! nothing can seal.
 
 use config::Configuration;
 use config::model::{AccessList, AclAction, CryptoMap, EntryBody, Keying};
@@ -14,7 +15,8 @@ pub struct Closed {
     pub ports: Vec<PortRecord>,
     /// One list for each interface with a crypto map.
     pub lists: Vec<Vec<Rule>>,
-    /// Access groups of interfaces: the number of the port, and the direction. Until a worker can ask the list, nothing passes there.
+    /// Access groups of interfaces: the number of the port, and the direction. Until a worker can
+    /// ask the list, nothing passes there.
     pub filtered: Vec<(u16, Direction)>,
 }
 
@@ -75,7 +77,8 @@ pub fn everywhere(map: &str, id: usize, list: usize) -> PortRecord {
     }
 }
 
-/// The rules of a crypto map with each permit dropped; a deny leads behind its entry, as while the gateway runs.
+/// The rules of a crypto map with each permit dropped; a deny leads behind its entry, as while the
+/// gateway runs.
 #[must_use]
 pub fn closed_rules(configuration: &Configuration, set: &CryptoMap) -> Vec<Rule> {
     let mut rules = Vec::new();

@@ -1,7 +1,8 @@
 //! What a configuration protects, as rules for the guard and for the packet path.
 //!
-//! Pure: configuration in, records and rules out. The boot guard and the control plane both compile with it, so that what is
-//! closed before the gateway runs is what the gateway protects. It knows no device, no SA and no kernel.
+//! Pure: configuration in, records and rules out. The boot guard and the control plane both compile
+//! with it, so that what is closed before the gateway runs is what the gateway protects. It knows
+//! no device, no SA and no kernel.
 #![forbid(unsafe_code)]
 
 mod carrier;

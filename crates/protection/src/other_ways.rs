@@ -1,4 +1,5 @@
-//! Other ways out: interfaces without a crypto map by which what it protects could leave in clear, as on IOS.
+//! Other ways out: interfaces without a crypto map by which what it protects could leave in clear,
+//! as on IOS.
 
 use std::net::IpAddr;
 
@@ -9,8 +10,9 @@ use sa_table::{Action, Rule};
 use crate::carrier::{Carrier, carriers};
 use crate::closed::closed_rules;
 
-/// Names each interface to which a route leads that a crypto map of another interface protects, unless that map says `fail-close`. `kernel`
-/// are routes of the machine beside those of the configuration: destination and device.
+/// Names each interface to which a route leads that a crypto map of another interface protects,
+/// unless that map says `fail-close`. `kernel` are routes of the machine beside those of the
+/// configuration: destination and device.
 #[must_use]
 pub fn other_ways_out(configuration: &Configuration, kernel: &[(Prefix, String)]) -> Vec<String> {
     let mut notes = Vec::new();
@@ -79,7 +81,8 @@ fn leaves_by(configuration: &Configuration, next_hop: &NextHop) -> Option<Interf
     }
 }
 
-/// Whether a route leads to something protected. A network of the protected senders themselves is no way to the other side.
+/// Whether a route leads to something protected. A network of the protected senders themselves is
+/// no way to the other side.
 fn leads(rules: &[Rule], route: &Prefix) -> bool {
     let overlaps = |one: &sa_table::Prefix| {
         let length = one.length.min(route.length);

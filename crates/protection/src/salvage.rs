@@ -11,8 +11,9 @@ use sa_table::{Action, PortRange, PortRecord, Prefix, Rule};
 use crate::closed::{Closed, closed};
 use crate::shape::{BEHIND_ENTRY, Shape, close};
 
-/// What to close for the text of a refused file: what its legal lines protect, and everywhere each permit of each access list that a
-/// crypto map names. If a line that could name a list or a map was refused, every access list counts.
+/// What to close for the text of a refused file: what its legal lines protect, and everywhere each
+/// permit of each access list that a crypto map names. If a line that could name a list or a map
+/// was refused, every access list counts.
 #[must_use]
 pub fn salvage(text: &str) -> Closed {
     let salvaged = salvage_lines(text);
@@ -102,7 +103,8 @@ fn add_list(list: &AccessList, refused: Vec<&str>, rules: &mut Vec<Rule>) {
     close(rules, start);
 }
 
-/// The address ranges of a permit that is not understood: between the two sides that can be read, else between all addresses.
+/// The address ranges of a permit that is not understood: between the two sides that can be read,
+/// else between all addresses.
 fn covering(line: &str) -> Vec<Rule> {
     let mut sides = Vec::new();
     let mut words = line.split_whitespace().peekable();

@@ -15,7 +15,8 @@ pub struct Shape {
     pub destination: Prefix,
     /// IP protocol, `None` for any.
     pub protocol: Option<u8>,
-    /// Source ports, each range inclusive. ICMP type and code stand here (RFC 4301 §4.4.1.1), the type in the high octet.
+    /// Source ports, each range inclusive. ICMP type and code stand here (RFC 4301 §4.4.1.1), the
+    /// type in the high octet.
     pub source_ports: Vec<(u16, u16)>,
     /// Destination ports, each range inclusive.
     pub destination_ports: Vec<(u16, u16)>,
@@ -30,7 +31,8 @@ impl Shape {
         Some(Self::new(rule, exact(rule.source)?, exact(rule.destination)?))
     }
 
-    /// The exact shape, or for wildcards that are no prefixes the whole prefixes around them: never less than `rule` matches.
+    /// The exact shape, or for wildcards that are no prefixes the whole prefixes around them: never
+    /// less than `rule` matches.
     #[must_use]
     pub fn covering(rule: &AclRule) -> Self {
         Self::new(rule, covering(rule.source), covering(rule.destination))

@@ -7,7 +7,8 @@ use crate::layout::{Capacities, CheckpointLayout};
 use crate::mapping::WritableMapping;
 use crate::protocol::double_buffer::{self, Buffer, Writer};
 
-/// The stored state of the control plane. It may hold keys of IKE SAs; the data plane never maps it.
+/// The stored state of the control plane. It may hold keys of IKE SAs; the data plane never maps
+/// it.
 pub struct Checkpoint {
     mapping: WritableMapping,
     layout: CheckpointLayout,
@@ -37,8 +38,8 @@ impl Checkpoint {
         first.capacity()
     }
 
-    /// Stores a value and gives its number. Before a message is sent that depends on it. The previous value stands until
-    /// the new one is whole, whenever this process dies.
+    /// Stores a value and gives its number. Before a message is sent that depends on it. The
+    /// previous value stands until the new one is whole, whenever this process dies.
     ///
     /// # Errors
     /// The value is too large.

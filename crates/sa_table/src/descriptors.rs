@@ -62,8 +62,9 @@ pub enum ListenFdsError {
     AlreadyTaken,
 }
 
-/// Takes the descriptors that the parent handed over, as the environment names them. Once, first thing in `main`, before
-/// anything else opens or closes descriptors. They are not inherited further.
+/// Takes the descriptors that the parent handed over, as the environment names them. Once, first
+/// thing in `main`, before anything else opens or closes descriptors. They are not inherited
+/// further.
 ///
 /// # Errors
 /// See [`ListenFdsError`].
@@ -105,7 +106,8 @@ fn listen_names(
     }
 }
 
-/// Named descriptors. Each of the constructors checks what it attaches and leaves the descriptors in place.
+/// Named descriptors. Each of the constructors checks what it attaches and leaves the descriptors
+/// in place.
 pub struct Descriptors {
     named: Vec<(String, OwnedFd)>,
     locking: Locking,
@@ -116,7 +118,8 @@ impl Descriptors {
         Self { named, locking }
     }
 
-    /// Takes out a descriptor that is none of the segments, such as a socket of the service manager.
+    /// Takes out a descriptor that is none of the segments, such as a socket of the service
+    /// manager.
     pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
         let position = self.named.iter().position(|(given, _)| given == name)?;
         Some(self.named.swap_remove(position).1)
@@ -127,7 +130,8 @@ impl Descriptors {
         Pulse::new(self.take(PULSE_NAME))
     }
 
-    /// The control plane's writer of the table segment; older writers become stale. Needs `table` and `runtime`.
+    /// The control plane's writer of the table segment; older writers become stale. Needs `table`
+    /// and `runtime`.
     ///
     /// # Errors
     /// See [`AttachError`].

@@ -1,5 +1,5 @@
-//! Events from workers to the control plane: hints that spare it a second of waiting. Each fact also stands as level
-//! state in the runtime segment, so a full ring loses nothing but time.
+//! Events from workers to the control plane: hints that spare it a second of waiting. Each fact
+//! also stands as level state in the runtime segment, so a full ring loses nothing but time.
 
 use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
@@ -56,12 +56,14 @@ pub enum Event {
         /// Outer destination.
         destination: IpAddr,
     },
-    /// An authenticated packet came from another address or port than expected; see the inbound statistics.
+    /// An authenticated packet came from another address or port than expected; see the inbound
+    /// statistics.
     PeerEndpoint {
         /// The inbound SA.
         slot: SlotWord,
     },
-    /// A packet matched a line with `log` of a filter. There is no level state behind it: a lost one is a lost log line.
+    /// A packet matched a line with `log` of a filter. There is no level state behind it: a lost
+    /// one is a lost log line.
     FilterMatch {
         /// The policy in which the list has its index.
         version: PolicyVersion,
@@ -207,7 +209,8 @@ impl EventSender {
         Self { mapping, layout, worker, wake }
     }
 
-    /// Sends an event without waiting. A system call happens only when the control plane sleeps, once per sleep.
+    /// Sends an event without waiting. A system call happens only when the control plane sleeps,
+    /// once per sleep.
     pub fn send(&mut self, event: &Event) -> SendOutcome {
         let words = self.mapping.words();
         let Some(ring) = ring_of(words, &self.layout, self.worker) else { return SendOutcome::Full };
@@ -251,7 +254,8 @@ impl EventReceiver {
         None
     }
 
-    /// Asks to be woken by [`EventReceiver::wake_descriptor`], then gives what came in between. Sleep only on `None`.
+    /// Asks to be woken by [`EventReceiver::wake_descriptor`], then gives what came in between.
+    /// Sleep only on `None`.
     pub fn arm(&mut self) -> Option<(WorkerId, Event)> {
         ring::arm(&self.layout.control.all(self.mapping.words())[EventsControl::armed]);
         self.receive()

@@ -1,5 +1,5 @@
-//! What both processes have to agree on before a device may carry packets or a peer may be answered: the policy that the guard and
-//! all workers judge by, and the devices that it covers.
+//! What both processes have to agree on before a device may carry packets or a peer may be
+//! answered: the policy that the guard and all workers judge by, and the devices that it covers.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,13 @@ use crate::routes::scramble;
 pub struct InForce {
     /// The guard and every worker judge by this policy or a newer one.
     pub version: PolicyVersion,
-    /// [`fingerprint`] of the interface indices that the guard covers for the interfaces of the policy.
+    /// [`fingerprint`] of the interface indices that the guard covers for the interfaces of the
+    /// policy.
     pub devices: u64,
 }
 
-/// A number that stands for a set of interface indices: 0 for none, and equal for equal sets whatever the order.
+/// A number that stands for a set of interface indices: 0 for none, and equal for equal sets
+/// whatever the order.
 pub fn fingerprint(devices: impl IntoIterator<Item = u32>) -> u64 {
     let distinct: BTreeSet<u32> = devices.into_iter().filter(|ifindex| *ifindex != 0).collect();
     distinct.into_iter().map(|ifindex| scramble(u64::from(ifindex))).fold(0, u64::wrapping_add)

@@ -69,7 +69,8 @@ impl core::fmt::Display for SegmentKind {
     }
 }
 
-/// A segment that this program will not work with. Nothing was changed in it; the old pair may go on.
+/// A segment that this program will not work with. Nothing was changed in it; the old pair may go
+/// on.
 #[derive(Debug, Error)]
 pub enum AttachError {
     /// Not mapped.

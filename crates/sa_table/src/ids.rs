@@ -5,8 +5,9 @@ use core::num::NonZeroU64;
 
 /// Generation and slot of one security association in one word: `generation << 32 | slot`.
 ///
-/// The generation of a slot changes each time the slot is used again, so a word that was kept too long is
-/// recognised instead of naming somebody else's keys. A generation is never 0, hence neither is a slot word.
+/// The generation of a slot changes each time the slot is used again, so a word that was kept too
+/// long is recognised instead of naming somebody else's keys. A generation is never 0, hence
+/// neither is a slot word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotWord(NonZeroU64);
 
@@ -68,8 +69,9 @@ impl fmt::Display for PolicyId {
     }
 }
 
-/// A data-plane worker, counted from 0; also whoever else reads the table segment in that process (the
-/// housekeeping thread takes a number of its own), since every reader has to announce what it stopped using.
+/// A data-plane worker, counted from 0; also whoever else reads the table segment in that process
+/// (the housekeeping thread takes a number of its own), since every reader has to announce what it
+/// stopped using.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u16);
 
@@ -83,7 +85,8 @@ impl fmt::Display for WorkerId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 
-/// The version of the policy arena (ports and rules): raised with each published configuration, 0 before the first.
+/// The version of the policy arena (ports and rules): raised with each published configuration, 0
+/// before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyVersion(pub u64);
 

@@ -1,7 +1,9 @@
-//! The pulse of a process: how the supervisor sees that it makes progress, which a living process need not do.
+//! The pulse of a process: how the supervisor sees that it makes progress, which a living process
+//! need not do.
 //!
-//! An eventfd that the supervisor makes for each life of a process and hands down under the name `pulse`. The process adds to it from the
-//! loop that everything depends on; the supervisor takes what came since it last looked. A process that is hung, stopped or dead adds nothing.
+//! An eventfd that the supervisor makes for each life of a process and hands down under the name
+//! `pulse`. The process adds to it from the loop that everything depends on; the supervisor takes
+//! what came since it last looked. A process that is hung, stopped or dead adds nothing.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,7 +36,8 @@ impl Pulse {
             return;
         }
         self.beaten = Some(Instant::now());
-        // A supervisor that never looks fills the counter after 2^64 beats; a failed write is a beat less.
+        // A supervisor that never looks fills the counter after 2^64 beats; a failed write is a
+        // beat less.
         let _ = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
     }
 }

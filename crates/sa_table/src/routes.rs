@@ -1,16 +1,20 @@
-//! The reverse routes that both processes have to agree on: the control plane adds them to the kernel, the data plane learns them from
-//! it, and answers of a peer that meet no route yet would leave by another way.
+//! The reverse routes that both processes have to agree on: the control plane adds them to the
+//! kernel, the data plane learns them from it, and answers of a peer that meet no route yet would
+//! leave by another way.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// Protocol number of `reverse-route` routes in the kernel (`rtm_protocol`); not one of those in `/etc/iproute2/rt_protos`.
+/// Protocol number of `reverse-route` routes in the kernel (`rtm_protocol`); not one of those in
+/// `/etc/iproute2/rt_protos`.
 pub const REVERSE_ROUTE_PROTOCOL: u8 = 171;
 
-/// A number that stands for a set of destinations (network address, prefix length): 0 for none, and equal for equal sets whatever the order.
+/// A number that stands for a set of destinations (network address, prefix length): 0 for none, and
+/// equal for equal sets whatever the order.
 ///
-/// The data plane stores that of the routes it forwards by ([`RuntimeWriter::set_reverse_routes`](crate::RuntimeWriter::set_reverse_routes));
-/// the control plane waits until it is that of its own.
+/// The data plane stores that of the routes it forwards by
+/// ([`RuntimeWriter::set_reverse_routes`](crate::RuntimeWriter::set_reverse_routes)); the control
+/// plane waits until it is that of its own.
 pub fn fingerprint(destinations: impl IntoIterator<Item = (IpAddr, u8)>) -> u64 {
     let distinct: BTreeSet<(IpAddr, u8)> = destinations.into_iter().collect();
     distinct.into_iter().map(|(address, length)| mix(address, length)).fold(0, u64::wrapping_add)

@@ -1,4 +1,5 @@
-//! Making the four segments: the business of the supervisor, and of tests that wire both sides together.
+//! Making the four segments: the business of the supervisor, and of tests that wire both sides
+//! together.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -72,7 +73,8 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Makes new, empty segments: sealed in size, not dumped, not inherited by forks, locked in memory.
+    /// Makes new, empty segments: sealed in size, not dumped, not inherited by forks, locked in
+    /// memory.
     ///
     /// # Errors
     /// See [`CreateError`].
@@ -116,7 +118,8 @@ impl Segments {
         })
     }
 
-    /// Segments for tests and benches within one process: small, locked only if the limits allow it.
+    /// Segments for tests and benches within one process: small, locked only if the limits allow
+    /// it.
     ///
     /// # Errors
     /// See [`CreateError`].
@@ -134,8 +137,9 @@ impl Segments {
         &self.capacities
     }
 
-    /// Starts a process of the gateway with the descriptors of its role, in the LISTEN_FDS form, and with `extra`
-    /// ones behind them. Call it only after the previous process of the role was reaped.
+    /// Starts a process of the gateway with the descriptors of its role, in the LISTEN_FDS form,
+    /// and with `extra` ones behind them. Call it only after the previous process of the role was
+    /// reaped.
     ///
     /// LISTEN_PID is not set, since the number of the child is not known before it runs.
     ///
@@ -267,7 +271,8 @@ fn sealed_memfd(kind: SegmentKind, capacities: &Capacities) -> Result<OwnedFd, C
     Ok(descriptor)
 }
 
-/// A second open file description of the same memory that cannot write. A duplicate would share the first one's mode.
+/// A second open file description of the same memory that cannot write. A duplicate would share the
+/// first one's mode.
 fn reopen_read_only(descriptor: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());

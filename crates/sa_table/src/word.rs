@@ -1,8 +1,8 @@
 //! The word type that all shared state is made of, and read-only access to words.
 //!
-//! Protocol code is generic over [`Word`], so that the code that runs on the mapping is the code that is model
-//! checked. There are no other shared types: bytes, addresses and records are packed into words, each of
-//! which is copied once to a local before it is looked at.
+//! Protocol code is generic over [`Word`], so that the code that runs on the mapping is the code
+//! that is model checked. There are no other shared types: bytes, addresses and records are packed
+//! into words, each of which is copied once to a local before it is looked at.
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -14,7 +14,8 @@ pub(crate) trait Word {
     fn store_relaxed(&self, value: u64);
     /// A store that everything before it precedes.
     fn store_release(&self, value: u64);
-    /// Exchange if the word still holds `current` (acquire and release); the word's content on failure.
+    /// Exchange if the word still holds `current` (acquire and release); the word's content on
+    /// failure.
     fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64>;
     /// Exchange (acquire and release).
     fn swap(&self, value: u64) -> u64;
@@ -25,8 +26,8 @@ pub(crate) trait Word {
     /// Full fence.
     fn fence_full();
 
-    /// A load that everything after it follows. A relaxed load and a fence, because of loads only the relaxed
-    /// one is defined on memory that this process may not write.
+    /// A load that everything after it follows. A relaxed load and a fence, because of loads only
+    /// the relaxed one is defined on memory that this process may not write.
     fn load_acquire(&self) -> u64 {
         let value = self.load_relaxed();
         Self::fence_acquire();
@@ -109,8 +110,8 @@ impl Word for loom::sync::atomic::AtomicU64 {
     }
 }
 
-/// Words that may only be read. A word outside is 0, which means "nothing" everywhere in the segments, so
-/// that no content of a segment can make a reader panic.
+/// Words that may only be read. A word outside is 0, which means "nothing" everywhere in the
+/// segments, so that no content of a segment can make a reader panic.
 pub(crate) struct View<'a, W>(&'a [W]);
 
 impl<W> Clone for View<'_, W> {
@@ -160,7 +161,8 @@ pub(crate) fn store_all<W: Word>(words: &[W], values: &[u64]) {
     }
 }
 
-/// Overwrites words with 0. Stores to shared memory are visible outside of the program, hence are not elided.
+/// Overwrites words with 0. Stores to shared memory are visible outside of the program, hence are
+/// not elided.
 pub(crate) fn erase<W: Word>(words: &[W]) {
     for word in words {
         word.store_relaxed(0);

@@ -36,7 +36,8 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Reads an ARP packet; other hardware or protocol types and other operations are [`WireError::Malformed`].
+    /// Reads an ARP packet; other hardware or protocol types and other operations are
+    /// [`WireError::Malformed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
         let packet = bytes.get(..LEN).ok_or(WireError::Truncated)?;
         let is_ipv4_over_ethernet = read_u16(packet, 0) == HARDWARE_ETHERNET

@@ -2,7 +2,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A running one's complement sum. Byte order independent as RFC 1071 §2 (B) describes; words are taken big-endian.
+/// A running one's complement sum. Byte order independent as RFC 1071 §2 (B) describes; words are
+/// taken big-endian.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(u64);
 
@@ -17,7 +18,8 @@ impl Sum {
     #[must_use]
     pub fn bytes(self, bytes: &[u8]) -> Self {
         let mut sum = self.0;
-        // 32-bit words into a 64-bit sum: no carry is lost before 2^32 words, far beyond any packet.
+        // 32-bit words into a 64-bit sum: no carry is lost before 2^32 words, far beyond any
+        // packet.
         let (words, rest) = bytes.as_chunks::<4>();
         for word in words {
             sum += u64::from(u32::from_be_bytes(*word));
@@ -64,13 +66,15 @@ impl Sum {
     }
 }
 
-/// The Internet checksum of `bytes`. Over a header whose checksum field is filled in it is 0 when the header is intact.
+/// The Internet checksum of `bytes`. Over a header whose checksum field is filled in it is 0 when
+/// the header is intact.
 #[inline]
 pub fn internet(bytes: &[u8]) -> u16 {
     Sum::new().bytes(bytes).checksum()
 }
 
-/// The checksum after one 16-bit word of the covered data changed from `old` to `new` (RFC 1624 §3, equation 3).
+/// The checksum after one 16-bit word of the covered data changed from `old` to `new` (RFC 1624 §3,
+/// equation 3).
 #[inline(always)]
 #[must_use]
 pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
@@ -84,20 +88,22 @@ pub const fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
     Sum::new().word(!checksum).u32(!old).u32(new).checksum()
 }
 
-/// Sum over the IPv4 pseudo header (RFC 768, RFC 9293 §3.1). `length` is that of the upper-layer packet in bytes.
+/// Sum over the IPv4 pseudo header (RFC 768, RFC 9293 §3.1). `length` is that of the upper-layer
+/// packet in bytes.
 #[inline]
 pub fn pseudo_header_v4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, length: u16) -> Sum {
     Sum::new().u32(u32::from(source)).u32(u32::from(destination)).word(u16::from(protocol)).word(length)
 }
 
-/// Sum over the IPv6 pseudo header (RFC 8200 §8.1). `length` is that of the upper-layer packet in bytes.
+/// Sum over the IPv6 pseudo header (RFC 8200 §8.1). `length` is that of the upper-layer packet in
+/// bytes.
 #[inline]
 pub fn pseudo_header_v6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, length: u32) -> Sum {
     Sum::new().bytes(&source.octets()).bytes(&destination.octets()).u32(length).word(u16::from(protocol))
 }
 
-/// Sum over the pseudo header of either version; `None` when the addresses are of different versions or an IPv4 length
-/// exceeds 65535.
+/// Sum over the pseudo header of either version; `None` when the addresses are of different
+/// versions or an IPv4 length exceeds 65535.
 #[inline]
 pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, length: u32) -> Option<Sum> {
     match (source, destination) {

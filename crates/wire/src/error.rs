@@ -7,11 +7,13 @@ use core::fmt;
 pub enum WireError {
     /// The slice is shorter than the header, or than the length that the header states.
     Truncated,
-    /// A field has a value that the protocol does not allow (version, header length, hardware type, ...).
+    /// A field has a value that the protocol does not allow (version, header length, hardware type,
+    /// ...).
     Malformed,
     /// The slice handed to a builder is too short for what is to be written.
     NoRoom,
-    /// A value handed to a builder does not fit its field (a length beyond 65535, options longer than 40 bytes).
+    /// A value handed to a builder does not fit its field (a length beyond 65535, options longer
+    /// than 40 bytes).
     OutOfRange,
 }
 

@@ -69,7 +69,8 @@ impl Header {
         Ok(Self { kind: view.kind(), code: view.code(), rest_of_header: view.rest_of_header() })
     }
 
-    /// Writes the header with its checksum, `pseudo_header` included, in front of a payload that is already there.
+    /// Writes the header with its checksum, `pseudo_header` included, in front of a payload that is
+    /// already there.
     pub(crate) fn emit(
         &self,
         buffer: &mut [u8],

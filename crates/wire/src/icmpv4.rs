@@ -1,4 +1,5 @@
-//! ICMP for IPv4 (RFC 792, RFC 1191): message view and builder, and error messages built from the packet that caused them.
+//! ICMP for IPv4 (RFC 792, RFC 1191): message view and builder, and error messages built from the
+//! packet that caused them.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -53,8 +54,8 @@ impl<B: AsRef<[u8]>> icmp::Packet<B, V4> {
 }
 
 impl Header {
-    /// Writes the header with its checksum in front of a payload of `payload_len` bytes that is already in the buffer, and
-    /// returns the length of the message.
+    /// Writes the header with its checksum in front of a payload of `payload_len` bytes that is
+    /// already in the buffer, and returns the length of the message.
     pub fn emit_v4(&self, buffer: &mut [u8], payload_len: usize) -> Result<usize, WireError> {
         self.emit(buffer, payload_len, Sum::new())
     }
@@ -74,8 +75,9 @@ pub enum Error {
     TimeExceeded,
 }
 
-/// Whether an error may be sent about a packet (RFC 1812 §4.3.2.7): not about ICMP errors, later fragments, or packets whose source or
-/// destination is no single host. The caller also checks that it did not arrive as a link broadcast, and limits the rate.
+/// Whether an error may be sent about a packet (RFC 1812 §4.3.2.7): not about ICMP errors, later
+/// fragments, or packets whose source or destination is no single host. The caller also checks that
+/// it did not arrive as a link broadcast, and limits the rate.
 pub fn may_answer(offender: &IpSummary) -> bool {
     let (IpAddr::V4(source), IpAddr::V4(destination)) = (offender.source, offender.destination) else {
         return false;
@@ -95,8 +97,9 @@ pub fn may_answer(offender: &IpSummary) -> bool {
     is_host && !offender.fragment.is_later() && !is_icmp_error
 }
 
-/// Writes a whole IPv4 packet that reports `error` about `offender` (its bytes from the IP header on, possibly cut short) from `source` to the
-/// offender's source. Returns its length, at most [`MAX_ERROR_LEN`]. Ask [`may_answer`] first.
+/// Writes a whole IPv4 packet that reports `error` about `offender` (its bytes from the IP header
+/// on, possibly cut short) from `source` to the offender's source. Returns its length, at most
+/// [`MAX_ERROR_LEN`]. Ask [`may_answer`] first.
 pub fn build_error(
     buffer: &mut [u8],
     source: Ipv4Addr,

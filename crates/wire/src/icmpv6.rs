@@ -1,5 +1,5 @@
-//! ICMPv6 (RFC 4443): message view and builder, and error messages built from the packet that caused them. Neighbour discovery is
-//! in [`crate::ndp`].
+//! ICMPv6 (RFC 4443): message view and builder, and error messages built from the packet that
+//! caused them. Neighbour discovery is in [`crate::ndp`].
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -52,8 +52,8 @@ impl<B: AsRef<[u8]>> icmp::Packet<B, V6> {
 }
 
 impl Header {
-    /// Writes the header with its checksum in front of a payload of `payload_len` bytes that is already in the buffer, and
-    /// returns the length of the message.
+    /// Writes the header with its checksum in front of a payload of `payload_len` bytes that is
+    /// already in the buffer, and returns the length of the message.
     pub fn emit_v6(
         &self,
         buffer: &mut [u8],
@@ -79,8 +79,9 @@ pub enum Error {
     TimeExceeded,
 }
 
-/// Whether an error may be sent about a packet (RFC 4443 §2.4 e): not about ICMPv6 errors and redirects, nor to a source that is no single
-/// host, nor about a multicast destination unless the packet is too big. The caller limits the rate.
+/// Whether an error may be sent about a packet (RFC 4443 §2.4 e): not about ICMPv6 errors and
+/// redirects, nor to a source that is no single host, nor about a multicast destination unless the
+/// packet is too big. The caller limits the rate.
 pub fn may_answer(offender: &IpSummary, error: Error) -> bool {
     let (IpAddr::V6(source), IpAddr::V6(destination)) = (offender.source, offender.destination) else {
         return false;
@@ -98,8 +99,9 @@ pub fn may_answer(offender: &IpSummary, error: Error) -> bool {
         && !is_icmp_error
 }
 
-/// Writes a whole IPv6 packet that reports `error` about `offender` (its bytes from the IP header on, possibly cut short) from `source` to the
-/// offender's source. Returns its length, at most [`ipv6::MIN_MTU`]. Ask [`may_answer`] first.
+/// Writes a whole IPv6 packet that reports `error` about `offender` (its bytes from the IP header
+/// on, possibly cut short) from `source` to the offender's source. Returns its length, at most
+/// [`ipv6::MIN_MTU`]. Ask [`may_answer`] first.
 pub fn build_error(
     buffer: &mut [u8],
     source: Ipv6Addr,

@@ -34,7 +34,8 @@ pub struct Packet<B> {
 }
 
 impl<B: AsRef<[u8]>> Packet<B> {
-    /// Checks version, header length and total length against the slice. The header checksum is not verified.
+    /// Checks version, header length and total length against the slice. The header checksum is not
+    /// verified.
     pub fn new_checked(buffer: B) -> Result<Self, WireError> {
         let bytes = buffer.as_ref();
         if bytes.len() < MIN_HEADER_LEN {
@@ -121,15 +122,16 @@ impl<B: AsRef<[u8]>> Packet<B> {
         &self.buffer.as_ref()[self.header_len..self.total_len]
     }
 
-    /// Whether the header checksum is right. A router must drop the packet otherwise (RFC 1812 §5.2.2).
+    /// Whether the header checksum is right. A router must drop the packet otherwise (RFC 1812
+    /// §5.2.2).
     pub fn checksum_ok(&self) -> bool {
         checksum::internet(&self.buffer.as_ref()[..self.header_len]) == 0
     }
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
-    /// Decrements the TTL and adjusts the checksum (RFC 1624). `false`, and nothing changed, when the packet must not travel
-    /// on (RFC 1812 §5.3.1): the caller answers with Time Exceeded.
+    /// Decrements the TTL and adjusts the checksum (RFC 1624). `false`, and nothing changed, when
+    /// the packet must not travel on (RFC 1812 §5.3.1): the caller answers with Time Exceeded.
     #[inline]
     pub fn decrement_ttl(&mut self) -> bool {
         let ttl = self.ttl();
@@ -235,8 +237,8 @@ impl<'a> Header<'a> {
         })
     }
 
-    /// Writes the header with its checksum to the front of `buffer` and returns its length. The payload is not touched and
-    /// need not be in the buffer yet.
+    /// Writes the header with its checksum to the front of `buffer` and returns its length. The
+    /// payload is not touched and need not be in the buffer yet.
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, WireError> {
         let header_len = self.header_len();
         let options_fit = self.options.len().is_multiple_of(4) && header_len <= MAX_HEADER_LEN;

@@ -1,5 +1,5 @@
-//! IPv6 (RFC 8200): fixed header view and builder, fragment header builder, hop limit decrement. Extension headers are walked by
-//! [`crate::parse::ipv6_at`].
+//! IPv6 (RFC 8200): fixed header view and builder, fragment header builder, hop limit decrement.
+//! Extension headers are walked by [`crate::parse::ipv6_at`].
 
 use core::net::Ipv6Addr;
 
@@ -87,8 +87,8 @@ impl<B: AsRef<[u8]>> Packet<B> {
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
-    /// Decrements the hop limit. `false`, and nothing changed, when the packet must not travel on (RFC 8200 §3): the caller
-    /// answers with Time Exceeded.
+    /// Decrements the hop limit. `false`, and nothing changed, when the packet must not travel on
+    /// (RFC 8200 §3): the caller answers with Time Exceeded.
     #[inline]
     pub fn decrement_hop_limit(&mut self) -> bool {
         let hop_limit = self.hop_limit();

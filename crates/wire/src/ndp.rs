@@ -47,8 +47,9 @@ pub enum Message {
 }
 
 impl Message {
-    /// Reads an ICMPv6 message. The caller has checked hop limit 255 and the checksum. Everything else that RFC 4861 §7.1 asks for
-    /// and that the message shows is checked here; unknown options are skipped.
+    /// Reads an ICMPv6 message. The caller has checked hop limit 255 and the checksum. Everything
+    /// else that RFC 4861 §7.1 asks for and that the message shows is checked here; unknown options
+    /// are skipped.
     pub fn parse(message: &[u8]) -> Result<Self, WireError> {
         let view = icmpv6::Packet::new_checked(message)?;
         let body = view.payload();
@@ -134,7 +135,8 @@ pub const fn multicast_mac(group: Ipv6Addr) -> MacAddress {
     MacAddress([0x33, 0x33, a, b, c, d])
 }
 
-/// Finds an Ethernet link-layer address among options. An option of length 0 condemns the message (RFC 4861 §4.6).
+/// Finds an Ethernet link-layer address among options. An option of length 0 condemns the message
+/// (RFC 4861 §4.6).
 fn link_layer_option(mut options: &[u8], kind: u8) -> Result<Option<MacAddress>, WireError> {
     let mut found = None;
     while let [option_kind, units, ..] = *options {

@@ -1,7 +1,7 @@
 //! One parse of a frame: everything that classification needs, in one small [`FrameSummary`].
 //!
-//! The walk only reads through [`Load`], never indexes and loops a bounded number of times. Checksums are not verified
-//! here; see [`crate::ipv4::Packet::checksum_ok`].
+//! The walk only reads through [`Load`], never indexes and loops a bounded number of times.
+//! Checksums are not verified here; see [`crate::ipv4::Packet::checksum_ok`].
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,8 @@ mod tests;
 
 pub use summary::{FragmentSummary, FrameSummary, IpSummary, LinkSummary, ParseError, Upper};
 
-/// IPv6 extension headers that are walked before a packet is refused. Real packets carry at most four.
+/// IPv6 extension headers that are walked before a packet is refused. Real packets carry at most
+/// four.
 pub const MAX_EXTENSION_HEADERS: usize = 8;
 
 /// Bounds-checked reads from packet memory.
@@ -72,7 +73,8 @@ pub fn link<L: Load + ?Sized>(frame: &L) -> Result<LinkSummary, ParseError> {
     Ok(link)
 }
 
-/// Parses the IP packet that starts at `offset`, whichever version it is. Used for decrypted packets and the punt port.
+/// Parses the IP packet that starts at `offset`, whichever version it is. Used for decrypted
+/// packets and the punt port.
 #[inline(always)]
 pub fn ip_at<L: Load + ?Sized>(packet: &L, offset: usize) -> Result<IpSummary, ParseError> {
     match packet.load::<1>(offset).ok_or(ParseError::TruncatedIp)?[0] >> 4 {
@@ -124,9 +126,11 @@ pub fn ipv4_at<L: Load + ?Sized>(packet: &L, offset: usize) -> Result<IpSummary,
     })
 }
 
-/// Parses the IPv6 packet that starts at `offset` and walks its extension headers (RFC 8200 §3, §4).
+/// Parses the IPv6 packet that starts at `offset` and walks its extension headers (RFC 8200 §3,
+/// §4).
 ///
-/// Jumbograms (RFC 2675) are refused: their payload length of zero contradicts the bytes that follow.
+/// Jumbograms (RFC 2675) are refused: their payload length of zero contradicts the bytes that
+/// follow.
 #[inline(always)]
 pub fn ipv6_at<L: Load + ?Sized>(packet: &L, offset: usize) -> Result<IpSummary, ParseError> {
     let header: [u8; 40] = packet.load(offset).ok_or(ParseError::TruncatedIp)?;
@@ -218,7 +222,8 @@ fn walk_extensions<L: Load + ?Sized>(
     Err(ParseError::BadExtension)
 }
 
-/// The reassembled packet must fit 65535 bytes (the "ping of death"), and only the last fragment may have an odd length.
+/// The reassembled packet must fit 65535 bytes (the "ping of death"), and only the last fragment
+/// may have an odd length.
 #[inline(always)]
 fn check_fragment(
     fragment: &FragmentSummary,

@@ -100,8 +100,9 @@ impl<B: AsRef<[u8]>> Packet<B> {
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
-    /// Lowers the maximum segment size of a SYN to `limit` and adjusts the checksum. `true` when something changed. A segment
-    /// without the option is left alone: it implies 536 bytes, which every tunnel carries.
+    /// Lowers the maximum segment size of a SYN to `limit` and adjusts the checksum. `true` when
+    /// something changed. A segment without the option is left alone: it implies 536 bytes, which
+    /// every tunnel carries.
     pub fn clamp_maximum_segment_size(&mut self, limit: u16) -> bool {
         if !self.is_syn() {
             return false;
@@ -112,7 +113,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
         if old <= limit {
             return false;
         }
-        // The value may stand at an odd offset; then it straddles two words of the sum, with its bytes swapped.
+        // The value may stand at an odd offset; then it straddles two words of the sum, with its
+        // bytes swapped.
         let (from, to) = if offset % 2 == 0 { (old, limit) } else { (old.swap_bytes(), limit.swap_bytes()) };
         let checksum = checksum::update(read_u16(bytes, 16), from, to);
         write_u16(bytes, offset, limit);

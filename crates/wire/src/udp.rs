@@ -60,7 +60,8 @@ impl<B: AsRef<[u8]>> Packet<B> {
         &self.buffer.as_ref()[HEADER_LEN..self.len]
     }
 
-    /// Whether the checksum is right for these addresses. An absent one passes over IPv4 only (RFC 8200 §8.1).
+    /// Whether the checksum is right for these addresses. An absent one passes over IPv4 only (RFC
+    /// 8200 §8.1).
     pub fn checksum_ok(&self, source: IpAddr, destination: IpAddr) -> bool {
         if self.checksum() == 0 {
             return source.is_ipv4() && destination.is_ipv4();
@@ -103,8 +104,8 @@ impl Header {
         Ok(HEADER_LEN)
     }
 
-    /// Writes the header with its checksum in front of a payload that is already in the buffer, and returns the length of the
-    /// datagram.
+    /// Writes the header with its checksum in front of a payload that is already in the buffer, and
+    /// returns the length of the datagram.
     pub fn emit_with_checksum(
         &self,
         buffer: &mut [u8],

@@ -1,11 +1,13 @@
 //! Why packets are dropped: one enumeration that is the counter's index and its name.
 //!
-//! A drop on the packet path is no error. It is counted here, by worker, and read by name through the runtime segment.
+//! A drop on the packet path is no error. It is counted here, by worker, and read by name through
+//! the runtime segment.
 
 use crate::count::tally::{TALLY, Tally, counters};
 
 counters! {
-    /// Why a packet was dropped. The discriminant is the index of the counter; names never change their meaning.
+    /// Why a packet was dropped. The discriminant is the index of the counter; names never change
+    /// their meaning.
     pub enum DropReason {
         /// The frame ends inside the Ethernet header, or carries a VLAN tag that is not the port's.
         BadLink = "bad-link-header",
@@ -35,7 +37,8 @@ counters! {
         NotForwardable = "not-forwardable",
         /// The TTL or hop limit ran out.
         TtlExpired = "ttl-expired",
-        /// An ICMP error about a decrypted packet that would have left in clear toward an untrusted network.
+        /// An ICMP error about a decrypted packet that would have left in clear toward an untrusted
+        /// network.
         IcmpWouldLeak = "icmp-would-leak",
         /// Longer than the path allows, and not to be fragmented.
         TooBig = "too-big",

@@ -1,4 +1,5 @@
-//! Enumerations whose variants are counters: the discriminant is the index, and the name is what operators see.
+//! Enumerations whose variants are counters: the discriminant is the index, and the name is what
+//! operators see.
 
 /// Defines an enumeration of counters with `ALL` and `name`.
 macro_rules! counters {
@@ -28,8 +29,8 @@ macro_rules! counters {
 }
 pub(crate) use counters;
 
-/// Counts of one worker since they were last taken, for an enumeration of at most 64 counters: as many as the runtime segment
-/// has room for.
+/// Counts of one worker since they were last taken, for an enumeration of at most 64 counters: as
+/// many as the runtime segment has room for.
 #[derive(Clone, Debug)]
 pub struct Tally([u64; TALLY]);
 

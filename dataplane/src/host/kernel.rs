@@ -1,5 +1,6 @@
-//! The kernel's routes, neighbours, links and addresses, mirrored by netlink so that routes from FRR, BIRD or a
-//! static `ip route` just work. One slow-path task writes; workers read an immutable snapshot without a lock.
+//! The kernel's routes, neighbours, links and addresses, mirrored by netlink so that routes from
+//! FRR, BIRD or a static `ip route` just work. One slow-path task writes; workers read an immutable
+//! snapshot without a lock.
 
 mod fence;
 mod forwarding;

@@ -28,9 +28,10 @@ pub struct BoundPort {
     pub crypto_map: bool,
 }
 
-/// Numbers of bindings. Routes, rules and sockets are published one after the other, each by port number; a number stands for one
-/// interface on one device and is not used for another, so that a packet that was judged by the rules of one binding is never sent
-/// by the socket of another: where one of the three does not know the number, the packet is dropped.
+/// Numbers of bindings. Routes, rules and sockets are published one after the other, each by port
+/// number; a number stands for one interface on one device and is not used for another, so that a
+/// packet that was judged by the rules of one binding is never sent by the socket of another: where
+/// one of the three does not know the number, the packet is dropped.
 #[derive(Debug, Default)]
 pub struct Bindings {
     numbers: BTreeMap<(String, u32), PortId>,
@@ -65,9 +66,11 @@ impl Bindings {
 pub struct Ports {
     /// Ports with a device.
     pub bound: Vec<BoundPort>,
-    /// The configuration's records with today's interface indices; 0 without device. A bound one has the number of its binding.
+    /// The configuration's records with today's interface indices; 0 without device. A bound one
+    /// has the number of its binding.
     pub records: Vec<PortRecord>,
-    /// Of each bound port its number and that of its record in the publication, which counts within it only.
+    /// Of each bound port its number and that of its record in the publication, which counts within
+    /// it only.
     pub published: Vec<(PortId, u16)>,
     /// Interfaces without a usable device. One that is shut is not among them.
     pub missing: Vec<Missing>,
@@ -96,7 +99,8 @@ impl Missing {
 }
 
 impl Ports {
-    /// Joins a published policy with the devices. `before` keeps the places of ports in the socket map.
+    /// Joins a published policy with the devices. `before` keeps the places of ports in the socket
+    /// map.
     #[must_use]
     pub fn join(
         snapshot: &PolicySnapshot,
@@ -107,7 +111,8 @@ impl Ports {
         let mut ports = Self::default();
         for record in &snapshot.ports {
             let mut record = record.clone();
-            // The index in the record was true when it was written; the name is what the operator configured.
+            // The index in the record was true when it was written; the name is what the operator
+            // configured.
             let found = devices.iter().find(|device| device.name == record.device);
             record.ifindex = found.map_or(0, |device| device.ifindex);
             if !record.is_shut {
@@ -166,7 +171,8 @@ impl Ports {
         self.records.iter().filter(|record| !record.is_shut).filter(is_bound).cloned().collect()
     }
 
-    /// The devices of interfaces with an access group, and its direction; 0 without device. `snapshot` is what was joined.
+    /// The devices of interfaces with an access group, and its direction; 0 without device.
+    /// `snapshot` is what was joined.
     #[must_use]
     pub fn filtered(&self, snapshot: &PolicySnapshot) -> Vec<(u32, Direction)> {
         let of_ports = snapshot.filters.of_ports();
@@ -177,7 +183,8 @@ impl Ports {
         of_ports.map(|(id, direction)| (device(id).unwrap_or(0), direction)).collect()
     }
 
-    /// The first interface with a crypto map that cannot carry a packet: a start ends with it. Others wait for their devices.
+    /// The first interface with a crypto map that cannot carry a packet: a start ends with it.
+    /// Others wait for their devices.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.missing.iter().find(|missing| missing.has_crypto_map).map(Missing::failure)
@@ -221,7 +228,8 @@ fn usable(device: &Device) -> Result<(&Device, u32), String> {
     Ok((device, queues))
 }
 
-/// A frame of 4096 bytes less the kernel's 256, our headroom of 256, and what encapsulation adds at both ends.
+/// A frame of 4096 bytes less the kernel's 256, our headroom of 256, and what encapsulation adds at
+/// both ends.
 const LARGEST_MTU: u32 = 3400;
 
 #[cfg(test)]

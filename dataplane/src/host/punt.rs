@@ -1,4 +1,5 @@
-//! The punt port: a TUN device between this host's own stack and the workers. One thread moves packets both ways.
+//! The punt port: a TUN device between this host's own stack and the workers. One thread moves
+//! packets both ways.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -33,7 +34,8 @@ pub struct PuntCounters {
 }
 
 impl PuntPort {
-    /// Makes the device `tohub0`, or the next free number when several instances share a network namespace.
+    /// Makes the device `tohub0`, or the next free number when several instances share a network
+    /// namespace.
     ///
     /// # Errors
     /// No TUN driver or no capability.

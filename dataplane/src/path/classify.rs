@@ -1,4 +1,5 @@
-//! What happens to a packet: route → egress port → that port's rules → policy. One small cache entry remembers it all.
+//! What happens to a packet: route → egress port → that port's rules → policy. One small cache
+//! entry remembers it all.
 
 use crate::count::drop_reason::DropReason;
 use crate::host::kernel::{KernelSnapshot, PortId, Route};
@@ -84,7 +85,8 @@ pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Pol
     }
 }
 
-/// A clear packet that matches a mirrored permit of the port it came in by should have been protected.
+/// A clear packet that matches a mirrored permit of the port it came in by should have been
+/// protected.
 fn refused_in_clear(flow: &Flow, port: PortId, policy: &Policy) -> Option<DropReason> {
     let Some(ingress) = policy.port(port) else { return Some(DropReason::NoPolicy) };
     let verdict = match &ingress.protection {

@@ -1,4 +1,5 @@
-//! Asking a list on the packet path: verdict, counter, report, and what becomes of a packet that is denied.
+//! Asking a list on the packet path: verdict, counter, report, and what becomes of a packet that is
+//! denied.
 
 use crate::count::drop_reason::DropReason;
 use crate::host::kernel::PortId;
@@ -11,8 +12,8 @@ use af_xdp::Frame;
 use sa_table::policy::FilterPoint;
 use sa_table::{Direction, Event, FilterLog, PolicyId};
 
-/// Whether a list lets a packet pass; counts and logs the line that says so. `again`: a packet that passes will be asked about
-/// again, and is counted then.
+/// Whether a list lets a packet pass; counts and logs the line that says so. `again`: a packet that
+/// passes will be asked about again, and is counted then.
 #[inline]
 pub(crate) fn passes(list: u32, packet: &Packet, again: bool, env: &Env<'_>, context: &mut Context) -> bool {
     let policy = &env.views.policy;
@@ -34,7 +35,8 @@ pub(crate) fn passes(list: u32, packet: &Packet, again: bool, env: &Env<'_>, con
     ruling.permit
 }
 
-/// Drops a packet that a filter denies; its sender gets an ICMP error as far as [`IcmpErrors`](crate::path::icmp::IcmpErrors) allows.
+/// Drops a packet that a filter denies; its sender gets an ICMP error as far as
+/// [`IcmpErrors`](crate::path::icmp::IcmpErrors) allows.
 pub(crate) fn deny(packet: Packet, reason: DropReason, env: &Env<'_>, context: &mut Context) {
     let Context { pool, icmp, now_ms, .. } = context;
     icmp.report(IcmpError::Prohibited, &packet, &env.views.kernel, pool, *now_ms);

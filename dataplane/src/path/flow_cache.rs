@@ -1,7 +1,8 @@
 //! Flow → decision, so that only the first packet of a flow pays for route and rules.
 //!
-//! Two ways per set, the younger first. An entry holds as long as neither the configuration nor the kernel's routes change; both changes
-//! start a new epoch, which makes all entries stale without touching them.
+//! Two ways per set, the younger first. An entry holds as long as neither the configuration nor the
+//! kernel's routes change; both changes start a new epoch, which makes all entries stale without
+//! touching them.
 
 use crate::host::kernel::PortId;
 use crate::path::decision::Decision;
@@ -70,7 +71,8 @@ impl FlowCache {
     }
 }
 
-/// A multiplicative hash. A sender that makes collisions on purpose makes its own packets take the slower way, nothing more.
+/// A multiplicative hash. A sender that makes collisions on purpose makes its own packets take the
+/// slower way, nothing more.
 #[inline]
 fn hash(flow: &Flow, origin: Origin) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;

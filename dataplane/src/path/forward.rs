@@ -1,6 +1,8 @@
-//! The last stage: next hop → hardware address → Ethernet header → transmit list of the egress port.
+//! The last stage: next hop → hardware address → Ethernet header → transmit list of the egress
+//! port.
 //!
-//! A packet whose next hop has no hardware address yet waits, bounded, while the kernel mirror is asked to resolve it.
+//! A packet whose next hop has no hardware address yet waits, bounded, while the kernel mirror is
+//! asked to resolve it.
 
 use crate::count::drop_reason::DropReason;
 use crate::host::kernel::{KernelView, PortId, PortLink};
@@ -17,7 +19,8 @@ use wire::{MacAddress, ethernet};
 /// Packets that wait for neighbours, all together and for one neighbour.
 const UNRESOLVED: u32 = 256;
 const UNRESOLVED_PER_NEIGHBOUR: u32 = 32;
-/// How long a packet waits for a neighbour, in milliseconds: the kernel gives up after three probes of one second.
+/// How long a packet waits for a neighbour, in milliseconds: the kernel gives up after three probes
+/// of one second.
 const UNRESOLVED_MS: u64 = 3000;
 /// Fragments of one frame at the least MTU.
 const FRAGMENTS: usize = 128;

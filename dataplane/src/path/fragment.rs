@@ -1,4 +1,5 @@
-//! IPv4 fragmentation (RFC 791 section 3.2), for packets that may be fragmented on the way. IPv6 packets never are.
+//! IPv4 fragmentation (RFC 791 section 3.2), for packets that may be fragmented on the way. IPv6
+//! packets never are.
 
 use af_xdp::{Frame, FramePool};
 use wire::{IpSummary, ipv4};
@@ -12,8 +13,8 @@ pub enum CannotFragment {
     NoFrame,
 }
 
-/// Splits an IPv4 packet into fragments of at most `mtu` octets, appended to `fragments` in order. A packet that is a fragment itself is
-/// split further. On error nothing is appended.
+/// Splits an IPv4 packet into fragments of at most `mtu` octets, appended to `fragments` in order.
+/// A packet that is a fragment itself is split further. On error nothing is appended.
 pub fn split(
     packet: &Frame,
     ip: &IpSummary,
@@ -73,7 +74,8 @@ fn build(header: &ipv4::Header<'_>, payload: &[u8], pool: &mut FramePool) -> Res
     }
 }
 
-/// Options that stand in every fragment: those whose copied flag is set. The others stand in the first one only.
+/// Options that stand in every fragment: those whose copied flag is set. The others stand in the
+/// first one only.
 fn copied_options<'o>(options: &[u8], out: &'o mut [u8]) -> &'o [u8] {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;

@@ -1,4 +1,5 @@
-//! Packets that a permit protects while there is no SA: they wait here, bounded, and an SA is asked for.
+//! Packets that a permit protects while there is no SA: they wait here, bounded, and an SA is asked
+//! for.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -25,7 +26,8 @@ pub struct HoldLimits {
     pub packets: u32,
     /// Packets of one policy.
     pub per_policy: u32,
-    /// How long a packet waits, in milliseconds. Longer than an initiation takes, shorter than what its sender would still want delivered.
+    /// How long a packet waits, in milliseconds. Longer than an initiation takes, shorter than what
+    /// its sender would still want delivered.
     pub expiry_ms: u64,
 }
 
@@ -65,8 +67,9 @@ impl Hold {
         }
     }
 
-    /// Moves the packets whose policy has an SA now to `released`; after a change of the configuration all of them, because it may have
-    /// given them another policy. Drops what waited too long.
+    /// Moves the packets whose policy has an SA now to `released`; after a change of the
+    /// configuration all of them, because it may have given them another policy. Drops what waited
+    /// too long.
     pub fn release(&mut self, env: &Env<'_>, context: &mut Context, released: &mut Vec<Packet>) {
         let version = env.views.policy.version();
         let reconfigured = std::mem::replace(&mut self.version, version) != version;

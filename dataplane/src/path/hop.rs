@@ -16,7 +16,8 @@ pub fn egress_mtu(port: PortId, views: &Views) -> usize {
     }
 }
 
-/// Takes one from the TTL of a packet for which this gateway is a hop. `false` when it ran out; the sender was told.
+/// Takes one from the TTL of a packet for which this gateway is a hop. `false` when it ran out; the
+/// sender was told.
 #[inline]
 pub fn take_hop(packet: &mut Packet, views: &Views, context: &mut Context) -> bool {
     if !packet.origin.is_forwarded() {

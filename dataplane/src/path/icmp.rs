@@ -1,5 +1,6 @@
-//! ICMP errors of the data plane: rate-limited, built from the packet that caused them, and sent back through classification like any
-//! other packet, so that an error toward a protected network is protected.
+//! ICMP errors of the data plane: rate-limited, built from the packet that caused them, and sent
+//! back through classification like any other packet, so that an error toward a protected network
+//! is protected.
 
 use crate::host::kernel::{KernelSnapshot, PortId};
 use crate::path::packet::{Origin, Packet};
@@ -23,7 +24,8 @@ pub enum IcmpError {
     Prohibited,
 }
 
-/// Errors that wait to be sent, and the limit on making them (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f).
+/// Errors that wait to be sent, and the limit on making them (RFC 1812 section 4.3.2.8, RFC 4443
+/// section 2.4 f).
 #[derive(Debug)]
 pub struct IcmpErrors {
     waiting: Vec<Packet>,
@@ -109,10 +111,11 @@ impl IcmpErrors {
     }
 }
 
-/// An address of ours of the offender's family: of the port that a clear packet came from; for one that came out of a tunnel of another
-/// port than the tunnel's, because the answer goes back into the tunnel, which protects our networks and not the wire between the
-/// gateways; else any. This host's own stack takes nothing from one of its own addresses that comes in by a device (a martian source), so for
-/// it the error comes from where the packet wanted to go.
+/// An address of ours of the offender's family: of the port that a clear packet came from; for one
+/// that came out of a tunnel of another port than the tunnel's, because the answer goes back into
+/// the tunnel, which protects our networks and not the wire between the gateways; else any. This
+/// host's own stack takes nothing from one of its own addresses that comes in by a device (a
+/// martian source), so for it the error comes from where the packet wanted to go.
 fn source_address(offender: &Packet, kernel: &KernelSnapshot) -> Option<IpAddr> {
     let usable = |address: &IpAddr| {
         address.is_ipv4() == offender.ip.is_ipv4()

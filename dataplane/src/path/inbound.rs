@@ -1,7 +1,7 @@
 //! Inbound: ESP packets become the packets that they carry (RFC 4301 section 5.2).
 //!
-//! SPI and destination → slot → replay pre-check → decryption → replay commit (all three in `esp::open`) → selectors → filter. What comes out is
-//! classified again like a packet from a port.
+//! SPI and destination → slot → replay pre-check → decryption → replay commit (all three in
+//! `esp::open`) → selectors → filter. What comes out is classified again like a packet from a port.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -46,7 +46,8 @@ impl Inbound {
         }
     }
 
-    /// Looks up the SA of an ESP packet and queues it. Returns whether the stage is full and wants to be flushed.
+    /// Looks up the SA of an ESP packet and queues it. Returns whether the stage is full and wants
+    /// to be flushed.
     #[inline]
     pub fn push(
         &mut self,

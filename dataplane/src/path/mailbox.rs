@@ -27,7 +27,8 @@ impl Wake {
     /// Called after something was put where the sleeper will look.
     #[inline]
     pub fn wake(&self) {
-        // Orders the caller's put before the look at the flag; the sleeper does it the other way round.
+        // Orders the caller's put before the look at the flag; the sleeper does it the other way
+        // round.
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed) {
             // A full counter means that a wake-up is pending already.
@@ -35,7 +36,8 @@ impl Wake {
         }
     }
 
-    /// Announces sleep. The sleeper looks once more at everything that others may have put, and then sleeps on [`fd`](Self::fd).
+    /// Announces sleep. The sleeper looks once more at everything that others may have put, and
+    /// then sleeps on [`fd`](Self::fd).
     pub fn about_to_sleep(&self) {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -134,7 +136,8 @@ impl PuntQueue {
         Ok(())
     }
 
-    /// Takes the next packet to write to the punt port. Dropping the frame, or putting it into a pool, frees it.
+    /// Takes the next packet to write to the punt port. Dropping the frame, or putting it into a
+    /// pool, frees it.
     pub fn pop(&self) -> Option<Frame> {
         self.frames.pop()
     }
@@ -144,7 +147,8 @@ impl PuntQueue {
         self.frames.is_empty()
     }
 
-    /// What the punt thread sleeps on: [`Wake::about_to_sleep`], look at the queue again, poll, [`Wake::awake`].
+    /// What the punt thread sleeps on: [`Wake::about_to_sleep`], look at the queue again, poll,
+    /// [`Wake::awake`].
     pub fn waker(&self) -> &Wake {
         &self.wake
     }

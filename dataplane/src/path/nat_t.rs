@@ -1,4 +1,5 @@
-//! What of a packet to one of our crypto addresses belongs to IPsec: ESP, plain or in UDP (RFC 3948).
+//! What of a packet to one of our crypto addresses belongs to IPsec: ESP, plain or in UDP (RFC
+//! 3948).
 
 use crate::path::packet::Packet;
 use std::ops::Range;
@@ -32,8 +33,8 @@ pub enum Carried {
     Other,
 }
 
-/// Looks at a packet whose destination is a crypto address. Both forms are accepted at any time, whatever was negotiated
-/// (RFC 7296 section 2.23).
+/// Looks at a packet whose destination is a crypto address. Both forms are accepted at any time,
+/// whatever was negotiated (RFC 7296 section 2.23).
 #[inline]
 pub fn carried(packet: &Packet) -> Carried {
     let ip = &packet.ip;

@@ -1,7 +1,7 @@
 //! Outbound: packets that a permit protects become ESP packets (RFC 4301 section 5.1).
 //!
-//! A burst is ordered by SA, so that route, MTU, lifetime and sequence numbers are looked at once for each group; all groups are
-//! sealed together.
+//! A burst is ordered by SA, so that route, MTU, lifetime and sequence numbers are looked at once
+//! for each group; all groups are sealed together.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -71,7 +71,8 @@ impl Outbound {
         }
     }
 
-    /// Queues a packet for the SA of a slot word. Returns whether the stage is full and wants to be flushed.
+    /// Queues a packet for the SA of a slot word. Returns whether the stage is full and wants to be
+    /// flushed.
     #[inline]
     pub fn push(&mut self, word: SlotWord, packet: Packet) -> bool {
         let order = self.queue.len() as u32;

@@ -39,7 +39,8 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// Parses an IP packet that is not on an Ethernet link: from the punt port, or made here. The frame comes back if it is none.
+    /// Parses an IP packet that is not on an Ethernet link: from the punt port, or made here. The
+    /// frame comes back if it is none.
     pub fn from_ip(mut frame: Frame, origin: Origin) -> Result<Packet, Frame> {
         match wire::parse::ip_at(frame.bytes(), 0) {
             Ok(ip) => {

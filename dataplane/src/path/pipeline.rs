@@ -57,11 +57,13 @@ pub struct Pipeline {
     stages: Stages,
 }
 
-/// Rounds of one burst: out of a tunnel, into another, and an ICMP error about that. What is left waits for the next burst.
+/// Rounds of one burst: out of a tunnel, into another, and an ICMP error about that. What is left
+/// waits for the next burst.
 const ROUNDS: usize = 4;
 
 impl Pipeline {
-    /// A path for the worker of this number, which sends on `ports` and takes free frames from `pool`.
+    /// A path for the worker of this number, which sends on `ports` and takes free frames from
+    /// `pool`.
     pub fn new(
         shared: Arc<Shared>,
         worker: WorkerId,
@@ -95,7 +97,8 @@ impl Pipeline {
         Pipeline { shared, worker, views, announced: None, stages }
     }
 
-    /// Begins a burst: takes over what was published since the last one, and announces that nothing older is used any more.
+    /// Begins a burst: takes over what was published since the last one, and announces that nothing
+    /// older is used any more.
     #[inline]
     pub fn begin(&mut self, now_ms: u64) {
         self.stages.context.now_ms = now_ms;
@@ -153,7 +156,8 @@ impl Pipeline {
         }
     }
 
-    /// Ends a burst: everything that was taken is on a transmit list, in a queue that waits for something, or dropped.
+    /// Ends a burst: everything that was taken is on a transmit list, in a queue that waits for
+    /// something, or dropped.
     #[inline]
     pub fn finish(&mut self) {
         let env = Env { shared: &self.shared, views: &self.views, worker: self.worker };
@@ -207,7 +211,8 @@ impl Pipeline {
             || !self.stages.is_settled()
     }
 
-    /// Publishes counters and a sign of life. `false` when another data plane took over: this process must stop.
+    /// Publishes counters and a sign of life. `false` when another data plane took over: this
+    /// process must stop.
     pub fn publish(&mut self) -> bool {
         let (runtime, worker) = (&self.shared.runtime, self.worker);
         let Context { drops, counts, now_ms, .. } = &mut self.stages.context;
@@ -246,7 +251,8 @@ struct Stages {
 }
 
 impl Stages {
-    /// A packet has just come in by a port: its filter sees it as it was on the wire, ESP and IKE included.
+    /// A packet has just come in by a port: its filter sees it as it was on the wire, ESP and IKE
+    /// included.
     #[inline]
     fn arrive(&mut self, packet: Packet, port: PortId, env: &Env<'_>) {
         let filters = env.views.policy.filters();
@@ -294,8 +300,8 @@ impl Stages {
         }
     }
 
-    /// Asks the `out` list of a place about a forwarded packet; what this host itself sends is no subject of it. `waits`: the
-    /// packet has no SA yet and comes here again.
+    /// Asks the `out` list of a place about a forwarded packet; what this host itself sends is no
+    /// subject of it. `waits`: the packet has no SA yet and comes here again.
     #[inline]
     fn let_out(&mut self, packet: Packet, point: FilterPoint, waits: bool, env: &Env<'_>) -> Option<Packet> {
         let filters = env.views.policy.filters();
@@ -314,7 +320,8 @@ impl Stages {
         Some(packet)
     }
 
-    /// Takes what belongs to IPsec out of the traffic to our crypto addresses; gives everything else back.
+    /// Takes what belongs to IPsec out of the traffic to our crypto addresses; gives everything
+    /// else back.
     #[inline]
     fn steer_ipsec(&mut self, packet: Packet, env: &Env<'_>) -> Option<Packet> {
         let to_us = matches!(packet.origin, Origin::Port(_))

@@ -1,7 +1,9 @@
-//! Fragments of ESP become the packet that they were (RFC 791 section 3.2, RFC 8200 section 4.5; RFC 4303 section 3.4.1: before ESP).
+//! Fragments of ESP become the packet that they were (RFC 791 section 3.2, RFC 8200 section 4.5;
+//! RFC 4303 section 3.4.1: before ESP).
 //!
-//! Nothing here is authenticated, so everything is bounded, by source and in all, and what looks like an attack on reassembly is thrown
-//! away whole: overlaps (RFC 5722), contradicting ends, marks that no path makes. A packet put together wrongly fails its integrity check.
+//! Nothing here is authenticated, so everything is bounded, by source and in all, and what looks
+//! like an attack on reassembly is thrown away whole: overlaps (RFC 5722), contradicting ends,
+//! marks that no path makes. A packet put together wrongly fails its integrity check.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -13,7 +15,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use wire::{IpSummary, ipv4, ipv6, protocol};
 
-/// Packets of which some fragments are here, of one worker. Fragments show no ports, so that a device gives those of one packet to one queue.
+/// Packets of which some fragments are here, of one worker. Fragments show no ports, so that a
+/// device gives those of one packet to one queue.
 #[derive(Debug)]
 pub struct Reassembly {
     pending: Vec<Pending>,
@@ -23,9 +26,11 @@ pub struct Reassembly {
 const PACKETS: usize = 64;
 /// Those of one source address.
 const PACKETS_OF_SOURCE: usize = 16;
-/// Fragments of one packet: an ESP packet that fits a frame has no more on any path that carries IPv6's least MTU.
+/// Fragments of one packet: an ESP packet that fits a frame has no more on any path that carries
+/// IPv6's least MTU.
 const FRAGMENTS: usize = 16;
-/// How long the missing ones are waited for, in milliseconds. RFC 8200 allows 60 s; the 16 bits of an IPv4 identification come round sooner (RFC 4963).
+/// How long the missing ones are waited for, in milliseconds. RFC 8200 allows 60 s; the 16 bits of
+/// an IPv4 identification come round sooner (RFC 4963).
 const PATIENCE_MS: u64 = 3_000;
 
 #[derive(Debug)]
@@ -169,7 +174,8 @@ impl Pending {
         if payload.is_empty() {
             return Fit::Broken;
         }
-        // The very same fragment again is a copy that the network made, not an attack (RFC 8200 section 4.5).
+        // The very same fragment again is a copy that the network made, not an attack (RFC 8200
+        // section 4.5).
         if self.have.contains(&range) {
             return Fit::Incomplete;
         }
@@ -208,7 +214,8 @@ impl Pending {
         MIN_HEADROOM + self.header_len()
     }
 
-    /// The packet, with a header made from the first fragment's: options and extension headers are of no use to ESP.
+    /// The packet, with a header made from the first fragment's: options and extension headers are
+    /// of no use to ESP.
     fn into_packet(mut self, len: usize) -> Result<Packet, Frame> {
         let header_len = self.header_len();
         let (Some(first), Some(ecn)) = (self.first, merged_mark(self.marks)) else { return Err(self.frame) };
@@ -236,7 +243,8 @@ impl Pending {
     }
 }
 
-/// The mark of a packet whose fragments carry these (RFC 3168 section 5.3); `None` for a mix that must be dropped.
+/// The mark of a packet whose fragments carry these (RFC 3168 section 5.3); `None` for a mix that
+/// must be dropped.
 fn merged_mark(marks: u8) -> Option<u8> {
     const NOT_ECT: u8 = 0;
     const CE: u8 = 3;

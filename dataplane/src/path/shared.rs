@@ -57,8 +57,8 @@ impl Shared {
         })
     }
 
-    /// Remembers one flow that leaves in clear although a crypto map of another port protects it, until the housekeeping thread
-    /// takes it: a sample, since every packet is counted.
+    /// Remembers one flow that leaves in clear although a crypto map of another port protects it,
+    /// until the housekeeping thread takes it: a sample, since every packet is counted.
     #[inline]
     pub fn note_elsewhere(&self, flow: &Flow, port: PortId) {
         if self.elsewhere.is_empty() {
@@ -72,8 +72,9 @@ impl Shared {
         self.elsewhere.pop()
     }
 
-    /// Compiles and publishes the newest policy of the table if it is not the published one. Called by the housekeeping thread
-    /// whenever it looks around; allocates. Returns whether the policy changed.
+    /// Compiles and publishes the newest policy of the table if it is not the published one. Called
+    /// by the housekeeping thread whenever it looks around; allocates. Returns whether the policy
+    /// changed.
     ///
     /// # Errors
     /// The published policy stays in force; see [`PolicyReadError`].
@@ -94,8 +95,8 @@ impl Shared {
         Ok(true)
     }
 
-    /// Passes an IP packet of this host's own stack to a worker; packets of one flow go to one worker. The frame comes back when that
-    /// worker's queue is full.
+    /// Passes an IP packet of this host's own stack to a worker; packets of one flow go to one
+    /// worker. The frame comes back when that worker's queue is full.
     ///
     /// # Errors
     /// The frame itself.

@@ -1,7 +1,9 @@
-//! Bounded queues of things that wait for something: packets for an SA, or for a neighbour's hardware address.
+//! Bounded queues of things that wait for something: packets for an SA, or for a neighbour's
+//! hardware address.
 //!
-//! All memory is taken once. Each key's queue has a limit and the whole has one; when either is reached the oldest of the same queue
-//! makes room, or the newcomer is refused when it has none there.
+//! All memory is taken once. Each key's queue has a limit and the whole has one; when either is
+//! reached the oldest of the same queue makes room, or the newcomer is refused when it has none
+//! there.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,4 +1,5 @@
-//! The published configuration as workers use it: ports and compiled rule lists, immutable, swapped as a whole.
+//! The published configuration as workers use it: ports and compiled rule lists, immutable, swapped
+//! as a whole.
 
 use crate::host::kernel::PortId;
 use crate::policy::filter::Filters;
@@ -10,7 +11,8 @@ use sa_table::policy::{PortRecord, Rule, union};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// One configuration. The default one has no port, so that nothing is forwarded before the first publication.
+/// One configuration. The default one has no port, so that nothing is forwarded before the first
+/// publication.
 #[derive(Debug, Default)]
 pub struct Policy {
     version: PolicyVersion,
@@ -63,8 +65,8 @@ impl Policy {
         Policy::compile_closed(version, ports, rules, &[], &union(mapped))
     }
 
-    /// The same with the rules that are closed on every interface, and with those of every crypto map, which are closed on devices
-    /// that the configuration does not name.
+    /// The same with the rules that are closed on every interface, and with those of every crypto
+    /// map, which are closed on devices that the configuration does not name.
     pub fn compile_closed<L: AsRef<[Rule]>>(
         version: PolicyVersion,
         ports: &[PortRecord],
@@ -108,7 +110,8 @@ impl Policy {
         self.protected.outbound(flow) != Verdict::Clear
     }
 
-    /// Whether a packet that is about to leave in clear, by whatever interface, is closed on every interface.
+    /// Whether a packet that is about to leave in clear, by whatever interface, is closed on every
+    /// interface.
     pub fn is_closed_everywhere(&self, flow: &Flow) -> bool {
         !self.everywhere.is_empty() && self.everywhere.outbound(flow) != Verdict::Clear
     }

@@ -1,8 +1,9 @@
-//! Filters (IOS access groups): which IPv4 packets pass a port in clear, and which go into and come out of tunnels.
+//! Filters (IOS access groups): which IPv4 packets pass a port in clear, and which go into and come
+//! out of tunnels.
 //!
-//! The lines of a list are compared in order, found by an index of the addresses like the rules of a crypto map. What a
-//! longer list said is remembered for packets that look the same ([`Verdicts`]). Where no filter is configured nothing
-//! is asked.
+//! The lines of a list are compared in order, found by an index of the addresses like the rules of
+//! a crypto map. What a longer list said is remembered for packets that look the same
+//! ([`Verdicts`]). Where no filter is configured nothing is asked.
 
 mod facts;
 mod list;
@@ -48,8 +49,9 @@ pub struct Ruling {
 }
 
 impl Filters {
-    /// Compiles published filters for `workers` workers. `records` says which record of the publication each port is; a
-    /// binding to another record has no port. A line that was there before goes on counting. Allocates; not for workers.
+    /// Compiles published filters for `workers` workers. `records` says which record of the
+    /// publication each port is; a binding to another record has no port. A line that was there
+    /// before goes on counting. Allocates; not for workers.
     pub fn compile(
         published: &policy::Filters,
         records: &[(PortId, u16)],
@@ -109,8 +111,8 @@ impl Filters {
         }
     }
 
-    /// What a list says about a packet. IPv6 passes, as with IPv4 access lists everywhere; a list that is not there
-    /// denies.
+    /// What a list says about a packet. IPv6 passes, as with IPv4 access lists everywhere; a list
+    /// that is not there denies.
     #[inline]
     pub fn ruling(&self, list: u32, ip: &IpSummary, packet: &[u8]) -> Ruling {
         match Facts::of(ip, packet) {
@@ -119,7 +121,8 @@ impl Filters {
         }
     }
 
-    /// The same with a memory for lists that are not short. `version` is that of the policy that these filters belong to.
+    /// The same with a memory for lists that are not short. `version` is that of the policy that
+    /// these filters belong to.
     #[inline]
     pub fn remembered_ruling(
         &self,

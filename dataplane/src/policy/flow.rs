@@ -23,15 +23,16 @@ pub struct Flow {
 pub enum Protocol {
     /// This one.
     Known(u8),
-    /// A later IPv6 fragment whose fragmentable part starts with an extension header: the protocol stands in the first fragment.
+    /// A later IPv6 fragment whose fragmentable part starts with an extension header: the protocol
+    /// stands in the first fragment.
     Hidden,
 }
 
 /// The ports of a packet, native byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ports {
-    /// Source and destination port. ICMP type and code stand in both as `type << 8 | code` (RFC 4301 section 4.4.1.1); protocols
-    /// without ports have zeros.
+    /// Source and destination port. ICMP type and code stand in both as `type << 8 | code` (RFC
+    /// 4301 section 4.4.1.1); protocols without ports have zeros.
     Known {
         /// Source port.
         source: u16,
@@ -138,8 +139,8 @@ impl Flow {
         fit
     }
 
-    /// Whether an SA with these selectors may carry the packet out. A packet that hides what a selector asks for is not let
-    /// through by it.
+    /// Whether an SA with these selectors may carry the packet out. A packet that hides what a
+    /// selector asks for is not let through by it.
     #[inline]
     pub fn within_outbound(&self, selectors: &Selectors) -> bool {
         selectors.iter().any(|pair| {

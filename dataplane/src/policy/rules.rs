@@ -1,7 +1,9 @@
-//! A crypto-map set's rule list: ordered, first match decides, read outbound as written and inbound mirrored.
+//! A crypto-map set's rule list: ordered, first match decides, read outbound as written and inbound
+//! mirrored.
 //!
-//! A list of a few rules is scanned. For a longer one the address space of one field (destination or source, whichever separates better) is
-//! cut where any rule's prefix begins or ends, and each piece knows, in order, the few rules that can match there.
+//! A list of a few rules is scanned. For a longer one the address space of one field (destination
+//! or source, whichever separates better) is cut where any rule's prefix begins or ends, and each
+//! piece knows, in order, the few rules that can match there.
 
 pub(crate) mod index;
 
@@ -22,8 +24,8 @@ pub enum Verdict {
     Drop,
     /// No rule matches: not protected.
     Clear,
-    /// A rule might match, but the packet hides the ports or the protocol that it asks for. Such a packet must not
-    /// pass in clear.
+    /// A rule might match, but the packet hides the ports or the protocol that it asks for. Such a
+    /// packet must not pass in clear.
     Undecided,
 }
 
@@ -35,7 +37,8 @@ pub struct RuleList {
 }
 
 impl RuleList {
-    /// Compiles the rules of one list. A rule whose prefixes are of two families matches nothing. Allocates; not for workers.
+    /// Compiles the rules of one list. A rule whose prefixes are of two families matches nothing.
+    /// Allocates; not for workers.
     pub fn compile(rules: &[Rule]) -> RuleList {
         let mut v4 = Vec::new();
         let mut v6 = Vec::new();
@@ -68,7 +71,8 @@ impl RuleList {
         }
     }
 
-    /// What holds for a clear packet that arrived: anything but [`Verdict::Clear`] means that it should have been protected.
+    /// What holds for a clear packet that arrived: anything but [`Verdict::Clear`] means that it
+    /// should have been protected.
     #[inline]
     pub fn inbound(&self, flow: &Flow) -> Verdict {
         self.outbound(&flow.mirrored())
@@ -148,8 +152,9 @@ impl<K: AddressBits> Family<K> {
     }
 }
 
-/// First match decides; a jump skips to its target, which is always a later rule. Where the packet does not show whether a jump
-/// is meant for it, what the jump would skip is looked at, further jumps included: what can match there is undecided, what cannot goes on.
+/// First match decides; a jump skips to its target, which is always a later rule. Where the packet
+/// does not show whether a jump is meant for it, what the jump would skip is looked at, further
+/// jumps included: what can match there is undecided, what cannot goes on.
 #[inline]
 fn walk<'r, K: AddressBits + 'r>(
     rules: impl Iterator<Item = &'r Compiled<K>>,
@@ -172,7 +177,8 @@ fn walk<'r, K: AddressBits + 'r>(
             _ => match rule.action {
                 Action::Protect(policy) => return Verdict::Protect(policy),
                 Action::Drop => return Verdict::Drop,
-                // A target that is not behind the rule would be no jump of a valid list: going on is the safe reading.
+                // A target that is not behind the rule would be no jump of a valid list: going on
+                // is the safe reading.
                 Action::Jump(target) => next = target.max(rule.position),
             },
         }

@@ -1,6 +1,8 @@
-//! Closing the machine: the guard on every device of the namespace, and what else has to stand before any packet may pass.
+//! Closing the machine: the guard on every device of the namespace, and what else has to stand
+//! before any packet may pass.
 //!
-//! The boot guard uses it before anything else runs, the data plane for each new policy and each new device.
+//! The boot guard uses it before anything else runs, the data plane for each new policy and each
+//! new device.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -34,9 +36,9 @@ pub struct Closing {
     pub notes: Vec<String>,
 }
 
-/// Closes the calling thread's network namespace for what `lists` protect, without anything else running. `filtered`: the
-/// numbers of ports with an access group, and its direction; an ingress program that a former run left attached drops
-/// what a list would have to see.
+/// Closes the calling thread's network namespace for what `lists` protect, without anything else
+/// running. `filtered`: the numbers of ports with an access group, and its direction; an ingress
+/// program that a former run left attached drops what a list would have to see.
 ///
 /// # Errors
 /// A data plane runs, the kernel lacks something, or a device of `ports` cannot be guarded.
@@ -81,7 +83,8 @@ pub fn close(
     })
 }
 
-/// Stops forwarding on every device, for a configuration of which nothing is known. What a former guard loaded stays in force.
+/// Stops forwarding on every device, for a configuration of which nothing is known. What a former
+/// guard loaded stays in force.
 ///
 /// # Errors
 /// A data plane runs, or a switch cannot be written.
@@ -97,7 +100,8 @@ pub fn stop_forwarding(run_dir: &Path, name: Option<&str>) -> Result<(), Failure
     Ok(())
 }
 
-/// A device that appears later neither forwards nor takes what should come sealed until the guard stands on it.
+/// A device that appears later neither forwards nor takes what should come sealed until the guard
+/// stands on it.
 pub(crate) fn close_new_devices(
     instance: &Instance,
     forwarding: &Forwarding,

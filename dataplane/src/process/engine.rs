@@ -1,5 +1,6 @@
-//! Packet memory, sockets and worker threads of one set of ports. When the set changes, the whole engine is replaced: all
-//! sockets share one UMEM, and a UMEM outlives none of its sockets' mode decisions.
+//! Packet memory, sockets and worker threads of one set of ports. When the set changes, the whole
+//! engine is replaced: all sockets share one UMEM, and a UMEM outlives none of its sockets' mode
+//! decisions.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -73,8 +74,8 @@ pub struct SocketHandle {
 }
 
 impl Engine {
-    /// Binds one socket to each queue of each port and starts the workers. Packets arrive when [`Engine::open_doors`]
-    /// put the sockets into the kernel's map.
+    /// Binds one socket to each queue of each port and starts the workers. Packets arrive when
+    /// [`Engine::open_doors`] put the sockets into the kernel's map.
     ///
     /// # Errors
     /// No memory, a queue that is taken, a segment that does not fit.
@@ -84,7 +85,8 @@ impl Engine {
         let requests: Vec<PortQueue> = queues(parts.ports).map(|(_, request)| request).collect();
         let umem = umem(parts.settings, requests.len(), workers)?;
         let mut opened = af_xdp::open(&umem, &requests, &options(parts.settings))?;
-        // The first packet may come before the worker's first look: the kernel needs frames to put it into.
+        // The first packet may come before the worker's first look: the kernel needs frames to put
+        // it into.
         let mut pool = umem.pool(POOL_BATCH, POOL);
         opened.sockets.iter_mut().for_each(|socket| {
             socket.refill(&mut pool);
@@ -92,7 +94,8 @@ impl Engine {
         drop(pool);
         let sockets = handles(&requests, &opened.sockets, workers)?;
         let table = parts.descriptors.table_reader()?;
-        // A new writer is a new incarnation: what workers of an earlier engine had claimed is free again.
+        // A new writer is a new incarnation: what workers of an earlier engine had claimed is free
+        // again.
         let runtime = parts.descriptors.runtime_writer()?;
         parts.kernel.report_to(runtime.clone());
         let shared = Shared::new(table, runtime, Arc::clone(parts.kernel), parts.backend, workers)

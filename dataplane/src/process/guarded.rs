@@ -23,13 +23,15 @@ pub(crate) struct Guard {
 /// A guard that a thread of its own extends to devices that appear, whatever the main thread does.
 pub(crate) type SharedGuard = Arc<Mutex<Guard>>;
 
-/// Locks it. What it knows of devices is looked up anew each time, so a thread that panicked left nothing half done.
+/// Locks it. What it knows of devices is looked up anew each time, so a thread that panicked left
+/// nothing half done.
 pub(crate) fn locked(guard: &SharedGuard) -> MutexGuard<'_, Guard> {
     guard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Guard {
-    /// Loads the programs of an instance, or takes over those that are loaded. `punt` is the instance's own TUN device.
+    /// Loads the programs of an instance, or takes over those that are loaded. `punt` is the
+    /// instance's own TUN device.
     ///
     /// # Errors
     /// See [`Programs::load`].
@@ -49,8 +51,9 @@ impl Guard {
         &mut self.programs
     }
 
-    /// Attaches the guard to each device that has none yet, and lets it take packets by its own reverse-path setting from then on. While
-    /// no policy is loaded nothing changes: a guard that stands is bound to maps that have one.
+    /// Attaches the guard to each device that has none yet, and lets it take packets by its own
+    /// reverse-path setting from then on. While no policy is loaded nothing changes: a guard that
+    /// stands is bound to maps that have one.
     pub(crate) fn extend(&mut self, devices: &[Device]) {
         if !self.programs.has_policy() {
             return;
@@ -104,7 +107,8 @@ impl Guard {
         self.refused.get(&ifindex).map(String::as_str)
     }
 
-    /// The entry that says that a device has no Ethernet header is written each time: a new policy that knew nothing of the device removed it.
+    /// The entry that says that a device has no Ethernet header is written each time: a new policy
+    /// that knew nothing of the device removed it.
     fn stand_on(&mut self, device: &Device) -> Result<(), XdpError> {
         if device.is_raw_ip() {
             self.programs.add_raw_device(device.ifindex)?;

@@ -12,8 +12,8 @@ pub struct Hygiene {
     pub locked: bool,
 }
 
-/// Applies all of it; called once, before the first key is read. What the kernel refuses is reported, not fatal: the
-/// segments with the keys are locked on their own.
+/// Applies all of it; called once, before the first key is read. What the kernel refuses is
+/// reported, not fatal: the segments with the keys are locked on their own.
 pub fn apply() -> Hygiene {
     let undumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     let none = Rlimit { current: Some(0), maximum: Some(0) };

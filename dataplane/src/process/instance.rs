@@ -1,5 +1,5 @@
-//! The names that one gateway takes on the machine. All of them derive from the instance, so that several gateways run
-//! side by side, and `tohub release` finds what a dead one left.
+//! The names that one gateway takes on the machine. All of them derive from the instance, so that
+//! several gateways run side by side, and `tohub release` finds what a dead one left.
 
 use std::fs::{self, File};
 use std::io;
@@ -54,8 +54,8 @@ const RETRY: Duration = Duration::from_millis(10);
 const PINS_FILE: &str = "pins";
 
 impl Instance {
-    /// The instance of a run directory: the given name, else the one that was written there, else one derived from
-    /// the path.
+    /// The instance of a run directory: the given name, else the one that was written there, else
+    /// one derived from the path.
     ///
     /// # Errors
     /// The name cannot be a file name.
@@ -93,15 +93,17 @@ impl Instance {
     #[must_use]
     pub fn local_traffic(&self) -> LocalTraffic {
         let hash = fnv1a(self.name.as_bytes());
-        // Above every table that distributions and routing daemons use; rules before the main table's 32766.
+        // Above every table that distributions and routing daemons use; rules before the main
+        // table's 32766.
         LocalTraffic {
             table: 0x7068_0000 | (hash & 0xffff),
             priority: 5000 + (hash >> 16) % 100 * crate::host::kernel::PRIORITIES,
         }
     }
 
-    /// Takes the lock of the data plane; it is held as long as the returned file is open. Waits a moment for a guard that attaches itself
-    /// to a new device. Writes the instance's name for `tohub release`.
+    /// Takes the lock of the data plane; it is held as long as the returned file is open. Waits a
+    /// moment for a guard that attaches itself to a new device. Writes the instance's name for
+    /// `tohub release`.
     ///
     /// # Errors
     /// Another data plane has the lock, or the directory cannot be written.

@@ -48,9 +48,10 @@ impl ReleaseError {
     }
 }
 
-/// Detaches the programs, frees the maps, removes the policy routing and gives the switches of the kernel their old values,
-/// for the instance of `run_dir` and the calling thread's network namespace. From here on the kernel forwards in clear
-/// what it has routes for. Refused while a data plane runs. Call it from no asynchronous context.
+/// Detaches the programs, frees the maps, removes the policy routing and gives the switches of the
+/// kernel their old values, for the instance of `run_dir` and the calling thread's network
+/// namespace. From here on the kernel forwards in clear what it has routes for. Refused while a
+/// data plane runs. Call it from no asynchronous context.
 ///
 /// # Errors
 /// See [`ReleaseError`]; what was removed before stays removed, and a second call goes on.

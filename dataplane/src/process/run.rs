@@ -1,5 +1,5 @@
-//! The life of the process: attach to the segments, guard the ports, run workers, follow the configuration and the
-//! machine, and stop so that the programs in the kernel go on dropping.
+//! The life of the process: attach to the segments, guard the ports, run workers, follow the
+//! configuration and the machine, and stop so that the programs in the kernel go on dropping.
 
 mod opening;
 mod report;
@@ -38,8 +38,8 @@ use crate::xdp::{Attached, KernelPolicy, Programs, everywhere};
 use opening::{open_punt, start_mirror, worker_cores};
 use sources::Sources;
 
-/// Runs the data plane until SIGTERM or SIGINT. Call it first thing in `main`: it takes over the descriptors that the
-/// parent handed down.
+/// Runs the data plane until SIGTERM or SIGINT. Call it first thing in `main`: it takes over the
+/// descriptors that the parent handed down.
 ///
 /// # Errors
 /// Why the process ends otherwise; [`Failure::exit_code`] is its exit code.
@@ -96,7 +96,8 @@ struct Dataplane<'a> {
     filters: Arc<Filters>,
     /// The newest policy that was applied.
     version: PolicyVersion,
-    /// The newest policy until every worker judges by it: what only the former one protected is forgotten then.
+    /// The newest policy until every worker judges by it: what only the former one protected is
+    /// forgotten then.
     uncommitted: Option<KernelPolicy>,
     devices_seen: Instant,
     /// After a device went while it was taken up: not before this is the policy applied again.
@@ -189,7 +190,8 @@ impl<'a> Dataplane<'a> {
         if may_try && (again || has_news || version != self.version) {
             self.not_before = None;
             match self.apply() {
-                // A device went or changed under our hands. What is closed stays so: nothing is forgotten before a policy is applied whole.
+                // A device went or changed under our hands. What is closed stays so: nothing is
+                // forgotten before a policy is applied whole.
                 Err(failure) if self.has_worked() && failure.exit_code() == OF_A_DEVICE => {
                     tracing::warn!("{failure}; looking again");
                     self.not_before = Some(Instant::now() + AGAIN);
@@ -225,7 +227,8 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Whether each worker passed through its loop lately. One that hangs carries no packets, whatever the others do.
+    /// Whether each worker passed through its loop lately. One that hangs carries no packets,
+    /// whatever the others do.
     fn workers_live(&self) -> bool {
         let Some(engine) = &self.engine else { return true };
         let now_ms = monotonic_ms();
@@ -236,7 +239,8 @@ impl<'a> Dataplane<'a> {
         (0..).take(engine.cores.len()).all(lives)
     }
 
-    /// Whether this data plane, or a former one on the same segments, has carried packets: a device that is missing now is no wrong configuration.
+    /// Whether this data plane, or a former one on the same segments, has carried packets: a device
+    /// that is missing now is no wrong configuration.
     fn has_worked(&self) -> bool {
         self.engine.is_some() || self.runtime.incarnation() > 0
     }
@@ -255,7 +259,8 @@ impl<'a> Dataplane<'a> {
         self.news_came = news.revents().contains(PollFlags::IN);
     }
 
-    /// Whether ports have to be bound anew, or a device lacks a program. The programs themselves are looked at when `verify` says so.
+    /// Whether ports have to be bound anew, or a device lacks a program. The programs themselves
+    /// are looked at when `verify` says so.
     fn devices_changed(&mut self, verify: bool) -> Result<bool, Failure> {
         let devices = self.netlink.devices()?;
         if verify {
@@ -273,8 +278,8 @@ impl<'a> Dataplane<'a> {
             }))
     }
 
-    /// Makes ports, programs, workers and routing those of the published policy, in the order that protects at every
-    /// moment what the old or the new policy protects.
+    /// Makes ports, programs, workers and routing those of the published policy, in the order that
+    /// protects at every moment what the old or the new policy protects.
     fn apply(&mut self) -> Result<(), Failure> {
         let snapshot = match self.table.load_policy() {
             Ok(snapshot) => snapshot,
@@ -369,7 +374,8 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Names a flow that left in clear although a crypto map of another interface protects it, once in a while.
+    /// Names a flow that left in clear although a crypto map of another interface protects it, once
+    /// in a while.
     fn report_elsewhere(&mut self) {
         if self.elsewhere_reported.is_some_and(|reported| reported.elapsed() < ELSEWHERE_PERIOD) {
             return;
@@ -394,7 +400,8 @@ impl<'a> Dataplane<'a> {
         }
     }
 
-    /// Workers that look at a picture without the new ports would find no route. Bounded: a device may go meanwhile.
+    /// Workers that look at a picture without the new ports would find no route. Bounded: a device
+    /// may go meanwhile.
     fn wait_for_mirror(&self, ports: &Ports) {
         let deadline = Instant::now() + MIRROR_PATIENCE;
         let shows = |port: &crate::host::ports::BoundPort| {
@@ -445,7 +452,8 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Once every worker judges by the new policy, says that it is in force, and forgets what only the old one protected.
+    /// Once every worker judges by the new policy, says that it is in force, and forgets what only
+    /// the old one protected.
     fn commit(&mut self) -> Result<(), Failure> {
         let Some(engine) = self.engine.as_ref().filter(|_| self.uncommitted.is_some()) else { return Ok(()) };
         let judges = |worker| {

@@ -6,8 +6,8 @@ use clap::{Parser, ValueEnum};
 
 use crate::process::instance::DEFAULT_RUN_DIR;
 
-/// The packet process of a tohub gateway. Started by `tohub supervise`, which hands it the shared segments
-/// (LISTEN_FDS, LISTEN_FDNAMES); everything about ports and policies comes through them.
+/// The packet process of a tohub gateway. Started by `tohub supervise`, which hands it the shared
+/// segments (LISTEN_FDS, LISTEN_FDNAMES); everything about ports and policies comes through them.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tohub-dataplane", version)]
 pub struct Settings {
@@ -17,10 +17,12 @@ pub struct Settings {
     /// Name of the instance; without it the name derives from the run directory.
     #[arg(long)]
     pub instance: Option<String>,
-    /// Cores for workers, such as 1,2,3. Without it: all cores of the process but the first, or the only one.
+    /// Cores for workers, such as 1,2,3. Without it: all cores of the process but the first, or the
+    /// only one.
     #[arg(long, value_delimiter = ',')]
     pub cores: Vec<usize>,
-    /// Frames of packet memory, 4096 bytes each; 0 reckons the number from ports, queues and workers.
+    /// Frames of packet memory, 4096 bytes each; 0 reckons the number from ports, queues and
+    /// workers.
     #[arg(long, default_value_t = 0)]
     pub frames: u32,
     /// Entries of each receive and transmit ring; a power of two.

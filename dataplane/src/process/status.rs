@@ -22,7 +22,8 @@ pub struct StatusSocket {
 }
 
 impl StatusSocket {
-    /// Listens at `path`, mode 0600, over whatever a dead process left there. The caller holds the instance's lock.
+    /// Listens at `path`, mode 0600, over whatever a dead process left there. The caller holds the
+    /// instance's lock.
     ///
     /// # Errors
     /// The socket cannot be made.

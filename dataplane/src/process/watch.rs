@@ -1,5 +1,5 @@
-//! Devices that appear get the guard at once: by a thread of the data plane, whatever its main thread does, and by the watching boot guard
-//! while no data plane runs.
+//! Devices that appear get the guard at once: by a thread of the data plane, whatever its main
+//! thread does, and by the watching boot guard while no data plane runs.
 
 use std::convert::Infallible;
 use std::fs;
@@ -21,8 +21,9 @@ use crate::xdp::Programs;
 /// How often devices are looked at when the kernel has no news: the guard may have been taken off.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Attaches the guard to each device that appears in the calling thread's network namespace, and again where it was taken off, whenever no data
-/// plane runs, which does the same. Ends only with an error. After `tohub release` it waits until something is loaded again.
+/// Attaches the guard to each device that appears in the calling thread's network namespace, and
+/// again where it was taken off, whenever no data plane runs, which does the same. Ends only with
+/// an error. After `tohub release` it waits until something is loaded again.
 ///
 /// # Errors
 /// The kernel's news do not come.

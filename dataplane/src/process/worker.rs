@@ -1,4 +1,5 @@
-//! A worker: one thread, one queue of every port, run to completion. Polls while there is work and for a moment after, then sleeps.
+//! A worker: one thread, one queue of every port, run to completion. Polls while there is work and
+//! for a moment after, then sleeps.
 
 use crate::count::counter::Counter;
 use crate::host::kernel::PortId;
@@ -53,13 +54,15 @@ pub struct Worker {
 const BURST: u32 = 64;
 /// Counters and the sign of life are published this often, in milliseconds.
 const TICK_MS: u64 = 100;
-/// How long a worker sleeps at most, in milliseconds: a tick, or less while packets wait for something.
+/// How long a worker sleeps at most, in milliseconds: a tick, or less while packets wait for
+/// something.
 const WAITING_SLEEP_MS: u64 = 2;
 /// Ports whose sockets a sleeping worker watches; more are looked at when it wakes by itself.
 const WATCHED: usize = 64;
 
 impl Worker {
-    /// A worker over these sockets. It handles packets once [`run`](Self::run) or [`poll_once`](Self::poll_once) is called.
+    /// A worker over these sockets. It handles packets once [`run`](Self::run) or
+    /// [`poll_once`](Self::poll_once) is called.
     pub fn new(
         shared: Arc<Shared>,
         id: WorkerId,
@@ -75,7 +78,8 @@ impl Worker {
         Worker { shared, id, pipeline, ports, burst, idle_rounds: options.idle_rounds, ticked_ms: 0 }
     }
 
-    /// Works until `stop` is set or another data plane takes over. Returns whether it was the latter.
+    /// Works until `stop` is set or another data plane takes over. Returns whether it was the
+    /// latter.
     pub fn run(&mut self, stop: &AtomicBool) -> bool {
         let mut idle = 0;
         let mut superseded = false;

@@ -94,15 +94,17 @@ impl InboundState {
         may_go_on(reached, Direction::Inbound, self.owner.slot(), |level| self.owner.raise(level), events)
     }
 
-    /// Notes an authenticated packet: the peer is alive. Called for those that are dropped behind authentication, too.
+    /// Notes an authenticated packet: the peer is alive. Called for those that are dropped behind
+    /// authentication, too.
     #[inline]
     pub fn heard(&self, bytes: u64, now_ms: u64) {
         self.owner.add_received(1, bytes);
         self.owner.set_last_heard(now_ms);
     }
 
-    /// Follows a peer whose NAT gave it another address or port (RFC 7296 section 2.23): the newest authenticated packet says where it
-    /// is. Packets that arrive late or were never the newest say nothing. `port` is 0 without UDP.
+    /// Follows a peer whose NAT gave it another address or port (RFC 7296 section 2.23): the newest
+    /// authenticated packet says where it is. Packets that arrive late or were never the newest say
+    /// nothing. `port` is 0 without UDP.
     pub fn heard_from(&mut self, source: IpAddr, port: u16, sequence: u64, events: &mut EventSender) {
         let endpoint = PeerEndpoint { address: source, port };
         // Only a peer behind a NAT may move, and that one sends in UDP.
@@ -129,8 +131,8 @@ impl std::fmt::Debug for InboundState {
     }
 }
 
-/// The replay state of one SA in the runtime segment. One writer, the owner; relaxed stores are enough because whoever takes over
-/// after a death reads them behind the death.
+/// The replay state of one SA in the runtime segment. One writer, the owner; relaxed stores are
+/// enough because whoever takes over after a death reads them behind the death.
 #[derive(Clone, Copy)]
 pub struct SharedReplay<'a>(ReplayWords<'a>);
 
@@ -155,8 +157,8 @@ impl ReplayStore for SharedReplay<'_> {
     }
 }
 
-/// The window that `esp` keeps for a configured one: the next power of two that it has. The service cannot be off with extended
-/// sequence numbers (RFC 4303 section 3.3.3).
+/// The window that `esp` keeps for a configured one: the next power of two that it has. The service
+/// cannot be off with extended sequence numbers (RFC 4303 section 3.3.3).
 fn window(configured: u32, extended: bool) -> u32 {
     const SMALLEST: u32 = esp::ReplayWindow::MIN_SIZE;
     const LARGEST: u32 = esp::ReplayWindow::MAX_SIZE;

@@ -82,7 +82,8 @@ impl OutboundState {
         self.sa.outer().destination
     }
 
-    /// Largest outer packet toward the peer as far as known, in octets; `None` when only the egress port limits it.
+    /// Largest outer packet toward the peer as far as known, in octets; `None` when only the egress
+    /// port limits it.
     pub fn path_mtu(&self) -> Option<usize> {
         let negotiated = Some(self.path_mtu).filter(|mtu| *mtu != 0);
         let learned = self.owner.learned_path_mtu();
@@ -115,7 +116,8 @@ impl OutboundState {
         };
         self.endpoint = version;
         let outer = moved(*self.sa.outer(), endpoint);
-        // Refused only for an address of the other family, which no record of this SA can mean: the old one stays.
+        // Refused only for an address of the other family, which no record of this SA can mean: the
+        // old one stays.
         let _ = self.sa.set_outer(outer);
     }
 

@@ -1,4 +1,5 @@
-//! Attaching both programs to a device by pinned links, or taking over the links that an earlier process pinned.
+//! Attaching both programs to a device by pinned links, or taking over the links that an earlier
+//! process pinned.
 
 use std::fs;
 use std::io;
@@ -42,7 +43,8 @@ pub struct DeviceState {
     pub program: u32,
 }
 
-/// Asks the kernel by netlink what runs on a device. A pinned link does not say which device it belongs to.
+/// Asks the kernel by netlink what runs on a device. A pinned link does not say which device it
+/// belongs to.
 pub trait DeviceQuery {
     /// The program of the device with that ifindex; `None` when there is none.
     ///
@@ -129,7 +131,8 @@ pub(super) fn ingress(
             pin(link, &path)?;
             reason
         }
-        // A device that was in another namespace meanwhile comes back under another number, with its program.
+        // A device that was in another namespace meanwhile comes back under another number, with
+        // its program.
         Err(XdpError::DeviceTaken { .. }) if adopt_ingress(program, device, folder, query)? => None,
         Err(error) => return Err(error),
     };
@@ -154,7 +157,8 @@ fn ingress_mode(
     Ok(state.filter(|state| state.program == expected).map(|state| state.mode))
 }
 
-/// Finds the pinned link of ours that acts on the device, and pins it under the device's number of today.
+/// Finds the pinned link of ours that acts on the device, and pins it under the device's number of
+/// today.
 fn adopt_ingress(
     program: &mut Xdp,
     device: Device<'_>,
@@ -174,7 +178,8 @@ fn adopt_ingress(
     Ok(false)
 }
 
-/// Attaches one program of the guard in front of other tcx programs of the device, or updates the pinned link.
+/// Attaches one program of the guard in front of other tcx programs of the device, or updates the
+/// pinned link.
 pub(super) fn guard(
     program: &mut SchedClassifier,
     hook: Hook,
@@ -190,7 +195,8 @@ pub(super) fn guard(
         return Ok(());
     }
     if updated {
-        // The pin belongs to a device of the same number in another namespace. It goes on guarding that one.
+        // The pin belongs to a device of the same number in another namespace. It goes on guarding
+        // that one.
         folder.set_aside(&path)?;
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -220,8 +226,8 @@ fn ifindex_of(name: &str) -> Option<u32> {
     rustix::net::netdevice::name_to_index(socket, name).ok()
 }
 
-/// Native first. The reasons why a driver refuses are many (no support, MTU, queues, offloads), so any refusal but "taken"
-/// leads to the generic hook, and the reason is reported.
+/// Native first. The reasons why a driver refuses are many (no support, MTU, queues, offloads), so
+/// any refusal but "taken" leads to the generic hook, and the reason is reported.
 fn attach_ingress(program: &mut Xdp, device: Device<'_>) -> Result<(FdLink, Option<String>), XdpError> {
     let (id, reason) = match program.attach_to_if_index(device.ifindex, XdpMode::Driver) {
         Ok(id) => (id, None),
@@ -261,7 +267,8 @@ fn update_guard(program: &mut SchedClassifier, link: FdLink, path: &Path) -> Res
     }
 }
 
-/// The kernel answers ENOLINK when the device of a link was removed (`bpf_xdp_link_update`, `tcx_link_update`).
+/// The kernel answers ENOLINK when the device of a link was removed (`bpf_xdp_link_update`,
+/// `tcx_link_update`).
 fn remove_defunct(path: &Path, error: &ProgramError) -> Result<bool, XdpError> {
     if errno(error) != Some(libc::ENOLINK) {
         return Err(stale(path, error));

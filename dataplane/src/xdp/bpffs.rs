@@ -1,9 +1,12 @@
 //! Which bpffs the pins lie in: one that outlives this process.
 //!
-//! A pin keeps a program on its device only as long as its bpffs is mounted somewhere. `ip netns exec` gives a process a mount namespace
-//! of its own, with a new `/sys` that hides the machine's bpffs; whatever is mounted there vanishes with the last process of the command, and the
-//! guard with it. A bpffs below `/run` would be mounted in the same namespace and go the same way. So the machine's own one is taken: what the
-//! first process sees, by way of `/proc/1/root`, or, where this process may not look at that one, the process furthest up from which this one descends.
+//! A pin keeps a program on its device only as long as its bpffs is mounted somewhere.
+//! `ip netns exec` gives a process a mount namespace of its own, with a new `/sys` that hides the
+//! machine's bpffs; whatever is mounted there vanishes with the last process of the command, and
+//! the guard with it. A bpffs below `/run` would be mounted in the same namespace and go the same
+//! way. So the machine's own one is taken: what the first process sees, by way of `/proc/1/root`,
+//! or, where this process may not look at that one, the process furthest up from which this one
+//! descends.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -63,7 +66,8 @@ impl View {
     fn place(self) -> Place {
         match (self.here, self.machine) {
             (true, Some(machine)) if machine.same || machine.one_namespace => Place::Here,
-            // What may not be looked at is a service of its own rights (no CAP_SYS_PTRACE): its bpffs is not its own work.
+            // What may not be looked at is a service of its own rights (no CAP_SYS_PTRACE): its
+            // bpffs is not its own work.
             (true, None) => Place::Here,
             (false, Some(machine)) if machine.one_namespace => Place::HereMounted,
             (_, Some(machine)) if machine.mounted => Place::Machine(machine.process),
@@ -137,7 +141,8 @@ fn parent(process: u32) -> Option<u32> {
     (parent != 0).then_some(parent)
 }
 
-/// The folder as that process sees it, which may end before this one: by a descriptor that stays open.
+/// The folder as that process sees it, which may end before this one: by a descriptor that stays
+/// open.
 fn held(process: u32) -> PathBuf {
     static HELD: OnceLock<Option<File>> = OnceLock::new();
     match HELD.get_or_init(|| File::open(seen_by(process)).ok()) {

@@ -1,6 +1,8 @@
-//! Address classes: which prefixes are a source or a destination of some permit, or an address of ours.
+//! Address classes: which prefixes are a source or a destination of some permit, or an address of
+//! ours.
 //!
-//! The kernel's trie answers with the longest prefix alone, so each entry carries the classes of every prefix around it.
+//! The kernel's trie answers with the longest prefix alone, so each entry carries the classes of
+//! every prefix around it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -46,7 +48,8 @@ fn add<K: AddressBits>(classes: &mut Classes<K>, address: K, length: u8, bits: u
     *classes.entry((address.range(length).0, length)).or_default() |= bits;
 }
 
-/// The classes of an address as the kernel's trie would answer: for tests of policies without a kernel.
+/// The classes of an address as the kernel's trie would answer: for tests of policies without a
+/// kernel.
 #[must_use]
 pub fn inherit(prefixes: &[PrefixClass], address: IpAddr) -> u32 {
     fn longest<K: AddressBits>(classes: &Classes<K>, key: K) -> u32 {

@@ -1,14 +1,17 @@
-//! More prefixes than the kernel's tries hold: neighbouring ones are joined into shorter ones that cover them.
+//! More prefixes than the kernel's tries hold: neighbouring ones are joined into shorter ones that
+//! cover them.
 //!
-//! This gives workers more packets than any permit matches; workers and the guard's rules decide exactly, as always. Addresses of
-//! ours are never joined: the guard lets IKE out from them, and from no others.
+//! This gives workers more packets than any permit matches; workers and the guard's rules decide
+//! exactly, as always. Addresses of ours are never joined: the guard lets IKE out from them, and
+//! from no others.
 
 use ebpf_abi::{CLASS_OWN, MAX_PREFIXES};
 
 use super::classes::{Classes, PrefixClass, split};
 use crate::policy::address_bits::AddressBits;
 
-/// Prefixes of one version that a policy may have: old and new entries stand together for a moment, so each takes half.
+/// Prefixes of one version that a policy may have: old and new entries stand together for a moment,
+/// so each takes half.
 pub(super) const LIMIT: usize = MAX_PREFIXES as usize / 2;
 
 /// Classes by IP version, as many as the tries hold.
@@ -17,8 +20,9 @@ pub(super) fn fitting(prefixes: &[PrefixClass]) -> (Classes<u32>, Classes<u128>)
     (coarsened(v4, LIMIT), coarsened(v6, LIMIT))
 }
 
-/// At most `limit` prefixes (and one more than there are addresses of ours, if that is more) that give each address at least the
-/// classes that it has in `classes`. The smallest covering prefixes are joined first.
+/// At most `limit` prefixes (and one more than there are addresses of ours, if that is more) that
+/// give each address at least the classes that it has in `classes`. The smallest covering prefixes
+/// are joined first.
 fn coarsened<K: AddressBits>(classes: Classes<K>, limit: usize) -> Classes<K> {
     if classes.len() <= limit {
         return classes;
@@ -47,8 +51,9 @@ struct Entry<K> {
     bits: u32,
 }
 
-/// Joins what lies in the same prefix of `length`, until there are `excess` entries less. Entries are in the order of
-/// (first address, length), so those of one prefix stand together; shorter ones stand in front of it and stay.
+/// Joins what lies in the same prefix of `length`, until there are `excess` entries less. Entries
+/// are in the order of (first address, length), so those of one prefix stand together; shorter ones
+/// stand in front of it and stay.
 fn joined_at<K: AddressBits>(entries: &[Entry<K>], length: u8, excess: usize) -> Vec<Entry<K>> {
     let mut result = Vec::with_capacity(entries.len());
     let mut left = excess;

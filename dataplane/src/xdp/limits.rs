@@ -1,10 +1,12 @@
-//! What of a policy does not fit into the kernel's maps and is closed by coarser means, in words for the log and the status.
+//! What of a policy does not fit into the kernel's maps and is closed by coarser means, in words
+//! for the log and the status.
 
 use super::classes::split;
 use super::coarsen::LIMIT;
 use super::policy::KernelPolicy;
 
-/// One line for each list that the guard cannot walk, and for each IP version whose prefixes are joined.
+/// One line for each list that the guard cannot walk, and for each IP version whose prefixes are
+/// joined.
 #[must_use]
 pub fn limits(policy: &KernelPolicy) -> Vec<String> {
     let (v4, v6) = split(policy.classes.iter().copied());

@@ -1,7 +1,8 @@
-//! The three programs, verified by the kernel once: they are pinned, and a later process takes them over instead of loading them again.
+//! The three programs, verified by the kernel once: they are pinned, and a later process takes them
+//! over instead of loading them again.
 //!
-//! A program is bound to the maps that it was loaded with. One that refers to any other map than those of the pin folder would not follow the
-//! policy, so it is not taken over.
+//! A program is bound to the maps that it was loaded with. One that refers to any other map than
+//! those of the pin folder would not follow the policy, so it is not taken over.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +31,8 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Takes the programs over that are pinned, and loads and pins the others. `maps` are the kernel's numbers of the instance's maps.
+    /// Takes the programs over that are pinned, and loads and pins the others. `maps` are the
+    /// kernel's numbers of the instance's maps.
     ///
     /// # Errors
     /// The kernel refuses a program, or a pin is not ours.
@@ -132,14 +134,16 @@ fn open<P: Kind>(path: &Path) -> Result<Option<P>, XdpError> {
     }
 }
 
-/// Whether it is the program of that name, bound to no other maps than `maps`. A kernel that does not say which is not believed.
+/// Whether it is the program of that name, bound to no other maps than `maps`. A kernel that does
+/// not say which is not believed.
 fn is_ours(info: &ProgramInfo, name: &str, maps: &BTreeSet<u32>) -> bool {
     let bound = info.map_ids().ok().flatten();
     info.name_as_str() == Some(name)
         && bound.is_some_and(|ids| !ids.is_empty() && ids.iter().all(|id| maps.contains(id)))
 }
 
-/// Forgets the programs of other objects. Where they are attached they go on until their links are updated.
+/// Forgets the programs of other objects. Where they are attached they go on until their links are
+/// updated.
 fn remove_others(folder: &PinFolder) {
     let Ok(entries) = fs::read_dir(folder.path()) else { return };
     let own = [INGRESS_PROGRAM, DEPARTURE_PROGRAM, ARRIVAL_PROGRAM].map(|name| path_of(folder, name));

@@ -55,7 +55,8 @@ impl PinFolder {
         self.pins_of(ASIDE)
     }
 
-    /// Renames a pin whose device is in another namespace: the link stays, and the name becomes free.
+    /// Renames a pin whose device is in another namespace: the link stays, and the name becomes
+    /// free.
     pub(super) fn set_aside(&self, path: &Path) -> Result<(), XdpError> {
         let taken = self.linked(ASIDE);
         let free = (0..).find(|number| !taken.contains(number)).unwrap_or(u32::MAX);
@@ -82,7 +83,8 @@ impl PinFolder {
             .collect()
     }
 
-    /// Looks at each pinned map before it is taken over. Loading would accept any object under the right name.
+    /// Looks at each pinned map before it is taken over. Loading would accept any object under the
+    /// right name.
     pub(super) fn check_maps(&self, expected: impl Fn(&str) -> Option<MapShape>) -> Result<(), XdpError> {
         for name in map::ALL {
             let path = self.path.join(name);
@@ -148,8 +150,8 @@ pub struct Released {
     pub maps: usize,
 }
 
-/// Removes every pin of an instance: programs are detached and maps freed as soon as no process holds them. Works
-/// on foreign and corrupt pins too. An instance without pins is no error.
+/// Removes every pin of an instance: programs are detached and maps freed as soon as no process
+/// holds them. Works on foreign and corrupt pins too. An instance without pins is no error.
 ///
 /// # Errors
 /// A file that cannot be removed.

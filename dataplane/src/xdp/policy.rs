@@ -1,8 +1,10 @@
-//! What the guard has to know of a policy: address classes, and for each device the list that it is judged by.
+//! What the guard has to know of a policy: address classes, and for each device the list that it is
+//! judged by.
 //!
-//! This is the one place that decides what is closed where. A device that the configuration does not name is closed for all that any
-//! crypto map protects. An interface with a crypto map is closed for what that map protects, and every interface for what the maps
-//! protect that no device carries, or that say `fail-close`.
+//! This is the one place that decides what is closed where. A device that the configuration does
+//! not name is closed for all that any crypto map protects. An interface with a crypto map is
+//! closed for what that map protects, and every interface for what the maps protect that no device
+//! carries, or that say `fail-close`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,7 +30,8 @@ pub struct KernelPolicy {
     pub(super) classes: Vec<PrefixClass>,
     /// Rules, from the start of a half on.
     pub(super) rules: Vec<GuardRule>,
-    /// Entries by ifindex, that of [`DEFAULT_PORT`] included; rule numbers count from the start of the half.
+    /// Entries by ifindex, that of [`DEFAULT_PORT`] included; rule numbers count from the start of
+    /// the half.
     pub(super) ports: BTreeMap<u32, PortConfig>,
     /// Destination and source of each rule that protects.
     flows: Vec<(Prefix, Prefix)>,
@@ -39,8 +42,9 @@ pub struct KernelPolicy {
 }
 
 impl KernelPolicy {
-    /// Compiles ports and rule lists. The ifindex of a record says whether its device is there (0: it is not). `place` gives a
-    /// port's place in the socket map; a port without one is guarded and gets no packets. `devices` are all of the namespace.
+    /// Compiles ports and rule lists. The ifindex of a record says whether its device is there (0:
+    /// it is not). `place` gives a port's place in the socket map; a port without one is guarded
+    /// and gets no packets. `devices` are all of the namespace.
     #[must_use]
     pub fn compile<L: AsRef<[Rule]>>(
         ports: &[PortRecord],
@@ -70,7 +74,8 @@ impl KernelPolicy {
             flags: if lost { PORT_COARSE } else { coarse },
             rule_first,
             rule_count,
-            // What stands as the list of unknown devices is what leaves by an interface without the map that protects it.
+            // What stands as the list of unknown devices is what leaves by an interface without the
+            // map that protects it.
             watch_first: unknown.rule_first,
             watch_count: unknown.rule_count,
             ..PortConfig::default()
@@ -112,14 +117,16 @@ impl KernelPolicy {
         policy
     }
 
-    /// What any crypto map protects: the rules by which packets are kept off the kernel's main table.
+    /// What any crypto map protects: the rules by which packets are kept off the kernel's main
+    /// table.
     pub fn fence(&self) -> &[Rule] {
         &self.protected
     }
 
-    /// Gives IPv4 packets to the workers where a filter has to see them: those that arrive at a device with an `in` list,
-    /// and those of all `ports` if a device has an `out` list, because they may leave there. `filtered`: the ifindex of
-    /// each device with a list, and its direction; 0 for an interface without device.
+    /// Gives IPv4 packets to the workers where a filter has to see them: those that arrive at a
+    /// device with an `in` list, and those of all `ports` if a device has an `out` list, because
+    /// they may leave there. `filtered`: the ifindex of each device with a list, and its direction;
+    /// 0 for an interface without device.
     #[must_use]
     pub fn with_filters(mut self, filtered: &[(u32, Direction)], ports: &[PortRecord]) -> Self {
         let any_outbound = filtered.iter().any(|(_, direction)| *direction == Direction::Outbound);
@@ -157,7 +164,8 @@ impl KernelPolicy {
         }
     }
 
-    /// Puts a list into the table: its first rule and their number, or [`PORT_COARSE`] when there is no room.
+    /// Puts a list into the table: its first rule and their number, or [`PORT_COARSE`] when there
+    /// is no room.
     fn place_list(&mut self, name: &str, list: &[Rule]) -> (u32, u32, u32) {
         match self.place(list) {
             Some((first, count)) => (first, count, 0),
@@ -171,7 +179,8 @@ impl KernelPolicy {
         }
     }
 
-    /// The entry of devices that the configuration does not name: closed for all that any crypto map protects.
+    /// The entry of devices that the configuration does not name: closed for all that any crypto
+    /// map protects.
     fn unknown_device(&mut self, rules_are_missing: bool) -> PortConfig {
         let (rule_first, rule_count, coarse) =
             self.place_list("devices without an interface", &self.protected.clone());
@@ -192,7 +201,8 @@ impl KernelPolicy {
     }
 }
 
-/// The rules that are closed on every device: those of crypto maps that no device carries, and of those that say `fail-close`.
+/// The rules that are closed on every device: those of crypto maps that no device carries, and of
+/// those that say `fail-close`.
 #[must_use]
 pub fn everywhere<L: AsRef<[Rule]>>(ports: &[PortRecord], lists: &[L]) -> Vec<Rule> {
     let concerned = ports.iter().filter(|port| is_everywhere(port));

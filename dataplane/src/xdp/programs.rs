@@ -39,10 +39,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Loads both programs; takes over the maps that an earlier process pinned, with what is in them.
+    /// Loads both programs; takes over the maps that an earlier process pinned, with what is in
+    /// them.
     ///
     /// # Errors
-    /// No capability, a kernel without eBPF, no memory, or pins that are not ours ([`XdpError::StalePin`]).
+    /// No capability, a kernel without eBPF, no memory, or pins that are not ours
+    /// ([`XdpError::StalePin`]).
     pub fn load(instance: &str) -> Result<Self, XdpError> {
         let folder = PinFolder::create(instance)?;
         let object = aya_shapes()?;
@@ -67,8 +69,8 @@ impl Programs {
         })
     }
 
-    /// Attaches both programs of the guard to a device, which from then on is judged by its entry or by that of every device.
-    /// What is attached already is only updated.
+    /// Attaches both programs of the guard to a device, which from then on is judged by its entry
+    /// or by that of every device. What is attached already is only updated.
     ///
     /// # Errors
     /// The device is gone, or a pin belongs to something else.
@@ -89,7 +91,8 @@ impl Programs {
             .all(|hook| attach::acts(self.loaded.guard(hook), hook, device).unwrap_or(false))
     }
 
-    /// Attaches the ingress program to a data-plane port that is guarded already; what is attached already is only updated.
+    /// Attaches the ingress program to a data-plane port that is guarded already; what is attached
+    /// already is only updated.
     ///
     /// # Errors
     /// The device is gone or taken, or a pin belongs to something else.
@@ -104,8 +107,8 @@ impl Programs {
         Some(self.loaded.ingress.info().ok()?.id())
     }
 
-    /// Gives a device without Ethernet header, which appeared since the policy was prepared, an entry that says so. Before the guard is
-    /// attached to it.
+    /// Gives a device without Ethernet header, which appeared since the policy was prepared, an
+    /// entry that says so. Before the guard is attached to it.
     ///
     /// # Errors
     /// The map cannot be written.
@@ -142,7 +145,8 @@ impl Programs {
         Ok(StandingRules { rules, is_coarse: entry.flags & PORT_COARSE != 0 })
     }
 
-    /// Takes the flows that left in clear by a device without the crypto map that protects them, with their packets.
+    /// Takes the flows that left in clear by a device without the crypto map that protects them,
+    /// with their packets.
     #[must_use]
     pub fn take_elsewhere(&mut self) -> Vec<(ClearFlow, u64)> {
         let flows: Vec<_> = self.elsewhere.iter().flatten().collect();
@@ -165,8 +169,9 @@ impl Programs {
         self.folder.path()
     }
 
-    /// First half of a change of policy: from here on the kernel gives workers what the old *or* the new policy
-    /// protects, and the guard walks the new rules. Call it before workers learn the new policy.
+    /// First half of a change of policy: from here on the kernel gives workers what the old *or*
+    /// the new policy protects, and the guard walks the new rules. Call it before workers learn the
+    /// new policy.
     ///
     /// # Errors
     /// A map cannot be written. The old policy stays in force.
@@ -181,13 +186,14 @@ impl Programs {
             let moved = GuardRule { jump: rule.jump + half, ..*rule };
             self.rules.set(index, moved, 0).map_err(|error| XdpError::from_map(map::RULES, &error))?;
         }
-        // Entry 0 comes first in the order, so that there is an entry for every device from the first moment on.
+        // Entry 0 comes first in the order, so that there is an entry for every device from the
+        // first moment on.
         for (ifindex, config) in &policy.ports {
             let moved = move_to(config, half);
             self.ports.insert(ifindex, moved, 0).map_err(|error| XdpError::from_map(map::PORTS, &error))?;
         }
-        // An entry that is left over would refer to rules of the other half, which the next change writes over. Its device is judged
-        // like any other from now on.
+        // An entry that is left over would refer to rules of the other half, which the next change
+        // writes over. Its device is judged like any other from now on.
         let known: BTreeSet<u32> = self.ports.keys().flatten().collect();
         for ifindex in known.iter().filter(|ifindex| !policy.ports.contains_key(ifindex)) {
             ignore_absent(self.ports.remove(ifindex))
@@ -196,7 +202,8 @@ impl Programs {
         Ok(())
     }
 
-    /// Second half: forgets what only the old policy protected. Call it when every worker uses the new policy.
+    /// Second half: forgets what only the old policy protected. Call it when every worker uses the
+    /// new policy.
     ///
     /// # Errors
     /// A map that cannot be written; what is left over protects too much, not too little.
@@ -230,8 +237,8 @@ impl Programs {
             .map_err(|error| XdpError::from_map(map::XSKS, &error))
     }
 
-    /// Takes all sockets of a place away: what would go there is dropped. (The kernel does the same for a socket that
-    /// is closed.)
+    /// Takes all sockets of a place away: what would go there is dropped. (The kernel does the same
+    /// for a socket that is closed.)
     ///
     /// # Errors
     /// The map cannot be written.

@@ -6,8 +6,8 @@ use ebpf_abi::{GuardRule, MAX_RULES_PER_PORT, NO, YES};
 use sa_table::policy::{Action, Prefix, Rule};
 use sa_table::record::PortRange;
 
-/// Translates one rule list that will stand in the table from `first` on; `None` when the guard cannot walk it whole,
-/// which makes the ports of the list coarse.
+/// Translates one rule list that will stand in the table from `first` on; `None` when the guard
+/// cannot walk it whole, which makes the ports of the list coarse.
 pub(super) fn translate(rules: &[Rule], first: u32) -> Option<Vec<GuardRule>> {
     let count = u32::try_from(rules.len()).ok().filter(|count| *count <= MAX_RULES_PER_PORT)?;
     Some(rules.iter().zip(first..).map(|(rule, at)| guard_rule(rule, at, first, first + count)).collect())

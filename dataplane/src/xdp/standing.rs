@@ -6,7 +6,8 @@ use ebpf_abi::{GuardRule, MAX_RULES_PER_PORT, PORT_COARSE};
 
 use super::policy::{HALF, KernelPolicy};
 
-/// The rules that any crypto map of the policy in force has, as devices without an interface are judged by them.
+/// The rules that any crypto map of the policy in force has, as devices without an interface are
+/// judged by them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StandingRules {
     /// Jumps count from the first rule.
@@ -16,7 +17,8 @@ pub struct StandingRules {
 }
 
 impl KernelPolicy {
-    /// Lets every device be judged by `standing`, too: behind its own list, so that no deny of one list exempts what the other protects.
+    /// Lets every device be judged by `standing`, too: behind its own list, so that no deny of one
+    /// list exempts what the other protects.
     pub fn retain(&mut self, standing: &StandingRules) {
         let mut places = BTreeMap::new();
         let mut entries = std::mem::take(&mut self.ports);
@@ -84,7 +86,8 @@ mod tests {
         let entry = policy.ports[&7];
         assert_eq!((entry.rule_first, entry.rule_count, entry.flags), (3, 4, 0));
         assert_eq!(policy.ports[&0], entry, "one list for both");
-        // The own deny, which jumped to the end of its list, goes on with the first rule of what stands.
+        // The own deny, which jumped to the end of its list, goes on with the first rule of what
+        // stands.
         assert_eq!(policy.rules[3..], [exempts(5), protects(6), exempts(7), protects(17)]);
     }
 

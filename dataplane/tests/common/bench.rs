@@ -19,7 +19,8 @@ pub const TC_SHOT: u32 = 2;
 /// The ifindex of the loopback device, on which test runs take place unless they say otherwise.
 pub const LOOPBACK: u32 = 1;
 
-/// What the kernel knows of a packet besides its octets: the fields of `struct __sk_buff` that a test run takes.
+/// What the kernel knows of a packet besides its octets: the fields of `struct __sk_buff` that a
+/// test run takes.
 #[derive(Clone, Default)]
 pub struct Context(Vec<u8>);
 

@@ -160,7 +160,8 @@ pub fn inside<T: Send>(namespace: &Namespace, body: impl FnOnce() -> T + Send) -
     })
 }
 
-/// A gateway between a host inside (10.1.0.2) and a network outside (192.0.2.2, and 10.2.0.1 behind it).
+/// A gateway between a host inside (10.1.0.2) and a network outside (192.0.2.2, and 10.2.0.1 behind
+/// it).
 pub struct Lab {
     pub inside: Namespace,
     pub gateway: Namespace,
@@ -209,7 +210,8 @@ impl Lab {
         std::iter::from_fn(|| receiver.recv(&mut buffer).ok()).take(count).count()
     }
 
-    /// What the gateway's configuration says: everything from 10.1/16 to 10.2/16 is protected on `out0`.
+    /// What the gateway's configuration says: everything from 10.1/16 to 10.2/16 is protected on
+    /// `out0`.
     pub fn policy(&self) -> (Vec<PortRecord>, Vec<Vec<Rule>>) {
         let port = |id: u16, device: &str, crypto_map: bool| PortRecord {
             id,
@@ -239,7 +241,8 @@ impl Lab {
     }
 }
 
-/// A socket on this address. A program that another test starts holds a copy of a socket that was just closed until it is on its way.
+/// A socket on this address. A program that another test starts holds a copy of a socket that was
+/// just closed until it is on its way.
 pub fn bound(address: &str) -> UdpSocket {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {

@@ -1,4 +1,5 @@
-//! What the guard should do, by what the workers do: the same, but for the differences of this list.
+//! What the guard should do, by what the workers do: the same, but for the differences of this
+//! list.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -240,7 +241,8 @@ fn quotes(workers: &Workers, frame: &[u8], judged: &Judged) -> bool {
             .map(|_| (octets::<4>(message, 20).unwrap().into(), octets::<4>(message, 24).unwrap().into())),
         (false, protocol::ICMPV6, Some(1..=4)) => octets::<40>(message, 8)
             .map(|_| (octets::<16>(message, 16).unwrap().into(), octets::<16>(message, 32).unwrap().into())),
-        // RFC 4861 §4.5: the packet went from the receiver of the message to the address behind the target.
+        // RFC 4861 §4.5: the packet went from the receiver of the message to the address behind the
+        // target.
         (false, protocol::ICMPV6, Some(REDIRECT)) => {
             octets::<16>(message, 24).map(|destination| (judged.ip.destination, destination.into()))
         }

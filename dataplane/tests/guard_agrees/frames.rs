@@ -169,8 +169,9 @@ impl Edges {
     }
 }
 
-/// The kernel refuses to run a program on less than an Ethernet header, and on less of an IP packet than its header, if an Ethernet header
-/// without tags says that it is one. (On their way through a device such frames do reach the programs.)
+/// The kernel refuses to run a program on less than an Ethernet header, and on less of an IP packet
+/// than its header, if an Ethernet header without tags says that it is one. (On their way through a
+/// device such frames do reach the programs.)
 const SHORTEST: usize = 14;
 
 fn is_refused(frame: &[u8]) -> bool {

@@ -1,4 +1,5 @@
-//! Rule lists that overlap, jump and ask for everything that a permit or a deny can ask for, and where they stand.
+//! Rule lists that overlap, jump and ask for everything that a permit or a deny can ask for, and
+//! where they stand.
 
 use std::net::IpAddr;
 
@@ -57,7 +58,8 @@ impl Scene {
         };
         let other = PortRecord {
             id: PORT + 1,
-            // No device of this machine has that number, and it is there as far as the policy knows.
+            // No device of this machine has that number, and it is there as far as the policy
+            // knows.
             ifindex: 4_000_000,
             device: "other".to_owned(),
             ios_name: "GigabitEthernet0/1".to_owned(),

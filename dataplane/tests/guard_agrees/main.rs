@@ -1,6 +1,6 @@
-//! The guard in the kernel and the workers decide alike: both get the same rule lists and the same 10⁶ frames. What a worker
-//! would protect or drop the guard does not pass, and what a worker lets pass in clear the guard passes too, but for the
-//! differences that are listed here.
+//! The guard in the kernel and the workers decide alike: both get the same rule lists and the same
+//! 10⁶ frames. What a worker would protect or drop the guard does not pass, and what a worker lets
+//! pass in clear the guard passes too, but for the differences that are listed here.
 //!
 //! A mismatch prints the seed of its rule list; `TOHUB_GUARD_SEED=N` begins with that list.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]

@@ -151,7 +151,8 @@ impl Workers {
         }
     }
 
-    /// The decision of the whole classifier has to say the same as the rules. Returns whether it is one that only a router takes.
+    /// The decision of the whole classifier has to say the same as the rules. Returns whether it is
+    /// one that only a router takes.
     fn confirm(&self, flow: &Flow, direction: Direction, closed: bool) -> bool {
         if direction == Direction::Arrival {
             if self.role != Role::Unknown {
@@ -191,7 +192,8 @@ impl Workers {
     }
 }
 
-/// A packet whose IP header can be read although what follows contradicts it: the addresses, and nothing behind them.
+/// A packet whose IP header can be read although what follows contradicts it: the addresses, and
+/// nothing behind them.
 fn shown(packet: &[u8], error: ParseError) -> Option<Flow> {
     let (source, destination): (IpAddr, IpAddr) = match (packet.first()? >> 4, error) {
         (4, ParseError::BadFragment) => (octets::<4>(packet, 12)?.into(), octets::<4>(packet, 16)?.into()),

@@ -107,7 +107,8 @@ fn a_device_without_ethernet_header_is_read_as_raw_ip_both_ways() {
     gateway.ip(&["route", "replace", "10.2.0.0/16", "dev", &name]).unwrap();
     let socket = inside(gateway, || UdpSocket::bind("10.1.0.1:7777").unwrap());
     socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    // What was sent by the first source address reads like an Ethernet frame of IPv4 to who looks for an ethertype at octet 12.
+    // What was sent by the first source address reads like an Ethernet frame of IPv4 to who looks
+    // for an ethertype at octet 12.
     let sources = ["10.2.0.1", "8.0.0.1"];
     for source in sources {
         assert!(arrives(&tun, &socket, source), "{source}: without guard it is taken");

@@ -1,5 +1,5 @@
-//! The host's own traffic, by every kind of socket and device, against the guard alone: no data plane, no policy routing, no
-//! nftables. What each kind comes to stands in `docs/closed.md`.
+//! The host's own traffic, by every kind of socket and device, against the guard alone: no data
+//! plane, no policy routing, no nftables. What each kind comes to stands in `docs/closed.md`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../common/mod.rs"]
@@ -13,7 +13,8 @@ use dataplane::host::kernel::Netlink;
 use dataplane::xdp::{KernelPolicy, Programs};
 use wire::{hex, mac_of};
 
-/// A gateway whose outside device protects 10.1/16 and its own address toward 10.2/16 and toward groups, and IPv6 alike.
+/// A gateway whose outside device protects 10.1/16 and its own address toward 10.2/16 and toward
+/// groups, and IPv6 alike.
 struct Host {
     lab: Lab,
     instance: Instance,
@@ -56,7 +57,8 @@ impl Host {
         })
     }
 
-    /// How many frames with the text of `send.py` come out at the far end when the gateway sends like this.
+    /// How many frames with the text of `send.py` come out at the far end when the gateway sends
+    /// like this.
     fn seen(&self, arguments: &[String]) -> usize {
         wire::seen(&self.lab.outside, "eth0", || {
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/own_traffic/send.py");
@@ -142,7 +144,8 @@ fn no_socket_of_this_host_sends_a_protected_packet_in_clear() {
     }
 }
 
-/// The limits: what leaves all the same. When one of these fails, the limit is gone, and `docs/closed.md` has to say so.
+/// The limits: what leaves all the same. When one of these fails, the limit is gone, and
+/// `docs/closed.md` has to say so.
 #[test]
 fn what_the_guard_cannot_see_is_known() {
     if !is_root() {

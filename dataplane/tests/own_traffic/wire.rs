@@ -17,7 +17,8 @@ const TEXT: &[u8] = b"in clear";
 /// `PACKET_OUTGOING`, include/uapi/linux/if_packet.h.
 const OUTGOING: u8 = 4;
 
-/// How many frames with the text came in to a namespace while `send` ran, and shortly after. Answers may quote it.
+/// How many frames with the text came in to a namespace while `send` ran, and shortly after.
+/// Answers may quote it.
 pub fn seen(namespace: &Namespace, device: &str, send: impl FnOnce()) -> usize {
     assert!(namespace.ip(&["-br", "link", "show", device]).unwrap().contains("UP"), "{device} is up");
     let capture: OwnedFd = inside(namespace, || {

@@ -1,4 +1,5 @@
-//! `tohub-ike-histories`: floods and many seeded histories of two IKE endpoints, or one with its timeline.
+//! `tohub-ike-histories`: floods and many seeded histories of two IKE endpoints, or one with its
+//! timeline.
 #![forbid(unsafe_code)]
 
 use std::convert::Infallible;

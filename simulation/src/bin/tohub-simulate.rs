@@ -1,5 +1,5 @@
-//! `tohub-simulate`: what a configuration would do when peers go and come, without a gateway, in milliseconds.
-//! `tohub simulate` becomes it.
+//! `tohub-simulate`: what a configuration would do when peers go and come, without a gateway, in
+//! milliseconds. `tohub simulate` becomes it.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;

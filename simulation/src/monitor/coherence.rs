@@ -11,7 +11,8 @@ use super::{Invariant, Monitor};
 use crate::network::{Network, Sabotage};
 use crate::plane::HOLD_LIMIT;
 
-/// SA pairs in service for one flow with one peer: the one that carries it, and what crossing negotiations left behind.
+/// SA pairs in service for one flow with one peer: the one that carries it, and what crossing
+/// negotiations left behind.
 const MOST_PAIRS: u32 = 4;
 
 /// SA pairs and IKE SAs of one gateway: several for each peer would still be far below.
@@ -87,7 +88,8 @@ impl Monitor {
         None
     }
 
-    /// Crossing initiations may leave a second pair that carries nothing until it idles out; more must not come.
+    /// Crossing initiations may leave a second pair that carries nothing until it idles out; more
+    /// must not come.
     fn check_surplus(&mut self, network: &Network, gateway: usize) {
         let mut counts = BTreeMap::new();
         for (_, session) in network.gateways[gateway].control.sessions() {

@@ -1,7 +1,8 @@
 //! The cursor rules: an account of every entry's cursor, kept beside the control plane's own.
 //!
-//! Each movement must be reported, begin where the cursor was, be one that the transition table has for its reason, and happen
-//! only when that reason is there. And an initiation after a long silence must begin at the default peer.
+//! Each movement must be reported, begin where the cursor was, be one that the transition table has
+//! for its reason, and happen only when that reason is there. And an initiation after a long
+//! silence must begin at the default peer.
 
 use controlplane::peers::select::{Reason, Standing};
 use controlplane::peers::session::Session;
@@ -19,7 +20,8 @@ pub(super) struct Track {
     current: usize,
     /// Peers that failed in the pass under way; none without a pass.
     failed: Option<usize>,
-    /// A pass may have been given up and begun anew, unseen: how many peers failed in it is not known.
+    /// A pass may have been given up and begun anew, unseen: how many peers failed in it is not
+    /// known.
     unsure: bool,
     /// Set while an edit is being applied: where the cursor has to be afterwards.
     edit: Option<Edit>,
@@ -239,8 +241,8 @@ fn survivors(session: &Session, dead: &str) -> Option<Vec<usize>> {
     Some(peers.iter().enumerate().filter(|(_, peer)| with_newest(peer)).map(|(index, _)| index).collect())
 }
 
-/// After an edit the cursor stays on a peer that stays and has SAs, else it is on the first one; if the list did not change, it
-/// stays where it was.
+/// After an edit the cursor stays on a peer that stays and has SAs, else it is on the first one; if
+/// the list did not change, it stays where it was.
 fn after_edit(track: &Track, edit: &Edit, session: &Session) -> Option<String> {
     let selection = session.selection();
     let unchanged =

@@ -1,4 +1,5 @@
-//! Who could work with whom, since when, as an outside observer knows it; and the bounds that follow from the configuration.
+//! Who could work with whom, since when, as an outside observer knows it; and the bounds that
+//! follow from the configuration.
 
 use std::net::IpAddr;
 
@@ -21,12 +22,13 @@ struct Relation {
     good: bool,
     /// Since when that has been so, or not so, without disturbance.
     since: u64,
-    /// Since when they have worked together without disturbance: an answer came through. What went wrong during a
-    /// disturbance may show only at the next packet after it.
+    /// Since when they have worked together without disturbance: an answer came through. What went
+    /// wrong during a disturbance may show only at the next packet after it.
     working: Option<u64>,
     /// Since a disturbance this side may have an IKE SA that the other has given up.
     doubtful: bool,
-    /// One of them was restarted and they have not negotiated since: the first does not know the other's IKE SA.
+    /// One of them was restarted and they have not negotiated since: the first does not know the
+    /// other's IKE SA.
     without_ike: bool,
 }
 
@@ -164,7 +166,8 @@ impl Health {
         self.listed(site).any(|peer| self.relations[site * self.sites.len() + peer].good)
     }
 
-    /// Since when nothing has changed between a site and any of its peers, for the better or for the worse.
+    /// Since when nothing has changed between a site and any of its peers, for the better or for
+    /// the worse.
     pub(super) fn quiet_since(&self, site: usize) -> u64 {
         let count = self.sites.len();
         let own = self.listed(site).map(|peer| self.relations[site * count + peer].since);
@@ -178,14 +181,16 @@ impl Health {
         fresh.then_some(relation.since).or(self.working_since(site, peer))
     }
 
-    /// Since when the two have worked together, both knowing each other's SAs; none if they have not.
+    /// Since when the two have worked together, both knowing each other's SAs; none if they have
+    /// not.
     pub(super) fn working_since(&self, site: usize, peer: usize) -> Option<u64> {
         let relation = self.relations[site * self.sites.len() + peer];
         relation.working.filter(|_| relation.good && !relation.without_ike)
     }
 
-    /// How long a flow may take to get through: detection of a dead peer on either side, a pass through the list that has just
-    /// gone by the peer that works, the pause, and a whole pass. None without detection: only the end of an SA's life helps then.
+    /// How long a flow may take to get through: detection of a dead peer on either side, a pass
+    /// through the list that has just gone by the peer that works, the pause, and a whole pass.
+    /// None without detection: only the end of an SA's life helps then.
     pub(super) fn bound(&self, site: usize) -> Option<u64> {
         let own = self.sites[site].detection_ms()?;
         let peers: Vec<usize> = self.listed(site).collect();

@@ -69,7 +69,8 @@ impl Network {
         self.gateways[index].condition = condition;
     }
 
-    /// Ends what [`Network::stop`] began. A machine that slept for `slept` milliseconds has a clock that stood still so long.
+    /// Ends what [`Network::stop`] began. A machine that slept for `slept` milliseconds has a clock
+    /// that stood still so long.
     pub fn wake(&mut self, index: usize, slept: u64) {
         let gateway = &mut self.gateways[index];
         gateway.condition = Condition::Running;

@@ -22,7 +22,8 @@ impl Network {
         }
     }
 
-    /// A datagram that nobody sent: the forger's way in. Nothing but counters and half-open entries may change by it.
+    /// A datagram that nobody sent: the forger's way in. Nothing but counters and half-open entries
+    /// may change by it.
     pub fn forge(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let Some(index) = self.at(to.ip()) else { return };
         if self.gateways[index].condition != Condition::Running {

@@ -1,4 +1,5 @@
-//! The internet between the gateways: each direction between two of them can be slow, lossy, doubling or cut.
+//! The internet between the gateways: each direction between two of them can be slow, lossy,
+//! doubling or cut.
 
 use std::net::IpAddr;
 

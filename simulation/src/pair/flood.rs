@@ -117,7 +117,8 @@ fn first_message(to: SocketAddr) -> Vec<u8> {
     initiator.poll_transmit().map(|transmit| transmit.bytes).unwrap_or_default()
 }
 
-/// The request again, with the cookie of the answer in front (RFC 7296 §2.6); `None` if the answer asks for none.
+/// The request again, with the cookie of the answer in front (RFC 7296 §2.6); `None` if the answer
+/// asks for none.
 fn with_cookie(request: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
     const NOTIFY: u8 = 41;
     const COOKIE: [u8; 2] = 16390u16.to_be_bytes();

@@ -131,7 +131,8 @@ impl Gateway {
         }
     }
 
-    /// Its process is killed, and a successor starts with the records or, after a power failure, without them.
+    /// Its process is killed, and a successor starts with the records or, after a power failure,
+    /// without them.
     pub fn restart(&mut self, now: u64, keep: bool, random: Stream) {
         self.spis = WatchedSpis::default();
         self.endpoint = endpoint(&self.config, &self.connection, &self.spis, random);
@@ -164,7 +165,8 @@ impl Gateway {
         );
     }
 
-    /// Keeps the books; an action that contradicts them is a fault. Returns the line for the timeline.
+    /// Keeps the books; an action that contradicts them is a fault. Returns the line for the
+    /// timeline.
     pub fn note(&mut self, action: Action) -> Option<String> {
         Some(match action {
             Action::PeerHeard { .. } => return None,

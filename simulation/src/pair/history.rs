@@ -1,5 +1,5 @@
-//! One history: faults and orders at random, then calm in which the two ends must converge, then the end, after which nothing is
-//! left.
+//! One history: faults and orders at random, then calm in which the two ends must converge, then
+//! the end, after which nothing is left.
 
 use std::panic::AssertUnwindSafe;
 
@@ -17,10 +17,12 @@ use crate::random::Stream;
 const REAL_CRYPTOGRAPHY: u64 = 20;
 /// How often the control planes look after their sessions.
 const ROUND: u64 = 2_500;
-/// Longest time of calm until both ends agree: detection of a dead peer, a new initiation, what is still being repeated.
+/// Longest time of calm until both ends agree: detection of a dead peer, a new initiation, what is
+/// still being repeated.
 const CALM: u64 = 400_000;
-/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s for the peer's Delete, a request in flight on it
-/// is repeated up to 100 s, then its own Delete 10 s, and a closed IKE SA repeats its last answer for 30 s.
+/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s
+/// for the peer's Delete, a request in flight on it is repeated up to 100 s, then its own Delete 10
+/// s, and a closed IKE SA repeats its last answer for 30 s.
 const TO_REST: u64 = 205_000;
 
 /// What came out of a history.
@@ -170,7 +172,8 @@ impl History {
     }
 
     fn rebind(&mut self) {
-        // While a rekeying is half done neither end can know the other's new port: traffic may then stop for a while.
+        // While a rekeying is half done neither end can know the other's new port: traffic may then
+        // stop for a while.
         if let Some(base) = self.network.nat.filter(|_| !self.gentle) {
             // Ports of earlier mappings are not used again.
             self.network.nat = Some(base + 2);

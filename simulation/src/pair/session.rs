@@ -1,4 +1,5 @@
-//! What a control plane would do: initiate when there is nothing, ask for what is missing, probe what is there.
+//! What a control plane would do: initiate when there is nothing, ask for what is missing, probe
+//! what is there.
 
 use std::time::Duration;
 
@@ -52,8 +53,8 @@ pub fn attend(network: &mut Network, which: usize, wishes: &Wishes) {
     }
 }
 
-/// Both ends may make the same child anew at once, such as after a restart: of two that replace nothing the older one is closed. What
-/// rekeying leaves double is not touched.
+/// Both ends may make the same child anew at once, such as after a restart: of two that replace
+/// nothing the older one is closed. What rekeying leaves double is not touched.
 fn close_twins(network: &mut Network, which: usize, wanted: &[ChildTag]) {
     for tag in wanted {
         let made_anew = |child: &&InstallChild| child.tag == *tag && child.replaces.is_none();

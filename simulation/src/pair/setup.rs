@@ -54,7 +54,8 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
             connection.lifetime =
                 IkeLifetime { rekey: Some(rekey), jitter: rekey / 5, hard: Some(rekey * 3) };
         }
-        // An end that pretends to be behind a NAT does not follow the other (RFC 7296 §2.23): not both.
+        // An end that pretends to be behind a NAT does not follow the other (RFC 7296 §2.23): not
+        // both.
         connection.force_udp_encapsulation = draw.percent(10) && (own == A || nat.is_none());
         (connection.initiation, connection.established) = if gentle {
             (patience(600), patience(600))
@@ -74,9 +75,11 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
     Setup { gateways, wishes, nat, gentle }
 }
 
-/// What holds against an attacker with a quantum computer: whether an end has it, and whether it insists on it.
+/// What holds against an attacker with a quantum computer: whether an end has it, and whether it
+/// insists on it.
 struct Quantum {
-    /// ML-KEM-768 as an additional key exchange (RFC 9370) of IKE SAs and of children with forward secrecy.
+    /// ML-KEM-768 as an additional key exchange (RFC 9370) of IKE SAs and of children with forward
+    /// secrecy.
     exchange: Option<[bool; 2]>,
     /// A post-quantum pre-shared key (RFC 8784).
     ppk: Option<[bool; 2]>,

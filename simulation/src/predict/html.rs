@@ -1,4 +1,5 @@
-//! One self-contained page: the timeline as a picture and as a table. It loads nothing from anywhere.
+//! One self-contained page: the timeline as a picture and as a table. It loads nothing from
+//! anywhere.
 
 use std::fmt::Write as _;
 

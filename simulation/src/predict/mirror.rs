@@ -1,7 +1,8 @@
-//! The gateways behind the configured peer addresses: the same configuration, seen from the other side.
+//! The gateways behind the configured peer addresses: the same configuration, seen from the other
+//! side.
 //!
-//! A mirrored peer answers to our address with the same algorithms, keys, detection and lifetimes, calls itself what we
-//! accept, has the mirrored access lists, and no idle timers of its own.
+//! A mirrored peer answers to our address with the same algorithms, keys, detection and lifetimes,
+//! calls itself what we accept, has the mirrored access lists, and no idle timers of its own.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -121,7 +122,8 @@ pub fn mirror(configuration: &Configuration) -> Result<Mirrored, PredictError> {
     Ok(Mirrored { setups, addresses, peers, zone, assumptions })
 }
 
-/// Every configured interface with its addresses; one that gets its address from outside has an address for documentation.
+/// Every configured interface with its addresses; one that gets its address from outside has an
+/// address for documentation.
 fn devices(configuration: &Configuration, assumptions: &mut Vec<String>) -> Devices {
     let interfaces = (1u8..).zip(&configuration.interfaces);
     interfaces

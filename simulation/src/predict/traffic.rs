@@ -126,7 +126,8 @@ fn host(address: AclAddress, anywhere: [u8; 4]) -> Ipv4Addr {
     }
 }
 
-/// The times without answers of one flow: longer than a few packets of it, and more than the first negotiation takes.
+/// The times without answers of one flow: longer than a few packets of it, and more than the first
+/// negotiation takes.
 pub(super) fn outages(flow: &Flow, every: u64) -> Vec<Outage> {
     let tolerated = (3 * every).max(500);
     let mut outages = Vec::new();

@@ -1,4 +1,5 @@
-//! The two configurations: a hub with an entry for each peer, and the peers, each on an interface of its own.
+//! The two configurations: a hub with an entry for each peer, and the peers, each on an interface
+//! of its own.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(120);
 
 const HUB_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// Detection is on, as on any gateway that must notice dead peers; on demand, so that nothing is said while nothing is to be sent.
+/// Detection is on, as on any gateway that must notice dead peers; on demand, so that nothing is
+/// said while nothing is to be sent.
 const IKE: &str = "crypto ike default-version 2
 crypto ikev2 proposal p
  encryption aes-gcm-256

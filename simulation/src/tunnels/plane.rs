@@ -1,4 +1,5 @@
-//! One end: a control plane, its segments, and as much of a data plane as sends a packet now and then.
+//! One end: a control plane, its segments, and as much of a data plane as sends a packet now and
+//! then.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -64,7 +65,8 @@ impl End {
 
     pub(super) fn configure(&mut self, now: Duration, text: &str, count: u32) {
         let devices = hub::devices(self.index, count);
-        // An interface for each tunnel is more than one gateway may have, so the rules on whole configurations are not asked.
+        // An interface for each tunnel is more than one gateway may have, so the rules on whole
+        // configurations are not asked.
         let read = config::salvage::salvage(text);
         assert!(read.refused.is_empty(), "{:?}", read.refused);
         let configuration = read.configuration;
@@ -122,7 +124,8 @@ impl End {
         }
     }
 
-    /// What a worker does between bursts: it lets go of what is gone, and withdraws requests that are answered.
+    /// What a worker does between bursts: it lets go of what is gone, and withdraws requests that
+    /// are answered.
     pub(super) fn announce(&mut self) {
         self.runtime.announce_policy(WORKER, self.reader.policy_version());
         self.runtime.announce(WORKER, self.reader.generation());

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 use super::{Heap, Holding, Tunnels};
 use crate::network::SimulationError;
 
-/// Octets of heap that an idle tunnel may take of one control plane: its IKE SA, its SA pair, its part of the session, and all that the
-/// control plane and the endpoint find them by. The keys are among them: about 250 octets of IKE keys; those of ESP are in the shared table only.
+/// Octets of heap that an idle tunnel may take of one control plane: its IKE SA, its SA pair, its
+/// part of the session, and all that the control plane and the endpoint find them by. The keys are
+/// among them: about 250 octets of IKE keys; those of ESP are in the shared table only.
 pub const LIMIT: i64 = 4096;
 
-/// Octets of heap for each tunnel that may stay when all are closed: room in hash tables that do not shrink. The second round must not
-/// add to it.
+/// Octets of heap for each tunnel that may stay when all are closed: room in hash tables that do
+/// not shrink. The second round must not add to it.
 pub const LEFT: i64 = 256;
 
-/// Octets that do not grow with the tunnels: the history of the last thousand transitions has longer and shorter lines.
+/// Octets that do not grow with the tunnels: the history of the last thousand transitions has
+/// longer and shorter lines.
 const SLACK: i64 = 128 * 1024;
 
 /// What the two control planes held, the hub first.
@@ -28,8 +30,9 @@ pub struct Rounds {
     pub after: [[Holding; 2]; 2],
     /// How long it took to bring the tunnels up, and to idle them out, by the clock on the wall.
     pub took: [[Duration; 2]; 2],
-    /// Resident memory of the whole process at these five moments, in KiB: its own pages, and shared ones. For people to look at: an allocator
-    /// gives pages back as it likes, and a segment keeps those that were touched.
+    /// Resident memory of the whole process at these five moments, in KiB: its own pages, and
+    /// shared ones. For people to look at: an allocator gives pages back as it likes, and a segment
+    /// keeps those that were touched.
     pub resident: Vec<(u64, u64)>,
 }
 

@@ -1,4 +1,5 @@
-//! Programs that the laboratory runs inside its namespaces. Each prints lines for the laboratory to read.
+//! Programs that the laboratory runs inside its namespaces. Each prints lines for the laboratory to
+//! read.
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead as _, Read as _, Write as _};
@@ -15,7 +16,8 @@ use sha2::{Digest as _, Sha256};
 enum Program {
     /// Answers every UDP packet with itself.
     Echo { port: u16 },
-    /// Sends a numbered UDP packet every interval and reports echoes; reads `pause` and `resume` from standard input.
+    /// Sends a numbered UDP packet every interval and reports echoes; reads `pause` and `resume`
+    /// from standard input.
     Probe { target: String, interval_ms: u64 },
     /// Accepts one TCP connection and prints its length and checksum.
     TcpSink { port: u16, seconds: u64 },
@@ -23,9 +25,11 @@ enum Program {
     TcpSend { target: String, megabytes: u32, seconds: u64 },
     /// Sends one UDP packet of that many bytes.
     Udp { target: String, bytes: usize },
-    /// Sends datagrams that are almost IKE to UDP 500 and 4500 of a target, in the name of the source addresses in turn.
+    /// Sends datagrams that are almost IKE to UDP 500 and 4500 of a target, in the name of the
+    /// source addresses in turn.
     IkeGarbage { target: std::net::Ipv4Addr, count: u32, sources: Vec<std::net::Ipv4Addr> },
-    /// Sends malformed frames of every kind out of an interface, to a MAC address in hexadecimal and an IPv4 address.
+    /// Sends malformed frames of every kind out of an interface, to a MAC address in hexadecimal
+    /// and an IPv4 address.
     FrameGarbage { interface: String, mac: String, target: std::net::Ipv4Addr, count: u32 },
     /// Sends whole IPv4 packets, given in hexadecimal, whatever source address they bear.
     Inject { packets: Vec<String> },
@@ -56,7 +60,8 @@ fn echo(port: u16) -> std::io::Result<()> {
     let mut buffer = [0; 9000];
     loop {
         let (length, from) = socket.recv_from(&mut buffer)?;
-        // A route may be missing for a moment while gateways switch: the echo is lost then, not the server.
+        // A route may be missing for a moment while gateways switch: the echo is lost then, not the
+        // server.
         let _ = socket.send_to(&buffer[..length], from);
     }
 }

@@ -166,9 +166,9 @@ fn flows(setup: Setup) -> &'static [Flow] {
 }
 
 /// Brings the machine into the state that the event begins in. The kernel's verifier takes half a
-/// second of a core for the programs: only the first time in a row do they come off before the event
-/// begins (and always where it begins with nothing loaded), afterwards the next process takes over
-/// those that stand.
+/// second of a core for the programs: only the first time in a row do they come off before the
+/// event begins (and always where it begins with nothing loaded), afterwards the next process takes
+/// over those that stand.
 fn begin(world: &mut World, begin: Begin, again: bool) -> Result<()> {
     let had_settled = std::mem::replace(&mut world.settled, false);
     if begin == Begin::Running && had_settled {

@@ -39,7 +39,8 @@ const SWITCHES: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv
 #[derive(Debug, Default)]
 pub struct Controls {
     stop: AtomicBool,
-    /// `play << 8 | phase`, so that a packet never bears the number of one play and the phase of another.
+    /// `play << 8 | phase`, so that a packet never bears the number of one play and the phase of
+    /// another.
     now: AtomicU64,
     /// Bit for each flow that is on.
     flows: AtomicU8,
@@ -203,8 +204,9 @@ fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: b
     }
 }
 
-/// The number of the flow's packet of this millisecond: each source sends a protected one every millisecond, those from outside to the host and to
-/// the gateway in turn, and an unprotected one now and then.
+/// The number of the flow's packet of this millisecond: each source sends a protected one every
+/// millisecond, those from outside to the host and to the gateway in turn, and an unprotected one
+/// now and then.
 fn turn(flow: Flow, millisecond: u32) -> Option<u32> {
     let (every, at) = match flow {
         Flow::Inward => (2, 0),
@@ -257,7 +259,8 @@ pub fn listen(
     })
 }
 
-/// A thread at the host's UDP port that answers every datagram of [`Flow::Answered`] with itself, at the port of [`listen`].
+/// A thread at the host's UDP port that answers every datagram of [`Flow::Answered`] with itself,
+/// at the port of [`listen`].
 pub fn answer(namespace: &Namespace, controls: &Arc<Controls>) -> Result<JoinHandle<()>> {
     let controls = Arc::clone(controls);
     let open = || {

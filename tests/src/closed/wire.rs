@@ -24,7 +24,8 @@ use crate::traffic::Controls;
 const RECEIVE_BUFFER: usize = 64 << 20;
 const OUTGOING: u8 = 4;
 const SENTINEL: [u8; 8] = *b"tohubend";
-/// Pause of a reader that has read everything: a wake-up for each frame would cost more than the frames.
+/// Pause of a reader that has read everything: a wake-up for each frame would cost more than the
+/// frames.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// One thing that was seen where it must not be (or, in [`Phase::Control`], where it must).

@@ -1,7 +1,8 @@
 //! `tohub-demo`: the main job on real packets, with a live timeline and a table at the end.
 //!
-//! Traffic raises a tunnel to the default peer; the default peer is cut off; dead peer detection, the default's retry, the
-//! take-over by the other hub; the default returns and traffic stays; silence; the next packet goes home.
+//! Traffic raises a tunnel to the default peer; the default peer is cut off; dead peer detection,
+//! the default's retry, the take-over by the other hub; the default returns and traffic stays;
+//! silence; the next packet goes home.
 #![forbid(unsafe_code)]
 
 mod prediction;
@@ -73,7 +74,8 @@ fn scale_from_environment() -> Result<u32, String> {
     }
 }
 
-/// One demo at a time: the namespaces could live side by side, the reader's patience and the two cores could not.
+/// One demo at a time: the namespaces could live side by side, the reader's patience and the two
+/// cores could not.
 fn lock() -> Result<UnixListener, String> {
     let bound = SocketAddr::from_abstract_name(LOCK).and_then(|name| UnixListener::bind_addr(&name));
     bound.map_err(|error| match error.kind() {

@@ -1,4 +1,5 @@
-//! What the dry run says about the same configuration and the same events, beside what was measured.
+//! What the dry run says about the same configuration and the same events, beside what was
+//! measured.
 
 use std::fmt;
 
@@ -41,8 +42,9 @@ pub struct Pair {
     pub allowed: u64,
 }
 
-/// How far a figure may be from its prediction: 1 s or 5 %, whichever is more, of timers at full length. What the machine needs
-/// for starting programs and polling is not scaled with the timers: 100 ms are granted for it where they are.
+/// How far a figure may be from its prediction: 1 s or 5 %, whichever is more, of timers at full
+/// length. What the machine needs for starting programs and polling is not scaled with the timers:
+/// 100 ms are granted for it where they are.
 fn allowed(predicted: u64, scale: u32) -> u64 {
     let scale = u64::from(scale);
     let full = (predicted * scale / 20).max(1000);

@@ -15,14 +15,16 @@ const WIRES: [&str; 3] = ["branch", "hub1", "hub2"];
 const PROBE_INTERVAL_MS: u32 = 20;
 const TRANSFER_MEGABYTES: u32 = 32;
 const IDLE_SECONDS: u64 = 60;
-/// `crypto isakmp keepalive 10 2`: the silence before the first probe, and six unanswered probes two seconds apart.
+/// `crypto isakmp keepalive 10 2`: the silence before the first probe, and six unanswered probes
+/// two seconds apart.
 const DETECTION_SECONDS: u64 = 22;
 const GIVE_UP_SECONDS: u64 = 10;
 
 /// Plays it once. Everything that it made is gone when it returns, whatever it returns.
 pub fn run(scale: u32) -> Result<()> {
     let timeline = Timeline::start();
-    // Scaled timers still meet unscaled processes: waiting never gets shorter than a few real seconds.
+    // Scaled timers still meet unscaled processes: waiting never gets shorter than a few real
+    // seconds.
     let at_most = |seconds: u64| seconds / u64::from(scale) + 5;
 
     timeline.say("building the network: host-a, branch, internet, hub1, hub2, LAN, host-b");

@@ -1,4 +1,5 @@
-//! The live timeline: milestones of the demo, and what the branch gateway itself logs, in one order.
+//! The live timeline: milestones of the demo, and what the branch gateway itself logs, in one
+//! order.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -36,7 +37,8 @@ impl Timeline {
         self.print(now_ms(), text);
     }
 
-    /// Follows the branch's log from another thread, printing and remembering its `%FACILITY-SEVERITY-MNEMONIC` lines.
+    /// Follows the branch's log from another thread, printing and remembering its
+    /// `%FACILITY-SEVERITY-MNEMONIC` lines.
     pub fn follow(&self, log: PathBuf) {
         let timeline = self.clone();
         std::thread::spawn(move || {

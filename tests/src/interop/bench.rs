@@ -1,11 +1,13 @@
-//! The bench of one case: namespaces, wires, the stranger, tohub, and a capture of the wire between them.
+//! The bench of one case: namespaces, wires, the stranger, tohub, and a capture of the wire between
+//! them.
 //!
 //! ```text
 //! host ── gateway ──(router)── stranger, 10.2.0.1 behind it
 //! 192.168.1.10
 //! ```
 //!
-//! Whoever is behind the router has 172.16.0.2 and is seen as 192.0.2.1 (tohub) or 192.0.2.2 (the stranger).
+//! Whoever is behind the router has 172.16.0.2 and is seen as 192.0.2.1 (tohub) or 192.0.2.2 (the
+//! stranger).
 
 use lab::Result;
 use lab::capture::{Capture, Recording};
@@ -163,7 +165,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Ends the capture and checks what every case demands of the wire: no clear packet, and ESP as it should be.
+    /// Ends the capture and checks what every case demands of the wire: no clear packet, and ESP as
+    /// it should be.
     pub fn judge_wire(&mut self) -> Result<()> {
         let Some(wire) = self.wire.take() else { return fail("the wire was read already") };
         let recording = wire.finish()?;
@@ -214,7 +217,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The router between the two, with one of them behind it. What begins outside and goes to IKE's ports is led inside.
+/// The router between the two, with one of them behind it. What begins outside and goes to IKE's
+/// ports is led inside.
 fn translator(side: Nat, gateway: &Namespace, stranger: &Namespace) -> Result<Namespace> {
     let router = Namespace::new("router")?;
     let (hidden, hidden_interface, open, open_interface, seen_as) = match side {
@@ -296,7 +300,8 @@ crypto isakmp keepalive {}
     )
 }
 
-/// The lines of our two interfaces; `address` is the outer one, and everything else is behind `hop`.
+/// The lines of our two interfaces; `address` is the outer one, and everything else is behind
+/// `hop`.
 pub fn interfaces(address: &str, hop: &str) -> String {
     format!(
         "interface GigabitEthernet0/0

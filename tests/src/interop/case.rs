@@ -107,7 +107,8 @@ pub struct Case {
     pub opposite: Opposite,
     /// Who begins.
     pub initiator: Initiator,
-    /// Both configurations whole, ours without its interfaces and the stranger's, instead of what the other fields say.
+    /// Both configurations whole, ours without its interfaces and the stranger's, instead of what
+    /// the other fields say.
     pub verbatim: Option<(String, String)>,
     /// Template of `tests/peers/conf`.
     pub template: &'static str,
@@ -117,7 +118,8 @@ pub struct Case {
     pub ours: Ours,
     /// Certificates: the kind of keys, as `make-pki.sh` wants it.
     pub pki: Option<&'static str>,
-    /// Transport mode between the two ends themselves, instead of a tunnel between the hosts behind them.
+    /// Transport mode between the two ends themselves, instead of a tunnel between the hosts behind
+    /// them.
     pub transport: bool,
     /// Translator on the way.
     pub nat: Nat,
@@ -205,7 +207,8 @@ pub fn isakmp(encryption: &str, hash: &str, group: u16) -> String {
     )
 }
 
-/// An IKEv2 profile `strangers` with its proposal (lines without indentation) and keyring. The entry must name it.
+/// An IKEv2 profile `strangers` with its proposal (lines without indentation) and keyring. The
+/// entry must name it.
 pub fn profile(proposal: &[&str], lines: &[&str]) -> String {
     let indented = |lines: &[&str]| lines.iter().map(|line| format!(" {line}\n")).collect::<String>();
     format!(

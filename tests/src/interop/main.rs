@@ -1,8 +1,10 @@
-//! `tohub-interop`: tohub opposite the IPsec implementations of others, in namespaces, with real traffic.
+//! `tohub-interop`: tohub opposite the IPsec implementations of others, in namespaces, with real
+//! traffic.
 //!
-//! `tohub-interop strongswan [PAGE] [WORDS...]` plays strongSwan 5 and 6, `tohub-interop kernel …` a Linux kernel in a virtual machine, keyed
-//! by hand, by strongSwan and by libreswan. PAGE (a file ending in `.md`) gets the table; WORDS choose the cases whose names contain all of them.
-//! The verdict is the last line of the output.
+//! `tohub-interop strongswan [PAGE] [WORDS...]` plays strongSwan 5 and 6, `tohub-interop kernel …`
+//! a Linux kernel in a virtual machine, keyed by hand, by strongSwan and by libreswan. PAGE (a file
+//! ending in `.md`) gets the table; WORDS choose the cases whose names contain all of them. The
+//! verdict is the last line of the output.
 #![forbid(unsafe_code)]
 
 mod algorithms;

@@ -1,7 +1,8 @@
 //! Pings, each of which must be answered.
 //!
-//! One process of `ping` with several packets waits, once one of them was answered, only for twice the longest round trip that it saw: on a busy
-//! computer it gives up on a late answer. So each packet has a process and its whole patience of its own.
+//! One process of `ping` with several packets waits, once one of them was answered, only for twice
+//! the longest round trip that it saw: on a busy computer it gives up on a late answer. So each
+//! packet has a process and its whole patience of its own.
 
 use lab::Result;
 use lab::command::{LabError, checked};
@@ -43,7 +44,8 @@ impl<'a> Pings<'a> {
         })
     }
 
-    /// From where a stranger runs; one call for all of them, since a call into a virtual machine takes its time.
+    /// From where a stranger runs; one call for all of them, since a call into a virtual machine
+    /// takes its time.
     pub fn send_by(self, stranger: &Stranger) -> Result<()> {
         let ping = format!("ping {}", self.arguments().join(" "));
         let script = format!("for number in $(seq {}); do {ping} || exit 1; done", self.count);

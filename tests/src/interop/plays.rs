@@ -21,7 +21,8 @@ pub fn tunnel(bench: &mut Bench) -> Result<()> {
     bench.judge_wire()
 }
 
-/// A transfer between the ends themselves: the stranger's kernel must have nothing but transport mode.
+/// A transfer between the ends themselves: the stranger's kernel must have nothing but transport
+/// mode.
 pub fn transport(bench: &mut Bench) -> Result<()> {
     bench.raise()?;
     bench.ping_both_ways()?;
@@ -45,7 +46,8 @@ pub fn transfer(bench: &mut Bench) -> Result<()> {
 }
 
 impl Bench<'_> {
-    /// Whoever begins begins, and the tunnel comes up. Our own first packet waits for it and is answered.
+    /// Whoever begins begins, and the tunnel comes up. Our own first packet waits for it and is
+    /// answered.
     pub fn raise(&self) -> Result<()> {
         match self.case.initiator {
             Initiator::Tohub => self.raise_by_traffic()?,
@@ -54,7 +56,8 @@ impl Bench<'_> {
         self.wait_until_up()
     }
 
-    /// The first packet is answered. A virtual machine on a busy computer may take longer than a packet is held.
+    /// The first packet is answered. A virtual machine on a busy computer may take longer than a
+    /// packet is held.
     fn raise_by_traffic(&self) -> Result<()> {
         match self.case.opposite {
             Opposite::Namespace(_) => self.ping_from_host(1, 20),

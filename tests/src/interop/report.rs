@@ -1,4 +1,5 @@
-//! `docs/interop.md`: the table, one section for each of the two runs. A run replaces its own section and leaves the other as it is.
+//! `docs/interop.md`: the table, one section for each of the two runs. A run replaces its own
+//! section and leaves the other as it is.
 
 use std::fmt::Write as _;
 use std::path::Path;

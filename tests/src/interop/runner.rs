@@ -23,8 +23,8 @@ pub struct Outcome {
     pub failure: Option<String>,
 }
 
-/// Plays numbered cases on `workers` threads, long ones first, and returns the outcomes in the order of the numbers. What
-/// was not begun when the user interrupted has no outcome.
+/// Plays numbered cases on `workers` threads, long ones first, and returns the outcomes in the
+/// order of the numbers. What was not begun when the user interrupted has no outcome.
 pub fn play_all(cases: &[(usize, Case)], workers: usize, machine: Option<&Machine>) -> Vec<Outcome> {
     let mut order: VecDeque<&(usize, Case)> = cases.iter().filter(|(_, case)| case.long).collect();
     order.extend(cases.iter().filter(|(_, case)| !case.long));

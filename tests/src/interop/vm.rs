@@ -55,7 +55,8 @@ impl Machine {
         })
     }
 
-    /// Wires a gateway's interface to the machine. The MAC address on that wire differs from the last case's.
+    /// Wires a gateway's interface to the machine. The MAC address on that wire differs from the
+    /// last case's.
     pub fn plug(&self, gateway: &Namespace, interface: &str) -> Result<Plug<'_>> {
         let port = "wire".to_owned();
         connect(gateway, interface, &self.namespace, &port)?;
@@ -86,9 +87,9 @@ impl Machine {
         }
     }
 
-    /// Ends what the guest's daemon has, before somebody else gives SAs and policies to the kernel: it would take them away when its
-    /// own end. With `udp`, strongSwan is started if it does not run: the kernel takes ESP out of UDP only where somebody holds port 4500
-    /// for that.
+    /// Ends what the guest's daemon has, before somebody else gives SAs and policies to the kernel:
+    /// it would take them away when its own end. With `udp`, strongSwan is started if it does not
+    /// run: the kernel takes ESP out of UDP only where somebody holds port 4500 for that.
     pub fn stand_aside(&self, udp: bool) -> Result<()> {
         if self.daemon_runs.load(Ordering::Relaxed) {
             // Either fails where there is nothing to end.

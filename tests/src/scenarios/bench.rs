@@ -1,4 +1,5 @@
-//! The bench that a scenario plays on: a fresh network, a probe, a capture of the branch's wire, and the usual steps.
+//! The bench that a scenario plays on: a fresh network, a probe, a capture of the branch's wire,
+//! and the usual steps.
 
 use lab::Result;
 use lab::capture::{Capture, Recording};
@@ -27,7 +28,8 @@ pub struct Bench {
     _echo: Helper,
 }
 
-/// Plays one scenario from the start of its network to the end, and checks what holds in every one: no clear text.
+/// Plays one scenario from the start of its network to the end, and checks what holds in every one:
+/// no clear text.
 pub fn play(scenario: &Scenario) -> Result<Figures> {
     let network = Failover::start(&(scenario.options)())?;
     let wire = Capture::start(&network.internet, "branch")?;
@@ -71,7 +73,8 @@ impl Bench {
         Ok(cut)
     }
 
-    /// Cuts the hub off and waits until traffic flows through another; remembers detection and outage.
+    /// Cuts the hub off and waits until traffic flows through another; remembers detection and
+    /// outage.
     pub fn fail_over(&mut self, dead: Hub, successor: Hub) -> Result<()> {
         let cut = self.cut_and_wait_for_detection(dead)?;
         self.wait_for_takeover(successor)?;
@@ -100,7 +103,8 @@ impl Bench {
         self.probe.wait_for_echo(20).map(drop)
     }
 
-    /// Whom the branch asked for a tunnel up to now. Ends the capture of the wire; clear text in it fails the scenario.
+    /// Whom the branch asked for a tunnel up to now. Ends the capture of the wire; clear text in it
+    /// fails the scenario.
     pub fn initiations(&mut self) -> Result<Vec<String>> {
         let Some(wire) = self.wire.take() else { return fail("the wire was read already") };
         let recording = wire.finish()?;

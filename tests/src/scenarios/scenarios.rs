@@ -213,7 +213,8 @@ fn around_the_list(bench: &mut Bench) -> Result<()> {
 
 fn b_initiates(bench: &mut Bench) -> Result<()> {
     bench.expect_traffic_through(A)?;
-    // hub1 falls silent, or the branch would, rightly, follow it back: it would be the last peer heard.
+    // hub1 falls silent, or the branch would, rightly, follow it back: it would be the last peer
+    // heard.
     bench.probe.pause()?;
     sleep_ms(300)?;
     // hub2 loses its way through hub1: its own packet to the branch's network meets its crypto map.

@@ -44,7 +44,8 @@ pub(super) fn closed_maps(configuration: &Configuration, devices: &Devices) -> V
     applied.chain(unapplied).collect()
 }
 
-/// Why an entry drops what it protects: of one on an interface what is closed there, of another what its map is anywhere.
+/// Why an entry drops what it protects: of one on an interface what is closed there, of another
+/// what its map is anywhere.
 pub(super) fn closed_because(
     closed: &[ClosedMap],
     map: &str,

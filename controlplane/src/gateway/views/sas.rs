@@ -20,8 +20,8 @@ use crate::routes::prefixes;
 use crate::tables::Activity;
 use crate::tunnels::SaPair;
 
-/// What ESP adds around a packet at most: outer IPv4, UDP, SPI and sequence, IV, padding, trailer, ICV. Without a suite that of
-/// AES-GCM.
+/// What ESP adds around a packet at most: outer IPv4, UDP, SPI and sequence, IV, padding, trailer,
+/// ICV. Without a suite that of AES-GCM.
 fn overhead(suite: Option<&ike::EspSuite>) -> u32 {
     let (iv, padding, icv) = match suite {
         Some(suite) => {
@@ -338,7 +338,8 @@ fn counters(activity: &Activity) -> FlowCounters {
     }
 }
 
-/// A small number for one half of a pair; pairs of an earlier control plane have high bits in their name.
+/// A small number for one half of a pair; pairs of an earlier control plane have high bits in their
+/// name.
 fn connection_id(pair: ChildId, outbound: bool) -> u32 {
     let number = u32::try_from(pair.0 & 0x3fff_ffff).unwrap_or(0);
     number * 2 + u32::from(outbound)

@@ -1,5 +1,6 @@
-//! The worked scenarios of the preferred-peer rules, with detection, idle timer and cursor working together
-//! under a virtual clock. The peers are flags (up or down); IKE gives up after [`GIVE_UP`].
+//! The worked scenarios of the preferred-peer rules, with detection, idle timer and cursor working
+//! together under a virtual clock. The peers are flags (up or down); IKE gives up after
+//! [`GIVE_UP`].
 
 use super::*;
 use crate::peers::idle::IdleTimer;
@@ -40,7 +41,8 @@ impl Gateway {
         }
     }
 
-    /// The specification's example: A (default), B, `idle-time 120 default`, keepalive 10 2 periodic.
+    /// The specification's example: A (default), B, `idle-time 120 default`, keepalive 10 2
+    /// periodic.
     fn example() -> Self {
         Gateway::new(&[A, B], true, IdleRule::resolve(Some((120, true)), None))
     }
@@ -66,7 +68,8 @@ impl Gateway {
         }
     }
 
-    /// One second; `traffic` says that a packet to the other side is there (and answered, if it can be).
+    /// One second; `traffic` says that a packet to the other side is there (and answered, if it can
+    /// be).
     fn second(&mut self, traffic: bool) {
         self.now += s(1);
         if let Some((peer, give_up)) = self.trying {

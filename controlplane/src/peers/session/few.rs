@@ -1,6 +1,8 @@
-//! A map that mostly has one entry: a session has one flow and one SA pair as a rule, and there may be ten thousand sessions.
+//! A map that mostly has one entry: a session has one flow and one SA pair as a rule, and there may
+//! be ten thousand sessions.
 //!
-//! A sorted vector without room to spare. A `BTreeMap` keeps a node for eleven entries, also when the last one has gone.
+//! A sorted vector without room to spare. A `BTreeMap` keeps a node for eleven entries, also when
+//! the last one has gone.
 
 /// See the module's description.
 #[derive(Clone, Debug)]

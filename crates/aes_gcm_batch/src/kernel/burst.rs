@@ -206,7 +206,8 @@ fn run_window<X: Vector, const OPEN: bool>(v: X, jobs: &mut [Job<'_>]) -> usize 
     rejected
 }
 
-/// Classes of one key size: packets of one to eight vectors, heads included, and those of one to four whole vectors of text.
+/// Classes of one key size: packets of one to eight vectors, heads included, and those of one to
+/// four whole vectors of text.
 const SHAPES: usize = VECTORS + WHOLE;
 /// Vectors of the largest short packet; more have at least one group of the long kernel.
 const VECTORS: usize = 8;

@@ -8,7 +8,8 @@ use crate::vector::x128::X128;
 use crate::vector::{Vector, read_block, write_block};
 
 /// Three 128-bit sums of 64-bit products per lane: together one 256-bit product not yet reduced.
-/// `middle` is the sum of the two crossed products, or Karatsuba's (a0 + a1)(b0 + b1), from which the reduction takes the other two away.
+/// `middle` is the sum of the two crossed products, or Karatsuba's (a0 + a1)(b0 + b1), from which
+/// the reduction takes the other two away.
 #[derive(Clone, Copy)]
 pub(crate) struct Sums<V> {
     pub(crate) low: V,
@@ -117,8 +118,8 @@ pub(crate) fn multiply(kernel: &Kernel<X128>, a: __m128i, b: __m128i) -> __m128i
     kernel.reduce(kernel.product(a, b))
 }
 
-/// The one block that, in lane 0, hashes like all the additional data of a job: Horner's rule up to and without its last multiplication.
-/// Seldom used: ESP has 8 or 12 bytes of it.
+/// The one block that, in lane 0, hashes like all the additional data of a job: Horner's rule up to
+/// and without its last multiplication. Seldom used: ESP has 8 or 12 bytes of it.
 #[cold]
 #[inline(never)]
 pub(crate) fn fold_long_aad(job: &Job<'_>) -> u128 {

@@ -1,7 +1,8 @@
 //! Packets of any length, a group of vectors at a time.
 //!
-//! A group of eight vectors is multiplied lane by lane with H^(8 `LANES`) down to H^1, the hash so far going into its first lane; the tail
-//! likewise, with one power more for the length block. A pipeline like that of the short kernel: while a group goes through AES, the one before is
+//! A group of eight vectors is multiplied lane by lane with H^(8 `LANES`) down to H^1, the hash so
+//! far going into its first lane; the tail likewise, with one power more for the length block. A
+//! pipeline like that of the short kernel: while a group goes through AES, the one before is
 //! hashed, and the tail of a packet while the first group of the next one does.
 
 use core::arch::x86_64::__m128i;
@@ -42,9 +43,11 @@ struct Behind<'s, V> {
 const COUNTER_ORDER: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 14, 13, 12];
 
 impl<X: Vector> Kernel<X> {
-    /// Seals or opens packets whose lanes fill more than a group each. Returns how many were rejected.
+    /// Seals or opens packets whose lanes fill more than a group each. Returns how many were
+    /// rejected.
     ///
-    /// The tags of four packets are made at a time: the chain from the sums to a tag is long, and one lane wide for each.
+    /// The tags of four packets are made at a time: the chain from the sums to a tag is long, and
+    /// one lane wide for each.
     #[inline(always)]
     pub(super) fn long<const OPEN: bool>(&self, jobs: &mut [Option<&mut Job<'_>>]) -> usize {
         let v = self.v;
@@ -103,7 +106,8 @@ impl<X: Vector> Kernel<X> {
         Walk { schedule, rounds, base, blocks: self.v.zero(), rest: job.text() }
     }
 
-    /// The first packet: there is nothing to hash yet. Gives the encrypted J0, and what is left to hash.
+    /// The first packet: there is nothing to hash yet. Gives the encrypted J0, and what is left to
+    /// hash.
     #[inline(always)]
     fn first_packet<'a, const OPEN: bool>(&self, job: &mut Job<'a>) -> (X::V, Behind<'a, X::V>) {
         let (schedule, aad) = (job.schedule, self.aad_block(job));
@@ -116,7 +120,8 @@ impl<X: Vector> Kernel<X> {
         (state[0], self.rest_of_packet::<OPEN>(schedule, walk, &state, aad))
     }
 
-    /// A further packet. Gives the hash but for the length block, not yet reduced, of the one before, too.
+    /// A further packet. Gives the hash but for the length block, not yet reduced, of the one
+    /// before, too.
     #[inline(always)]
     fn next_packet<'a, const OPEN: bool>(
         &self,
@@ -174,8 +179,9 @@ impl<X: Vector> Kernel<X> {
 
     /// The next `N` vectors, at most a group, of counter blocks with round key 0.
     ///
-    /// Counters 1 to 8 `LANES` - 1 after the group's base have bits that the base has not, so an exclusive or adds them; only the
-    /// last lane of the last vector carries, and that vector is made by a sum.
+    /// Counters 1 to 8 `LANES` - 1 after the group's base have bits that the base has not, so an
+    /// exclusive or adds them; only the last lane of the last vector carries, and that vector is
+    /// made by a sum.
     #[inline(always)]
     fn counters<const N: usize>(&self, walk: &mut Walk<'_, X>) -> [X::V; N] {
         let v = self.v;
@@ -224,8 +230,8 @@ impl<X: Vector> Kernel<X> {
         }
     }
 
-    /// All rounds of `state`, and the products of the `M` vectors before. Their first comes last, because it waits for the reduction of
-    /// the sums of everything before.
+    /// All rounds of `state`, and the products of the `M` vectors before. Their first comes last,
+    /// because it waits for the reduction of the sums of everything before.
     #[inline(always)]
     fn rounds_and_hash<const N: usize, const M: usize>(
         &self,
@@ -297,7 +303,8 @@ impl<X: Vector> Kernel<X> {
         sums
     }
 
-    /// A group of full vectors of text; in the first one of a packet lane 0 has none. Gives the ciphertext in the multiplier's order.
+    /// A group of full vectors of text; in the first one of a packet lane 0 has none. Gives the
+    /// ciphertext in the multiplier's order.
     #[inline(always)]
     fn crypt_group<const OPEN: bool, const FIRST: bool>(
         &self,

@@ -1,7 +1,8 @@
 //! Short packets whose blocks fill their vectors to the last lane, four at a time.
 //!
-//! There J0 and the additional data would open one more vector for each packet. Here those of four packets share a vector of their own, one packet a
-//! lane: the *heads*. Otherwise it is the pipeline of the short kernel; packets of more than two vectors go in two halves.
+//! There J0 and the additional data would open one more vector for each packet. Here those of four
+//! packets share a vector of their own, one packet a lane: the *heads*. Otherwise it is the
+//! pipeline of the short kernel; packets of more than two vectors go in two halves.
 
 use super::ghash::Sums;
 use super::short::{powers_of, schedules};
@@ -21,7 +22,8 @@ pub(super) struct Quad<'j, 'a, V> {
     sums: [Sums<V>; QUAD],
 }
 
-/// `P` packets of a quad, all of it or half, of `Z` vectors of text each: ciphertext in the multiplier's order.
+/// `P` packets of a quad, all of it or half, of `Z` vectors of text each: ciphertext in the
+/// multiplier's order.
 type Part<V, const P: usize, const Z: usize> = [[V; Z]; P];
 
 impl<X: Vector> Kernel<X> {
@@ -43,8 +45,8 @@ impl<X: Vector> Kernel<X> {
         (Quad { jobs, heads, sums: [self.no_sums(); QUAD] }, hashed)
     }
 
-    /// The first part of a further quad, and the tags of the one before, of which `hashed` is the last part. `SAME`: the further quad has one key.
-    /// Adds the rejected to `rejected`.
+    /// The first part of a further quad, and the tags of the one before, of which `hashed` is the
+    /// last part. `SAME`: the further quad has one key. Adds the rejected to `rejected`.
     #[inline(always)]
     pub(super) fn next_quad<'j, 'a, const P: usize, const Z: usize, const OPEN: bool, const SAME: bool>(
         &self,
@@ -173,7 +175,8 @@ impl<X: Vector> Kernel<X> {
         state
     }
 
-    /// A middle round of `P` packets and, with `HEADS`, of the heads of four. `keys` are those of the packets, then those of the rest of the quad.
+    /// A middle round of `P` packets and, with `HEADS`, of the heads of four. `keys` are those of
+    /// the packets, then those of the rest of the quad.
     #[inline(always)]
     fn quad_round<const P: usize, const Z: usize, const SAME: bool, const HEADS: bool>(
         &self,
@@ -278,7 +281,8 @@ impl<X: Vector> Kernel<X> {
         hashed
     }
 
-    /// The sum over all lanes of each packet, its additional data and its length block; from here on a packet is one lane.
+    /// The sum over all lanes of each packet, its additional data and its length block; from here
+    /// on a packet is one lane.
     #[inline(always)]
     fn total_of_quad(&self, quad: &Quad<'_, '_, X::V>) -> Sums<X::V> {
         let v = self.v;

@@ -1,15 +1,16 @@
 //! Several packets at once, each wholly in registers.
 //!
-//! A pipeline of two stages over the packets of one shape: while chunk n goes through the rounds of AES, chunk n - 1 is hashed, a slice of it after each
-//! round, so that both chains of latency run at the same time.
+//! A pipeline of two stages over the packets of one shape: while chunk n goes through the rounds of
+//! AES, chunk n - 1 is hashed, a slice of it after each round, so that both chains of latency run
+//! at the same time.
 
 use super::ghash::Sums;
 use super::{Kernel, keep_order, reject};
 use crate::vector::{COUNTERS, Vector, read_block, write_block};
 use crate::{Job, KeySchedule};
 
-/// Runs the block for the packets `start..end` of every vector of at most `LANES` packets; a closure would be compiled without the vector
-/// instructions.
+/// Runs the block for the packets `start..end` of every vector of at most `LANES` packets; a
+/// closure would be compiled without the vector instructions.
 macro_rules! for_groups {
     ($packets:expr, $group:ident, $start:ident, $end:ident, $work:block) => {
         let mut $start = 0;
@@ -28,7 +29,8 @@ pub(super) struct Crypted<'j, 'a, V, const P: usize, const Z: usize> {
     /// Additional data and ciphertext in the multiplier's order.
     hashed: [[V; Z]; P],
     sums: [Sums<V>; P],
-    /// From here on a packet is one lane, `LANES` packets a vector: first the encrypted J0, in the end the tags.
+    /// From here on a packet is one lane, `LANES` packets a vector: first the encrypted J0, in the
+    /// end the tags.
     tags: [V; P],
     /// Sums over all lanes of a packet and its length block.
     totals: [Sums<V>; P],
@@ -341,8 +343,8 @@ impl<X: Vector> Kernel<X> {
     }
 }
 
-/// For each packet the powers of H from that of its first lane on; `heads` lanes are in front of its text. The length block has exponent 1, so the
-/// last block of text has 2.
+/// For each packet the powers of H from that of its first lane on; `heads` lanes are in front of
+/// its text. The length block has exponent 1, so the last block of text has 2.
 #[inline(always)]
 pub(super) fn powers_of<'a, X: Vector, const P: usize, const Z: usize>(
     jobs: &[&mut Job<'a>],

@@ -230,7 +230,8 @@ impl Vector for X128 {
     }
 }
 
-/// Up to 16 bytes, zeros behind them. Public lengths select the words; two of them overlap, so there is no loop over bytes.
+/// Up to 16 bytes, zeros behind them. Public lengths select the words; two of them overlap, so
+/// there is no loop over bytes.
 #[inline(always)]
 pub(super) fn load_bytes(bytes: &[u8]) -> __m128i {
     let word = match bytes.len() {

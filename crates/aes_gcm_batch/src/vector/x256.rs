@@ -1,4 +1,5 @@
-//! 256-bit vectors: two blocks. AVX2 has no byte masks, so partial vectors are put together from overlapping words.
+//! 256-bit vectors: two blocks. AVX2 has no byte masks, so partial vectors are put together from
+//! overlapping words.
 
 use core::arch::asm;
 use core::arch::x86_64::*;

@@ -86,28 +86,32 @@ impl<const SCHOOLBOOK: bool> Vector for X512<SCHOOLBOOK> {
     #[inline(always)]
     fn load_part(self, bytes: &[u8]) -> __m512i {
         let mask = byte_mask(bytes.len());
-        // SAFETY: only the bytes of the mask are accessed, and those are in the slice; masked bytes do not fault.
+        // SAFETY: only the bytes of the mask are accessed, and those are in the slice; masked bytes
+        // do not fault.
         unsafe { _mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) }
     }
 
     #[inline(always)]
     fn store_part(self, bytes: &mut [u8], value: __m512i) {
         let mask = byte_mask(bytes.len());
-        // SAFETY: only the bytes of the mask are accessed, and those are in the slice; masked bytes do not fault.
+        // SAFETY: only the bytes of the mask are accessed, and those are in the slice; masked bytes
+        // do not fault.
         unsafe { _mm512_mask_storeu_epi8(bytes.as_mut_ptr().cast(), mask, value) }
     }
 
     #[inline(always)]
     fn load_part_above(self, bytes: &[u8]) -> __m512i {
         let mask = byte_mask(bytes.len() + 16) & !0xffff;
-        // SAFETY: bit 16 of the mask is the first byte of the slice, so the accessed bytes are in it; masked bytes do not fault.
+        // SAFETY: bit 16 of the mask is the first byte of the slice, so the accessed bytes are in
+        // it; masked bytes do not fault.
         unsafe { _mm512_maskz_loadu_epi8(mask, bytes.as_ptr().wrapping_sub(16).cast()) }
     }
 
     #[inline(always)]
     fn store_part_above(self, bytes: &mut [u8], value: __m512i) {
         let mask = byte_mask(bytes.len() + 16) & !0xffff;
-        // SAFETY: bit 16 of the mask is the first byte of the slice, so the accessed bytes are in it; masked bytes do not fault.
+        // SAFETY: bit 16 of the mask is the first byte of the slice, so the accessed bytes are in
+        // it; masked bytes do not fault.
         unsafe { _mm512_mask_storeu_epi8(bytes.as_mut_ptr().wrapping_sub(16).cast(), mask, value) }
     }
 

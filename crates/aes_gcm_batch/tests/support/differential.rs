@@ -23,7 +23,8 @@ struct Case {
     corrupt: Option<usize>,
 }
 
-/// Seals and opens at least `packets` random packets with each engine and panics at the first difference. Returns how many it were.
+/// Seals and opens at least `packets` random packets with each engine and panics at the first
+/// difference. Returns how many it were.
 pub fn run(engines: &[Engine], seed: u64, packets: usize, mut progress: impl FnMut(usize)) -> usize {
     let mut random = Random(seed);
     let keys: Vec<Vec<u8>> = (0..45).map(|index| random.bytes([16, 24, 32][index % 3])).collect();

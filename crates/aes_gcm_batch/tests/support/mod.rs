@@ -1,4 +1,5 @@
-//! Shared by the integration tests and the long differential run: back ends of this CPU, a random source, the reference libraries.
+//! Shared by the integration tests and the long differential run: back ends of this CPU, a random
+//! source, the reference libraries.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where its own assumptions fail")]
 #![allow(dead_code, reason = "every test binary uses its own part")]

@@ -1,5 +1,5 @@
-//! The least eBPF that a test needs: an XDP program of six instructions that redirects every packet to the socket of its
-//! queue, loaded with bpf(2) directly.
+//! The least eBPF that a test needs: an XDP program of six instructions that redirects every packet
+//! to the socket of its queue, loaded with bpf(2) directly.
 
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -148,6 +148,7 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> OwnedFd {
 }
 
 fn call<T>(command: libc::c_int, attributes: &T) -> libc::c_long {
-    // SAFETY: the attributes are a live structure of the size given, and every pointer in it is to live memory.
+    // SAFETY: the attributes are a live structure of the size given, and every pointer in it is to
+    // live memory.
     unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) }
 }

@@ -1,7 +1,9 @@
-//! The rules of [`super::settle`] and the notes about filters, looked at only where a line changed something.
+//! The rules of [`super::settle`] and the notes about filters, looked at only where a line changed
+//! something.
 //!
 //! The time depends on what was changed, not on the size of the configuration. The limits of
-//! [`crate::sizes`] are not among the rules here: they need a look at everything and hold for a commit.
+//! [`crate::sizes`] are not among the rules here: they need a look at everything and hold for a
+//! commit.
 
 use std::collections::HashSet;
 
@@ -11,7 +13,8 @@ use crate::diff::{Action, Change, Object};
 use crate::edit::EditError;
 use crate::model::{AccessGroups, DynamicMap, EntryBody};
 
-/// The access lists that something names, by their use. Names that were taken back may still be in it.
+/// The access lists that something names, by their use. Names that were taken back may still be in
+/// it.
 #[derive(Debug, Default)]
 pub(crate) struct NamedLists(Option<Names>);
 
@@ -22,7 +25,8 @@ struct Names {
 }
 
 impl NamedLists {
-    /// All names of `configuration`, at the first call; later calls rely on [`NamedLists::take_up`].
+    /// All names of `configuration`, at the first call; later calls rely on
+    /// [`NamedLists::take_up`].
     fn of(&mut self, configuration: &Configuration) -> &Names {
         self.0.get_or_insert_with(|| {
             let mut names = Names::default();
@@ -72,8 +76,9 @@ impl Names {
     }
 }
 
-/// Does to a candidate what [`super::settle`] does, except for the limits, where `before` was settled and `changes` are
-/// all that differs. Returns the notes to print, with those about filters that are new.
+/// Does to a candidate what [`super::settle`] does, except for the limits, where `before` was
+/// settled and `changes` are all that differs. Returns the notes to print, with those about filters
+/// that are new.
 pub(crate) fn settle_changes(
     before: &Configuration,
     candidate: &mut Configuration,

@@ -1,10 +1,12 @@
-//! Access groups: what is refused because it would filter nothing, and what an engineer should know.
+//! Access groups: what is refused because it would filter nothing, and what an engineer should
+//! know.
 
 use crate::Configuration;
 use crate::edit::EditError;
 use crate::model::{AccessGroups, AccessList, AclAction, AclRule, InterfaceName};
 
-/// An interface without device passes no packet, so that its access group would be a promise that nothing keeps.
+/// An interface without device passes no packet, so that its access group would be a promise that
+/// nothing keeps.
 pub(super) fn check(configuration: &Configuration) -> Result<(), EditError> {
     let mut interfaces = configuration.interfaces.iter();
     match interfaces.find(|(name, interface)| {
@@ -18,8 +20,8 @@ pub(super) fn check(configuration: &Configuration) -> Result<(), EditError> {
     }
 }
 
-/// Access groups whose list is missing or empty, where IOS lets everything pass and here everything is denied; and lists
-/// on an interface with a crypto map that stop its tunnels.
+/// Access groups whose list is missing or empty, where IOS lets everything pass and here everything
+/// is denied; and lists on an interface with a crypto map that stop its tunnels.
 pub fn filter_notes(configuration: &Configuration) -> Vec<String> {
     let mut notes = empty_lists(configuration);
     notes.extend(stopped_tunnels(configuration));
@@ -94,7 +96,8 @@ pub(super) fn stopped_tunnels(configuration: &Configuration) -> impl Iterator<It
     })
 }
 
-/// What no line permits, and a line that does. What this gateway itself sends is no subject of a list, so `out` need not permit IKE.
+/// What no line permits, and a line that does. What this gateway itself sends is no subject of a
+/// list, so `out` need not permit IKE.
 fn stopped(list: &AccessList, inbound: bool) -> Option<(&'static str, &'static str)> {
     let permits = |wanted: &dyn Fn(&AclRule) -> bool| {
         list.rules().any(|(_, rule)| rule.action == AclAction::Permit && wanted(rule))

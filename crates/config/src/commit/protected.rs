@@ -1,5 +1,6 @@
-//! What a configuration protects by a device: the lines of the access lists of its crypto map, in the order in which a
-//! packet meets them. What an entry permits is protected whether the entry can be used or not: then it is dropped.
+//! What a configuration protects by a device: the lines of the access lists of its crypto map, in
+//! the order in which a packet meets them. What an entry permits is protected whether the entry can
+//! be used or not: then it is dropped.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,8 @@ use crate::Configuration;
 use crate::model::{AclAction, AclRule, EntryBody, InterfaceName, Keying};
 use crate::render::acl_rule;
 
-/// Regions that one comparison may split a permit into. Beyond it what is left counts as not protected, so that the
-/// answer errs on the safe side.
+/// Regions that one comparison may split a permit into. Beyond it what is left counts as not
+/// protected, so that the answer errs on the safe side.
 const PIECES: usize = 4096;
 
 /// What becomes of a packet that a line matches.
@@ -59,7 +60,8 @@ pub(super) struct Applied<'c> {
     pub(super) map: &'c str,
 }
 
-/// The crypto maps that exist and are applied, also to an interface that is shut down: there the map is not taken off.
+/// The crypto maps that exist and are applied, also to an interface that is shut down: there the
+/// map is not taken off.
 pub(super) fn applied(configuration: &Configuration) -> impl Iterator<Item = Applied<'_>> {
     configuration.interfaces.iter().filter_map(|(name, interface)| {
         let map =
@@ -89,8 +91,8 @@ pub(super) fn lines<'c>(configuration: &'c Configuration, device: &str) -> Vec<L
     lines
 }
 
-/// All lines by which packets that leave by `device` are judged: behind those of its own map the ones of every map with
-/// `fail-close`, which are dropped.
+/// All lines by which packets that leave by `device` are judged: behind those of its own map the
+/// ones of every map with `fail-close`, which are dropped.
 pub(super) fn judged<'c>(configuration: &'c Configuration, device: &str) -> Vec<Line<'c>> {
     let mut lines = lines(configuration, device);
     for (name, _) in configuration.crypto_maps.iter().filter(|(_, map)| map.fail_close) {
@@ -126,8 +128,8 @@ fn add_map<'c>(configuration: &'c Configuration, map: &str, lines: &mut Vec<Line
     }
 }
 
-/// The permits of `before`, by index, of which a flow is protected by none of `after`. `concerns` says which permits are
-/// asked about.
+/// The permits of `before`, by index, of which a flow is protected by none of `after`. `concerns`
+/// says which permits are asked about.
 pub(super) fn lost(
     before: &[Line<'_>],
     after: &[Vec<Line<'_>>],

@@ -1,8 +1,8 @@
 //! What a session's edits take out of protection, when it leaves configuration mode.
 //!
-//! A deletion that leaves an applied crypto map without something that it needs is a mistake or half of a replacement:
-//! it is refused, and put back. A change of what is protected (other lines in a list, another list, a map that is taken
-//! off) is accepted and named.
+//! A deletion that leaves an applied crypto map without something that it needs is a mistake or
+//! half of a replacement: it is refused, and put back. A change of what is protected (other lines
+//! in a list, another list, a map that is taken off) is accepted and named.
 
 use std::collections::BTreeSet;
 
@@ -33,9 +33,9 @@ impl Review {
     }
 }
 
-/// Compares what was configured when the session entered configuration mode (and when those did that were cut off) with
-/// what is configured now, and puts back into `now` what must not be gone. What `others`, sessions that are still open,
-/// began with is protected in any case.
+/// Compares what was configured when the session entered configuration mode (and when those did
+/// that were cut off) with what is configured now, and puts back into `now` what must not be gone.
+/// What `others`, sessions that are still open, began with is protected in any case.
 pub fn review_edits(before: &[&Configuration], now: &mut Configuration, others: &[&Configuration]) -> Review {
     let mut review = Review::default();
     for before in before {

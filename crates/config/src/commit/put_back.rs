@@ -1,4 +1,5 @@
-//! Objects that an applied crypto map cannot be without, and that a session deleted: each is put back by itself.
+//! Objects that an applied crypto map cannot be without, and that a session deleted: each is put
+//! back by itself.
 
 use super::protected::{Applied, applied, bodies, judged, lines, lost};
 use crate::Configuration;
@@ -6,7 +7,8 @@ use crate::model::{AccessList, AclAction, EntryBody, Keying};
 
 const OR_TAKE_OFF: &str = "or take the map off the interface first";
 
-/// Puts back into `now` what `before` had, and says what and why. A deletion that leaves nothing less protected stays.
+/// Puts back into `now` what `before` had, and says what and why. A deletion that leaves nothing
+/// less protected stays.
 pub(super) fn put_back(
     before: &Configuration,
     now: &mut Configuration,
@@ -146,7 +148,8 @@ impl<'a> Restorer<'a> {
         texts.into_iter().for_each(|text| self.refuse(text));
     }
 
-    /// The access list of an entry: none is named any more, or the named one is gone or has no permit left.
+    /// The access list of an entry: none is named any more, or the named one is gone or has no
+    /// permit left.
     fn access_list(&mut self, seq: u16, place: &Body, old: &EntryBody) {
         let Some(list) = old.match_address.as_ref().filter(|list| has_permit(self.before, Some(list))) else {
             return;
@@ -182,7 +185,8 @@ impl<'a> Restorer<'a> {
         ));
     }
 
-    /// Whether something that `before` protects by the device, in entries that `which` names, is protected no longer.
+    /// Whether something that `before` protects by the device, in entries that `which` names, is
+    /// protected no longer.
     fn loses(&self, which: impl Fn(u16) -> bool) -> bool {
         let old = lines(self.before, self.place.device);
         let now: &Configuration = self.now;

@@ -10,8 +10,8 @@ const DIMENSIONS: usize = 5;
 pub(super) struct Region([(u32, u32); DIMENSIONS]);
 
 impl Region {
-    /// What `rule` matches: several regions where a port condition is several ranges, none for a wildcard with holes,
-    /// which a crypto access list cannot have.
+    /// What `rule` matches: several regions where a port condition is several ranges, none for a
+    /// wildcard with holes, which a crypto access list cannot have.
     pub(super) fn of(rule: &AclRule) -> Vec<Region> {
         let (Some(source), Some(destination)) = (addresses(&rule.source), addresses(&rule.destination))
         else {
@@ -19,7 +19,8 @@ impl Region {
         };
         let protocol = rule.protocol.map_or((0, u8::MAX.into()), |number| (number.into(), number.into()));
         let any = (0, u16::MAX);
-        // Type and code of ICMP stand where source ports do (RFC 4301 §4.4.1.1), the type in the high octet.
+        // Type and code of ICMP stand where source ports do (RFC 4301 §4.4.1.1), the type in the
+        // high octet.
         let icmp = rule.icmp.map(|icmp| {
             let kind = u16::from(icmp.kind) << 8;
             icmp.code.map_or((kind, kind | 0xff), |code| (kind | u16::from(code), kind | u16::from(code)))

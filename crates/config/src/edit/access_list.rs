@@ -133,8 +133,8 @@ fn by_number(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Adds a rule; one that is there already changes nothing, so that a configuration can be sent twice.
-/// A rule with a number of its own replaces the one that has the number.
+/// Adds a rule; one that is there already changes nothing, so that a configuration can be sent
+/// twice. A rule with a number of its own replaces the one that has the number.
 fn add(editor: &mut Editor<'_>, name: &str, sequence: Option<u32>, rule: AclRule) -> Result<(), EditError> {
     let known = &mut *editor.known_rules;
     let Some(list) = editor.configuration.access_lists.get_mut(name) else { return Ok(()) };
@@ -162,8 +162,8 @@ fn service(args: &Args) -> Result<Option<ServiceMatch>, EditError> {
     }
 }
 
-/// `access-group N {in | out}` of an interface or an entry. The negated form removes the direction that it names, or both, and
-/// leaves another list than it names.
+/// `access-group N {in | out}` of an interface or an entry. The negated form removes the direction
+/// that it names, or both, and leaves another list than it names.
 pub(super) fn access_group(groups: &mut AccessGroups, args: &Args) {
     let mut list = args.text("acl");
     let mut named: Vec<&str> = ["in", "out"].into_iter().filter(|word| args.has(word)).collect();

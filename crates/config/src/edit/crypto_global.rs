@@ -1,4 +1,5 @@
-//! Global `crypto map`, `crypto dynamic-map`, `crypto ipsec`, `crypto logging` and `crypto ike` lines.
+//! Global `crypto map`, `crypto dynamic-map`, `crypto ipsec`, `crypto logging` and `crypto ike`
+//! lines.
 
 use super::crypto_map::{parse_lifetime, parse_replay, warn_low_lifetime};
 use super::{ConfigCommand, EditError, Editor, Mode, apply, keep};

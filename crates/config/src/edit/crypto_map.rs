@@ -104,7 +104,8 @@ fn set_peer(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     }
     check_peer(editor, args, &name)?;
     match name {
-        // Asked in any case, also when an `ip host` line has it: whoever owns the sessions notes the address of this moment.
+        // Asked in any case, also when an `ip host` line has it: whoever owns the sessions notes
+        // the address of this moment.
         PeerName::Host { name, dynamic: false } => editor.ask(Question::Resolves(name), set_named_peer),
         name => add_peer(editor, args, name)?,
     }
@@ -141,7 +142,8 @@ fn check_peer(editor: &mut Editor<'_>, args: &Args, name: &PeerName) -> Result<(
     Ok(())
 }
 
-/// A host name without `dynamic` is resolved as soon as it is typed. The entry may have changed since it was asked for.
+/// A host name without `dynamic` is resolved as soon as it is typed. The entry may have changed
+/// since it was asked for.
 fn set_named_peer(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Result<(), EditError> {
     let (Some(name), Answer::Resolves(resolves)) = (peer_name(args), answer) else { return Ok(()) };
     check_peer(editor, args, &name)?;
@@ -229,7 +231,8 @@ fn lifetime(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     edit(editor, |body| parse_lifetime(&mut body.lifetime, args))
 }
 
-/// Reads `seconds`, `kilobytes` or `days` into `lifetime`; the negated form clears what it names, or both.
+/// Reads `seconds`, `kilobytes` or `days` into `lifetime`; the negated form clears what it names,
+/// or both.
 pub(super) fn parse_lifetime(lifetime: &mut Lifetime, args: &Args) {
     let (seconds, volume) = (args.has("seconds") || args.has("days"), args.has("kilobytes"));
     if args.negated() {

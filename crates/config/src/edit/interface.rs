@@ -87,7 +87,8 @@ fn device(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Names what the crypto map of the interface protects and will not, once configuration mode is left.
+/// Names what the crypto map of the interface protects and will not, once configuration mode is
+/// left.
 fn name_unprotected(editor: &mut Editor<'_>, what: &str, consequence: &str) {
     let Mode::Interface(name) = editor.mode.clone() else { return };
     name_unprotected_at(editor, &name, what, consequence);

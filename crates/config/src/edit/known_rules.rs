@@ -1,10 +1,12 @@
-//! The rules of the access list that is being written, so that a file with a hundred thousand of them is not compared line by line.
+//! The rules of the access list that is being written, so that a file with a hundred thousand of
+//! them is not compared line by line.
 
 use std::collections::HashSet;
 
 use crate::model::{AccessList, AclRule};
 
-/// The rules of one list. Kept over the lines of a file; a line that takes rules away makes it forget.
+/// The rules of one list. Kept over the lines of a file; a line that takes rules away makes it
+/// forget.
 #[derive(Debug, Default)]
 pub struct KnownRules {
     list: Option<String>,

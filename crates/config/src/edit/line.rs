@@ -50,7 +50,8 @@ fn login_local(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Line passwords are stored in a form that is as good as clear text: they are refused rather than kept.
+/// Line passwords are stored in a form that is as good as clear text: they are refused rather than
+/// kept.
 fn password(_: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     if args.negated() {
         return Ok(());

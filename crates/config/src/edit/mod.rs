@@ -1,8 +1,8 @@
 //! Configuration lines: their notation, and what each does to the model.
 //!
-//! One file a mode. Every file has its commands as data ([`crate::tree`]) and, below, the functions that they name. A
-//! function changes the candidate model or enters a mode, adds notices, or refuses; it never looks at how a word was
-//! abbreviated.
+//! One file a mode. Every file has its commands as data ([`crate::tree`]) and, below, the functions
+//! that they name. A function changes the candidate model or enters a mode, adds notices, or
+//! refuses; it never looks at how a word was abbreviated.
 
 mod access_list;
 mod crypto_global;
@@ -59,7 +59,8 @@ impl dyn Environment + '_ {
     }
 }
 
-/// Takes every host name as one that resolves, and stores no key: for reading a file without asking the network.
+/// Takes every host name as one that resolves, and stores no key: for reading a file without asking
+/// the network.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offline;
 
@@ -87,8 +88,8 @@ pub(crate) enum Answer {
     Imported(Result<Imported, ImportError>),
 }
 
-/// The rest of a command, for which it needs an answer. Until then it has changed nothing but its mode, which it gets
-/// back.
+/// The rest of a command, for which it needs an answer. Until then it has changed nothing but its
+/// mode, which it gets back.
 pub(crate) type Rest = fn(&mut Editor<'_>, &crate::tree::Args, Answer) -> Result<(), EditError>;
 
 /// What `crypto pki import` and `crypto pki authenticate` ask for.
@@ -145,7 +146,8 @@ pub struct Editor<'a> {
     pub mode: Mode,
     /// Informational texts of the lines so far.
     pub notices: Vec<String>,
-    /// True while a file is read: references may point forward, and nobody reads first-creation notes.
+    /// True while a file is read: references may point forward, and nobody reads first-creation
+    /// notes.
     pub from_file: bool,
     /// What is known of the access list that is being written.
     pub known_rules: &'a mut KnownRules,

@@ -148,7 +148,8 @@ trees! {
     LINE: line::COMMANDS;
 }
 
-/// Builds a tree. The notation is part of the program: a mistake in it stops the first test that touches the mode.
+/// Builds a tree. The notation is part of the program: a mistake in it stops the first test that
+/// touches the mode.
 #[allow(clippy::panic, reason = "a mistake in a constant table, found by the first test")]
 fn build(name: &str, groups: &[&'static [ConfigCommand]]) -> Tree<Action> {
     match Tree::new(groups) {
@@ -205,8 +206,8 @@ pub(crate) fn form_of<'t, 'l>(words: &'t [Token<'l>]) -> (Form, &'t [Token<'l>])
     }
 }
 
-/// Parses a line in `mode` and, when it does not fit there, in the modes above. Of several errors the one that
-/// understood most of the line is reported.
+/// Parses a line in `mode` and, when it does not fit there, in the modes above. Of several errors
+/// the one that understood most of the line is reported.
 pub(crate) fn parse(mode: &Mode, line: &str, words: &[Token<'_>]) -> Result<Step, ParseError> {
     let (form, rest) = form_of(words);
     let mut current = mode.clone();
@@ -276,7 +277,8 @@ impl Step {
     }
 }
 
-/// Stores a line that has no effect, once; its negation removes it and everything that begins with it.
+/// Stores a line that has no effect, once; its negation removes it and everything that begins with
+/// it.
 fn keep(editor: &mut Editor<'_>, store: super::Keep, args: &Args) {
     let text = args.canonical();
     let Some(lines) = store(editor.configuration, &editor.mode) else { return };
@@ -287,7 +289,8 @@ fn keep(editor: &mut Editor<'_>, store: super::Keep, args: &Args) {
     }
 }
 
-/// What `?` lists for a configuration mode: the mode's own commands, at the start of a line `no`, `default` and `do` too.
+/// What `?` lists for a configuration mode: the mode's own commands, at the start of a line `no`,
+/// `default` and `do` too.
 pub fn mode_help(
     mode: &Mode,
     line: &str,

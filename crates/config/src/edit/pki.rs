@@ -1,4 +1,5 @@
-//! `crypto pki …` (also spelled `crypto ca …`), the trustpoint mode, and certificates as they are pasted.
+//! `crypto pki …` (also spelled `crypto ca …`), the trustpoint mode, and certificates as they are
+//! pasted.
 
 use super::{
     Answer, ConfigCommand, EditError, Editor, Import, ImportError, ImportSource, Mode, Question, Rest, apply,

@@ -1,4 +1,5 @@
-//! What an `ipsec-manual` entry says about its SA pair: algorithms and keys come from the configuration, nothing is negotiated.
+//! What an `ipsec-manual` entry says about its SA pair: algorithms and keys come from the
+//! configuration, nothing is negotiated.
 
 use zeroize::Zeroizing;
 
@@ -38,8 +39,9 @@ impl std::fmt::Debug for ManualParameters {
 
 /// The SA pair of an `ipsec-manual` entry, or why it has none.
 ///
-/// A counter mode or GCM key is refused: the sequence numbers of a hand-made key begin at 1 whenever the gateway starts, so its
-/// nonces would come again (RFC 4106 §3, RFC 7634 §2, RFC 8221 §3: no manual keys there).
+/// A counter mode or GCM key is refused: the sequence numbers of a hand-made key begin at 1
+/// whenever the gateway starts, so its nonces would come again (RFC 4106 §3, RFC 7634 §2, RFC 8221
+/// §3: no manual keys there).
 pub fn effective_manual(
     configuration: &Configuration,
     map: &str,
@@ -112,7 +114,8 @@ pub fn effective_manual(
         })
     };
     let (inbound, outbound) = (key("inbound", &keys.inbound_esp)?, key("outbound", &keys.outbound_esp)?);
-    // RFC 4303 §3.4.3: no anti-replay for an SA that is keyed by hand, and no lifetime, for nobody would rekey it.
+    // RFC 4303 §3.4.3: no anti-replay for an SA that is keyed by hand, and no lifetime, for nobody
+    // would rekey it.
     ipsec.replay_window = None;
     ipsec.lifetime_kilobytes = None;
     ipsec.idle = None;

@@ -11,7 +11,8 @@ pub enum IkeEncryption {
     AesGcm(u16),
 }
 
-/// One proposal of IKE_SA_INIT. Combined ciphers and plain ones never share a proposal (RFC 7296 §3.3).
+/// One proposal of IKE_SA_INIT. Combined ciphers and plain ones never share a proposal (RFC 7296
+/// §3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeProposal {
     /// Ciphers in order of preference.

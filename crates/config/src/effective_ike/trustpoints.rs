@@ -1,7 +1,7 @@
 //! Which trustpoints an entry uses.
 //!
-//! A profile names them by `pki trustpoint`, with `sign` or `verify` for one direction only. Where none is named, and for
-//! `crypto isakmp policy`, every trustpoint counts, as in IOS.
+//! A profile names them by `pki trustpoint`, with `sign` or `verify` for one direction only. Where
+//! none is named, and for `crypto isakmp policy`, every trustpoint counts, as in IOS.
 
 use super::Refusal;
 use crate::model::{AuthenticationMethod, Configuration, Ikev2Profile, Trustpoint};

@@ -1,5 +1,5 @@
-//! Extended access lists. In their crypto use permit means protect, and deny not protected by this entry; as filters
-//! (access groups) permit means pass, and deny drop.
+//! Extended access lists. In their crypto use permit means protect, and deny not protected by this
+//! entry; as filters (access groups) permit means pass, and deny drop.
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,8 @@ pub enum AclAction {
     Deny,
 }
 
-/// A source or destination in normal form: host bits cleared, `0.0.0.0` wildcards and full ones folded.
+/// A source or destination in normal form: host bits cleared, `0.0.0.0` wildcards and full ones
+/// folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AclAddress {
     /// `any`.
@@ -96,7 +97,8 @@ pub enum ServiceMatch {
     Precedence(u8),
 }
 
-/// The access lists that filter what passes an interface (`ip access-group`) or an entry (`set ip access-group`).
+/// The access lists that filter what passes an interface (`ip access-group`) or an entry
+/// (`set ip access-group`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessGroups {
     /// `in`.
@@ -191,7 +193,8 @@ impl AccessList {
         self.lines.iter().rev().find_map(of_rule).unwrap_or(0)
     }
 
-    /// The sequence number that the next rule without one gets, `None` when the numbers are used up.
+    /// The sequence number that the next rule without one gets, `None` when the numbers are used
+    /// up.
     pub fn next_sequence(&self) -> Option<u32> {
         let last = self.last_sequence();
         (last - last % 10).checked_add(10).filter(|n| *n <= i32::MAX as u32)
@@ -202,7 +205,8 @@ impl AccessList {
         self.rules().zip(1u32..).all(|((sequence, _), n)| n.checked_mul(10) == Some(sequence))
     }
 
-    /// Puts a rule at its place; a rule with the same number is replaced, remarks stay before the rule they describe.
+    /// Puts a rule at its place; a rule with the same number is replaced, remarks stay before the
+    /// rule they describe.
     pub fn insert(&mut self, sequence: u32, rule: AclRule) -> Inserted {
         // The usual case, without a look at each line: a file brings a hundred thousand of them.
         if sequence > self.last_sequence() {
@@ -225,7 +229,8 @@ impl AccessList {
         Inserted::Between
     }
 
-    /// Renumbers the rules (`ip access-list resequence`); `false` and no change when the numbers would run out.
+    /// Renumbers the rules (`ip access-list resequence`); `false` and no change when the numbers
+    /// would run out.
     pub fn resequence(&mut self, start: u32, step: u32) -> bool {
         let count = self.rules().count() as u64;
         let last = u64::from(start) + u64::from(step) * count.saturating_sub(1);

@@ -11,7 +11,8 @@ use super::{AccessGroups, DfBit, DhGroup, InterfaceName, Lifetime, Replay, Secre
 pub enum PeerName {
     /// By address.
     Address(IpAddr),
-    /// By host name. `dynamic`: resolved before every initiation; otherwise once, when the line is applied.
+    /// By host name. `dynamic`: resolved before every initiation; otherwise once, when the line is
+    /// applied.
     Host {
         /// The name as typed.
         name: String,
@@ -176,8 +177,8 @@ pub struct CryptoMapEntry {
 }
 
 impl CryptoMapEntry {
-    /// False while a peer, an access list or a transform set is missing: then what the access list permits is dropped.
-    /// An entry that refers to a dynamic map is complete by itself.
+    /// False while a peer, an access list or a transform set is missing: then what the access list
+    /// permits is dropped. An entry that refers to a dynamic map is complete by itself.
     pub fn is_complete(&self) -> bool {
         let body = &self.body;
         matches!(self.keying, Keying::Dynamic { .. })
@@ -190,8 +191,8 @@ impl CryptoMapEntry {
 pub struct CryptoMap {
     /// `crypto map M local-address I`.
     pub local_address: Option<InterfaceName>,
-    /// `crypto map M fail-close`, tohub's own: what the entries permit is dropped on every device by which the map is
-    /// not in force.
+    /// `crypto map M fail-close`, tohub's own: what the entries permit is dropped on every device
+    /// by which the map is not in force.
     pub fail_close: bool,
     /// Entries by sequence number; lower is tried first.
     pub entries: SharedMap<u16, CryptoMapEntry>,

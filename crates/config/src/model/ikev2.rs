@@ -222,7 +222,8 @@ pub struct Ikev2Globals {
     pub cookie_challenge: Option<CookieChallenge>,
     /// `crypto ikev2 fragmentation [mtu N]`: the MTU, bytes (576 when not typed).
     pub fragmentation: Option<u16>,
-    /// `crypto ikev2 redirect client [max-redirects N]`: redirections that are followed in a row (5 when not typed).
+    /// `crypto ikev2 redirect client [max-redirects N]`: redirections that are followed in a row (5
+    /// when not typed).
     pub max_redirects: Option<u8>,
     /// `crypto ikev2 window N`; absent means 5.
     pub window: Option<u8>,

@@ -8,8 +8,8 @@ use ipsec_types::Prefix;
 
 use super::AccessGroups;
 
-/// The canonical name of an interface: an IOS name (`GigabitEthernet0/1`, `Serial1`) or a Linux device name verbatim.
-/// Ordered by type and then by number, so that `…0/10` follows `…0/9`.
+/// The canonical name of an interface: an IOS name (`GigabitEthernet0/1`, `Serial1`) or a Linux
+/// device name verbatim. Ordered by type and then by number, so that `…0/10` follows `…0/9`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InterfaceName(String);
 
@@ -34,9 +34,10 @@ impl InterfaceName {
     /// Longest name accepted, in bytes.
     pub const MAX: usize = 64;
 
-    /// Parses `Gi0/1`, `gigabitethernet 0/1`, `serial1` or a Linux device name. An abbreviated type needs at least two
-    /// letters (or one, when no other type begins so) and a number; a Linux-style name in lower case (`eth0`, `tun1`)
-    /// stays what it is. `None` for text that can be neither.
+    /// Parses `Gi0/1`, `gigabitethernet 0/1`, `serial1` or a Linux device name. An abbreviated type
+    /// needs at least two letters (or one, when no other type begins so) and a number; a
+    /// Linux-style name in lower case (`eth0`, `tun1`) stays what it is. `None` for text that can
+    /// be neither.
     pub fn parse(text: &str) -> Option<Self> {
         let text: String = text.chars().filter(|c| *c != ' ').collect();
         let ok = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);

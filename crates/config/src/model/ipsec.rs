@@ -84,7 +84,8 @@ pub enum KilobyteLimit {
     Disabled,
 }
 
-/// `… security-association lifetime`; what is absent comes from the global lines, and there from the IOS defaults.
+/// `… security-association lifetime`; what is absent comes from the global lines, and there from
+/// the IOS defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
     /// `seconds S` (or `days 1`).

@@ -1,4 +1,5 @@
-//! `crypto isakmp …`: policies, keys and keepalive. Every entry without an IKEv2 profile takes its IKE parameters from here.
+//! `crypto isakmp …`: policies, keys and keepalive. Every entry without an IKEv2 profile takes its
+//! IKE parameters from here.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,8 @@ use super::{Prefix, Secret};
 pub struct DhGroup(pub u16);
 
 impl DhGroup {
-    /// Every group that the language knows; which of them can be used is decided by `effective_ike`.
+    /// Every group that the language knows; which of them can be used is decided by
+    /// `effective_ike`.
     pub const KNOWN: [u16; 11] = [1, 2, 5, 14, 15, 16, 19, 20, 21, 24, 31];
 
     /// Groups 1, 2, 5 and 24 are refused (RFC 8247 §2.4).

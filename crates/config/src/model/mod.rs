@@ -1,7 +1,8 @@
 //! The typed configuration: what is configured, never how it was typed.
 //!
-//! Every list is kept in the order in which it is printed. Values are stored in their normal form (masked addresses,
-//! canonical interface names), so that two models are equal exactly when their running configurations are.
+//! Every list is kept in the order in which it is printed. Values are stored in their normal form
+//! (masked addresses, canonical interface names), so that two models are equal exactly when their
+//! running configurations are.
 
 mod acl;
 mod crypto_map;
@@ -47,8 +48,8 @@ use std::collections::BTreeMap;
 
 /// A whole configuration. `Configuration::default()` is what a new gateway runs.
 ///
-/// A clone is cheap: each section is shared until one of the clones changes it, and of access lists and crypto-map entries
-/// only what is changed is copied.
+/// A clone is cheap: each section is shared until one of the clones changes it, and of access lists
+/// and crypto-map entries only what is changed is copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
     /// Host name, users, lines, name service, logging and the lines that are only kept.
@@ -101,8 +102,9 @@ impl Configuration {
             .map(|(name, _)| name)
     }
 
-    /// The idle time that applies to SAs of an entry, and whether idling out sends the next connection to the default
-    /// peer: the entry's own timer, else the global one (which never does; failover-semantics S4, A19).
+    /// The idle time that applies to SAs of an entry, and whether idling out sends the next
+    /// connection to the default peer: the entry's own timer, else the global one (which never
+    /// does; failover-semantics S4, A19).
     pub fn idle_timer(&self, entry: &EntryBody) -> Option<IdleTimer> {
         entry.idle.or(self.ipsec.idle_seconds.map(|seconds| IdleTimer { seconds, to_default: false }))
     }

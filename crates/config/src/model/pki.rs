@@ -1,4 +1,5 @@
-//! `crypto pki …`: trustpoints with their certificates. Private keys are not part of a configuration: it names them.
+//! `crypto pki …`: trustpoints with their certificates. Private keys are not part of a
+//! configuration: it names them.
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ pub enum RevocationCheck {
     None,
 }
 
-/// `rsakeypair L [bits]` or `eckeypair L`: the private key that belongs to a trustpoint's certificate.
+/// `rsakeypair L [bits]` or `eckeypair L`: the private key that belongs to a trustpoint's
+/// certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPair {
     /// True for `eckeypair`.

@@ -41,8 +41,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A hashed login secret with the IOS number of its form: 5, 8 or 9. tohub makes and checks form 8 (PBKDF2-HMAC-SHA-256,
-/// 20000 rounds, `$8$salt$digest`); the others are kept and never match.
+/// A hashed login secret with the IOS number of its form: 5, 8 or 9. tohub makes and checks form 8
+/// (PBKDF2-HMAC-SHA-256, 20000 rounds, `$8$salt$digest`); the others are kept and never match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashedSecret {
     /// The number that IOS writes before the text.

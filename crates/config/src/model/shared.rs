@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// A value that is copied when it is changed, not when it is cloned. Reads and writes go through `Deref`; a write to a
-/// value that another clone shares copies it first.
+/// A value that is copied when it is changed, not when it is cloned. Reads and writes go through
+/// `Deref`; a write to a value that another clone shares copies it first.
 #[derive(Default)]
 pub struct Shared<T>(Arc<T>);
 

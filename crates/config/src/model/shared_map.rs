@@ -1,8 +1,10 @@
-//! An ordered map of which a clone costs nothing and a change costs time logarithmic in its size, whoever else has a
-//! clone of it. The differences of two versions are found without looking at what they share.
+//! An ordered map of which a clone costs nothing and a change costs time logarithmic in its size,
+//! whoever else has a clone of it. The differences of two versions are found without looking at
+//! what they share.
 //!
-//! A treap (a search tree by key that is a heap by priority) with shared nodes. The priority is a hash of the key, so
-//! that the same keys always make the same shape: versions of one map differ in the paths to what was changed.
+//! A treap (a search tree by key that is a heap by priority) with shared nodes. The priority is a
+//! hash of the key, so that the same keys always make the same shape: versions of one map differ in
+//! the paths to what was changed.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -165,7 +167,8 @@ impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
         }
     }
 
-    /// The entries for which the two maps have different values, or only one has a value, in the order of their keys.
+    /// The entries for which the two maps have different values, or only one has a value, in the
+    /// order of their keys.
     pub fn differences(&self, other: &Self) -> Vec<Difference<K, V>>
     where
         V: PartialEq,
@@ -184,7 +187,8 @@ fn priority<K: Hash>(key: &K) -> u64 {
 }
 
 impl<K: Ord, V> Node<K, V> {
-    /// Whether this node stands above the other one. Never both ways and never neither for two keys.
+    /// Whether this node stands above the other one. Never both ways and never neither for two
+    /// keys.
     fn is_above(&self, other: &Self) -> bool {
         (self.priority, &self.pair.0) > (other.priority, &other.pair.0)
     }

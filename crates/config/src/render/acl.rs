@@ -16,7 +16,8 @@ pub(super) fn access_lists(out: &mut Writer, configuration: &Configuration) {
     }
 }
 
-/// Numbers that are 10, 20, 30 … are not printed: nobody types them. A numbered list then has its classic form.
+/// Numbers that are 10, 20, 30 … are not printed: nobody types them. A numbered list then has its
+/// classic form.
 fn access_list(out: &mut Writer, name: &str, list: &AccessList) {
     let plain = list.numbered_by_default();
     let classic = plain && name.parse::<u16>().is_ok() && !list.lines.is_empty();

@@ -1,7 +1,8 @@
-//! The running configuration as IOS prints it: children indented by one blank, sections parted by `!`.
+//! The running configuration as IOS prints it: children indented by one blank, sections parted by
+//! `!`.
 //!
-//! Parsing what is rendered gives the same model back. Lines are written the way users type them, so that tools which
-//! compare a wanted configuration with the running one find no difference.
+//! Parsing what is rendered gives the same model back. Lines are written the way users type them,
+//! so that tools which compare a wanted configuration with the running one find no difference.
 
 mod acl;
 mod crypto_map;
@@ -28,7 +29,8 @@ pub enum Secrets {
     Hidden,
 }
 
-/// What stands in place of a hidden key. It is refused as a key, so that a pasted `show running-config` does no harm.
+/// What stands in place of a hidden key. It is refused as a key, so that a pasted
+/// `show running-config` does no harm.
 pub const MASK: &str = "******";
 
 /// The whole configuration, from the first line to `end`.

@@ -237,7 +237,8 @@ fn ikev2_profiles(configuration: &Configuration) -> String {
     if text.is_empty() { "No IKEv2 profiles configured\n".into() } else { text }
 }
 
-/// `show tohub unsupported`: lines that are kept without an effect, and entries that cannot be used.
+/// `show tohub unsupported`: lines that are kept without an effect, and entries that cannot be
+/// used.
 fn unsupported(configuration: &Configuration) -> String {
     let mut text = String::new();
     let mut kept = |place: &str, lines: &[String]| {

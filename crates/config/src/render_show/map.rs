@@ -59,8 +59,9 @@ pub fn temporary_entries(
     text
 }
 
-/// `show crypto map [interface I | tag M]`. `current` holds the current peer, as text, of every entry that has one: the
-/// line is left out until something was selected. `closed` says of crypto maps why what they protect is dropped instead of sealed.
+/// `show crypto map [interface I | tag M]`. `current` holds the current peer, as text, of every
+/// entry that has one: the line is left out until something was selected. `closed` says of crypto
+/// maps why what they protect is dropped instead of sealed.
 pub fn crypto_map(
     configuration: &Configuration,
     filter: &Filter,

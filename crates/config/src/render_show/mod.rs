@@ -1,6 +1,7 @@
 //! What the show commands print: pure functions from plain state to IOS text.
 //!
-//! The layouts are the ones that unmodified third-party parsers of device output read. Trailing blanks are part of them.
+//! The layouts are the ones that unmodified third-party parsers of device output read. Trailing
+//! blanks are part of them.
 
 mod from_configuration;
 mod ike_sa;

@@ -37,7 +37,8 @@ pub struct EntryPeersView {
     pub interface: Option<String>,
     /// `idle`, `initiating`, `up`, `exhausted`, `incomplete`, `refused`.
     pub state: String,
-    /// Why the cursor moved last (`dpd`, `init-fail`, `idle-default`, `peer-heard`, `config`, `clear`).
+    /// Why the cursor moved last (`dpd`, `init-fail`, `idle-default`, `peer-heard`, `config`,
+    /// `clear`).
     pub last_reason: Option<String>,
     /// Times that the cursor moved.
     pub changes: u64,
@@ -117,8 +118,8 @@ fn span(ms: u64) -> String {
     }
 }
 
-/// `show tohub dataplane`: the status document of the data plane as an indented outline. Lists of objects with equal
-/// keys become tables, zero drop counters are left out.
+/// `show tohub dataplane`: the status document of the data plane as an indented outline. Lists of
+/// objects with equal keys become tables, zero drop counters are left out.
 pub fn dataplane(status: &Value) -> String {
     let mut text = String::new();
     outline(&mut text, status, 0, "");

@@ -24,7 +24,8 @@ pub enum CommandError {
 pub struct Turn {
     /// To be sent in this order: the responses of the requests that are answered now, one each.
     pub replies: Vec<Response>,
-    /// To be done next; the session goes on when it is told the result. None: the session takes the next request.
+    /// To be done next; the session goes on when it is told the result. None: the session takes the
+    /// next request.
     pub ask: Option<Ask>,
 }
 
@@ -33,22 +34,25 @@ pub struct Turn {
 pub enum Ask {
     /// Make this the running configuration: [`Told::Committed`].
     Commit(Commit),
-    /// The session enters configuration mode; what this, the running configuration, protects stays protected until
-    /// [`Ask::Left`], whatever is committed: [`Told::Entered`].
+    /// The session enters configuration mode; what this, the running configuration, protects stays
+    /// protected until [`Ask::Left`], whatever is committed: [`Told::Entered`].
     Entered(Arc<Configuration>),
-    /// The session leaves configuration mode: what did other sessions begin with? [`Told::Baselines`].
+    /// The session leaves configuration mode: what did other sessions begin with?
+    /// [`Told::Baselines`].
     Baselines,
-    /// The session has left configuration mode in order, for `%SYS-5-CONFIG_I`; what is not protected any more, for the
-    /// log: [`Told::Noted`].
+    /// The session has left configuration mode in order, for `%SYS-5-CONFIG_I`; what is not
+    /// protected any more, for the log: [`Told::Noted`].
     Left(Vec<String>),
     /// The session has ended without leaving configuration mode, and begins anew: [`Told::Noted`].
     Abandoned,
-    /// Does this host name resolve now (`set peer H` without `dynamic`), by `ip host` or otherwise? The owner notes the
-    /// address: [`Told::Resolved`].
+    /// Does this host name resolve now (`set peer H` without `dynamic`), by `ip host` or otherwise?
+    /// The owner notes the address: [`Told::Resolved`].
     Resolve(String),
-    /// Read key and certificates and store the private key (`crypto pki import`): [`Told::Imported`].
+    /// Read key and certificates and store the private key (`crypto pki import`):
+    /// [`Told::Imported`].
     Import(Import),
-    /// Answer a show command in IOS text: [`Told::Shown`]. Commands that the configuration alone answers are not asked.
+    /// Answer a show command in IOS text: [`Told::Shown`]. Commands that the configuration alone
+    /// answers are not asked.
     Show(ShowCommand),
     /// Answer `show … | json`: [`Told::Json`].
     ShowJson(ShowCommand),
@@ -100,6 +104,7 @@ impl Told {
 pub struct Baselines {
     /// Those that are still in configuration mode.
     pub open: Vec<Arc<Configuration>>,
-    /// Those whose connection ended inside it; what they began with is reviewed by the next one that leaves.
+    /// Those whose connection ended inside it; what they began with is reviewed by the next one
+    /// that leaves.
     pub cut: Vec<Arc<Configuration>>,
 }

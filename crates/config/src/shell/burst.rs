@@ -8,8 +8,8 @@ use crate::control::Response;
 use crate::diff::diff;
 use crate::edit::{EditError, Editor, KnownRules, Mode, Next, Question, Rest};
 
-/// Lines that are applied to a candidate and not committed. Each has its response already, which holds if the candidate
-/// is committed as a whole.
+/// Lines that are applied to a candidate and not committed. Each has its response already, which
+/// holds if the candidate is committed as a whole.
 #[derive(Debug)]
 pub(super) struct Burst {
     /// The running configuration when the first line came.

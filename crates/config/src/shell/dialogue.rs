@@ -23,13 +23,16 @@ pub const MAX_LINE: usize = 4096;
 
 /// One CLI session.
 ///
-/// The owner of the running configuration hands in requests ([`Shell::request`]) and carries out what each [`Turn`] asks
-/// for, with the result ([`Shell::told`]), until nothing is asked. Configuration lines are applied to a candidate and
-/// answered when it is committed: when no further request waits, the owner calls [`Shell::flush`]. While lines are held
-/// ([`Shell::holds_lines`]) nobody else may change the running configuration, or they are applied to it again.
+/// The owner of the running configuration hands in requests ([`Shell::request`]) and carries out
+/// what each [`Turn`] asks for, with the result ([`Shell::told`]), until nothing is asked.
+/// Configuration lines are applied to a candidate and answered when it is committed: when no
+/// further request waits, the owner calls [`Shell::flush`]. While lines are held
+/// ([`Shell::holds_lines`]) nobody else may change the running configuration, or they are applied
+/// to it again.
 pub struct Shell {
     session: Session,
-    /// Requests that are not begun: lines of a block, and lines that are committed again, each alone.
+    /// Requests that are not begun: lines of a block, and lines that are committed again, each
+    /// alone.
     queue: VecDeque<Job>,
     burst: Option<Burst>,
     state: State,
@@ -295,7 +298,8 @@ impl Shell {
         };
         match self.commit(running) {
             Flushed::Answered => self.act(job, act, running),
-            // The session may stand elsewhere when the lines in front of it have been committed one by one.
+            // The session may stand elsewhere when the lines in front of it have been committed one
+            // by one.
             Flushed::Refused => {
                 self.queue_behind_retried(job);
                 None
@@ -401,8 +405,8 @@ impl Shell {
         }
     }
 
-    /// The candidate cannot run. If it is a single line's, this is its response; else the lines are committed one by one,
-    /// so that each has its own.
+    /// The candidate cannot run. If it is a single line's, this is its response; else the lines are
+    /// committed one by one, so that each has its own.
     fn refuse_burst(&mut self, response: Response, running: &Configuration) {
         if self.burst.as_ref().is_some_and(|burst| burst.held.len() > 1) {
             return self.retry_burst();
@@ -463,7 +467,8 @@ impl Shell {
                 let mode = mode.clone();
                 self.configure(mode, &clean, &words, running)
             }
-            // Pasted configurations end so. It stands in no command tree, where it would make "en" ambiguous.
+            // Pasted configurations end so. It stands in no command tree, where it would make "en"
+            // ambiguous.
             (None, Some(first)) if words.len() == 1 && first.text.eq_ignore_ascii_case("end") => {
                 Reaction::Answer(Response::default())
             }
@@ -643,8 +648,9 @@ impl Shell {
         }
     }
 
-    /// Leaving configuration mode: what must not be gone is put back first, what is not protected any more is named. If
-    /// that cannot be applied, the session stays where it is, and so does what is protected.
+    /// Leaving configuration mode: what must not be gone is put back first, what is not protected
+    /// any more is named. If that cannot be applied, the session stays where it is, and so does
+    /// what is protected.
     fn review(&mut self, job: Job, baselines: &Baselines, running: &Configuration) -> Option<Ask> {
         let own = self.session.before.clone();
         let all: Vec<&Configuration> = own.iter().chain(&baselines.cut).map(AsRef::as_ref).collect();

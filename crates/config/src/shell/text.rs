@@ -30,7 +30,8 @@ pub fn parse_error_text(error: &ParseError, mode: &Mode) -> (String, String) {
     }
 }
 
-/// A parse error in a session: the caret's line stands below the echoed one, so it begins behind the prompt.
+/// A parse error in a session: the caret's line stands below the echoed one, so it begins behind
+/// the prompt.
 pub(super) fn session_error(
     error: &ParseError,
     line: &str,

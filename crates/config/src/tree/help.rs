@@ -13,7 +13,8 @@ pub struct Entry {
 }
 
 impl<A: Copy> Tree<A> {
-    /// What may stand behind `words`, or complete the partial word `partial` (empty after a blank). Sorted; `<cr>` last.
+    /// What may stand behind `words`, or complete the partial word `partial` (empty after a blank).
+    /// Sorted; `<cr>` last.
     pub fn expected(
         &self,
         line: &str,

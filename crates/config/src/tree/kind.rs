@@ -170,8 +170,8 @@ fn ipv4(text: &str) -> Result<Ipv4Addr, usize> {
     Err(at)
 }
 
-/// An address, or a host name of letters, digits, dots and dashes (RFC 1123). What is written with digits and dots only
-/// must be an address.
+/// An address, or a host name of letters, digits, dots and dashes (RFC 1123). What is written with
+/// digits and dots only must be an address.
 fn host(text: &str) -> Result<Value, usize> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Value::Address(address));

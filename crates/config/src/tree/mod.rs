@@ -11,8 +11,9 @@
 //! | `/` | a `no` form exists, and from here on its operands may be left out |
 //! | `$ACE` | a named part ([`fragments`]) |
 //!
-//! [`Tree::new`] compiles a mode's commands into a graph; parsing walks it with a set of positions, so that equal
-//! beginnings need no factoring. Abbreviation, the caret, `?` and TAB ask the same positions.
+//! [`Tree::new`] compiles a mode's commands into a graph; parsing walks it with a set of positions,
+//! so that equal beginnings need no factoring. Abbreviation, the caret, `?` and TAB ask the same
+//! positions.
 
 mod glossary;
 mod graph;

@@ -5,7 +5,8 @@ use super::kind::Kind;
 /// A piece of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
-    /// A keyword, and the keyword before it (for its help). `=word` is accepted in full only and not listed.
+    /// A keyword, and the keyword before it (for its help). `=word` is accepted in full only and
+    /// not listed.
     Word(String, String),
     /// An operand: its name and kind.
     Operand(String, Kind),
@@ -18,8 +19,8 @@ pub(super) enum Syntax {
     Mark,
 }
 
-/// Parses one command. The notation is part of the program: a mistake in it is found by the first test that builds the
-/// tree, so the error is only text.
+/// Parses one command. The notation is part of the program: a mistake in it is found by the first
+/// test that builds the tree, so the error is only text.
 pub(super) fn parse(text: &str) -> Result<Syntax, String> {
     let text = expand(text);
     let mut parser = Parser { text: &text, previous: String::new() };

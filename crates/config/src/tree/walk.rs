@@ -279,7 +279,8 @@ impl<A: Copy> Tree<A> {
         Ok((found, used))
     }
 
-    /// Keyword positions that fit: exact ones, else abbreviated ones unless a free word may stand here.
+    /// Keyword positions that fit: exact ones, else abbreviated ones unless a free word may stand
+    /// here.
     fn keywords<'a>(
         &'a self,
         threads: &[Thread],
@@ -329,7 +330,8 @@ impl<A: Copy> Tree<A> {
     }
 }
 
-/// The text for an operand: one word; the rest of the line; or, for an interface, type and number as two words.
+/// The text for an operand: one word; the rest of the line; or, for an interface, type and number
+/// as two words.
 fn operand_text(line: &str, words: &[Token<'_>], index: usize, kind: Kind) -> (String, usize) {
     let word = words[index];
     match (kind, words.get(index + 1)) {

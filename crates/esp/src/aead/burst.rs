@@ -49,8 +49,8 @@ impl<'a> AeadBurst<'a> {
         Self { kernel: ArrayVec::new_const(), single: ArrayVec::new_const() }
     }
 
-    /// Adds a message. `None` when the burst is full, or when the message can be neither sealed nor authentic: a tag slice that is
-    /// not as long as the algorithm's, or text beyond 2^30 bytes.
+    /// Adds a message. `None` when the burst is full, or when the message can be neither sealed nor
+    /// authentic: a tag slice that is not as long as the algorithm's, or text beyond 2^30 bytes.
     #[inline(always)]
     pub fn push(&mut self, job: AeadJob<'a>) -> Option<Ticket> {
         if self.kernel.len() + self.single.len() >= BURST || job.data.len() > MAX_TEXT_LEN {
@@ -66,7 +66,8 @@ impl<'a> AeadBurst<'a> {
         }
     }
 
-    /// Encrypts every message and writes its tag. A message whose verdict is not good must not be sent.
+    /// Encrypts every message and writes its tag. A message whose verdict is not good must not be
+    /// sent.
     #[inline]
     pub fn seal(mut self, backend: AeadBackend) -> Verdicts {
         if !self.kernel.is_empty() {
@@ -75,7 +76,8 @@ impl<'a> AeadBurst<'a> {
         Verdicts { kernel: u32::MAX, single: bits(&mut self.single, |job| job.key.schedule.seal(job)) }
     }
 
-    /// Verifies and decrypts every message. The data of one whose verdict is not good is no plaintext and must not be used.
+    /// Verifies and decrypts every message. The data of one whose verdict is not good is no
+    /// plaintext and must not be used.
     #[inline]
     pub fn open(mut self, backend: AeadBackend) -> Verdicts {
         if !self.kernel.is_empty() {

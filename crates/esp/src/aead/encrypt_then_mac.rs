@@ -1,8 +1,9 @@
-//! AES-CBC or no cipher, with an HMAC over the ciphertext (RFC 3602, RFC 2410, RFC 2404, RFC 4868), by RustCrypto.
+//! AES-CBC or no cipher, with an HMAC over the ciphertext (RFC 3602, RFC 2410, RFC 2404, RFC 4868),
+//! by RustCrypto.
 //!
-//! The code covers SPI, sequence number, IV and ciphertext, and behind them the upper half of an extended sequence number, which
-//! is not sent (RFC 4303 §2.2.1). It is verified in constant time before anything is decrypted, so that padding tells an attacker
-//! nothing.
+//! The code covers SPI, sequence number, IV and ciphertext, and behind them the upper half of an
+//! extended sequence number, which is not sent (RFC 4303 §2.2.1). It is verified in constant time
+//! before anything is decrypted, so that padding tells an attacker nothing.
 
 use aes::cipher::consts::U16;
 use aes::cipher::{

@@ -1,12 +1,14 @@
 //! The AEAD seam: a burst of messages goes in, each with its own key schedule.
 //!
-//! A backend is chosen by name when the process starts and expands every key that is installed afterwards. The packet path
-//! pushes one [`AeadJob`] per packet into an [`AeadBurst`]; text and tag are borrowed from the frame, and a job for the batch
-//! kernel is built in the kernel's own form straight away, so nothing is copied. An algorithm that a backend lacks is served by
+//! A backend is chosen by name when the process starts and expands every key that is installed
+//! afterwards. The packet path pushes one [`AeadJob`] per packet into an [`AeadBurst`]; text and
+//! tag are borrowed from the frame, and a job for the batch kernel is built in the kernel's own
+//! form straight away, so nothing is copied. An algorithm that a backend lacks is served by
 //! `aes-gcm` in the same burst.
 //!
-//! Algorithms that authenticate the IV with the text (AES-CBC and NULL with HMAC, GMAC) fit the same job: `data` then begins with the
-//! IV. Beside the kernel they are worked one message at a time.
+//! Algorithms that authenticate the IV with the text (AES-CBC and NULL with HMAC, GMAC) fit the
+//! same job: `data` then begins with the IV. Beside the kernel they are worked one message at a
+//! time.
 
 mod burst;
 mod encrypt_then_mac;
@@ -19,7 +21,8 @@ pub use burst::{AeadBurst, Ticket, Verdicts};
 
 use crate::{EspAlgorithm, KeyError};
 
-/// Additional authenticated data of RFC 4106 §5: SPI and sequence number, 8 bytes, or 12 with an extended one.
+/// Additional authenticated data of RFC 4106 §5: SPI and sequence number, 8 bytes, or 12 with an
+/// extended one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Aad {
     bytes: [u8; 12],
@@ -59,7 +62,8 @@ impl Aad {
         bytes
     }
 
-    /// The 32 bits of an extended sequence number that are not sent: where an HMAC ends (RFC 4303 §2.2.1). Empty otherwise.
+    /// The 32 bits of an extended sequence number that are not sent: where an HMAC ends (RFC 4303
+    /// §2.2.1). Empty otherwise.
     fn upper_half(&self) -> &[u8] {
         if self.extended { &self.bytes[4..8] } else { &[] }
     }
@@ -175,8 +179,8 @@ pub enum BackendError {
 }
 
 impl AeadBackend {
-    /// What [`AeadBackend::by_name`] takes, in the order that help texts list it: a library, the batch kernel with its best code
-    /// path, and its code paths by name.
+    /// What [`AeadBackend::by_name`] takes, in the order that help texts list it: a library, the
+    /// batch kernel with its best code path, and its code paths by name.
     pub const NAMES: [&'static str; 7] =
         ["aes-gcm", "batch", "vaes-avx512-schoolbook", "vaes-avx512", "vaes-avx2", "aes-ni", "portable"];
 
@@ -232,7 +236,8 @@ impl AeadBackend {
         Ok(AeadKey { algorithm, schedule })
     }
 
-    /// The engine for jobs whose key is a batch schedule: also a backend that was chosen later can serve them.
+    /// The engine for jobs whose key is a batch schedule: also a backend that was chosen later can
+    /// serve them.
     fn engine(self) -> Engine {
         match self {
             Self::Batch(engine) => engine,

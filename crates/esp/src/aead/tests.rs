@@ -126,7 +126,8 @@ fn message() -> impl Strategy<Value = Message> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Keys of all backends mixed in one burst: each message is sealed as one library seals it alone, and opened unless it was corrupted.
+    /// Keys of all backends mixed in one burst: each message is sealed as one library seals it
+    /// alone, and opened unless it was corrupted.
     #[test]
     fn a_mixed_burst_equals_its_messages_one_by_one(messages in proptest::collection::vec(message(), 1..=BURST)) {
         let backends: Vec<_> = AeadBackend::available().collect();

@@ -191,7 +191,8 @@ fn an_inner_packet_longer_than_the_payload_is_refused() {
     }
 }
 
-/// RFC 6040 figure 4: rows are the inner field, columns the outer one, in the order Not-ECT, ECT(1), ECT(0), CE.
+/// RFC 6040 figure 4: rows are the inner field, columns the outer one, in the order Not-ECT,
+/// ECT(1), ECT(0), CE.
 #[test]
 fn ecn_is_decapsulated_as_rfc_6040_says() {
     let table = [

@@ -205,7 +205,8 @@ proptest! {
         }
     }
 
-    /// RFC 4303 appendix A2.1 in one sentence: the number with these low bits in the 2^32 numbers that begin at the window's left edge.
+    /// RFC 4303 appendix A2.1 in one sentence: the number with these low bits in the 2^32 numbers
+    /// that begin at the window's left edge.
     #[test]
     fn inference_agrees_with_the_definition(
         size in sizes(),
@@ -247,7 +248,8 @@ proptest! {
             if place == last {
                 store.writes_left.set(writes);
             }
-            // The last packet does not leave: its process died during the commit, or at the latest behind it.
+            // The last packet does not leave: its process died during the commit, or at the latest
+            // behind it.
             if window.commit(&store, sequence).is_ok() && place != last {
                 delivered.insert(sequence);
             }

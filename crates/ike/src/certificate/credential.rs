@@ -25,8 +25,9 @@ impl fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// `certificate` and `private_key` (see [`Signatures::load`](crate::provider::Signatures::load)) in DER, and CA
-    /// certificates among which its issuers are looked for.
+    /// `certificate` and `private_key` (see
+    /// [`Signatures::load`](crate::provider::Signatures::load)) in DER, and CA certificates among
+    /// which its issuers are looked for.
     ///
     /// # Errors
     /// If one of them cannot be read or the key is not the certificate's.

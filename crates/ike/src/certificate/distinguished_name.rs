@@ -9,11 +9,12 @@ use x509_cert::name::Name;
 /// Characters of a name that are printed.
 const MAX_TEXT: usize = 256;
 
-/// An attribute in the form in which it is compared: type, and the value as text or as it is encoded.
+/// An attribute in the form in which it is compared: type, and the value as text or as it is
+/// encoded.
 type Attribute = (String, Result<String, Vec<u8>>);
 
-/// Are two names in DER the same? Byte for byte, or attribute for attribute with strings compared without regard to
-/// case, string type and repeated blanks (RFC 4945 §3.1.5, RFC 5280 §7.1).
+/// Are two names in DER the same? Byte for byte, or attribute for attribute with strings compared
+/// without regard to case, string type and repeated blanks (RFC 4945 §3.1.5, RFC 5280 §7.1).
 pub(crate) fn same_name(a: &[u8], b: &[u8]) -> bool {
     a == b || comparable(a).is_some_and(|a| comparable(b).is_some_and(|b| a == b))
 }
@@ -24,7 +25,8 @@ pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
     name.to_der().ok()
 }
 
-/// A name as text; `None` if it is not one. Control characters are escaped, and what is longer than anybody reads is cut.
+/// A name as text; `None` if it is not one. Control characters are escaped, and what is longer than
+/// anybody reads is cut.
 pub(crate) fn text(name: &[u8]) -> Option<String> {
     let text = Name::from_der(name).ok()?.to_string();
     let escaped =

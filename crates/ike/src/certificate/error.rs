@@ -1,6 +1,7 @@
 //! What can be wrong with a certificate.
 
-/// Why a certificate, a CRL or a private key cannot be used. The text ends with the remedy where the operator has one.
+/// Why a certificate, a CRL or a private key cannot be used. The text ends with the remedy where
+/// the operator has one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// It is not an X.509 certificate in DER.

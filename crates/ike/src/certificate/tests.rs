@@ -119,7 +119,8 @@ fn a_path_is_refused_for_the_reason_that_is_named() {
 #[test]
 fn whoever_may_not_issue_certificates_issues_none() {
     let root = Authority::root("root");
-    // RFC 5280 §6.1.4 (k): no CA at all; (n): not by its key usage; (l): by the path length of the root's own.
+    // RFC 5280 §6.1.4 (k): no CA at all; (n): not by its key usage; (l): by the path length of the
+    // root's own.
     let no_ca = root.intermediate("middle", |params| params.is_ca = IsCa::ExplicitNoCa);
     let usage = root.intermediate("middle", |params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
     let short =

@@ -50,7 +50,8 @@ impl fmt::Debug for TrustStore {
 }
 
 impl TrustStore {
-    /// Trusts `authorities` (DER): the roots among them, or all where none is a root. `crls` are DER.
+    /// Trusts `authorities` (DER): the roots among them, or all where none is a root. `crls` are
+    /// DER.
     ///
     /// # Errors
     /// If a certificate is malformed or no CA, or a CRL cannot be read.
@@ -98,7 +99,8 @@ impl TrustStore {
         self.anchors.iter().map(|anchor| anchor.key_hash)
     }
 
-    /// Is `chain` (the certificate itself first, as sent) valid at `now` (since 1970) for proving an identity in IKE?
+    /// Is `chain` (the certificate itself first, as sent) valid at `now` (since 1970) for proving
+    /// an identity in IKE?
     ///
     /// # Errors
     /// The first thing that is wrong with it.
@@ -183,8 +185,9 @@ fn issuers_may_issue(path: &VerifiedPath<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Extended key usages with which a certificate may be used. RFC 4945 §5.1.3.12 names the first two; the others stand in
-/// most certificates that gateways have, and no other IKE implementation refuses them.
+/// Extended key usages with which a certificate may be used. RFC 4945 §5.1.3.12 names the first
+/// two; the others stand in most certificates that gateways have, and no other IKE implementation
+/// refuses them.
 const USAGES: [KeyPurposeId<'static>; 8] = [
     // anyExtendedKeyUsage, id-kp-ipsecIKE
     KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0x00]),

@@ -56,8 +56,8 @@ impl Certificate {
     /// Reads DER.
     ///
     /// # Errors
-    /// [`CertificateError::Malformed`] if it is not a certificate, has an extension that it must not have twice, or is
-    /// larger than any certificate.
+    /// [`CertificateError::Malformed`] if it is not a certificate, has an extension that it must
+    /// not have twice, or is larger than any certificate.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         if der.len() > MAX_DER {
             return Err(CertificateError::Malformed);
@@ -135,8 +135,9 @@ impl Certificate {
         same_name(&self.issuer, &other.subject)
     }
 
-    /// Does it name `identity`? RFC 4945 §3.1: an address stands in an iPAddress, a host name in a dNSName, an e-mail address
-    /// in an rfc822Name of subjectAltName; a distinguished name is the subject. Wildcards and the common name do not count.
+    /// Does it name `identity`? RFC 4945 §3.1: an address stands in an iPAddress, a host name in a
+    /// dNSName, an e-mail address in an rfc822Name of subjectAltName; a distinguished name is the
+    /// subject. Wildcards and the common name do not count.
     pub fn names(&self, identity: &Identity) -> bool {
         match identity {
             Identity::Dn(name) => {

@@ -8,7 +8,8 @@ use super::RestoreError;
 use crate::secret::Secret;
 use crate::time::Time;
 
-/// Room that a record seldom exceeds: growing would leave copies of keys behind, so `finish` and each growth erase.
+/// Room that a record seldom exceeds: growing would leave copies of keys behind, so `finish` and
+/// each growth erase.
 const USUAL_SIZE: usize = 4096;
 
 pub(super) struct Writer(Zeroizing<Vec<u8>>);

@@ -1,8 +1,9 @@
 //! Established IKE SAs as bytes, so that a restarted process goes on with them.
 //!
-//! A record holds keys: the caller keeps it where only the successor can read it, guards it by a checksum, and writes it
-//! *before* it sends the datagrams of the call that changed it. IVs are reserved ahead: a record stays good for
-//! [`RESERVED_IVS`] messages, and whoever restores it begins behind the reserve (RFC 5282 §3.1: no IV twice under a key).
+//! A record holds keys: the caller keeps it where only the successor can read it, guards it by a
+//! checksum, and writes it *before* it sends the datagrams of the call that changed it. IVs are
+//! reserved ahead: a record stays good for [`RESERVED_IVS`] messages, and whoever restores it
+//! begins behind the reserve (RFC 5282 §3.1: no IV twice under a key).
 
 mod bytes;
 
@@ -73,8 +74,9 @@ pub struct Restored {
     pub children: Vec<RestoredChild>,
 }
 
-/// The record of an IKE SA, or `None` if it cannot be continued: not established, or in the middle of being replaced
-/// (the peer moves the children to an IKE SA whose private key only this process knows).
+/// The record of an IKE SA, or `None` if it cannot be continued: not established, or in the middle
+/// of being replaced (the peer moves the children to an IKE SA whose private key only this process
+/// knows).
 pub(crate) fn write(sa: &IkeSa) -> Option<Secret> {
     if !sa.is_established() || sa.orphan_until.is_some() || matches!(sa.active, Some(Task::RekeyIke(_))) {
         return None;
@@ -117,7 +119,8 @@ pub(crate) fn write(sa: &IkeSa) -> Option<Secret> {
         w.u8(request.exchange.number());
         w.packets(&request.packets);
     }
-    // A child in the making is lost with this process; the peer is told to close what it made of it.
+    // A child in the making is lost with this process; the peer is told to close what it made of
+    // it.
     let spi = match &sa.active {
         Some(Task::CreateChild(task)) => task.open_spi(),
         Some(Task::DeleteSpi { spi }) => Some(*spi),
@@ -179,7 +182,8 @@ pub(crate) fn read(
 
     sa.sender.next_id = r.u32()?;
     if r.bool()? {
-        // RFC 7296 §2.1: the peer may have answered it; the same bytes get the same answer, and then the next ID is free.
+        // RFC 7296 §2.1: the peer may have answered it; the same bytes get the same answer, and
+        // then the next ID is free.
         let (id, exchange, packets) = (r.u32()?, Exchange::from_number(r.u8()?), r.packets()?);
         let settings = sa.connection.established;
         sa.sender.in_flight = Some(InFlight::backoff(id, exchange, packets, now, settings));

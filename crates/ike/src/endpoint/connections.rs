@@ -1,5 +1,5 @@
-//! The connections, found by name and by the address of a peer: a first message, which anybody can send, must not cost a look at each of
-//! ten thousand.
+//! The connections, found by name and by the address of a peer: a first message, which anybody can
+//! send, must not cost a look at each of ten thousand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -12,7 +12,8 @@ use crate::time::Time;
 
 use super::{Endpoint, Ids};
 
-/// A consequence for other IKE SAs, carried out once the IKE SA that caused it is back in the tables.
+/// A consequence for other IKE SAs, carried out once the IKE SA that caused it is back in the
+/// tables.
 pub(crate) enum Effect {
     /// A new IKE SA, made by rekeying.
     Adopt(Box<IkeSa>),
@@ -104,14 +105,17 @@ impl Endpoint {
     fn claim_estate(&mut self, now: Time, id: IkeId) {
         match self.crossing_predecessor(id) {
             Some(old) => self.with_sa(now, old, |sa, ctx| rekey_ike::leave_to(sa, ctx, id)),
-            // The one that it was to succeed is gone, and the caller was told so: it comes too late.
+            // The one that it was to succeed is gone, and the caller was told so: it comes too
+            // late.
             None => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
         }
     }
 
-    /// RFC 7296 §2.4: the peer knows no other IKE SA with us, so those that we have are left over from before its restart.
+    /// RFC 7296 §2.4: the peer knows no other IKE SA with us, so those that we have are left over
+    /// from before its restart.
     ///
-    /// Those that were established only after this one began are not meant: the peer could not yet know of them.
+    /// Those that were established only after this one began are not meant: the peer could not yet
+    /// know of them.
     fn initial_contact(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.sas.get(&id) else { return };
         let (born, own) = (sa.born, sa.local_identity.clone());
@@ -132,9 +136,10 @@ impl Endpoint {
 
     /// Both ends initiated at once: of the two IKE SAs the one with the lowest nonce is surplus.
     ///
-    /// RFC 7296 leaves this open; the rule is that of §2.8.1, so that both ends reach the same verdict by themselves. Only
-    /// IKE SAs that overlapped in their making are compared: a later one was wanted. As a lossy wire may show the overlap to
-    /// one end only, whichever end sees it closes the surplus one, not only its initiator.
+    /// RFC 7296 leaves this open; the rule is that of §2.8.1, so that both ends reach the same
+    /// verdict by themselves. Only IKE SAs that overlapped in their making are compared: a later
+    /// one was wanted. As a lossy wire may show the overlap to one end only, whichever end sees it
+    /// closes the surplus one, not only its initiator.
     fn close_surplus(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.sas.get(&id).filter(|sa| sa.connection.close_duplicates) else { return };
         let Some(identity) = &sa.remote_identity else { return };

@@ -23,13 +23,15 @@ use crate::time::Time;
 use super::Endpoint;
 use super::rate::Rates;
 
-/// How long a cookie secret makes new cookies; for as long again its cookies are still taken (RFC 7296 §2.6).
+/// How long a cookie secret makes new cookies; for as long again its cookies are still taken (RFC
+/// 7296 §2.6).
 const COOKIE_SECRET_LIFE: Duration = Duration::from_secs(120);
 const COOKIE_LEN: usize = 33;
 
 /// The half-open IKE SAs by where they come from, and the cookie secrets.
 pub(super) struct HalfOpens {
-    /// By the peer's endpoint and SPI and the request itself: the same request again gets the same answer.
+    /// By the peer's endpoint and SPI and the request itself: the same request again gets the same
+    /// answer.
     requests: HashMap<(SocketAddr, u64, [u8; 20]), IkeId>,
     per_source: HashMap<IpAddr, usize>,
     rates: Rates,
@@ -173,7 +175,8 @@ impl Endpoint {
         !full
     }
 
-    /// Generation | HMAC-SHA-256(secret, Ni | IPi | SPIi): everything that RFC 7296 §2.6 wants bound, and no memory.
+    /// Generation | HMAC-SHA-256(secret, Ni | IPi | SPIi): everything that RFC 7296 §2.6 wants
+    /// bound, and no memory.
     fn cookie(&self, age: usize, from: IpAddr, spi_i: u64, nonce: &[u8]) -> [u8; COOKIE_LEN] {
         let mut cookie = [0; COOKIE_LEN];
         cookie[0] = self.half_open.generation.wrapping_sub(age as u8);
@@ -304,7 +307,8 @@ impl Endpoint {
         self.put_back(Box::new(sa));
     }
 
-    /// RFC 7296 §2.5: a request of a later major version is answered by the one that is spoken here.
+    /// RFC 7296 §2.5: a request of a later major version is answered by the one that is spoken
+    /// here.
     pub(super) fn answer_version(&mut self, now: Time, header: &Header, path: (SocketAddr, SocketAddr)) {
         self.counters.malformed += 1;
         let (from, _) = path;
@@ -315,8 +319,8 @@ impl Endpoint {
         }
     }
 
-    /// Answers IKE_SA_INIT by one notify, without remembering anything. The answer is shorter than the request, so it amplifies
-    /// nothing.
+    /// Answers IKE_SA_INIT by one notify, without remembering anything. The answer is shorter than
+    /// the request, so it amplifies nothing.
     fn refuse(&mut self, path: (SocketAddr, SocketAddr), header: &Header, payload: Payload) {
         self.send_notify(path, header, 0, payload);
     }

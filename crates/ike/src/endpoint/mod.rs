@@ -68,7 +68,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint without connections. `spis` gives out inbound ESP SPIs; [`RandomSpis`] will do where nobody else uses any.
+    /// An endpoint without connections. `spis` gives out inbound ESP SPIs; [`RandomSpis`] will do
+    /// where nobody else uses any.
     pub fn new(config: EndpointConfig, mut random: Box<dyn Random>, spis: Box<dyn SpiSource>) -> Self {
         let half_open = HalfOpens::new(&mut *random);
         Endpoint {
@@ -92,14 +93,15 @@ impl Endpoint {
         }
     }
 
-    /// Says what time it is, as seconds since 1970: for the validity of certificates, and for nothing else. To be called at the
-    /// start and now and then, as the wall clock may be set; without it no certificate is accepted.
+    /// Says what time it is, as seconds since 1970: for the validity of certificates, and for
+    /// nothing else. To be called at the start and now and then, as the wall clock may be set;
+    /// without it no certificate is accepted.
     pub fn set_unix_time(&mut self, now: Time, since_1970: Duration) {
         self.wall_clock = Some((now, since_1970));
     }
 
-    /// Adds a connection or replaces the one of the same id. Existing IKE SAs go on under the old settings until they are
-    /// rekeyed; a new child takes the new ones.
+    /// Adds a connection or replaces the one of the same id. Existing IKE SAs go on under the old
+    /// settings until they are rekeyed; a new child takes the new ones.
     pub fn set_connection(&mut self, connection: Connection) {
         self.connections.insert(connection);
     }
@@ -111,8 +113,9 @@ impl Endpoint {
         }
     }
 
-    /// Takes in one UDP payload as it was received on one of the IKE ports (`to` is our address and port). On the NAT-T
-    /// port it begins with the non-ESP marker; without it, it is ESP and not for the endpoint.
+    /// Takes in one UDP payload as it was received on one of the IKE ports (`to` is our address and
+    /// port). On the NAT-T port it begins with the non-ESP marker; without it, it is ESP and not
+    /// for the endpoint.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.counters.datagrams += 1;
         let message = if to.port() == self.config.natt_port {
@@ -130,7 +133,8 @@ impl Endpoint {
         if header.major != 2 {
             return self.answer_version(now, &header, (from, to));
         }
-        // The SPI that we gave out is the initiator's if the flag says that the sender is the responder.
+        // The SPI that we gave out is the initiator's if the flag says that the sender is the
+        // responder.
         let our_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };
         if our_spi == 0 {
             return self.answer_init(now, (from, to), &header, message);
@@ -141,7 +145,8 @@ impl Endpoint {
         }
     }
 
-    /// Does what is due. To be called at [`Endpoint::poll_timeout`]; calling it earlier or later does no harm.
+    /// Does what is due. To be called at [`Endpoint::poll_timeout`]; calling it earlier or later
+    /// does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some(&(at, id)) = self.deadlines.first() {
             if at > now {
@@ -151,7 +156,8 @@ impl Endpoint {
         }
     }
 
-    /// Carries out an order. Returns the name of the IKE SA for [`Command::Initiate`], `None` for all others.
+    /// Carries out an order. Returns the name of the IKE SA for [`Command::Initiate`], `None` for
+    /// all others.
     ///
     /// # Errors
     /// If an initiation or a child names an unknown connection or policy, or the endpoint is full.
@@ -159,7 +165,8 @@ impl Endpoint {
         self.carry_out(now, command)
     }
 
-    /// The next datagram to send, oldest first. To be drained after each call of the three functions above.
+    /// The next datagram to send, oldest first. To be drained after each call of the three
+    /// functions above.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         self.transmits.pop_front()
     }
@@ -184,21 +191,24 @@ impl Endpoint {
         self.sas.get(&ike).filter(|sa| sa.is_listed()).map(|sa| sa.info())
     }
 
-    /// All IKE SAs in the order of their creation, without those that are over and only repeat their last answer.
+    /// All IKE SAs in the order of their creation, without those that are over and only repeat
+    /// their last answer.
     pub fn ike_sas(&self) -> impl Iterator<Item = IkeInfo> + '_ {
         self.sas.values().filter(|sa| sa.is_listed()).map(|sa| sa.info())
     }
 
-    /// The next IKE SA whose checkpoint record changed since it was polled last: its name, and the new record, or `None` if
-    /// the old record is to be erased. Needs [`EndpointConfig::checkpoint`]. To be drained, and the records written, *before* the
+    /// The next IKE SA whose checkpoint record changed since it was polled last: its name, and the
+    /// new record, or `None` if the old record is to be erased. Needs
+    /// [`EndpointConfig::checkpoint`]. To be drained, and the records written, *before* the
     /// datagrams of [`Endpoint::poll_transmit`] are sent.
     pub fn poll_checkpoint(&mut self) -> Option<(IkeId, Option<Secret>)> {
         let id = self.changed.pop_first()?;
         Some((id, self.sas.get(&id).and_then(|sa| checkpoint::write(sa))))
     }
 
-    /// Goes on with an IKE SA of an earlier process from its record. Its connection must be set before; the clock's origin must be
-    /// the same. A request that was in flight is sent again; a child in the making is given up.
+    /// Goes on with an IKE SA of an earlier process from its record. Its connection must be set
+    /// before; the clock's origin must be the same. A request that was in flight is sent again; a
+    /// child in the making is given up.
     ///
     /// # Errors
     /// If the record cannot be used; nothing has changed then.
@@ -222,8 +232,8 @@ impl Endpoint {
         &self.counters
     }
 
-    /// Lets `change` work on one IKE SA, then starts what can be started, brings the indices up to date and lets other IKE
-    /// SAs know what concerns them.
+    /// Lets `change` work on one IKE SA, then starts what can be started, brings the indices up to
+    /// date and lets other IKE SAs know what concerns them.
     fn with_sa(&mut self, now: Time, id: IkeId, change: impl FnOnce(&mut IkeSa, &mut Ctx<'_>)) {
         let Some(mut sa) = self.take(id) else { return };
         let mut effects = Vec::new();
@@ -255,7 +265,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes an IKE SA out of the tables, so that it and the rest of the endpoint can be changed at once.
+    /// Takes an IKE SA out of the tables, so that it and the rest of the endpoint can be changed at
+    /// once.
     fn take(&mut self, id: IkeId) -> Option<Box<IkeSa>> {
         let sa = self.sas.remove(&id)?;
         if let Some(at) = sa.deadline() {

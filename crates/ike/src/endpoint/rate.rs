@@ -1,4 +1,5 @@
-//! How often each source asks: beyond a rate it must return a cookie, and gets no other answers. Memory is fixed.
+//! How often each source asks: beyond a rate it must return a cookie, and gets no other answers.
+//! Memory is fixed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -6,7 +7,8 @@ use std::net::IpAddr;
 use crate::random::{Random, draw_u64};
 use crate::time::Time;
 
-/// Sources share a bucket where their keyed hashes do: who is counted together with whom cannot be chosen from outside.
+/// Sources share a bucket where their keyed hashes do: who is counted together with whom cannot be
+/// chosen from outside.
 const BUCKETS: usize = 4096;
 
 /// Counts of this second.

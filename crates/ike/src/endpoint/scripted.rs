@@ -1,5 +1,5 @@
-//! Stories with a peer that does what no endpoint of ours does: it moves (MOBIKE), redirects, leaves exchanges out, or errs. Without
-//! cryptography.
+//! Stories with a peer that does what no endpoint of ours does: it moves (MOBIKE), redirects,
+//! leaves exchanges out, or errs. Without cryptography.
 
 mod intermediate;
 mod mobike;

@@ -2,8 +2,9 @@
 
 use super::Endpoint;
 
-/// Entries in the tables of an [`Endpoint`]: what must be nought again when every IKE SA is gone, and what stays within
-/// the configured limits under a flood. For tests, simulations and measurements.
+/// Entries in the tables of an [`Endpoint`]: what must be nought again when every IKE SA is gone,
+/// and what stays within the configured limits under a flood. For tests, simulations and
+/// measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// IKE SAs in every state, also those that only repeat their last answer.

@@ -1,4 +1,5 @@
-//! The whole endpoint behind a backend without cryptography: any payloads, in any order, in every state.
+//! The whole endpoint behind a backend without cryptography: any payloads, in any order, in every
+//! state.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -77,7 +78,8 @@ pub(super) fn endpoint_with(
 struct Peer {
     endpoint: Endpoint,
     now: Time,
-    /// (SPI of the endpoint, endpoint is the original initiator, next request of the peer, awaited response)
+    /// (SPI of the endpoint, endpoint is the original initiator, next request of the peer, awaited
+    /// response)
     spi: u64,
     endpoint_initiates: bool,
     next_request: u32,

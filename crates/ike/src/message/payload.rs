@@ -69,7 +69,8 @@ pub(crate) enum DeletePayload {
 pub(crate) struct RawPayload<'a> {
     pub(crate) kind: u8,
     pub(crate) critical: bool,
-    /// The type that the next-payload field names: for SK the first payload inside (RFC 7296 §3.14).
+    /// The type that the next-payload field names: for SK the first payload inside (RFC 7296
+    /// §3.14).
     pub(crate) next: u8,
     /// Where the body begins in the bytes that were split.
     pub(crate) offset: usize,
@@ -78,7 +79,8 @@ pub(crate) struct RawPayload<'a> {
 
 const MAX_PAYLOADS: usize = 64;
 
-/// Cuts a chain into payloads. SK and SKF end a chain, as their next-payload field means something else.
+/// Cuts a chain into payloads. SK and SKF end a chain, as their next-payload field means something
+/// else.
 pub(crate) fn split(first: u8, bytes: &[u8]) -> Result<Vec<RawPayload<'_>>, ParseError> {
     let mut payloads = Vec::new();
     let (mut kind, mut offset) = (first, 0);
@@ -102,7 +104,8 @@ pub(crate) fn split(first: u8, bytes: &[u8]) -> Result<Vec<RawPayload<'_>>, Pars
     Ok(payloads)
 }
 
-/// Cuts and reads a chain without SK. Unknown payloads are skipped unless they are critical (RFC 7296 §2.5).
+/// Cuts and reads a chain without SK. Unknown payloads are skipped unless they are critical (RFC
+/// 7296 §2.5).
 pub(crate) fn parse(first: u8, bytes: &[u8]) -> Result<Vec<Payload>, ParseError> {
     let mut payloads = Vec::new();
     for raw in split(first, bytes)? {

@@ -63,7 +63,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<Proposal>, ParseError> {
             return Err(ParseError::TooMany("proposals"));
         }
         proposals.push(Proposal { number, protocol, spi, transforms });
-        // RFC 7296 §3.3.1: 2 if more proposals follow, else 0; the length of the payload must agree.
+        // RFC 7296 §3.3.1: 2 if more proposals follow, else 0; the length of the payload must
+        // agree.
         match (last, reader.is_empty()) {
             (0, true) => return Ok(proposals),
             (2, false) => {}
@@ -87,7 +88,8 @@ fn parse_transforms(reader: &mut Reader<'_>, count: u8) -> Result<Vec<Transform>
         while !content.is_empty() {
             let (attribute, value) = (content.u16()?, content.u16()?);
             if attribute & 0x8000 == 0 {
-                // Type/length/value form: `value` was the length. No attribute of this form is defined.
+                // Type/length/value form: `value` was the length. No attribute of this form is
+                // defined.
                 content.take(value.into())?;
                 transform.not_understood = true;
             } else if attribute & 0x7fff == KEY_LENGTH_ATTRIBUTE && transform.key_bits.is_none() {

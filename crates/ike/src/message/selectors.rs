@@ -9,8 +9,8 @@ use crate::selector::TrafficSelector;
 const TS_IPV4_ADDR_RANGE: u8 = 7;
 const TS_IPV6_ADDR_RANGE: u8 = 8;
 
-/// Reads the body of a TS payload. Selectors of an unknown type are left out, since narrowing to the others is
-/// what a responder that does not know them does anyway; malformed ones are an error.
+/// Reads the body of a TS payload. Selectors of an unknown type are left out, since narrowing to
+/// the others is what a responder that does not know them does anyway; malformed ones are an error.
 pub(crate) fn parse(body: &[u8]) -> Result<Vec<TrafficSelector>, ParseError> {
     const WHAT: &str = "a traffic selector payload";
     let mut reader = Reader::new(body, WHAT);
@@ -49,7 +49,8 @@ pub(crate) fn parse(body: &[u8]) -> Result<Vec<TrafficSelector>, ParseError> {
     Ok(selectors)
 }
 
-/// The body of a TS payload. At most 255 selectors fit; the rest would be lost, so the configuration is limited to that.
+/// The body of a TS payload. At most 255 selectors fit; the rest would be lost, so the
+/// configuration is limited to that.
 pub(crate) fn encode(selectors: &[TrafficSelector]) -> Vec<u8> {
     let selectors = selectors.get(..255).unwrap_or(selectors);
     let mut body = vec![selectors.len() as u8, 0, 0, 0];

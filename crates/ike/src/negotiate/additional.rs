@@ -19,7 +19,8 @@ pub(super) fn offer(exchanges: &[AdditionalExchange], provider: &Provider) -> Ve
     transforms
 }
 
-/// One method for each exchange, or `None` if the offer and our own wishes do not meet. `main` is the method of the KE payload.
+/// One method for each exchange, or `None` if the offer and our own wishes do not meet. `main` is
+/// the method of the KE payload.
 pub(super) fn choose(
     own: &[AdditionalExchange],
     provider: &Provider,
@@ -67,13 +68,14 @@ pub(super) fn answer(agreed: &Additional) -> impl Iterator<Item = Transform> + '
     })
 }
 
-/// The wishes where nothing additional may be agreed on: what is optional falls away, what is not can only fail.
+/// The wishes where nothing additional may be agreed on: what is optional falls away, what is not
+/// can only fail.
 pub(super) fn without_methods(exchanges: &[AdditionalExchange]) -> Vec<AdditionalExchange> {
     exchanges.iter().map(|exchange| AdditionalExchange { groups: vec![], ..exchange.clone() }).collect()
 }
 
-/// The additional exchanges of Child SAs that have a key exchange of their own: those of the IKE SA's proposals, all optional, since
-/// the child's keys also come from the IKE SA's.
+/// The additional exchanges of Child SAs that have a key exchange of their own: those of the IKE
+/// SA's proposals, all optional, since the child's keys also come from the IKE SA's.
 pub(crate) fn of_children(proposals: &[IkeProposal]) -> Vec<AdditionalExchange> {
     let mut exchanges: Vec<AdditionalExchange> = Vec::new();
     for exchange in proposals.iter().flat_map(|proposal| &proposal.additional) {

@@ -85,7 +85,8 @@ fn additional_exchanges_need_a_peer_with_ike_intermediate() {
     assert_eq!(ike_offer(&needed, &DEFAULT, &[]).len(), 2);
 }
 
-/// RFC 7383 §2.2: IKE_SA_INIT does not come in fragments, so that its key exchange must be a small one.
+/// RFC 7383 §2.2: IKE_SA_INIT does not come in fragments, so that its key exchange must be a small
+/// one.
 #[test]
 fn ml_kem_is_no_exchange_of_ike_sa_init() {
     let with_kem = IkeProposal { groups: vec![Group::MlKem768, Group::Curve25519], ..mixed() };

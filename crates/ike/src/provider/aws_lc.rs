@@ -8,7 +8,8 @@ use crate::algorithm::{Encryption, Group, Prf};
 use crate::random::Random;
 use crate::secret::Secret;
 
-/// The backend of a gateway: aws-lc, RustCrypto's AES for CBC, and crypto-bigint for the MODP groups.
+/// The backend of a gateway: aws-lc, RustCrypto's AES for CBC, and crypto-bigint for the MODP
+/// groups.
 pub static DEFAULT: Provider = Provider {
     name: "aws-lc",
     prfs: &[
@@ -96,8 +97,9 @@ impl KeyExchange for Curve {
         random: &mut dyn Random,
     ) -> Result<(Box<dyn PrivateKey>, Vec<u8>), CryptoError> {
         let mut bytes = Zeroizing::new(vec![0; self.private_len]);
-        // A number at or above the order is refused, and drawing again keeps the choice uniform. The orders begin with 32
-        // one bits or more, so more than a few rounds mean that the source of randomness is broken.
+        // A number at or above the order is refused, and drawing again keeps the choice uniform.
+        // The orders begin with 32 one bits or more, so more than a few rounds mean that the source
+        // of randomness is broken.
         for _ in 0..8 {
             random.fill(&mut bytes);
             if let Some(top) = bytes.first_mut() {

@@ -202,7 +202,8 @@ impl SigningKey for Ecdsa {
 mod tests {
     use super::*;
 
-    /// RFC 8247 §3.1.1. Made by OpenSSL: a key of 1024 bits, and its signature of the message "octets".
+    /// RFC 8247 §3.1.1. Made by OpenSSL: a key of 1024 bits, and its signature of the message
+    /// "octets".
     #[test]
     fn rsa_below_2048_bits_neither_signs_nor_proves() {
         let public = include_bytes!("rsa1024/public.der");

@@ -1,5 +1,6 @@
-//! A backend without any cryptography, so that tests get past integrity checks and proofs of identity into the deep
-//! states. Whoever can send a datagram is authenticated by it: it exists in the unit tests of this crate only.
+//! A backend without any cryptography, so that tests get past integrity checks and proofs of
+//! identity into the deep states. Whoever can send a datagram is authenticated by it: it exists in
+//! the unit tests of this crate only.
 
 use super::{
     Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider, SignatureScheme, Signatures, SigningKey,
@@ -8,7 +9,8 @@ use crate::algorithm::{Encryption, Group, Prf};
 use crate::random::Random;
 use crate::secret::Secret;
 
-/// The backend: every MAC is zero, encryption does nothing, tags are zero and not looked at, shared secrets are zero.
+/// The backend: every MAC is zero, encryption does nothing, tags are zero and not looked at, shared
+/// secrets are zero.
 pub static FAKE: Provider = Provider {
     // tests/tests/programs.rs looks for the beginning in the programs that ship.
     name: "tohub-fake-cryptography of the unit tests",

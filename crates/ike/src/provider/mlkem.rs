@@ -1,7 +1,8 @@
 //! ML-KEM-768 (FIPS 203) as a key exchange method (draft-ietf-ipsecme-ikev2-mlkem).
 //!
-//! The initiator sends an encapsulation key, the responder a ciphertext. The library draws its randomness itself and takes none
-//! from outside, so a simulation with a seed repeats in everything but these bytes.
+//! The initiator sends an encapsulation key, the responder a ciphertext. The library draws its
+//! randomness itself and takes none from outside, so a simulation with a seed repeats in everything
+//! but these bytes.
 
 use aws_lc_rs::kem::{self, ML_KEM_768};
 
@@ -24,7 +25,8 @@ impl KeyExchange for MlKem768 {
     }
 
     fn respond(&'static self, _: &mut dyn Random, peer: &[u8]) -> Result<(Vec<u8>, Secret), CryptoError> {
-        // FIPS 203 §7.2: the type check is the length; the modulus check is the library's, which refuses the key.
+        // FIPS 203 §7.2: the type check is the length; the modulus check is the library's, which
+        // refuses the key.
         if peer.len() != ENCAPSULATION_KEY {
             return Err(CryptoError);
         }
@@ -37,8 +39,8 @@ impl KeyExchange for MlKem768 {
 struct Decapsulation(kem::DecapsulationKey);
 
 impl PrivateKey for Decapsulation {
-    /// A ciphertext that was not made for this key gives a secret that nobody else has (implicit rejection, FIPS 203 §6.3): the
-    /// messages that follow are then not authentic.
+    /// A ciphertext that was not made for this key gives a secret that nobody else has (implicit
+    /// rejection, FIPS 203 §6.3): the messages that follow are then not authentic.
     fn agree(&self, peer: &[u8]) -> Result<Secret, CryptoError> {
         if peer.len() != CIPHERTEXT {
             return Err(CryptoError);
@@ -58,8 +60,9 @@ mod tests {
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }
 
-    /// The first vector of kat_MLKEM_768.rsp (FIPS 203), as the cryptography project distributes it: a ciphertext that was made for the
-    /// key, and one that was not, which implicit rejection answers by a secret of its own.
+    /// The first vector of kat_MLKEM_768.rsp (FIPS 203), as the cryptography project distributes
+    /// it: a ciphertext that was made for the key, and one that was not, which implicit rejection
+    /// answers by a secret of its own.
     #[test]
     fn the_published_ciphertexts_give_the_published_secrets() {
         let key = hex(include_str!("vectors/mlkem768_decapsulation_key.hex"));

@@ -1,5 +1,5 @@
-//! Cryptography behind a struct of static tables: the endpoint contains no primitive of its own, and a test may hand
-//! it a backend without any cryptography.
+//! Cryptography behind a struct of static tables: the endpoint contains no primitive of its own,
+//! and a test may hand it a backend without any cryptography.
 
 mod aws_lc;
 mod aws_lc_signature;
@@ -35,8 +35,8 @@ pub struct Provider {
     pub groups: &'static [(Group, &'static dyn KeyExchange)],
     /// Digital signatures.
     pub signatures: &'static dyn Signatures,
-    /// SHA-1 of the concatenated parts; only where it protects nothing: the NAT detection payloads (RFC 7296 §2.23) and the
-    /// names of CAs in CERTREQ (§3.7).
+    /// SHA-1 of the concatenated parts; only where it protects nothing: the NAT detection payloads
+    /// (RFC 7296 §2.23) and the names of CAs in CERTREQ (§3.7).
     pub sha1: fn(&[&[u8]]) -> [u8; 20],
 }
 
@@ -75,7 +75,8 @@ impl fmt::Debug for Provider {
 
 /// A keyed hash.
 pub trait Mac: Sync {
-    /// Writes the MAC of the concatenated parts to the front of `output`, which holds at least the hash's length.
+    /// Writes the MAC of the concatenated parts to the front of `output`, which holds at least the
+    /// hash's length.
     fn mac(&self, key: &[u8], parts: &[&[u8]], output: &mut [u8]);
 }
 
@@ -109,8 +110,9 @@ pub trait Cbc: Sync {
     fn decrypt(&self, key: &[u8], iv: &[u8; 16], text: &mut [u8]) -> Result<(), CryptoError>;
 }
 
-/// A key exchange method: a Diffie-Hellman group or a key encapsulation, with public values in the form of the KE payload
-/// (RFC 7296 §3.4, RFC 5903 §7, RFC 8031 §3.1, draft-ietf-ipsecme-ikev2-mlkem §2.3).
+/// A key exchange method: a Diffie-Hellman group or a key encapsulation, with public values in the
+/// form of the KE payload (RFC 7296 §3.4, RFC 5903 §7, RFC 8031 §3.1,
+/// draft-ietf-ipsecme-ikev2-mlkem §2.3).
 pub trait KeyExchange: Sync {
     /// A new ephemeral key: (private, public value).
     ///
@@ -140,7 +142,8 @@ pub trait PrivateKey: Send {
     /// The shared secret with the peer's public value, after the checks of RFC 6989.
     ///
     /// # Errors
-    /// If the value has the wrong length, is not on the curve or out of range, or leads to a degenerate secret.
+    /// If the value has the wrong length, is not on the curve or out of range, or leads to a
+    /// degenerate secret.
     fn agree(&self, peer_public: &[u8]) -> Result<Secret, CryptoError>;
 }
 

@@ -1,4 +1,5 @@
-//! MODP groups 14 to 16 (RFC 3526) by Montgomery arithmetic that takes constant time in the private exponent.
+//! MODP groups 14 to 16 (RFC 3526) by Montgomery arithmetic that takes constant time in the private
+//! exponent.
 
 use std::sync::LazyLock;
 
@@ -66,7 +67,8 @@ where
 {
     fn agree(&self, peer_public: &[u8]) -> Result<Secret, CryptoError> {
         let public = from_bytes::<LIMBS>(peer_public)?;
-        // RFC 6989 §2.1: 1 < y < p - 1. The groups have safe primes, so no further check is needed with ephemeral keys.
+        // RFC 6989 §2.1: 1 < y < p - 1. The groups have safe primes, so no further check is needed
+        // with ephemeral keys.
         let last = self.parameters.modulus().get().wrapping_sub(&Uint::ONE);
         if public <= Uint::ONE || public >= last {
             return Err(CryptoError);
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn the_primes_are_safe_primes_to_base_two() {
-        // Fermat's test of p, and of (p - 1) / 2 by the order of 2 in a group of quadratic residues.
+        // Fermat's test of p, and of (p - 1) / 2 by the order of 2 in a group of quadratic
+        // residues.
         fn check<const LIMBS: usize>(group: &Modp<LIMBS>) {
             let prime = group.parameters.modulus().get();
             let two = FixedMontyForm::new(&Uint::from(2u8), &group.parameters);

@@ -1,4 +1,5 @@
-//! Digital signatures: the schemes by which an end proves that it holds the private key of its certificate.
+//! Digital signatures: the schemes by which an end proves that it holds the private key of its
+//! certificate.
 
 use std::fmt;
 
@@ -9,8 +10,8 @@ use super::CryptoError;
 /// A hash of a signature, by its number in SIGNATURE_HASH_ALGORITHMS (RFC 7427 §7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureHash {
-    /// SHA-1: verified where a peer without RFC 7427 sends it (RFC 7296 §3.8), never announced and never used to sign
-    /// (RFC 8247 §3.2).
+    /// SHA-1: verified where a peer without RFC 7427 sends it (RFC 7296 §3.8), never announced and
+    /// never used to sign (RFC 8247 §3.2).
     Sha1,
     /// SHA2-256.
     Sha256,
@@ -83,7 +84,8 @@ pub trait Signatures: Sync {
         signature: &[u8],
     ) -> Result<(), CryptoError>;
 
-    /// Reads a private key: PKCS#8, PKCS#1 `RSAPrivateKey` or SEC1 `ECPrivateKey`, DER without encryption.
+    /// Reads a private key: PKCS#8, PKCS#1 `RSAPrivateKey` or SEC1 `ECPrivateKey`, DER without
+    /// encryption.
     ///
     /// # Errors
     /// If it is none of these, or of a kind or size that is not in [`KeyKind`].

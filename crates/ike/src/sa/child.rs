@@ -8,7 +8,8 @@ use crate::suite::EspSuite;
 use crate::task::Ctx;
 use crate::time::Time;
 
-/// A Child SA. Its keys went to the caller in the install action; here only what exchanges about it need.
+/// A Child SA. Its keys went to the caller in the install action; here only what exchanges about it
+/// need.
 #[derive(Debug)]
 pub(crate) struct ChildSa {
     pub(crate) id: ChildId,

@@ -15,13 +15,14 @@ impl IkeSa {
         self.children.iter_mut().find(|child| child.id == id)
     }
 
-    /// The child of this outbound SPI: Delete and REKEY_SA of the peer name the SPI it receives on (RFC 7296 §1.4.1, §2.8).
+    /// The child of this outbound SPI: Delete and REKEY_SA of the peer name the SPI it receives on
+    /// (RFC 7296 §1.4.1, §2.8).
     pub(crate) fn child_by_outbound_spi(&mut self, spi: u32) -> Option<&mut ChildSa> {
         self.children.iter_mut().find(|child| child.outbound_spi == spi)
     }
 
-    /// Takes a child out, reports it unless that was done, and frees its SPI. A successor that waited for the peer to
-    /// give up this one may carry traffic from now on.
+    /// Takes a child out, reports it unless that was done, and frees its SPI. A successor that
+    /// waited for the peer to give up this one may carry traffic from now on.
     pub(crate) fn remove_child(&mut self, ctx: &mut Ctx<'_>, id: ChildId, reason: RemoveReason) {
         let Some(position) = self.children.iter().position(|child| child.id == id) else { return };
         let child = self.children.remove(position);
@@ -51,15 +52,16 @@ impl IkeSa {
     }
 
     pub(crate) fn outbound_ready(&mut self, ctx: &mut Ctx<'_>, id: ChildId) {
-        // One that the caller has seen removed is of no interest any more, although the peer is yet to hear of it.
+        // One that the caller has seen removed is of no interest any more, although the peer is yet
+        // to hear of it.
         if let Some(child) = self.child_mut(id).filter(|child| !child.outbound_ready && !child.reported) {
             child.outbound_ready = true;
             ctx.act(Action::OutboundReady { child: id });
         }
     }
 
-    /// Begins to close a child: the peer will be told. `report` tells the caller at once, otherwise when the peer
-    /// has answered, so that packets on the way still find it.
+    /// Begins to close a child: the peer will be told. `report` tells the caller at once, otherwise
+    /// when the peer has answered, so that packets on the way still find it.
     pub(crate) fn close_child(&mut self, ctx: &mut Ctx<'_>, id: ChildId, reason: RemoveReason, report: bool) {
         let Some(position) = self.children.iter().position(|child| child.id == id && !child.deleting) else {
             return;

@@ -14,8 +14,8 @@ use crate::task::{
 };
 
 impl IkeSa {
-    /// Takes in a datagram whose header names our SPI. Nothing of the IKE SA changes before it is found authentic, but
-    /// for what IKE_SA_INIT itself must believe.
+    /// Takes in a datagram whose header names our SPI. Nothing of the IKE SA changes before it is
+    /// found authentic, but for what IKE_SA_INIT itself must believe.
     pub(crate) fn on_datagram(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -80,7 +80,8 @@ impl IkeSa {
         datagram: &[u8],
     ) {
         let place = self.receiver.place(header.message_id);
-        // While our IKE_AUTH is open the peer has proved nothing yet; it will send its request again.
+        // While our IKE_AUTH is open the peer has proved nothing yet; it will send its request
+        // again.
         let too_early = matches!(self.phase, Phase::Auth(_) | Phase::Intermediate(_));
         let unproved = matches!(self.phase, Phase::HalfOpen(_)) && place == Place::New;
         let initial = matches!(header.exchange, Exchange::IkeAuth | Exchange::IkeIntermediate);
@@ -107,8 +108,8 @@ impl IkeSa {
         let Some(payloads) = self.open(ctx, header, datagram) else { return };
         self.heard(ctx, path);
         if self.orphan_until.is_some() && payloads.as_deref().is_ok_and(uses_ike_sa) {
-            // Crossing rekeyings: the peer has decided for this IKE SA. The children come over now, and its request is
-            // taken when it comes again.
+            // Crossing rekeyings: the peer has decided for this IKE SA. The children come over now,
+            // and its request is taken when it comes again.
             ctx.effects.push(Effect::ClaimEstate(self.id));
             return;
         }
@@ -121,7 +122,8 @@ impl IkeSa {
                 reply
             }
             Err(ParseError::UnsupportedCritical(kind)) => {
-                // RFC 7296 §2.5: the request is refused, the IKE SA stays, unless it is IKE_AUTH (§2.21.2).
+                // RFC 7296 §2.5: the request is refused, the IKE SA stays, unless it is IKE_AUTH
+                // (§2.21.2).
                 self.log(ctx, LogLevel::Warning, format!("refused critical payload of type {kind}"));
                 if unproved {
                     self.linger(ctx.now);
@@ -170,7 +172,8 @@ impl IkeSa {
         }
     }
 
-    /// Seals, remembers and sends the answer to the request of the window, to where the request came from (RFC 7296 §2.11).
+    /// Seals, remembers and sends the answer to the request of the window, to where the request
+    /// came from (RFC 7296 §2.11).
     fn reply(&mut self, ctx: &mut Ctx<'_>, header: &Header, payloads: &[Payload], to: SocketAddr) {
         let Some(packets) = self.seal(ctx, (header.exchange, header.message_id, true), payloads) else {
             return;
@@ -181,7 +184,8 @@ impl IkeSa {
         }
     }
 
-    /// A request that was answered already gets the same answer, once it has proved to be authentic.
+    /// A request that was answered already gets the same answer, once it has proved to be
+    /// authentic.
     fn replay(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, header: &Header, datagram: &[u8]) {
         let Some(framer) = &mut self.framer else { return };
         // The request before the keys changed comes again under the old ones.
@@ -263,8 +267,8 @@ impl IkeSa {
         }
     }
 
-    /// RFC 7296 §2.23: an end that is not behind a NAT follows the peer that is, when it shows a new address. With MOBIKE the peer says so
-    /// itself (RFC 4555 §3.8).
+    /// RFC 7296 §2.23: an end that is not behind a NAT follows the peer that is, when it shows a
+    /// new address. With MOBIKE the peer says so itself (RFC 4555 §3.8).
     pub(crate) fn peer_endpoint(&mut self, ctx: &mut Ctx<'_>, remote: SocketAddr) {
         let follows = self.nat.remote && !self.nat.local && !self.mobike;
         if remote != self.remote && follows && self.is_established() {

@@ -13,10 +13,12 @@ const LINGER: std::time::Duration = std::time::Duration::from_secs(30);
 impl IkeSa {
     /// Closes an established IKE SA: reported at once, while the peer is still being told.
     pub(crate) fn close(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason) {
-        // RFC 7296 §2.3: the request in flight stays so until it is answered or replaced; the Delete takes the next ID,
-        // which a peer with a window of one accepts only after it has seen the one before. So keep that one going.
+        // RFC 7296 §2.3: the request in flight stays so until it is answered or replaced; the
+        // Delete takes the next ID, which a peer with a window of one accepts only after it has
+        // seen the one before. So keep that one going.
         let in_flight = self.sender.in_flight.take();
-        // A rekeying in flight must still be heard of: what the peer makes of it has to be closed as well.
+        // A rekeying in flight must still be heard of: what the peer makes of it has to be closed
+        // as well.
         self.close_orphan(ctx);
         let rekeying = self.active.take_if(|task| matches!(task, Task::RekeyIke(_)));
         self.down(ctx, reason, false);
@@ -26,7 +28,8 @@ impl IkeSa {
         self.tell_the_end(ctx);
     }
 
-    /// From now on the peer is told that it is over, by the Delete that follows the request in flight.
+    /// From now on the peer is told that it is over, by the Delete that follows the request in
+    /// flight.
     pub(super) fn tell_the_end(&mut self, ctx: &Ctx<'_>) {
         self.phase = Phase::Closing;
         if let Some(request) = &mut self.sender.in_flight {
@@ -42,8 +45,8 @@ impl IkeSa {
         }
     }
 
-    /// Everything about this IKE SA is over: children, tasks and itself are reported as the caller knows them. With
-    /// `linger` it stays for a while to repeat its last answer.
+    /// Everything about this IKE SA is over: children, tasks and itself are reported as the caller
+    /// knows them. With `linger` it stays for a while to repeat its last answer.
     pub(crate) fn down(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason, linger: bool) {
         while let Some(child) = self.children.first() {
             let id = child.id;

@@ -7,9 +7,11 @@ use crate::random::Random;
 use crate::sk::{Fragment, Protection};
 use crate::suite::IkeSuite;
 
-/// Most fragments that a message may have; together with the datagram size this bounds the reassembly buffer.
+/// Most fragments that a message may have; together with the datagram size this bounds the
+/// reassembly buffer.
 const MAX_FRAGMENTS: u16 = 64;
-/// Most octets that a reassembled message may have. A peer that has not proved itself yet can make us hold so many.
+/// Most octets that a reassembled message may have. A peer that has not proved itself yet can make
+/// us hold so many.
 const MAX_MESSAGE: usize = 32_768;
 
 /// What it takes to seal and open the messages of one IKE SA.
@@ -23,7 +25,8 @@ pub(crate) struct Framer {
     pub(crate) keys: IkeKeys,
     /// The keys before the last IKE_INTERMEDIATE: a repetition of its request comes under them.
     pub(crate) previous: Option<IkeKeys>,
-    /// Next IV of combined modes for our direction. Counts over requests, responses and fragments alike.
+    /// Next IV of combined modes for our direction. Counts over requests, responses and fragments
+    /// alike.
     pub(crate) next_iv: u64,
     /// Largest datagram, if both ends speak fragmentation.
     pub(crate) fragment_size: Option<usize>,
@@ -53,7 +56,8 @@ pub(crate) struct Opened {
 pub(crate) enum Received {
     /// A complete message.
     Message(Opened),
-    /// An authentic fragment of a message that is not complete; true for the first one (RFC 7383 §2.6.1).
+    /// An authentic fragment of a message that is not complete; true for the first one (RFC 7383
+    /// §2.6.1).
     Fragment(bool),
 }
 
@@ -81,7 +85,8 @@ impl Framer {
         }
     }
 
-    /// The datagrams of one message. `reserved`: octets that the transport adds to each (the non-ESP marker).
+    /// The datagrams of one message. `reserved`: octets that the transport adds to each (the
+    /// non-ESP marker).
     pub(crate) fn seal(
         &mut self,
         provider: &Provider,
@@ -127,7 +132,8 @@ impl Framer {
         self.reassembly = None;
     }
 
-    /// Checks and decrypts one datagram. Only authentic fragments are kept, so forged ones cannot fill the buffer.
+    /// Checks and decrypts one datagram. Only authentic fragments are kept, so forged ones cannot
+    /// fill the buffer.
     pub(crate) fn open(
         &mut self,
         provider: &Provider,
@@ -187,7 +193,8 @@ impl Framer {
             return Err(OpenError::Malformed);
         }
         let fits = |r: &Reassembly| {
-            // §2.6: more fragments than before mean that the peer cut the message anew into smaller pieces.
+            // §2.6: more fragments than before mean that the peer cut the message anew into smaller
+            // pieces.
             (r.message_id, r.response) == (header.message_id, header.flags.response)
                 && r.parts.len() >= total.into()
         };
@@ -268,7 +275,8 @@ mod tests {
             a.seal(&DEFAULT, &mut SystemRandom, (Exchange::Informational, 3, false), &payloads, 4).unwrap();
         assert!(packets.len() > 6);
         assert!(packets.iter().all(|packet| packet.len() + 4 <= 200));
-        // RFC 7383 §2.6.1: the first fragment is told apart, as a repeated answer is due for it alone.
+        // RFC 7383 §2.6.1: the first fragment is told apart, as a repeated answer is due for it
+        // alone.
         let (_, mut other) = pair();
         let firsts =
             packets.iter().map(|packet| matches!(open(&mut other, packet), Ok(Received::Fragment(true))));

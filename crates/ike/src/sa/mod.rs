@@ -68,7 +68,8 @@ pub(crate) struct IkeSa {
     pub(crate) rekey_at: Option<Time>,
     pub(crate) hard_at: Option<Time>,
     pub(crate) keepalive_at: Option<Time>,
-    /// Made by the peer's half of crossing rekeyings; gets the children once that is decided, or is dropped then.
+    /// Made by the peer's half of crossing rekeyings; gets the children once that is decided, or is
+    /// dropped then.
     pub(crate) orphan_until: Option<Time>,
     /// The lower of its two nonces; decides which of two crossing initiations stays.
     pub(crate) low_nonce: Vec<u8>,
@@ -76,7 +77,8 @@ pub(crate) struct IkeSa {
     pub(crate) origin: Option<Box<Origin>>,
 }
 
-/// What crossing initiations are judged by. It outlives rekeying: one of the two may be rekeyed before the other is done.
+/// What crossing initiations are judged by. It outlives rekeying: one of the two may be rekeyed
+/// before the other is done.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) initiator: bool,
@@ -239,7 +241,8 @@ impl IkeSa {
         self.queue.push_back(Queued { task, not_before });
     }
 
-    /// Starts the next task that may start, if no request is in flight. To be called after every change.
+    /// Starts the next task that may start, if no request is in flight. To be called after every
+    /// change.
     pub(crate) fn pump(&mut self, ctx: &mut Ctx<'_>) {
         while self.sender.in_flight.is_none() && self.active.is_none() {
             let closing = match self.phase {
@@ -261,7 +264,8 @@ impl IkeSa {
         }
     }
 
-    /// It waits for what the peer is about to finish by IKE_FOLLOWUP_KE: a new IKE SA, or the replacement of the same child.
+    /// It waits for what the peer is about to finish by IKE_FOLLOWUP_KE: a new IKE SA, or the
+    /// replacement of the same child.
     pub(crate) fn is_held_back(&self, task: &Task) -> bool {
         if task.is_under_way() {
             return false;
@@ -294,7 +298,8 @@ impl IkeSa {
         });
     }
 
-    /// Seals a message; the IKE SA goes down if that is no longer possible (IVs used up), as nothing can be said any more.
+    /// Seals a message; the IKE SA goes down if that is no longer possible (IVs used up), as
+    /// nothing can be said any more.
     pub(crate) fn seal(
         &mut self,
         ctx: &mut Ctx<'_>,

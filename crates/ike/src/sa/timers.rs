@@ -143,7 +143,8 @@ impl IkeSa {
         let due = |at: Option<Time>| at.is_some_and(|at| at <= ctx.now);
         let overdue = due(self.orphan_until) || (matches!(self.phase, Phase::Replaced) && due(self.hard_at));
         if overdue {
-            // The peer owes us a Delete: for the surplus one of two crossing rekeyings, or for a replaced IKE SA.
+            // The peer owes us a Delete: for the surplus one of two crossing rekeyings, or for a
+            // replaced IKE SA.
             self.renounce_succession(ctx);
             self.hard_at = None;
             return self.tell_the_end(ctx);

@@ -11,7 +11,8 @@ use crate::time::Time;
 pub(crate) struct Sender {
     /// ID of the next new request.
     pub(crate) next_id: u32,
-    /// The request that waits for its answer. The window is one: more would have to be allowed by SET_WINDOW_SIZE.
+    /// The request that waits for its answer. The window is one: more would have to be allowed by
+    /// SET_WINDOW_SIZE.
     pub(crate) in_flight: Option<InFlight>,
 }
 
@@ -20,7 +21,8 @@ pub(crate) struct Sender {
 pub(crate) struct InFlight {
     pub(crate) id: u32,
     pub(crate) exchange: Exchange,
-    /// The datagrams, without the non-ESP marker. RFC 7296 §2.1: a retransmission is bitwise identical.
+    /// The datagrams, without the non-ESP marker. RFC 7296 §2.1: a retransmission is bitwise
+    /// identical.
     pub(crate) packets: Vec<Vec<u8>>,
     /// When it is sent again, or given up.
     pub(crate) next_at: Time,
@@ -69,8 +71,8 @@ impl InFlight {
 
     /// A liveness probe, sent now: dead after `interval` × (`retries` + 1).
     ///
-    /// The constant interval departs from the exponential rule of RFC 7296 §2.1 on purpose: an operator asks for a
-    /// detection time.
+    /// The constant interval departs from the exponential rule of RFC 7296 §2.1 on purpose: an
+    /// operator asks for a detection time.
     pub(crate) fn probe(
         id: u32,
         exchange: Exchange,
@@ -166,7 +168,8 @@ impl Receiver {
         }
     }
 
-    /// The request `next_id` is answered. `None` when the IDs are used up: they never wrap (RFC 7296 §2.2).
+    /// The request `next_id` is answered. `None` when the IDs are used up: they never wrap (RFC
+    /// 7296 §2.2).
     pub(crate) fn answered(&mut self, reply: Vec<Vec<u8>>) -> Option<()> {
         self.reply = reply;
         self.next_id = self.next_id.checked_add(1)?;

@@ -1,4 +1,5 @@
-//! IKE_AUTH in both roles: who the ends are, and the first child (RFC 7296 §1.2). The proof itself is in `proof`.
+//! IKE_AUTH in both roles: who the ends are, and the first child (RFC 7296 §1.2). The proof itself
+//! is in `proof`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,7 +36,8 @@ pub(crate) struct Init {
     pub(crate) nonce_r: Vec<u8>,
     /// The responder takes an IKE_AUTH without a child (RFC 6023).
     pub(crate) childless_supported: bool,
-    /// IntAuth (RFC 9242 §3.3.2), the last part of the signed octets; empty without IKE_INTERMEDIATE.
+    /// IntAuth (RFC 9242 §3.3.2), the last part of the signed octets; empty without
+    /// IKE_INTERMEDIATE.
     pub(crate) int_auth: Vec<u8>,
     /// Both ends said USE_PPK (RFC 8784).
     pub(crate) ppk: bool,
@@ -142,8 +144,8 @@ pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option
     sa.send_request(ctx, Exchange::IkeAuth, &payloads, schedule);
 }
 
-/// Mixes our PPK in, if both ends have one (RFC 8784 §3): the notifies that say so, and the keys without it, which the responder may fall
-/// back to unless we insist.
+/// Mixes our PPK in, if both ends have one (RFC 8784 §3): the notifies that say so, and the keys
+/// without it, which the responder may fall back to unless we insist.
 fn mix_ppk(
     sa: &mut IkeSa,
     provider: &'static Provider,
@@ -162,7 +164,8 @@ fn mix_ppk(
     (notifies, mixed.and_then(|keys| ppk::exchange(sa, keys)))
 }
 
-/// RFC 8784 §3: without PPK_IDENTITY in its answer the responder has not used the PPK. False if we insist on it.
+/// RFC 8784 §3: without PPK_IDENTITY in its answer the responder has not used the PPK. False if we
+/// insist on it.
 fn settle_ppk(sa: &mut IkeSa, parts: &Parts) -> bool {
     let insists = sa.connection.ppk.as_ref().is_some_and(|ppk| ppk.required);
     let Phase::Auth(state) = &mut sa.phase else { return false };
@@ -243,8 +246,8 @@ fn first_child_answered(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: &Init, attempt:
     }
 }
 
-/// §2.21.2: an initiator that does not accept the responder says so in an INFORMATIONAL exchange of its own. The initiation
-/// has failed for the caller at once.
+/// §2.21.2: an initiator that does not accept the responder says so in an INFORMATIONAL exchange of
+/// its own. The initiation has failed for the caller at once.
 fn refuse_peer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason, notify: u16) {
     sa.fail_initiation(ctx, reason, true);
     sa.phase = Phase::Closing;
@@ -253,8 +256,8 @@ fn refuse_peer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason, notify: u1
 
 // The responder.
 
-/// Computes the keys of a half-open IKE SA when IKE_AUTH comes: not before, since a peer with a false address gets no farther
-/// than IKE_SA_INIT. False if the peer's public value is unusable.
+/// Computes the keys of a half-open IKE SA when IKE_AUTH comes: not before, since a peer with a
+/// false address gets no farther than IKE_SA_INIT. False if the peer's public value is unusable.
 pub(crate) fn derive_keys(sa: &mut IkeSa, ctx: &Ctx<'_>) -> bool {
     if sa.framer.is_some() {
         return true;
@@ -365,8 +368,9 @@ fn fail(sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16) -> Vec<Payload> {
     vec![Payload::notify(notify, vec![])]
 }
 
-/// The connections that this peer may be speaking of: both addresses and its identity fit, and the suite agreed in
-/// IKE_SA_INIT is one of theirs. Those whose own identity is the one that the peer asked for come first.
+/// The connections that this peer may be speaking of: both addresses and its identity fit, and the
+/// suite agreed in IKE_SA_INIT is one of theirs. Those whose own identity is the one that the peer
+/// asked for come first.
 fn candidates(
     sa: &IkeSa,
     ctx: &Ctx<'_>,
@@ -390,7 +394,8 @@ fn candidates(
     fitting
 }
 
-/// Is `identity` one that the connection wants of its peer? Where nothing is configured: the address that it comes from.
+/// Is `identity` one that the connection wants of its peer? Where nothing is configured: the
+/// address that it comes from.
 fn accepts(connection: &Connection, identity: &Identity, sa: &IkeSa) -> bool {
     if connection.remote_identities.is_empty() {
         return identity.same_as(&Identity::Address(sa.remote.ip()));
@@ -398,7 +403,8 @@ fn accepts(connection: &Connection, identity: &Identity, sa: &IkeSa) -> bool {
     connection.remote_identities.iter().any(|wanted| wanted.accepts(identity))
 }
 
-/// Verifies an initiator's proof as the PPKs of both ends demand (RFC 8784 §3). With success the keys of `sa` have the PPK in them.
+/// Verifies an initiator's proof as the PPKs of both ends demand (RFC 8784 §3). With success the
+/// keys of `sa` have the PPK in them.
 fn verify_with_ppk(
     sa: &mut IkeSa,
     ctx: &Ctx<'_>,

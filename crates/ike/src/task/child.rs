@@ -17,7 +17,8 @@ use crate::suite::{Additional, AdditionalExchange, EspProposal, EspSuite};
 use super::Ctx;
 use super::parts::Parts;
 
-/// Child SAs that a peer may make on one IKE SA: a bound on what even an authenticated peer can cost.
+/// Child SAs that a peer may make on one IKE SA: a bound on what even an authenticated peer can
+/// cost.
 pub(crate) const MAX_CHILDREN: usize = 256;
 
 /// Our half of a child that we asked for.
@@ -75,8 +76,8 @@ impl Refusal {
 }
 
 impl Attempt {
-    /// Takes an SPI and fixes what will be offered. `trigger` goes first (RFC 7296 §2.9); `current` are the selectors of a
-    /// child to be replaced, which must stay covered (§2.9.2).
+    /// Takes an SPI and fixes what will be offered. `trigger` goes first (RFC 7296 §2.9); `current`
+    /// are the selectors of a child to be replaced, which must stay covered (§2.9.2).
     pub(crate) fn new(
         ctx: &mut Ctx<'_>,
         connection: &Arc<Connection>,
@@ -110,7 +111,8 @@ impl Attempt {
         })
     }
 
-    /// Offers a key exchange where the configuration names none: for a peer that insists on forward secrecy.
+    /// Offers a key exchange where the configuration names none: for a peer that insists on forward
+    /// secrecy.
     pub(crate) fn add_forward_secrecy(&mut self, groups: &[Group]) {
         for proposal in self.proposals.iter_mut().filter(|proposal| proposal.groups.is_empty()) {
             proposal.groups = groups.to_vec();
@@ -171,7 +173,8 @@ impl Attempt {
         self.check(ctx, parts, group).map(|terms| terms.additional)
     }
 
-    /// Makes the child of the peer's answer. The SPI goes over to the child; on an error it is still to be released.
+    /// Makes the child of the peer's answer. The SPI goes over to the child; on an error it is
+    /// still to be released.
     pub(crate) fn accept(
         &self,
         sa: &IkeSa,
@@ -204,8 +207,8 @@ impl Choice {
     }
 }
 
-/// Finds the policy, proposal and selectors for a child that the peer asks for. `only`: the policy of the child that it
-/// replaces.
+/// Finds the policy, proposal and selectors for a child that the peer asks for. `only`: the policy
+/// of the child that it replaces.
 pub(crate) fn choose(
     sa: &IkeSa,
     ctx: &Ctx<'_>,
@@ -234,8 +237,9 @@ pub(crate) fn choose(
     if candidates.is_empty() {
         return Err(Refusal::new(notify_type::TS_UNACCEPTABLE));
     }
-    // RFC 7296 §2.9: first whatever needs no narrowing, then what at least has the packet that triggered the request, which
-    // the first selectors describe. Among equals the order of the configuration decides.
+    // RFC 7296 §2.9: first whatever needs no narrowing, then what at least has the packet that
+    // triggered the request, which the first selectors describe. Among equals the order of the
+    // configuration decides.
     let has_trigger = |set: &[TrafficSelector], asked: &[TrafficSelector]| {
         asked.first().is_some_and(|trigger| set.iter().any(|selector| selector.contains(trigger)))
     };
@@ -346,7 +350,8 @@ fn make(
         if initiator { (by_initiator, by_responder) } else { (by_responder, by_initiator) };
     let lifetime = sa.connection.child(terms.tag).map(|policy| policy.lifetime).unwrap_or_default();
     let (soft_limit, hard_limit) = limits(ctx, lifetime.soft, lifetime.jitter, lifetime.hard);
-    // RFC 7296 §2.8: the responder of a rekeying sends on the new one when the peer has shown that it has it.
+    // RFC 7296 §2.8: the responder of a rekeying sends on the new one when the peer has shown that
+    // it has it.
     let outbound_ready = initiator || replaces.is_none();
     let id = ctx.names.child();
     let child = ChildSa {
@@ -390,8 +395,8 @@ fn make(
     Ok(Made { child, order })
 }
 
-/// RFC 7296 §1.3.1: transport mode only if both ends say so. `None` if it is required and the peer does not: "If this is
-/// unacceptable to the initiator, the initiator MUST delete the SA."
+/// RFC 7296 §1.3.1: transport mode only if both ends say so. `None` if it is required and the peer
+/// does not: "If this is unacceptable to the initiator, the initiator MUST delete the SA."
 fn agreed_mode(own: Mode, transport_required: bool, parts: &Parts) -> Option<Mode> {
     match own {
         Mode::Transport if parts.has(notify_type::USE_TRANSPORT_MODE) => Some(Mode::Transport),

@@ -1,4 +1,5 @@
-//! CREATE_CHILD_SA for a Child SA: a new one, or one in place of another (RFC 7296 §1.3.1, §1.3.3, §2.8).
+//! CREATE_CHILD_SA for a Child SA: a new one, or one in place of another (RFC 7296 §1.3.1, §1.3.3,
+//! §2.8).
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use super::followup::{self, Followup};
 use super::parts::{Parts, fail_reason};
 use super::{Ctx, Queued, Task};
 
-/// Pause after TEMPORARY_FAILURE, times the number of tries (RFC 7296 §2.25 asks for a wait, with growth).
+/// Pause after TEMPORARY_FAILURE, times the number of tries (RFC 7296 §2.25 asks for a wait, with
+/// growth).
 const PAUSE: Duration = Duration::from_secs(1);
 /// Tries before a lasting TEMPORARY_FAILURE is a failure.
 const MAX_TRIES: u32 = 6;
@@ -32,7 +34,8 @@ pub(crate) struct CreateChild {
     rekeying: Option<ChildId>,
     /// The group that the peer asked for by INVALID_KE_PAYLOAD.
     group: Option<Group>,
-    /// The peer refused the offer without a key exchange; these groups are offered where none is configured.
+    /// The peer refused the offer without a key exchange; these groups are offered where none is
+    /// configured.
     forward_secrecy: Vec<Group>,
     tries: u32,
     /// The last request had a key exchange of its own.
@@ -42,7 +45,8 @@ pub(crate) struct CreateChild {
     followup: Option<Box<Followup>>,
     /// The peer rekeyed the same child while our request was in flight.
     pub(crate) peer_rekey: Option<PeerRekey>,
-    /// SPIs that the peer deleted meanwhile and that we do not know: perhaps the child we are waiting for.
+    /// SPIs that the peer deleted meanwhile and that we do not know: perhaps the child we are
+    /// waiting for.
     pub(crate) deleted_early: Vec<u32>,
 }
 
@@ -187,7 +191,8 @@ impl CreateChild {
         match next.and_then(|more| if more { Ok(true) } else { self.accept(sa, ctx, &open).map(|()| false) })
         {
             Ok(true) if self.is_surplus(&open) => {
-                // RFC 9370 §2.2.4: the initiator of the exchange with the lowest nonce does not go on; there is nothing to delete.
+                // RFC 9370 §2.2.4: the initiator of the exchange with the lowest nonce does not go
+                // on; there is nothing to delete.
                 open.attempt.release(ctx);
                 sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's child SA stays");
             }
@@ -253,7 +258,8 @@ impl CreateChild {
 
         if let Some(peer) = &self.peer_rekey {
             if self.is_surplus(open) {
-                // Never shown to the caller: the peer's stays, ours is closed, and the peer deletes the old one.
+                // Never shown to the caller: the peer's stays, ours is closed, and the peer deletes
+                // the old one.
                 sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's child SA stays");
                 sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
                 return Ok(());
@@ -285,7 +291,8 @@ impl CreateChild {
     /// The peer refused (RFC 7296 §2.25, §1.3).
     fn refused(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16, data: &[u8]) {
         if self.peer_rekey.is_some() {
-            // The peer did not see a collision: it refused ours because its own replacement is done.
+            // The peer did not see a collision: it refused ours because its own replacement is
+            // done.
             return;
         }
         self.tries += 1;
@@ -301,7 +308,8 @@ impl CreateChild {
                 }
             }
             notify_type::NO_PROPOSAL_CHOSEN if self.forward_secrecy.is_empty() && !self.had_exchange => {
-                // Perhaps the peer insists on forward secrecy. It takes the group of the IKE SA, or names another one.
+                // Perhaps the peer insists on forward secrecy. It takes the group of the IKE SA, or
+                // names another one.
                 let agreed = sa.framer.as_ref().map(|framer| framer.suite.group);
                 let configured =
                     sa.connection.ike_proposals.iter().flat_map(|proposal| proposal.groups.clone());
@@ -321,7 +329,8 @@ impl CreateChild {
         }
     }
 
-    /// RFC 7296 §2.25: the peer has lost the child. Drop it silently and, unless another one does its work, make it anew.
+    /// RFC 7296 §2.25: the peer has lost the child. Drop it silently and, unless another one does
+    /// its work, make it anew.
     fn unknown_to_peer(self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
         let Some(id) =
             self.rekeying.filter(|&id| sa.child(id).is_some_and(|child| child.replaced_by.is_none()))
@@ -487,8 +496,8 @@ fn crossing(sa: &mut IkeSa, old: Option<ChildId>) -> Option<&mut CreateChild> {
     }
 }
 
-/// The peer has replaced `old`. If we were about to do the same, the request in flight remembers the collision, and one that
-/// only waits is dropped.
+/// The peer has replaced `old`. If we were about to do the same, the request in flight remembers
+/// the collision, and one that only waits is dropped.
 fn replaced_by_peer(sa: &mut IkeSa, old: ChildId, new: ChildId, nonces: (Vec<u8>, Vec<u8>)) {
     if let Some(child) = sa.child_mut(old) {
         child.replaced_by = Some(new);

@@ -13,8 +13,8 @@ pub(super) fn children_request(sa: &IkeSa, children: &[ChildId]) -> Option<Vec<P
     (!spis.is_empty()).then(|| vec![Payload::Delete(DeletePayload::Esp(spis))])
 }
 
-/// The peer has answered: its outbound halves are closed too. What exactly it answers does not matter, since an answer
-/// without its SPIs means that it closed them on its own (§1.4.1).
+/// The peer has answered: its outbound halves are closed too. What exactly it answers does not
+/// matter, since an answer without its SPIs means that it closed them on its own (§1.4.1).
 pub(super) fn children_answered(sa: &mut IkeSa, ctx: &mut Ctx<'_>, children: &[ChildId]) {
     for &id in children {
         sa.remove_child(ctx, id, RemoveReason::Local);
@@ -29,8 +29,8 @@ pub(super) fn ike_request() -> Vec<Payload> {
     vec![Payload::Delete(DeletePayload::Ike)]
 }
 
-/// The peer has answered our Delete: nothing of the IKE SA is left. It may still repeat requests of its own, which
-/// nobody answers then; it has closed the IKE SA.
+/// The peer has answered our Delete: nothing of the IKE SA is left. It may still repeat requests of
+/// its own, which nobody answers then; it has closed the IKE SA.
 pub(super) fn ike_answered(sa: &mut IkeSa) {
     sa.phase = Phase::Dead;
 }

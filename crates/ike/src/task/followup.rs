@@ -1,7 +1,8 @@
-//! IKE_FOLLOWUP_KE in both roles: the additional key exchanges behind a CREATE_CHILD_SA (RFC 9370 §2.2.4).
+//! IKE_FOLLOWUP_KE in both roles: the additional key exchanges behind a CREATE_CHILD_SA (RFC 9370
+//! §2.2.4).
 //!
-//! What CREATE_CHILD_SA agreed on waits until the last of them; only then there is a new SA. A link, an opaque value of the responder,
-//! ties one exchange to the next.
+//! What CREATE_CHILD_SA agreed on waits until the last of them; only then there is a new SA. A
+//! link, an opaque value of the responder, ties one exchange to the next.
 
 use std::collections::VecDeque;
 
@@ -76,8 +77,8 @@ fn link(parts: &Parts) -> Option<Vec<u8>> {
 
 // The responder.
 
-/// What a responder has promised in its answer to CREATE_CHILD_SA and will make after the last additional exchange. One for an IKE SA:
-/// a new one replaces it.
+/// What a responder has promised in its answer to CREATE_CHILD_SA and will make after the last
+/// additional exchange. One for an IKE SA: a new one replaces it.
 pub(crate) struct Promise {
     link: Vec<u8>,
     remaining: VecDeque<Group>,

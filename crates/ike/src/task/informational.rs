@@ -10,7 +10,8 @@ use crate::sa::{IkeSa, Phase};
 use super::parts::Parts;
 use super::{Ctx, Task, mobike, redirect};
 
-/// Carries out what the request says and answers it. A request without content is answered by a message without content.
+/// Carries out what the request says and answers it. A request without content is answered by a
+/// message without content.
 pub(crate) fn answer(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -55,8 +56,9 @@ fn is_fatal(notify: u16) -> bool {
 
 /// The peer deletes the IKE SA. The answer is empty (RFC 7296 §1.4.1).
 fn deleted(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
-    // A rekeying that the peer began and we answered while ours was in flight: by deleting the old IKE SA the peer says
-    // that its own is the one that stays (RFC 7296 §2.25.2: our rekeying is forgotten).
+    // A rekeying that the peer began and we answered while ours was in flight: by deleting the old
+    // IKE SA the peer says that its own is the one that stays (RFC 7296 §2.25.2: our rekeying is
+    // forgotten).
     if let Some(Task::RekeyIke(task)) = &sa.active
         && let Some(successor) = task.peer_rekey.as_ref().and_then(|peer| peer.ike)
         && matches!(sa.phase, Phase::Established)

@@ -1,5 +1,5 @@
-//! IKE_SA_INIT as the initiator (RFC 7296 §1.2). What comes back is not authenticated, so an error only shortens the
-//! attempt (§2.21.1).
+//! IKE_SA_INIT as the initiator (RFC 7296 §1.2). What comes back is not authenticated, so an error
+//! only shortens the attempt (§2.21.1).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use super::parts::{Parts, fail_reason};
 use super::redirect::Redirects;
 use super::{Ctx, auth, intermediate, nat, redirect, signature};
 
-/// How often a COOKIE or INVALID_KE_PAYLOAD makes us send IKE_SA_INIT anew; anybody could send us these for ever.
+/// How often a COOKIE or INVALID_KE_PAYLOAD makes us send IKE_SA_INIT anew; anybody could send us
+/// these for ever.
 const MAX_RESTARTS: u32 = 8;
 
 /// What an initiator holds until the answer to IKE_SA_INIT.
@@ -80,7 +81,8 @@ pub(crate) fn begin(
     Some(sa)
 }
 
-/// Builds and sends the request anew. The time that the initiation may take counts from the first one.
+/// Builds and sends the request anew. The time that the initiation may take counts from the first
+/// one.
 fn send(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     let spis = (sa.local_spi, 0);
     let pretend = sa.connection.force_udp_encapsulation;
@@ -100,7 +102,8 @@ fn send(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     if sa.connection.ppk.is_some() {
         payloads.push(Payload::notify(notify_type::USE_PPK, vec![]));
     }
-    // RFC 9370 §2.2.1: additional exchanges are proposed together with the exchange that carries them.
+    // RFC 9370 §2.2.1: additional exchanges are proposed together with the exchange that carries
+    // them.
     if sa.connection.ike_proposals.iter().any(|proposal| !proposal.additional.is_empty()) {
         payloads.push(Payload::notify(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED, vec![]));
     }
@@ -237,7 +240,8 @@ fn other_group(sa: &mut IkeSa, ctx: &mut Ctx<'_>, group: Option<Group>) {
     restart(sa, ctx, |state| (state.group, state.private, state.public) = (group, private, public));
 }
 
-/// Everything is checked before anything changes: whoever forged the message must not spoil the attempt.
+/// Everything is checked before anything changes: whoever forged the message must not spoil the
+/// attempt.
 fn accept(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,

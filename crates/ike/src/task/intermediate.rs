@@ -1,4 +1,5 @@
-//! IKE_INTERMEDIATE in both roles (RFC 9242): the additional key exchanges between IKE_SA_INIT and IKE_AUTH (RFC 9370 §2.2.2).
+//! IKE_INTERMEDIATE in both roles (RFC 9242): the additional key exchanges between IKE_SA_INIT and
+//! IKE_AUTH (RFC 9370 §2.2.2).
 
 use crate::action::FailReason;
 use crate::algorithm::Group;
@@ -48,9 +49,9 @@ impl Progress {
         }
     }
 
-    /// Takes one message in: IntAuth_n = prf(SK_p, IntAuth_(n-1) | A | P), by the keys that protect it. `header` is the IKE header
-    /// as it was sent; A has it and the header of the encrypted payload as if the message had come in one piece and without IV,
-    /// padding and check value.
+    /// Takes one message in: IntAuth_n = prf(SK_p, IntAuth_(n-1) | A | P), by the keys that protect
+    /// it. `header` is the IKE header as it was sent; A has it and the header of the encrypted
+    /// payload as if the message had come in one piece and without IV, padding and check value.
     fn add(
         &mut self,
         provider: &Provider,
@@ -120,7 +121,8 @@ pub(crate) fn received(sa: &mut IkeSa, ctx: &Ctx<'_>, datagram: &[u8], opened: &
 
 // The initiator.
 
-/// Does what stands between IKE_SA_INIT and IKE_AUTH, then begins IKE_AUTH. The IKE SA has its keys.
+/// Does what stands between IKE_SA_INIT and IKE_AUTH, then begins IKE_AUTH. The IKE SA has its
+/// keys.
 pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option<ChildRequest>) {
     next(sa, ctx, init, child, Progress::default());
 }
@@ -150,8 +152,8 @@ fn next(sa: &mut IkeSa, ctx: &mut Ctx<'_>, mut init: Init, child: Option<ChildRe
     }
 }
 
-/// The answer, protected by the keys so far. It is not authenticated before IKE_AUTH, but only who answered IKE_SA_INIT can have
-/// made it.
+/// The answer, protected by the keys so far. It is not authenticated before IKE_AUTH, but only who
+/// answered IKE_SA_INIT can have made it.
 pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<Payload>, ParseError>) {
     let Phase::Intermediate(state) = &sa.phase else { return };
     let parts = answer.ok().and_then(Parts::of);
@@ -259,12 +261,14 @@ mod tests {
         [&spis[..], &[next, 0x20, 43, flags, 0, 0, 0, id, 0, 0, 0, length]].concat()
     }
 
-    /// RFC 9242 §3.3.2: each message as if it had come in one piece, with the lengths of what it says alone.
+    /// RFC 9242 §3.3.2: each message as if it had come in one piece, with the lengths of what it
+    /// says alone.
     #[test]
     fn int_auth_is_a_chain_over_both_directions_and_the_id_of_ike_auth() {
         let (framer, mut progress) = (framer(), Progress::default());
         assert!(progress.int_auth().is_empty());
-        // A KE payload of 5 octets, once as the first of several fragments (53) and once whole (46).
+        // A KE payload of 5 octets, once as the first of several fragments (53) and once whole
+        // (46).
         let plain = [0, 0, 0, 9, 0, 36, 0, 0, 7];
         let mut sums = [vec![], vec![]];
         for (round, next) in [(1, 53), (2, 46)] {

@@ -1,4 +1,5 @@
-//! A peer that moves, with us as the original responder (RFC 4555): it says where it is now, we ask it there, and only then ESP goes there.
+//! A peer that moves, with us as the original responder (RFC 4555): it says where it is now, we ask
+//! it there, and only then ESP goes there.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,8 +19,8 @@ pub(crate) fn accept(sa: &mut IkeSa, parts: &Parts) -> Option<Payload> {
     sa.mobike.then(|| Payload::notify(notify_type::MOBIKE_SUPPORTED, vec![]))
 }
 
-/// What an INFORMATIONAL request on this path says about addresses, and the payloads of the answer. Without MOBIKE these notifies mean
-/// nothing (RFC 7296 §3.10.1).
+/// What an INFORMATIONAL request on this path says about addresses, and the payloads of the answer.
+/// Without MOBIKE these notifies mean nothing (RFC 7296 §3.10.1).
 pub(crate) fn answer(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -30,7 +31,8 @@ pub(crate) fn answer(
         return vec![];
     }
     let mut answer = Vec::new();
-    // RFC 4555 §3.9: the peer says which addresses the packet must have; a NAT in between is not accepted by it.
+    // RFC 4555 §3.9: the peer says which addresses the packet must have; a NAT in between is not
+    // accepted by it.
     if parts.notify(notify_type::NO_NATS_ALLOWED).is_some_and(|notify| notify.data != path_octets(from, to)) {
         answer.push(Payload::notify(notify_type::UNEXPECTED_NAT_DETECTED, vec![]));
     } else if parts.has(notify_type::UPDATE_SA_ADDRESSES) && !acceptable(sa, from.ip(), to.ip()) {
@@ -55,7 +57,8 @@ pub(crate) fn answer(
     answer
 }
 
-/// The IKE SA is spoken on the new path from now on; its children follow when the peer has answered there.
+/// The IKE SA is spoken on the new path from now on; its children follow when the peer has answered
+/// there.
 fn moved(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, (from, to): (SocketAddr, SocketAddr)) {
     if let Some(nat) = nat::detect(ctx.provider(), sa.spis(), (from, to), parts) {
         let forced = sa.connection.force_udp_encapsulation;

@@ -1,7 +1,8 @@
 //! The work of an IKE SA: one file for each kind of exchange, each with both roles in it.
 //!
-//! A [`Task`] is what we begin: [`Task::start`] builds its request, [`Task::finish`] takes the answer, [`Task::cancel`] drops
-//! it. What the peer begins is answered on the spot by the `answer` function of the same file.
+//! A [`Task`] is what we begin: [`Task::start`] builds its request, [`Task::finish`] takes the
+//! answer, [`Task::cancel`] drops it. What the peer begins is answered on the spot by the `answer`
+//! function of the same file.
 
 pub(crate) mod auth;
 pub(crate) mod child;
@@ -111,7 +112,8 @@ impl Ctx<'_> {
         }
     }
 
-    /// Hands one IKE datagram to the caller, with the non-ESP marker on the NAT-T port (RFC 3948 §2.2).
+    /// Hands one IKE datagram to the caller, with the non-ESP marker on the NAT-T port (RFC 3948
+    /// §2.2).
     pub(crate) fn transmit(&mut self, from: SocketAddr, to: SocketAddr, packet: &[u8]) {
         let marker: &[u8] = if from.port() == self.config.natt_port { &[0; 4] } else { &[] };
         self.transmits.push_back(Transmit { from, to, bytes: [marker, packet].concat() });
@@ -195,7 +197,8 @@ impl Task {
         }
     }
 
-    /// Drops the task with what it holds. Gives back the child that will now not be made: (policy, child to be replaced).
+    /// Drops the task with what it holds. Gives back the child that will now not be made: (policy,
+    /// child to be replaced).
     pub(crate) fn cancel(self, ctx: &mut Ctx<'_>) -> Option<(ChildTag, Option<ChildId>)> {
         match self {
             Task::CreateChild(task) => Some(task.cancel(ctx)),

@@ -11,7 +11,8 @@ pub(crate) const X509_SIGNATURE: u8 = 4;
 /// CAs of a peer's CERTREQ that are looked at.
 const MAX_AUTHORITIES: usize = 256;
 
-/// A message taken apart. A payload that may stand once and stands twice makes the message malformed.
+/// A message taken apart. A payload that may stand once and stands twice makes the message
+/// malformed.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     pub(crate) sa: Option<Vec<Proposal>>,
@@ -20,7 +21,8 @@ pub(crate) struct Parts {
     pub(crate) id_i: Option<Identity>,
     pub(crate) id_r: Option<Identity>,
     pub(crate) auth: Option<(u8, Vec<u8>)>,
-    /// X.509 certificates as they were sent, and whether any was asked for: the CAs that are named (RFC 7296 §3.6, §3.7).
+    /// X.509 certificates as they were sent, and whether any was asked for: the CAs that are named
+    /// (RFC 7296 §3.6, §3.7).
     pub(crate) certificates: Vec<Vec<u8>>,
     pub(crate) authorities: Option<Vec<[u8; 20]>>,
     pub(crate) ts_i: Option<Vec<TrafficSelector>>,
@@ -48,7 +50,8 @@ impl Parts {
                         hashes.as_chunks().0.iter().take(MAX_AUTHORITIES - named.len().min(MAX_AUTHORITIES)),
                     );
                 }
-                // Other encodings: RFC 7296 §3.6 wants raw keys and URLs configurable, and here they are never asked for.
+                // Other encodings: RFC 7296 §3.6 wants raw keys and URLs configurable, and here
+                // they are never asked for.
                 Payload::Certificate(..) | Payload::CertificateRequest(..) => {}
                 Payload::TsI(selectors) => once(&mut parts.ts_i, selectors)?,
                 Payload::TsR(selectors) => once(&mut parts.ts_r, selectors)?,

@@ -1,5 +1,5 @@
-//! Post-quantum pre-shared keys (RFC 8784): a secret beside the proof of identity, mixed into SK_d and SK_p once IKE_AUTH begins. Whoever
-//! breaks the key exchange later still lacks it.
+//! Post-quantum pre-shared keys (RFC 8784): a secret beside the proof of identity, mixed into SK_d
+//! and SK_p once IKE_AUTH begins. Whoever breaks the key exchange later still lacks it.
 
 use crate::algorithm::Prf;
 use crate::config::{Connection, Ppk};
@@ -20,7 +20,8 @@ pub(crate) fn mix(sa: &IkeSa, provider: &Provider, ppk: &Ppk) -> Option<IkeKeys>
     mixed(provider, framer.suite.prf, &framer.keys, ppk)
 }
 
-/// SK_d = prf+(PPK, SK_d'), and SK_pi and SK_pr likewise (RFC 8784 §3). What protects messages stays.
+/// SK_d = prf+(PPK, SK_d'), and SK_pi and SK_pr likewise (RFC 8784 §3). What protects messages
+/// stays.
 fn mixed(provider: &Provider, prf: Prf, keys: &IkeKeys, ppk: &Ppk) -> Option<IkeKeys> {
     let mixed = |key: &Secret| prf_plus(provider, prf, &ppk.key, &[key.expose()], key.len()).ok();
     Some(IkeKeys {
@@ -47,7 +48,8 @@ pub(crate) enum Way<'a> {
     Plain,
     /// AUTH, with this PPK mixed in.
     Mixed(&'a Ppk),
-    /// NO_PPK_AUTH in place of AUTH: we do not have the key that the initiator names, and neither end insists.
+    /// NO_PPK_AUTH in place of AUTH: we do not have the key that the initiator names, and neither
+    /// end insists.
     Without(&'a [u8]),
     /// One end insists on a PPK, and there is none in common.
     Refused,

@@ -1,4 +1,5 @@
-//! Proof of identity in IKE_AUTH (RFC 7296 §2.15): by pre-shared key, or by signature and certificate.
+//! Proof of identity in IKE_AUTH (RFC 7296 §2.15): by pre-shared key, or by signature and
+//! certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,8 @@ const SHARED_KEY: u8 = 2;
 /// CAs that we name in one CERTREQ.
 const MAX_AUTHORITIES: usize = 8;
 
-/// The peer has proved itself. Made by [`verify`] alone: whoever asks for one cannot be called without proof.
+/// The peer has proved itself. Made by [`verify`] alone: whoever asks for one cannot be called
+/// without proof.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Proved {
     /// By what.
@@ -89,8 +91,8 @@ pub(crate) fn certificate_request<'a>(connections: impl Iterator<Item = &'a Conn
     (!hashes.is_empty()).then(|| Payload::CertificateRequest(X509_SIGNATURE, hashes.concat()))
 }
 
-/// The credential that fits what the peer asks for best: RFC 7296 §3.7 lets an end send a certificate of another CA than those
-/// that were named, since the peer may know a way to it.
+/// The credential that fits what the peer asks for best: RFC 7296 §3.7 lets an end send a
+/// certificate of another CA than those that were named, since the peer may know a way to it.
 pub(crate) fn credential<'a>(
     authentication: &'a Authentication,
     authorities: Option<&[[u8; 20]]>,
@@ -100,8 +102,9 @@ pub(crate) fn credential<'a>(
     credentials.iter().find(|credential| credential.is_issued_by(named)).or(credentials.first())
 }
 
-/// Who we are where the configuration does not say: the address in use. With a certificate it must be a name in there
-/// (RFC 4945 §3.1), so that its subject stands in where it does not name the address.
+/// Who we are where the configuration does not say: the address in use. With a certificate it must
+/// be a name in there (RFC 4945 §3.1), so that its subject stands in where it does not name the
+/// address.
 pub(crate) fn default_identity(sa: &IkeSa, credential: Option<&Arc<Credential>>) -> Identity {
     let address = Identity::Address(sa.local.ip());
     match credential {
@@ -139,8 +142,8 @@ pub(crate) fn prove(
     })
 }
 
-/// Has the peer proved its claim in the way that `connection` demands? Its identity was compared with what the connection
-/// accepts before.
+/// Has the peer proved its claim in the way that `connection` demands? Its identity was compared
+/// with what the connection accepts before.
 ///
 /// # Errors
 /// Why it has not.
@@ -231,7 +234,8 @@ fn shared_key_code(
     prf(provider, suite.prf, &key, &[&octets]).ok()
 }
 
-/// What either kind of AUTH covers: the end's own IKE_SA_INIT message | the nonce of the other | prf(SK_p, RestOfIDPayload)
+/// What either kind of AUTH covers: the end's own IKE_SA_INIT message | the nonce of the other |
+/// prf(SK_p, RestOfIDPayload)
 /// | IntAuth (RFC 9242 §3.3.2).
 fn signed_octets(
     sa: &IkeSa,

@@ -1,6 +1,7 @@
 //! A gateway that sends us to another one (RFC 5685), with us as the client.
 //!
-//! The new gateway stands in for the old one: the same connection, identities and keys. Redirections in a row are bounded.
+//! The new gateway stands in for the old one: the same connection, identities and keys.
+//! Redirections in a row are bounded.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -55,8 +56,8 @@ pub(crate) fn announcement(sa: &mut IkeSa, ctx: &Ctx<'_>) -> Option<Payload> {
     sa.redirects.announced.then(|| Payload::notify(notify_type::REDIRECT_SUPPORTED, vec![]))
 }
 
-/// REDIRECT in the answer to IKE_SA_INIT: nobody has authenticated it, but whoever sent it has seen our nonce. True if we go on to
-/// the new gateway, whose address is then that of the IKE SA.
+/// REDIRECT in the answer to IKE_SA_INIT: nobody has authenticated it, but whoever sent it has seen
+/// our nonce. True if we go on to the new gateway, whose address is then that of the IKE SA.
 pub(crate) fn in_init(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -75,8 +76,8 @@ pub(crate) fn in_init(
     Ok(())
 }
 
-/// REDIRECT in an authenticated answer to IKE_AUTH (RFC 5685 §6): the IKE SA is closed before it was reported. False if the message
-/// has no REDIRECT that concerns us.
+/// REDIRECT in an authenticated answer to IKE_AUTH (RFC 5685 §6): the IKE SA is closed before it
+/// was reported. False if the message has no REDIRECT that concerns us.
 pub(crate) fn in_auth(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, tag: Option<ChildTag>) -> bool {
     let Some(notify) = parts.notify(notify_type::REDIRECT).filter(|_| sa.redirects.announced) else {
         return false;
@@ -97,7 +98,8 @@ pub(crate) fn in_auth(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, tag: Opt
     true
 }
 
-/// REDIRECT in an INFORMATIONAL request (RFC 5685 §5): the children stay until the new gateway has taken over.
+/// REDIRECT in an INFORMATIONAL request (RFC 5685 §5): the children stay until the new gateway has
+/// taken over.
 pub(crate) fn in_informational(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts) {
     let Some(notify) = parts.notify(notify_type::REDIRECT) else { return };
     if !sa.redirects.announced || !sa.is_established() {
@@ -151,7 +153,8 @@ fn follow(sa: &mut IkeSa, ctx: &mut Ctx<'_>, target: Option<IpAddr>) -> Result<I
     Ok(target)
 }
 
-/// (address, what follows the identity): RFC 5685 §9.2. `None` in place of the address for a host name.
+/// (address, what follows the identity): RFC 5685 §9.2. `None` in place of the address for a host
+/// name.
 fn split(data: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     let (&[kind, length], rest) = data.split_first_chunk::<2>()?;
     let (identity, rest) = rest.split_at_checked(length.into())?;

@@ -124,8 +124,9 @@ impl RekeyIke {
         Ok(!suite.additional.is_empty())
     }
 
-    /// On to the next additional key exchange, unless the peer's rekeying is the one that stays: the initiator of the exchange with
-    /// the lowest nonce stops, as there is nothing to delete yet (RFC 9370 §2.2.4).
+    /// On to the next additional key exchange, unless the peer's rekeying is the one that stays:
+    /// the initiator of the exchange with the lowest nonce stops, as there is nothing to delete yet
+    /// (RFC 9370 §2.2.4).
     fn go_on(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, open: Open) {
         let nonce_r = self.followup.as_ref().and_then(|followup| followup.first.nonce.as_deref());
         if let (Some(peer), Some(nonce_r)) = (&self.peer_rekey, nonce_r)
@@ -193,7 +194,8 @@ impl RekeyIke {
 
     fn refused(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16, data: &[u8]) {
         if let Some(peer) = &self.peer_rekey {
-            // The peer saw no collision, as its own rekeying was done when ours came: its IKE SA is the successor.
+            // The peer saw no collision, as its own rekeying was done when ours came: its IKE SA is
+            // the successor.
             return give_way(sa, ctx, peer.ike);
         }
         if notify == notify_type::INVALID_KE_PAYLOAD {
@@ -226,14 +228,16 @@ impl RekeyIke {
     }
 }
 
-/// The peer has made it, so it must hear that we do not want it: the one that it came of is being closed, or the peer's own stays.
+/// The peer has made it, so it must hear that we do not want it: the one that it came of is being
+/// closed, or the peer's own stays.
 fn close_unwanted(ctx: &mut Ctx<'_>, mut new: Box<IkeSa>) {
     new.phase = Phase::Closing;
     new.enqueue(Task::DeleteIke, ctx.now);
     ctx.effects.push(Effect::Adopt(new));
 }
 
-/// Our rekeying is forgotten: the peer's IKE SA is the successor, or becomes it when the additional key exchanges are done.
+/// Our rekeying is forgotten: the peer's IKE SA is the successor, or becomes it when the additional
+/// key exchanges are done.
 fn give_way(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: Option<IkeId>) {
     sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's IKE SA stays");
     if let Some(successor) = successor {
@@ -361,7 +365,8 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     answer
 }
 
-/// An IKE SA of the peer's CREATE_CHILD_SA request whose additional key exchanges are still to come.
+/// An IKE SA of the peer's CREATE_CHILD_SA request whose additional key exchanges are still to
+/// come.
 pub(crate) struct PromisedIke {
     suite: IkeSuite,
     /// (initiator's, responder's).
@@ -371,7 +376,8 @@ pub(crate) struct PromisedIke {
 }
 
 impl PromisedIke {
-    /// The last exchange is done: the new IKE SA takes over, or waits for the decision between crossing rekeyings.
+    /// The last exchange is done: the new IKE SA takes over, or waits for the decision between
+    /// crossing rekeyings.
     pub(crate) fn keep(self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &[Secret]) -> Result<(), u16> {
         let PromisedIke { suite, spis: (spi_i, spi_r), nonces, shared } = self;
         if ctx.taken.contains_key(&spi_r) {

@@ -1,4 +1,5 @@
-//! AUTH by signature: which scheme an end takes (RFC 7427, RFC 8420, RFC 4754), and its form on the wire.
+//! AUTH by signature: which scheme an end takes (RFC 7427, RFC 8420, RFC 4754), and its form on the
+//! wire.
 
 use crate::certificate::{Certificate, Credential};
 use crate::provider::{CryptoError, KeyKind, Provider, SignatureCurve, SignatureHash, SignatureScheme};
@@ -34,8 +35,9 @@ pub(crate) fn is_signature(method: u8) -> bool {
     matches!(method, RSA | ECDSA_256 | ECDSA_384 | ECDSA_521 | DIGITAL_SIGNATURE)
 }
 
-/// Signs, in the form that the peer can check: (method, authentication data). `announced` is what the peer announced, `None` if
-/// it does not speak RFC 7427; `mirrored` is the scheme of the peer's own AUTH, if it came first.
+/// Signs, in the form that the peer can check: (method, authentication data). `announced` is what
+/// the peer announced, `None` if it does not speak RFC 7427; `mirrored` is the scheme of the peer's
+/// own AUTH, if it came first.
 ///
 /// # Errors
 /// If there is no scheme that both ends have, or the backend fails.
@@ -52,7 +54,8 @@ pub(crate) fn sign(
     let can = |hash: SignatureHash| announced.contains(&number(hash));
     let scheme = match credential.kind() {
         KeyKind::Rsa => {
-            // RFC 7427 §4: only what the peer announced; of that, SHA2-256 is what everybody has (RFC 8247 §3.2).
+            // RFC 7427 §4: only what the peer announced; of that, SHA2-256 is what everybody has
+            // (RFC 8247 §3.2).
             let hash = [Sha256, Sha384, Sha512].into_iter().find(|hash| can(*hash)).ok_or(CryptoError)?;
             match mirrored {
                 Some(SignatureScheme::RsaPkcs1(_)) => SignatureScheme::RsaPkcs1(hash),
@@ -61,7 +64,8 @@ pub(crate) fn sign(
             }
         }
         KeyKind::Ecdsa(curve) if can(hash_of(curve)) => SignatureScheme::Ecdsa(curve, hash_of(curve)),
-        // RFC 7427 §3: methods 9 to 11, which need no announcement, are not for peers that speak it.
+        // RFC 7427 §3: methods 9 to 11, which need no announcement, are not for peers that speak
+        // it.
         KeyKind::Ecdsa(_) => return Err(CryptoError),
         // RFC 8420 §2: Ed25519 is for peers that announced the identity hash.
         KeyKind::Ed25519 if announced.contains(&IDENTITY) => SignatureScheme::Ed25519,
@@ -74,7 +78,8 @@ pub(crate) fn sign(
     Ok((DIGITAL_SIGNATURE, [&[length][..], &identifier, &signature].concat()))
 }
 
-/// Checks the peer's AUTH with the key of its certificate; returns the scheme that it used. `speaks_7427`: both ends announced it.
+/// Checks the peer's AUTH with the key of its certificate; returns the scheme that it used.
+/// `speaks_7427`: both ends announced it.
 ///
 /// # Errors
 /// If the signature is wrong, or made in a way that is not accepted.
@@ -91,7 +96,8 @@ pub(crate) fn verify(
     };
     match (method, kind) {
         (RSA, KeyKind::Rsa) => {
-            // RFC 7296 §3.8: the hash is named inside of the signature. SHA-1 only where the peer has nothing better.
+            // RFC 7296 §3.8: the hash is named inside of the signature. SHA-1 only where the peer
+            // has nothing better.
             let hashes = [Sha256, Sha384, Sha512].into_iter().chain((!speaks_7427).then_some(Sha1));
             let schemes = hashes.map(SignatureScheme::RsaPkcs1);
             schemes.map(|scheme| check(scheme, data)).find(Result::is_ok).unwrap_or(Err(CryptoError))
@@ -115,7 +121,8 @@ pub(crate) fn verify(
 /// How a peer without RFC 7427 is convinced.
 fn without_announcement(kind: KeyKind) -> Option<(u8, SignatureScheme)> {
     match kind {
-        // RFC 7296 §3.8 allows other hashes than SHA-1 here, and RFC 8247 §3.2 forbids to make signatures with it.
+        // RFC 7296 §3.8 allows other hashes than SHA-1 here, and RFC 8247 §3.2 forbids to make
+        // signatures with it.
         KeyKind::Rsa => Some((RSA, SignatureScheme::RsaPkcs1(Sha256))),
         KeyKind::Ecdsa(curve) => {
             let method = match curve {
@@ -159,8 +166,9 @@ fn algorithm_identifier(scheme: SignatureScheme) -> Option<Vec<u8>> {
     }
 }
 
-/// What an AlgorithmIdentifier means for a key of this kind. DER leaves a few forms for each scheme (parameters NULL or absent, a
-/// default spelled out), and they are compared as a whole: nothing is parsed.
+/// What an AlgorithmIdentifier means for a key of this kind. DER leaves a few forms for each scheme
+/// (parameters NULL or absent, a default spelled out), and they are compared as a whole: nothing is
+/// parsed.
 fn scheme_of(identifier: &[u8], kind: KeyKind) -> Option<SignatureScheme> {
     let hashes = [Sha256, Sha384, Sha512];
     match kind {
@@ -227,7 +235,8 @@ fn ecdsa(hash: SignatureHash) -> Option<Vec<u8>> {
     Some(tagged(0x06, &[&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, number]]))
 }
 
-/// id-RSASSA-PSS with its parameters (RFC 4055 §3.1): hash, MGF1 with the same hash, salt as long as the hash.
+/// id-RSASSA-PSS with its parameters (RFC 4055 §3.1): hash, MGF1 with the same hash, salt as long
+/// as the hash.
 fn rsa_pss(hash: SignatureHash, hash_null: &[u8], mask_null: &[u8], trailer: &[u8]) -> Option<Vec<u8>> {
     let (number, salt) = match hash {
         Sha1 => return None,

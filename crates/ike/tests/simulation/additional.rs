@@ -115,7 +115,8 @@ fn ike_intermediate_comes_in_fragments() {
     assert_eq!(count("b > a: IKE_INTERMEDIATE response 1"), 3);
 }
 
-/// The answer to IKE_INTERMEDIATE is lost: b has its new keys already, and the repetition comes under the old ones.
+/// The answer to IKE_INTERMEDIATE is lost: b has its new keys already, and the repetition comes
+/// under the old ones.
 ///
 /// ```text
 /// a                                        b
@@ -181,8 +182,8 @@ fn rekeyings_have_the_additional_exchange_too() {
     }
 }
 
-/// Both ends rekey at once. Once an end knows all four nonces, the one with the lowest does not go on to IKE_FOLLOWUP_KE
-/// (RFC 9370 §2.2.4).
+/// Both ends rekey at once. Once an end knows all four nonces, the one with the lowest does not go
+/// on to IKE_FOLLOWUP_KE (RFC 9370 §2.2.4).
 #[test]
 fn crossing_rekeyings_with_additional_exchanges_leave_one() {
     for seed in 0..30 {
@@ -196,7 +197,8 @@ fn crossing_rekeyings_with_additional_exchanges_leave_one() {
             });
             for (side, order) in [A, B].into_iter().zip(orders) {
                 network.command(side, order);
-                // Sometimes one of them begins while the other is already at its second exchange, or done.
+                // Sometimes one of them begins while the other is already at its second exchange,
+                // or done.
                 network.run_for(Duration::from_millis(seed * 3));
             }
             network.run_checked(30 * SECOND, Network::assert_traffic_flows);
@@ -232,7 +234,8 @@ fn additional_exchanges_survive_loss_duplicates_and_reordering() {
     }
 }
 
-/// The responder's process ends between the two exchanges: what it promised is lost, and the initiator begins again.
+/// The responder's process ends between the two exchanges: what it promised is lost, and the
+/// initiator begins again.
 ///
 /// ```text
 /// a                                       b

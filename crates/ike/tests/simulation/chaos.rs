@@ -8,7 +8,8 @@ use crate::network::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Runs a history for each seed and names the one that fails. `IKE_HISTORIES` asks for more, `IKE_SEED` for one.
+/// Runs a history for each seed and names the one that fails. `IKE_HISTORIES` asks for more,
+/// `IKE_SEED` for one.
 fn for_each_seed(history: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("IKE_SEED") {
@@ -23,7 +24,8 @@ fn for_each_seed(history: impl Fn(u64) + std::panic::RefUnwindSafe) {
     }
 }
 
-/// Requests that are repeated often enough not to be given up on a wire that loses half of all round trips.
+/// Requests that are repeated often enough not to be given up on a wire that loses half of all
+/// round trips.
 fn patient(_: usize, _: &mut EndpointConfig, connection: &mut Connection) {
     let patience =
         Retransmission { max_interval: 2 * SECOND, give_up: 100 * SECOND, ..Retransmission::default() };
@@ -87,7 +89,8 @@ fn after_a_partition_a_session_that_initiates_again_converges() {
             if round < 20 && rng.chance(10) {
                 network.restart(rng.below(2) as usize);
             }
-            // What a session of the control plane does: initiate when there is nothing, probe when there is.
+            // What a session of the control plane does: initiate when there is nothing, probe when
+            // there is.
             for side in [A, B] {
                 let gateway = &network.gateways[side];
                 let busy = gateway.endpoint.ike_sas().any(|info| info.initiator && !info.established);

@@ -118,7 +118,8 @@ fn one_end_rekeys_the_child_that_the_other_deletes() {
         network.command(A, Command::RekeyChild { child: rekeyed });
         network.command(B, Command::DeleteChild { child: deleted });
         network.run_for(20 * SECOND);
-        // The delete is answered as usual and the rekeying is refused: the child is gone on both ends.
+        // The delete is answered as usual and the rekeying is refused: the child is gone on both
+        // ends.
         for gateway in &network.gateways {
             assert!(gateway.children.is_empty(), "{} {:?}", gateway.name, gateway.events);
             assert!(gateway.spis.0.lock().unwrap().is_empty());

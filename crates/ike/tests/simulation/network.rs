@@ -172,7 +172,8 @@ pub struct Network {
     pub gateways: Vec<Gateway>,
     pub faults: Faults,
     pub partition: bool,
-    /// A NAT before a that keeps its address: a's ports 500 and 4500 are seen as this one and the next.
+    /// A NAT before a that keeps its address: a's ports 500 and 4500 are seen as this one and the
+    /// next.
     pub nat: Option<u16>,
     pub filter: Option<Filter>,
     /// "a > b: IKE_SA_INIT request 0", in the order of sending.
@@ -196,7 +197,8 @@ pub const B: usize = 1;
 pub const ADDRESSES: [&str; 2] = ["192.0.2.1:500", "192.0.2.2:500"];
 pub const TAG: ChildTag = ChildTag(7);
 
-/// Connection of gateway `own` to the other one, with one child policy: 10.1/16 behind a, 10.2/16 behind b.
+/// Connection of gateway `own` to the other one, with one child policy: 10.1/16 behind a, 10.2/16
+/// behind b.
 pub fn connection(own: usize) -> Connection {
     let [local, remote] = [ADDRESSES[own], ADDRESSES[1 - own]].map(|address| socket(address).ip());
     let mut connection = Connection::psk(ConnectionId(1), local, remote, Secret::from("a pre-shared key"));
@@ -420,7 +422,8 @@ impl Network {
         self.now = end;
     }
 
-    /// Exactly one IKE SA and one child on each side, which belong to each other, and nothing left over.
+    /// Exactly one IKE SA and one child on each side, which belong to each other, and nothing left
+    /// over.
     pub fn assert_converged(&self) {
         let [a, b] = [&self.gateways[A], &self.gateways[B]];
         let context = || format!("\na: {:?}\nb: {:?}\n{:#?}", a.events, b.events, self.diagram);

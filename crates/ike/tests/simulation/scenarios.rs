@@ -372,7 +372,8 @@ fn transport_mode_needs_both_sides() {
 /// RFC 7296 §1.3
 #[test]
 fn required_transport_mode_is_that_or_no_child() {
-    // Whichever end requires it: the initiator deletes what the peer made, the responder makes nothing.
+    // Whichever end requires it: the initiator deletes what the peer made, the responder makes
+    // nothing.
     for demanding in [A, B] {
         let mut network = Network::with(23, |own, _, connection| {
             let policy = &mut connection.children[0];

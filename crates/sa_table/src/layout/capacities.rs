@@ -14,21 +14,25 @@ pub(super) const MAX_CHECKPOINT_WORDS: u32 = 1 << 26;
 
 /// Capacities of the segments. They cannot change during the life of the segments.
 ///
-/// As JSON an object of these fields: the form in which a program that reads the configuration tells the supervisor.
+/// As JSON an object of these fields: the form in which a program that reads the configuration
+/// tells the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capacities {
-    /// Inbound SAs, 1 to 2^20. Twice the number of tunnels, because old and new overlap while rekeying.
+    /// Inbound SAs, 1 to 2^20. Twice the number of tunnels, because old and new overlap while
+    /// rekeying.
     pub inbound_slots: u32,
     /// Outbound SAs, 1 to 2^20.
     pub outbound_slots: u32,
     /// Policies, 1 to 2^20.
     pub policies: u32,
-    /// Words of eight octets of each of the two policy arenas, 64 to 2^26. A rule takes 6 words, a port 45.
+    /// Words of eight octets of each of the two policy arenas, 64 to 2^26. A rule takes 6 words, a
+    /// port 45.
     pub arena_words: u32,
     /// Workers, the housekeeping thread of the data plane included, 1 to 1024.
     pub workers: u32,
-    /// Words of the replay bitmap of an inbound SA, a power of two, 1 to 1024; 64 words are 4096 packets.
+    /// Words of the replay bitmap of an inbound SA, a power of two, 1 to 1024; 64 words are 4096
+    /// packets.
     pub replay_words: u32,
     /// Entries of the event ring of each worker, a power of two, 2 to 65536.
     pub ring_entries: u32,
@@ -37,7 +41,8 @@ pub struct Capacities {
 }
 
 impl Default for Capacities {
-    /// 2000 tunnels that rekey at the same time, 20 000 rules, 64 workers: about 40 MiB of address space.
+    /// 2000 tunnels that rekey at the same time, 20 000 rules, 64 workers: about 40 MiB of address
+    /// space.
     fn default() -> Self {
         Self {
             inbound_slots: 4096,
@@ -123,7 +128,8 @@ impl Capacities {
     /// Reads and checks what [`Capacities::to_json`] wrote.
     ///
     /// # Errors
-    /// Another form, which a program of another release writes, or a capacity that is out of bounds.
+    /// Another form, which a program of another release writes, or a capacity that is out of
+    /// bounds.
     pub fn from_json(text: &str) -> Result<Self, CapacitiesTextError> {
         let capacities: Self =
             serde_json::from_str(text).map_err(|error| CapacitiesTextError::Form(error.to_string()))?;

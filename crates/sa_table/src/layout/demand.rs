@@ -6,8 +6,8 @@ use super::capacities::{MAX_ARENA_WORDS, MAX_CHECKPOINT_WORDS, MAX_POLICIES, MAX
 use super::{ArenaHead, BlobEntry, Capacities, FilterHeadWords, FilterWords, PortWords, RuleWords};
 use crate::header::SegmentKind;
 
-/// SA pairs that may exist beside those in use, because they replace one another (rekeying, change of peer): a quarter of
-/// all, and at least this many.
+/// SA pairs that may exist beside those in use, because they replace one another (rekeying, change
+/// of peer): a quarter of all, and at least this many.
 const LEAST_OVERLAP: u64 = 2048;
 
 /// Octets that the control plane stores of a policy, with its selectors, in the checkpoint.
@@ -75,8 +75,9 @@ impl Demand {
 }
 
 impl Capacities {
-    /// Capacities for a configuration, with a quarter of room for what it may grow by while the gateway runs. Never below the
-    /// default, never above what the format can hold: [`Capacities::check_room`] tells whether that was enough.
+    /// Capacities for a configuration, with a quarter of room for what it may grow by while the
+    /// gateway runs. Never below the default, never above what the format can hold:
+    /// [`Capacities::check_room`] tells whether that was enough.
     pub fn for_demand(demand: &Demand) -> Self {
         let least = Self::default();
         let grown = |needed: u64| needed.saturating_add(needed / 4);
@@ -95,8 +96,8 @@ impl Capacities {
         }
     }
 
-    /// Whether a configuration fits: its policies, its ports and rules. SA slots are not counted; a tunnel that finds none
-    /// is refused when it comes, and its packets are held.
+    /// Whether a configuration fits: its policies, its ports and rules. SA slots are not counted; a
+    /// tunnel that finds none is refused when it comes, and its packets are held.
     ///
     /// # Errors
     /// What does not fit.

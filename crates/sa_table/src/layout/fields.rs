@@ -1,4 +1,5 @@
-//! The fields of every structure in the segments: names, offsets and sizes in words, and the hash over them.
+//! The fields of every structure in the segments: names, offsets and sizes in words, and the hash
+//! over them.
 
 /// A field as the layout hash sees it.
 pub(crate) struct Field {
@@ -7,8 +8,8 @@ pub(crate) struct Field {
     words: usize,
 }
 
-/// Declares a structure of words: the offset of each field, the size, and the list for the layout hash.
-/// The Rust structure exists for its offsets only; it is never laid over shared memory.
+/// Declares a structure of words: the offset of each field, the size, and the list for the layout
+/// hash. The Rust structure exists for its offsets only; it is never laid over shared memory.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $count:expr,)* }) => {
         $(#[$doc])*
@@ -62,7 +63,8 @@ words! {
         arena: 1,
         /// Incarnation of the control plane.
         writer: 1,
-        /// Changes of the kernel's routes and addresses that the control plane counted, see `RuntimeControl`.
+        /// Changes of the kernel's routes and addresses that the control plane counted, see
+        /// `RuntimeControl`.
         kernel_changes: 1,
         reserved: 4,
     }
@@ -311,8 +313,8 @@ words! {
     }
 }
 
-/// Hash over names, offsets and sizes of all fields (FNV-1a, 64 bit). Two builds with different hashes do not
-/// understand each other's segments, whatever their ABI numbers say.
+/// Hash over names, offsets and sizes of all fields (FNV-1a, 64 bit). Two builds with different
+/// hashes do not understand each other's segments, whatever their ABI numbers say.
 pub(crate) const LAYOUT_HASH: u64 = {
     let structures: &[&[Field]] = &[
         Header::FIELDS,

@@ -10,11 +10,13 @@ use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 /// The first descriptor number that is handed over (SD_LISTEN_FDS_START).
 pub(crate) const FIRST_LISTEN_FD: RawFd = 3;
 
-/// Starts `command` with `descriptors` at the numbers 3, 4, ... in their order, inherited across exec.
+/// Starts `command` with `descriptors` at the numbers 3, 4, ... in their order, inherited across
+/// exec.
 pub(crate) fn spawn(command: &mut Command, descriptors: &[BorrowedFd<'_>]) -> io::Result<Child> {
     let end = FIRST_LISTEN_FD + descriptors.len() as RawFd;
-    // Occupies every free number below `end` until the child runs: neither the duplicates below nor the pipe by
-    // which the standard library reports a failed exec may stand where the child puts the descriptors.
+    // Occupies every free number below `end` until the child runs: neither the duplicates below nor
+    // the pipe by which the standard library reports a failed exec may stand where the child puts
+    // the descriptors.
     let mut placeholders = Vec::new();
     let mut sources = Vec::new();
     for descriptor in descriptors {
@@ -30,8 +32,8 @@ pub(crate) fn spawn(command: &mut Command, descriptors: &[BorrowedFd<'_>]) -> io
     let numbers: Vec<RawFd> = sources.iter().map(AsRawFd::as_raw_fd).collect();
     let install = move || {
         for (target, source) in (FIRST_LISTEN_FD..).zip(&numbers) {
-            // SAFETY: dup2 on plain numbers is async-signal-safe; targets lie below every source, so none is
-            // overwritten before its turn, and nobody in this child owns a target.
+            // SAFETY: dup2 on plain numbers is async-signal-safe; targets lie below every source,
+            // so none is overwritten before its turn, and nobody in this child owns a target.
             if unsafe { libc::dup2(*source, target) } < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -53,7 +55,8 @@ pub(crate) fn own_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the number is open, was handed over by the parent for us to own, and is taken only once.
+    // SAFETY: the number is open, was handed over by the parent for us to own, and is taken only
+    // once.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     fcntl_setfd(&descriptor, FdFlags::CLOEXEC)?;
     Ok(descriptor)

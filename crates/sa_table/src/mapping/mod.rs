@@ -1,8 +1,9 @@
 //! The only place that maps memory: a segment as a slice of atomic words.
 //!
-//! Why unsafe: the standard library has no shared mappings. What keeps it sound: the descriptor is a memfd whose
-//! size is sealed, so that no access can meet a missing page; the memory is only ever seen as `AtomicU64`, for
-//! which any content and any concurrent writer is defined; and a read-only mapping gives out no `AtomicU64` at all.
+//! Why unsafe: the standard library has no shared mappings. What keeps it sound: the descriptor is
+//! a memfd whose size is sealed, so that no access can meet a missing page; the memory is only ever
+//! seen as `AtomicU64`, for which any content and any concurrent writer is defined; and a read-only
+//! mapping gives out no `AtomicU64` at all.
 
 mod handover;
 
@@ -29,7 +30,8 @@ pub enum Locking {
     Required,
     /// Go on with unlocked memory; `is_locked` of the attached object tells, and the caller warns.
     BestEffort,
-    /// Do not even try: for simulations, whose keys protect nothing and whose segments live for milliseconds.
+    /// Do not even try: for simulations, whose keys protect nothing and whose segments live for
+    /// milliseconds.
     Never,
 }
 
@@ -78,8 +80,8 @@ const MAX_BYTES: u64 = 1 << 36;
 /// Which pages a mapping locks. A lock holds a page only where the page is mapped.
 #[derive(Clone, Copy)]
 enum Pages {
-    /// All, brought in at once: the supervisor, whose lock must outlive both processes. They meet no page fault later that
-    /// could find memory exhausted.
+    /// All, brought in at once: the supervisor, whose lock must outlive both processes. They meet
+    /// no page fault later that could find memory exhausted.
     All,
     /// Those that this process uses.
     Touched,
@@ -116,7 +118,8 @@ impl Mapping {
             return Err(MapError::Size { bytes });
         }
         let length = bytes as usize;
-        // SAFETY: a new mapping at an address of the kernel's choice; length is the sealed size of the memfd.
+        // SAFETY: a new mapping at an address of the kernel's choice; length is the sealed size of
+        // the memfd.
         let address = unsafe { mmap(ptr::null_mut(), length, protection, MapFlags::SHARED, descriptor, 0) }
             .map_err(system("mmap"))?;
         let base = NonNull::new(address.cast::<AtomicU64>())
@@ -167,8 +170,8 @@ impl Mapping {
     }
 
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: base is aligned to a page and valid for `words` words until drop; the memory is initialised
-        // (a memfd begins as zeros) and nothing but atomics is ever made of it.
+        // SAFETY: base is aligned to a page and valid for `words` words until drop; the memory is
+        // initialised (a memfd begins as zeros) and nothing but atomics is ever made of it.
         unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.words) }
     }
 }
@@ -191,7 +194,8 @@ impl WritableMapping {
         Ok(Self(Arc::new(Mapping::new(descriptor, protection, Pages::Touched, locking)?)))
     }
 
-    /// The owner's mapping: with it no page of the segment leaves memory, whoever else has it mapped.
+    /// The owner's mapping: with it no page of the segment leaves memory, whoever else has it
+    /// mapped.
     pub(crate) fn new_resident(descriptor: BorrowedFd<'_>, locking: Locking) -> Result<Self, MapError> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         Ok(Self(Arc::new(Mapping::new(descriptor, protection, Pages::All, locking)?)))
@@ -210,7 +214,8 @@ impl WritableMapping {
     }
 }
 
-/// A segment that this process only reads; a store would be a segmentation fault, hence the view alone.
+/// A segment that this process only reads; a store would be a segmentation fault, hence the view
+/// alone.
 #[derive(Clone)]
 pub(crate) struct ReadOnlyMapping(Arc<Mapping>);
 

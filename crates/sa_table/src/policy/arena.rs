@@ -1,5 +1,5 @@
-//! A policy arena: blobs behind a directory of (kind, number, version, offset, length). Kinds that a reader does
-//! not know are skipped, so that a later classifier can bring blobs of its own.
+//! A policy arena: blobs behind a directory of (kind, number, version, offset, length). Kinds that
+//! a reader does not know are skipped, so that a later classifier can bring blobs of its own.
 
 use thiserror::Error;
 
@@ -15,7 +15,8 @@ const KIND_RULES: u32 = 2;
 /// The rules of one crypto-map set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleList {
-    /// The policy version in which these rules were last changed: what is unchanged need not be compiled again.
+    /// The policy version in which these rules were last changed: what is unchanged need not be
+    /// compiled again.
     pub version: PolicyVersion,
     /// The rules in order.
     pub rules: Vec<Rule>,
@@ -208,7 +209,8 @@ impl<'a> Directory<'a> {
 
     pub(super) fn blob(&self, kind: u32, number: usize) -> Result<(PolicyVersion, &'a [u64]), PolicyError> {
         let wanted = u64::from(kind) << 32 | number as u64;
-        // The writer puts the blobs in their order, so the guess is right unless a later kind came in between.
+        // The writer puts the blobs in their order, so the guess is right unless a later kind came
+        // in between.
         let guess = usize::from(kind == KIND_RULES) + number;
         let entry = self
             .entries()

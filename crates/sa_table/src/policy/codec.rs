@@ -72,7 +72,8 @@ const KIND_PROTECT: u64 = 1;
 const KIND_JUMP: u64 = 2;
 const KIND_DROP: u64 = 3;
 
-/// Encodes the rule that stands at `index` of a list of `rules` rules. `policies` is the number of policies.
+/// Encodes the rule that stands at `index` of a list of `rules` rules. `policies` is the number of
+/// policies.
 pub(crate) fn encode_rule(
     words: &mut [u64],
     rule: &Rule,
@@ -99,7 +100,8 @@ pub(crate) fn encode_rule(
     Ok(())
 }
 
-/// Decodes and checks like [`encode_rule`], so that a reader can follow jumps without looking for loops.
+/// Decodes and checks like [`encode_rule`], so that a reader can follow jumps without looking for
+/// loops.
 pub(crate) fn decode_rule(
     words: &[u64],
     index: usize,

@@ -1,4 +1,5 @@
-//! Filters (IOS access groups): which packets pass a port, and which into and out of tunnels. IPv4 only.
+//! Filters (IOS access groups): which packets pass a port, and which into and out of tunnels. IPv4
+//! only.
 
 use crate::events::Direction;
 use crate::ids::PolicyId;

@@ -16,8 +16,8 @@ pub struct PortRecord {
     pub id: u16,
     /// Linux interface index; 0 when the device is not there yet.
     pub ifindex: u32,
-    /// Linux device name, at most [`MAX_DEVICE_NAME`] octets. Empty: the interface can have no device, so that its rules are closed
-    /// on every device.
+    /// Linux device name, at most [`MAX_DEVICE_NAME`] octets. Empty: the interface can have no
+    /// device, so that its rules are closed on every device.
     pub device: String,
     /// IOS name such as `GigabitEthernet0/0`, at most [`MAX_IOS_NAME`] octets.
     pub ios_name: String,
@@ -27,7 +27,8 @@ pub struct PortRecord {
     pub has_crypto_map: bool,
     /// Shut by configuration: its device is guarded and carries no packets.
     pub is_shut: bool,
-    /// The rules are closed on every device without this crypto map too (`crypto map M fail-close`).
+    /// The rules are closed on every device without this crypto map too
+    /// (`crypto map M fail-close`).
     pub fail_close: bool,
     /// Addresses of ours that peers send ESP and IKE to, at most [`MAX_CRYPTO_ADDRESSES`].
     pub crypto_addresses: Vec<IpAddr>,

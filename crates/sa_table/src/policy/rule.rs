@@ -8,7 +8,8 @@ use ipsec_types::{PortRange, Prefix};
 pub enum Action {
     /// Protected by the SA that the policy word names; without SA it is held and asked for.
     Protect(PolicyId),
-    /// Go on with the rule of this index of the same list, which is always a later one (an IOS deny: behind the entry).
+    /// Go on with the rule of this index of the same list, which is always a later one (an IOS
+    /// deny: behind the entry).
     Jump(u32),
     /// Dropped: protected, but this side may not initiate.
     Drop,
@@ -32,8 +33,8 @@ pub struct Rule {
     pub action: Action,
 }
 
-/// One list that protects what any of `lists` protects: what ends or jumps behind one list goes on with the next one. The first
-/// list that protects a packet decides how.
+/// One list that protects what any of `lists` protects: what ends or jumps behind one list goes on
+/// with the next one. The first list that protects a packet decides how.
 #[must_use]
 pub fn union<'a>(lists: impl IntoIterator<Item = &'a [Rule]>) -> Vec<Rule> {
     let mut all: Vec<Rule> = Vec::new();

@@ -1,5 +1,6 @@
-//! The standing request of a policy that has traffic and no SA. Several workers may raise it, one request stands;
-//! the flow of the first one is kept, for the traffic selectors of the exchange (RFC 7296 section 2.9).
+//! The standing request of a policy that has traffic and no SA. Several workers may raise it, one
+//! request stands; the flow of the first one is kept, for the traffic selectors of the exchange
+//! (RFC 7296 section 2.9).
 
 use crate::layout::AcquireState;
 use crate::word::{View, Word, store_all};
@@ -75,7 +76,8 @@ pub(crate) fn mend<W: Word>(words: &[W]) {
     }
 }
 
-/// The standing request: how many there were, the flow, the time of the last packet that was known to wait.
+/// The standing request: how many there were, the flow, the time of the last packet that was known
+/// to wait.
 pub(crate) fn read<W: Word>(words: View<'_, W>) -> Option<(u64, [u64; FLOW_WORDS], u64)> {
     let state = words.acquire(0);
     if state & PHASE_MASK != PENDING {

@@ -1,7 +1,8 @@
 //! Who owns the sequence numbers or the replay window of a slot: the worker that touched it first.
 //!
-//! A claim names generation of the slot, incarnation of the process and worker in one word. A new generation is
-//! claimed in two steps with the state of the old one cleared in between, so that a death halfway is seen.
+//! A claim names generation of the slot, incarnation of the process and worker in one word. A new
+//! generation is claimed in two steps with the state of the old one cleared in between, so that a
+//! death halfway is seen.
 
 use crate::word::Word;
 
@@ -105,7 +106,8 @@ pub(crate) fn claim<W: Word>(word: &W, me: Claimant, clear: impl FnOnce()) -> Ou
                 word.store_release(ClaimWord::new(me, Phase::Owned).0);
                 return Outcome::Fresh;
             }
-            // Somebody of this process was faster; the next look names them. Each of them changes the word once.
+            // Somebody of this process was faster; the next look names them. Each of them changes
+            // the word once.
             Err(seen) => current = seen,
         }
     }

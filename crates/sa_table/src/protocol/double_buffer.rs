@@ -1,5 +1,5 @@
-//! Two buffers for one value that must survive the death of its writer at any store: the older one is
-//! overwritten, the newer one stays until the other is whole.
+//! Two buffers for one value that must survive the death of its writer at any store: the older one
+//! is overwritten, the newer one stays until the other is whole.
 
 use zeroize::Zeroizing;
 
@@ -24,12 +24,14 @@ impl<W> Buffer<'_, W> {
 pub(crate) struct Writer {
     /// Number and buffer of the newest value, once this writer has stored one.
     newest: Option<(u64, usize)>,
-    /// Words behind which each buffer holds nothing but zeros; unknown where a predecessor may have died while it wrote.
+    /// Words behind which each buffer holds nothing but zeros; unknown where a predecessor may have
+    /// died while it wrote.
     used: [Option<usize>; 2],
 }
 
 impl Writer {
-    /// Stores `bytes` as the newest value and gives its number. The caller checked the length against the capacity.
+    /// Stores `bytes` as the newest value and gives its number. The caller checked the length
+    /// against the capacity.
     pub(crate) fn store<W: Word>(&mut self, buffers: [&Buffer<'_, W>; 2], bytes: &[u8]) -> u64 {
         let (last, place) = self.newest.unwrap_or_else(|| newest(buffers));
         let (number, place) = (last + 1, 1 - place);
@@ -96,8 +98,8 @@ fn read<W: Word>(buffer: &Buffer<'_, W>) -> Option<(u64, Zeroizing<Vec<u8>>)> {
     (head.relaxed(CheckpointHead::checksum) == checksum(number, &bytes)).then_some((number, bytes))
 }
 
-/// FNV-1a over number, length and content in words; each step is reversible, so one changed word always shows. It finds
-/// torn writes; a forger could write the checksum as well.
+/// FNV-1a over number, length and content in words; each step is reversible, so one changed word
+/// always shows. It finds torn writes; a forger could write the checksum as well.
 fn checksum(number: u64, bytes: &[u8]) -> u64 {
     [number, bytes.len() as u64]
         .into_iter()

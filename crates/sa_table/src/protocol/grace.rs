@@ -1,5 +1,6 @@
-//! When may memory be reused that readers found without a lock? After each reader has said that it is past the
-//! generation at which the memory became unreachable. A sleeping reader says OFFLINE and is not waited for.
+//! When may memory be reused that readers found without a lock? After each reader has said that it
+//! is past the generation at which the memory became unreachable. A sleeping reader says OFFLINE
+//! and is not waited for.
 
 use crate::word::{View, Word};
 
@@ -8,7 +9,8 @@ pub(crate) const OFFLINE: u64 = u64::MAX;
 
 /// Reader: nothing that was read before `generation` was loaded is used any more.
 ///
-/// `generation` must have been loaded from the segment before this call, and after the last use of anything older.
+/// `generation` must have been loaded from the segment before this call, and after the last use of
+/// anything older.
 pub(crate) fn announce<W: Word>(word: &W, generation: u64) {
     let previous = word.load_relaxed();
     if previous == generation {
@@ -27,7 +29,8 @@ pub(crate) fn announce_offline<W: Word>(word: &W) {
     W::fence_full();
 }
 
-/// Writer: after the last word that led to the memory was removed. The new generation, to be waited for.
+/// Writer: after the last word that led to the memory was removed. The new generation, to be waited
+/// for.
 pub(crate) fn raise<W: Word>(generation: &W) -> u64 {
     W::fence_full();
     // One below OFFLINE never comes: the generation would have to be raised 2^64 times.

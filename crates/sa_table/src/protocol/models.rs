@@ -1,6 +1,6 @@
-//! Every interleaving and every legal reordering of the protocols. The code under test is
-//! the code that runs on the mapping. Models named `..._is_found` break a protocol on purpose: they show that a model sees
-//! what it is there to see.
+//! Every interleaving and every legal reordering of the protocols. The code under test is the code
+//! that runs on the mapping. Models named `..._is_found` break a protocol on purpose: they show
+//! that a model sees what it is there to see.
 
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicU64;
@@ -237,7 +237,8 @@ fn loom_whoever_follows_counts_behind_everything_that_was_sent() {
                 }
             })
         };
-        // The owner may be killed at any point: whatever was on the wire then must lie below where the next one begins.
+        // The owner may be killed at any point: whatever was on the wire then must lie below where
+        // the next one begins.
         let (word, wire) = &*memory;
         let sent = wire.load_acquire();
         let next = Reservation::resume_in_blocks(word, true, 2).take(word, 1).unwrap();

@@ -1,5 +1,6 @@
-//! A ring of fixed-size entries from one producer to one consumer in another process. A full ring refuses,
-//! it never waits: entries are hints, and what they tell also stands elsewhere as level state.
+//! A ring of fixed-size entries from one producer to one consumer in another process. A full ring
+//! refuses, it never waits: entries are hints, and what they tell also stands elsewhere as level
+//! state.
 
 use crate::layout::EventWords;
 use crate::word::{View, Word, store_all};
@@ -59,13 +60,15 @@ impl<W: Word> Ring<'_, W> {
     }
 }
 
-/// Consumer, before it sleeps: asks to be woken. It must look at every ring once more before sleeping.
+/// Consumer, before it sleeps: asks to be woken. It must look at every ring once more before
+/// sleeping.
 pub(crate) fn arm<W: Word>(armed: &W) {
     armed.store_relaxed(1);
     W::fence_full();
 }
 
-/// Producer, after a push: whether it has to wake the consumer. `true` goes to one producer per arming.
+/// Producer, after a push: whether it has to wake the consumer. `true` goes to one producer per
+/// arming.
 pub(crate) fn must_wake<W: Word>(armed: &W) -> bool {
     W::fence_full();
     armed.load_relaxed() == 1 && armed.swap(0) == 1

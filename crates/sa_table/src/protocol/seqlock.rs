@@ -1,5 +1,5 @@
-//! A sequence lock over a few words, for the peer endpoint only. One writer; a reader tries once and, when it meets
-//! a write in progress, goes on with what it already has.
+//! A sequence lock over a few words, for the peer endpoint only. One writer; a reader tries once
+//! and, when it meets a write in progress, goes on with what it already has.
 
 use crate::word::{View, Word, store_all};
 

@@ -1,8 +1,9 @@
 //! Sequence numbers that are never handed out twice, whatever dies when.
 //!
-//! The nonce of a packet is the salt and the 64-bit sequence number. With AES-GCM one repeated nonce gives the
-//! authentication key away. So the owner first stores in shared memory up to where it will count, and counts after.
-//! Whoever follows it begins behind the stored bound, skipping what may or may not have been used.
+//! The nonce of a packet is the salt and the 64-bit sequence number. With AES-GCM one repeated
+//! nonce gives the authentication key away. So the owner first stores in shared memory up to where
+//! it will count, and counts after. Whoever follows it begins behind the stored bound, skipping
+//! what may or may not have been used.
 
 use crate::word::Word;
 
@@ -27,7 +28,8 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Goes on where the previous owner may have come to. `word` holds the bound it stored, 0 for a new SA.
+    /// Goes on where the previous owner may have come to. `word` holds the bound it stored, 0 for a
+    /// new SA.
     ///
     /// Without ESN the last number is 2^32 - 1; with ESN the bound itself must stay below 2^64.
     pub(crate) fn resume<W: Word>(word: &W, esn: bool) -> Self {
@@ -50,8 +52,8 @@ impl Reservation {
         let end = first.checked_add(u64::from(count)).filter(|end| end - 1 <= self.last).ok_or(Exhausted)?;
         if end > self.reserved_until {
             let bound = end.max(self.reserved_until.saturating_add(self.block)).min(self.last + 1);
-            // Before the first use of any of these numbers. A packet leaves through a release store of a ring index,
-            // which this store precedes.
+            // Before the first use of any of these numbers. A packet leaves through a release store
+            // of a ring index, which this store precedes.
             word.store_release(bound);
             self.reserved_until = bound;
         }
@@ -85,7 +87,8 @@ mod tests {
     use crate::protocol::claim::{self, Claimant, Outcome};
     use crate::protocol::crash::CrashWord;
 
-    /// A process that claims a slot, sends groups of packets and dies after some store. Notes what it sent.
+    /// A process that claims a slot, sends groups of packets and dies after some store. Notes what
+    /// it sent.
     fn live_and_die(
         slot: &[CrashWord; 2],
         generation: u32,

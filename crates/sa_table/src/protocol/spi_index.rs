@@ -1,8 +1,10 @@
-//! From an SPI to inbound slots: a hash table of cache lines with one writer and any number of readers.
+//! From an SPI to inbound slots: a hash table of cache lines with one writer and any number of
+//! readers.
 //!
-//! An entry is `SPI << 32 | slot`, one release store. A bucket is a cache line of seven entries and a count of the
-//! entries that wanted to stand in it and stand further on. Nothing ever moves and there are no tombstones: a search
-//! goes on exactly while that count is not 0. One SPI may stand several times, for different local addresses.
+//! An entry is `SPI << 32 | slot`, one release store. A bucket is a cache line of seven entries and
+//! a count of the entries that wanted to stand in it and stand further on. Nothing ever moves and
+//! there are no tombstones: a search goes on exactly while that count is not 0. One SPI may stand
+//! several times, for different local addresses.
 
 use crate::layout::BUCKET_WORDS;
 use crate::word::{View, Word};

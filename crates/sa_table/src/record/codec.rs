@@ -1,5 +1,5 @@
-//! SA records as words. Encoding checks what cannot be expressed; decoding accepts any content and either gives
-//! a record that is safe to use or nothing.
+//! SA records as words. Encoding checks what cannot be expressed; decoding accepts any content and
+//! either gives a record that is safe to use or nothing.
 
 use core::net::IpAddr;
 

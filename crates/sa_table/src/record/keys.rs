@@ -20,7 +20,8 @@ pub struct KeyMaterial {
     salt: [u8; 4],
 }
 
-/// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 section 2.17) wrongly.
+/// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 section 2.17)
+/// wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "{algorithm:?} takes {expected} octets of {part}, {given} were given; cut the keying material by the lengths of EspAlgorithm"
@@ -37,7 +38,8 @@ pub struct KeyLengthError {
 }
 
 impl KeyMaterial {
-    /// Keys for `algorithm`, each part exactly as long as [`EspAlgorithm`] says (empty where it has none).
+    /// Keys for `algorithm`, each part exactly as long as [`EspAlgorithm`] says (empty where it has
+    /// none).
     ///
     /// # Errors
     /// The first part whose length is wrong.

@@ -23,8 +23,8 @@ pub struct Lifetime {
     pub hard_deadline_ms: u64,
 }
 
-/// An outbound SA. Immutable once published: what can change later (peer endpoint, peer slot, next in the
-/// chain) stands in words of its own, see [`TableReader`](crate::TableReader).
+/// An outbound SA. Immutable once published: what can change later (peer endpoint, peer slot, next
+/// in the chain) stands in words of its own, see [`TableReader`](crate::TableReader).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundSaRecord {
     /// SPI chosen by the peer, native byte order.
@@ -64,7 +64,8 @@ pub struct InboundSaRecord {
     pub spi: u32,
     /// The address of ours that ESP is sent to. Several SAs may have one SPI if this differs.
     pub local: IpAddr,
-    /// Where the peer is expected. Another source is accepted after authentication and reported as new endpoint.
+    /// Where the peer is expected. Another source is accepted after authentication and reported as
+    /// new endpoint.
     pub peer_address: IpAddr,
     /// Tunnel or transport mode.
     pub mode: Mode,
@@ -74,7 +75,8 @@ pub struct InboundSaRecord {
     pub keys: KeyMaterial,
     /// 64-bit sequence numbers.
     pub esn: bool,
-    /// Replay window in packets, 0 switches the check off, at most the capacity of the runtime segment.
+    /// Replay window in packets, 0 switches the check off, at most the capacity of the runtime
+    /// segment.
     pub replay_window: u32,
     /// The selectors as negotiated.
     pub selectors: Selectors,

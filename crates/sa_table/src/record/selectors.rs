@@ -7,8 +7,8 @@ use ipsec_types::PortRange;
 /// The most selector pairs that one SA carries.
 pub const MAX_SELECTOR_PAIRS: usize = 8;
 
-/// An inclusive range of addresses of one family. The ends are of one family in every valid range; a range of
-/// two families contains nothing.
+/// An inclusive range of addresses of one family. The ends are of one family in every valid range;
+/// a range of two families contains nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AddressRange {
     /// Lowest address.
@@ -55,7 +55,8 @@ pub struct Selectors {
 }
 
 impl Selectors {
-    /// The pairs in the order given; `None` when there are none or more than [`MAX_SELECTOR_PAIRS`].
+    /// The pairs in the order given; `None` when there are none or more than
+    /// [`MAX_SELECTOR_PAIRS`].
     pub fn new(pairs: &[SelectorPair]) -> Option<Self> {
         if pairs.is_empty() || pairs.len() > MAX_SELECTOR_PAIRS {
             return None;

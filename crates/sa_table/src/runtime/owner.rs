@@ -1,7 +1,9 @@
-//! What the owner of a slot may do: count sequence numbers, keep the replay window, keep statistics.
+//! What the owner of a slot may do: count sequence numbers, keep the replay window, keep
+//! statistics.
 //!
-//! An owner is made by a claim, exists once per slot, and is used by one worker; so counters are plain loads and
-//! stores. Dropping it gives the slot back, and whoever claims it next goes on behind the reserved numbers.
+//! An owner is made by a claim, exists once per slot, and is used by one worker; so counters are
+//! plain loads and stores. Dropping it gives the slot back, and whoever claims it next goes on
+//! behind the reserved numbers.
 
 use core::sync::atomic::AtomicU64;
 
@@ -100,11 +102,12 @@ impl OutboundOwner {
         self.owned.slot
     }
 
-    /// The first of `count` consecutive sequence numbers, each of which is handed out once in the life of the SA, also
-    /// across restarts. One store per 2^16 numbers reaches shared memory.
+    /// The first of `count` consecutive sequence numbers, each of which is handed out once in the
+    /// life of the SA, also across restarts. One store per 2^16 numbers reaches shared memory.
     ///
     /// # Errors
-    /// Fewer than `count` numbers are left (see [`OutboundOwner::remaining`]), or this process is stale.
+    /// Fewer than `count` numbers are left (see [`OutboundOwner::remaining`]), or this process is
+    /// stale.
     pub fn take_sequence(&mut self, count: u32) -> Result<u64, SequenceError> {
         if self.reservation.needs_block(count) && !self.owned.is_current() {
             return Err(SequenceError::Superseded);
@@ -170,8 +173,9 @@ pub struct InboundOwner {
     replay: Region,
 }
 
-/// The replay window as it stands in shared memory: highest authenticated sequence number and a bitmap whose order is
-/// the user's own. Zeros for a new SA. One user; stores that must be seen after a restart need no more than program order.
+/// The replay window as it stands in shared memory: highest authenticated sequence number and a
+/// bitmap whose order is the user's own. Zeros for a new SA. One user; stores that must be seen
+/// after a restart need no more than program order.
 #[derive(Clone, Copy)]
 pub struct ReplayWords<'a> {
     /// Highest sequence number that was authenticated.
@@ -204,7 +208,8 @@ impl InboundOwner {
         ReplayWords { top: &self.owned.words()[InboundState::replay_top], bitmap }
     }
 
-    /// Counts a group of packets that was authenticated; `bytes` as the lifetime of the SA counts them.
+    /// Counts a group of packets that was authenticated; `bytes` as the lifetime of the SA counts
+    /// them.
     pub fn add_received(&self, packets: u64, bytes: u64) {
         self.owned.add(InboundState::packets, packets);
         self.owned.add(InboundState::bytes, bytes);

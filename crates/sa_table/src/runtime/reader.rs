@@ -126,18 +126,20 @@ impl RuntimeReader {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::incarnation)
     }
 
-    /// The [`fingerprint`](crate::routes::fingerprint) of the reverse routes that the data plane forwards by.
+    /// The [`fingerprint`](crate::routes::fingerprint) of the reverse routes that the data plane
+    /// forwards by.
     pub fn reverse_routes(&self) -> u64 {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::reverse_routes)
     }
 
-    /// By which of the control plane's kernel changes the data plane forwards; 0 while it has read the kernel for none of them.
+    /// By which of the control plane's kernel changes the data plane forwards; 0 while it has read
+    /// the kernel for none of them.
     pub fn kernel_changes(&self) -> u64 {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::kernel_changes)
     }
 
-    /// What the data plane says is in force; version 0 before the first policy of the segments. It stays true when the data plane
-    /// dies: the guard outlives it.
+    /// What the data plane says is in force; version 0 before the first policy of the segments. It
+    /// stays true when the data plane dies: the guard outlives it.
     pub fn in_force(&self) -> InForce {
         let control = self.layout.control.view_all(self.mapping.view());
         let version = PolicyVersion(control.acquire(RuntimeControl::guard_version));
@@ -181,8 +183,8 @@ impl RuntimeReader {
         })
     }
 
-    /// When the peer of an inbound SA was heard last, CLOCK_MONOTONIC milliseconds; 0 for never. Two loads, for
-    /// callers who look at every SA.
+    /// When the peer of an inbound SA was heard last, CLOCK_MONOTONIC milliseconds; 0 for never.
+    /// Two loads, for callers who look at every SA.
     pub fn last_heard_ms(&self, slot: SlotWord) -> u64 {
         self.timestamp(&self.layout.inbound, slot, InboundState::last_heard_ms)
     }
@@ -226,8 +228,8 @@ impl RuntimeReader {
         self.counters_at(worker, WorkerState::counters)
     }
 
-    /// The words of a slot: outer `None` if it has a newer generation or does not exist, inner `None` if no worker has
-    /// used this generation yet.
+    /// The words of a slot: outer `None` if it has a newer generation or does not exist, inner
+    /// `None` if no worker has used this generation yet.
     fn state<const N: usize>(&self, region: &Region, slot: SlotWord) -> Option<Option<[u64; N]>> {
         let view = region.view(self.mapping.view(), slot.slot() as usize)?;
         let claim_word = view.acquire(0);
@@ -254,7 +256,8 @@ impl RuntimeReader {
         let view = self.layout.inbound.view(self.mapping.view(), slot.slot() as usize)?;
         let sequence = view.part(InboundState::endpoint_sequence, 1);
         match seqlock::read(sequence, view.part(InboundState::endpoint, 3), 0) {
-            // Zeros are what a new SA begins with: the sequence is that of an earlier SA of the slot.
+            // Zeros are what a new SA begins with: the sequence is that of an earlier SA of the
+            // slot.
             seqlock::Read::New([0, 0, 0], _) | seqlock::Read::Unchanged | seqlock::Read::Busy => None,
             seqlock::Read::New(words, version) => {
                 Some(NewEndpoint { endpoint: PeerEndpoint::decode(words), version })

@@ -89,49 +89,55 @@ impl RuntimeWriter {
         self.incarnation
     }
 
-    /// Whether no newer data plane attached. Workers look at it with each tick and stop when it is false.
+    /// Whether no newer data plane attached. Workers look at it with each tick and stop when it is
+    /// false.
     pub fn is_current(&self) -> bool {
         self.layout.control.all(self.mapping.words())[RuntimeControl::incarnation].load_acquire()
             == self.incarnation
     }
 
-    /// Says which reverse routes packets are forwarded by from now on, by their [`fingerprint`](crate::routes::fingerprint).
+    /// Says which reverse routes packets are forwarded by from now on, by their
+    /// [`fingerprint`](crate::routes::fingerprint).
     pub fn set_reverse_routes(&self, fingerprint: u64) {
         self.layout.control.all(self.mapping.words())[RuntimeControl::reverse_routes]
             .store_release(fingerprint);
     }
 
-    /// Says that packets are forwarded by what the kernel says since the control plane's kernel change of this number
-    /// ([`TableReader::kernel_changes`](crate::TableReader::kernel_changes), loaded before the kernel was read).
+    /// Says that packets are forwarded by what the kernel says since the control plane's kernel
+    /// change of this number ([`TableReader::kernel_changes`](crate::TableReader::kernel_changes),
+    /// loaded before the kernel was read).
     pub fn set_kernel_changes(&self, count: u64) {
         self.layout.control.all(self.mapping.words())[RuntimeControl::kernel_changes].store_release(count);
     }
 
-    /// Says by which policy the guard and every worker judge from now on, and which devices the guard covers.
+    /// Says by which policy the guard and every worker judge from now on, and which devices the
+    /// guard covers.
     pub fn set_in_force(&self, in_force: InForce) {
         let control = self.layout.control.all(self.mapping.words());
         control[RuntimeControl::guard_devices].store_release(in_force.devices);
         control[RuntimeControl::guard_version].store_release(in_force.version.0);
     }
 
-    /// Says that the worker uses nothing any more that it looked up before `generation` was loaded. Between bursts;
-    /// costs a load when nothing changed. After sleeping, announce before the first look-up.
+    /// Says that the worker uses nothing any more that it looked up before `generation` was loaded.
+    /// Between bursts; costs a load when nothing changed. After sleeping, announce before the first
+    /// look-up.
     pub fn announce(&self, worker: WorkerId, generation: Generation) {
         if let Some(state) = self.worker(worker) {
             grace::announce(&state[WorkerState::announced], generation.0);
         }
     }
 
-    /// Says that the worker uses nothing and will look nothing up before the next [`RuntimeWriter::announce`]: before
-    /// it sleeps or ends.
+    /// Says that the worker uses nothing and will look nothing up before the next
+    /// [`RuntimeWriter::announce`]: before it sleeps or ends.
     pub fn announce_offline(&self, worker: WorkerId) {
         if let Some(state) = self.worker(worker) {
             grace::announce_offline(&state[WorkerState::announced]);
         }
     }
 
-    /// Says by which policy version the worker classifies. A worker must have said it before it handles packets, and a
-    /// sleeping one is waited for: policy numbers are not used again while an older classifier may name them.
+    /// Says by which policy version the worker classifies. A worker must have said it before it
+    /// handles packets, and a sleeping one is waited for: policy numbers are not used again while
+    /// an older classifier may name them.
     pub fn announce_policy(&self, worker: WorkerId, version: PolicyVersion) {
         if let Some(state) = self.worker(worker) {
             state[WorkerState::policy_version].store_release(version.0);
@@ -163,8 +169,9 @@ impl RuntimeWriter {
         self.add(worker, WorkerState::counters, index, WORKER_COUNTERS, n);
     }
 
-    /// Makes the worker the owner of an outbound SA. A new SA begins at sequence number 1, one that another process or
-    /// worker left goes on behind everything that may have been used. Keep the owner; dropping it costs up to 2^16 numbers.
+    /// Makes the worker the owner of an outbound SA. A new SA begins at sequence number 1, one that
+    /// another process or worker left goes on behind everything that may have been used. Keep the
+    /// owner; dropping it costs up to 2^16 numbers.
     ///
     /// # Errors
     /// See [`ClaimError`].
@@ -193,7 +200,8 @@ impl RuntimeWriter {
         let replay = self.layout.replay.item(all, slot.slot() as usize).ok_or(ClaimError::OutOfRange)?;
         let claimant = self.claimant(worker, slot)?;
         let clear = || {
-            // Versions of the reported endpoint go on, so that a report is never taken for an older one.
+            // Versions of the reported endpoint go on, so that a report is never taken for an older
+            // one.
             erase(&words[InboundState::claim + 1..InboundState::endpoint_sequence]);
             erase(&words[InboundState::errors..]);
             erase(replay);
@@ -227,7 +235,8 @@ impl RuntimeWriter {
         }
     }
 
-    /// Withdraws the request of a policy: its SA is there, no packet waits any more, or the policy is gone.
+    /// Withdraws the request of a policy: its SA is there, no packet waits any more, or the policy
+    /// is gone.
     pub fn clear_acquire(&self, policy: PolicyId) {
         if let Some(words) = self.layout.acquires.item(self.mapping.words(), policy.0 as usize) {
             acquire::clear(words);

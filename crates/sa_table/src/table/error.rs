@@ -26,8 +26,8 @@ pub enum TableError {
     /// An inbound SPI below [`MIN_SPI`](crate::MIN_SPI).
     #[error("SPI {0:#x} is reserved; draw one of at least 256")]
     ReservedSpi(u32),
-    /// Inbound: SPI and local address are taken, draw another SPI. Outbound: the SA is already installed, and to install
-    /// its keys again would use its nonces again.
+    /// Inbound: SPI and local address are taken, draw another SPI. Outbound: the SA is already
+    /// installed, and to install its keys again would use its nonces again.
     #[error("the {direction} SA with SPI {spi:#010x} and this address is already installed in slot {slot}")]
     Duplicate {
         /// `inbound` or `outbound`.
@@ -64,7 +64,8 @@ pub enum TableError {
         "all {0} policies are taken; save the configuration and restart tohub, which makes the segments anew for it"
     )]
     NoFreePolicy(u32),
-    /// A worker may still read the arena that has to be filled: try again after the workers went on.
+    /// A worker may still read the arena that has to be filled: try again after the workers went
+    /// on.
     #[error("a worker still reads the older policy; publish again after collect has got further")]
     ArenaBusy,
     /// The ports or rules cannot be published.

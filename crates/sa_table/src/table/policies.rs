@@ -54,8 +54,9 @@ impl TableWriter {
             .map(|(id, _)| PolicyId(id))
     }
 
-    /// Gives a policy back, after rules were published that do not name it any more. Its number is used again when
-    /// every worker classifies by those rules. The SA that it led to is not retired by this.
+    /// Gives a policy back, after rules were published that do not name it any more. Its number is
+    /// used again when every worker classifies by those rules. The SA that it led to is not retired
+    /// by this.
     ///
     /// # Errors
     /// The policy is not allocated.
@@ -75,8 +76,10 @@ impl TableWriter {
         PolicyVersion(self.control()[TableControl::arena].load_relaxed() >> 1)
     }
 
-    /// Counts a change of the kernel's routes or addresses that packets have to be forwarded by, after it was made. The data plane forwards
-    /// by it as soon as [`RuntimeReader::kernel_changes`](crate::RuntimeReader::kernel_changes) is at least the number that comes back.
+    /// Counts a change of the kernel's routes or addresses that packets have to be forwarded by,
+    /// after it was made. The data plane forwards by it as soon as
+    /// [`RuntimeReader::kernel_changes`](crate::RuntimeReader::kernel_changes) is at least the
+    /// number that comes back.
     pub fn count_kernel_change(&mut self) -> u64 {
         let word = &self.control()[TableControl::kernel_changes];
         let count = word.load_relaxed() + 1;
@@ -84,7 +87,8 @@ impl TableWriter {
         count
     }
 
-    /// Publishes ports and rule lists without filters; see [`TableWriter::publish_filtered_policy`].
+    /// Publishes ports and rule lists without filters; see
+    /// [`TableWriter::publish_filtered_policy`].
     ///
     /// # Errors
     /// As there.
@@ -96,11 +100,12 @@ impl TableWriter {
         self.publish_filtered_policy(ports, rule_lists, &Filters::default())
     }
 
-    /// Publishes all ports, rule lists and filters at once. A rule list that did not change keeps its version.
+    /// Publishes all ports, rule lists and filters at once. A rule list that did not change keeps
+    /// its version.
     ///
     /// # Errors
-    /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled; otherwise see
-    /// [`PolicyError`](crate::PolicyError). The previous policy stays in force.
+    /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled;
+    /// otherwise see [`PolicyError`](crate::PolicyError). The previous policy stays in force.
     pub fn publish_filtered_policy<L: AsRef<[Rule]>>(
         &mut self,
         ports: &[PortRecord],
@@ -117,7 +122,8 @@ impl TableWriter {
         if self.oldest_announcement() < self.idle_arena_since {
             return Err(TableError::ArenaBusy);
         }
-        // A reader that copies the arena now, against the rules, finds the version word changed behind its back.
+        // A reader that copies the arena now, against the rules, finds the version word changed
+        // behind its back.
         arena[ArenaHead::version].store_relaxed(0);
         AtomicU64::fence_release();
         store_all(arena, &encoded);
@@ -127,7 +133,8 @@ impl TableWriter {
         Ok(version)
     }
 
-    /// Whether [`TableWriter::publish_filtered_policy`] would take these ports, rule lists and filters. Nothing is changed.
+    /// Whether [`TableWriter::publish_filtered_policy`] would take these ports, rule lists and
+    /// filters. Nothing is changed.
     ///
     /// # Errors
     /// See [`PolicyError`](crate::PolicyError).
@@ -155,13 +162,15 @@ impl TableWriter {
         Ok((lists, arena))
     }
 
-    /// How many policies can be allocated now. One that was retired counts when every worker has left it.
+    /// How many policies can be allocated now. One that was retired counts when every worker has
+    /// left it.
     pub fn free_policies(&self) -> usize {
         let states = self.layout.policy_states.all(self.table.words());
         states.iter().filter(|state| state.load_relaxed() == policy_state::FREE).count()
     }
 
-    /// The oldest policy version that some worker still classifies by; the current one when there is no worker.
+    /// The oldest policy version that some worker still classifies by; the current one when there
+    /// is no worker.
     pub fn policy_version_in_force(&self) -> PolicyVersion {
         let workers = self.runtime_layout.workers;
         let words = self.runtime.view();

@@ -17,8 +17,9 @@ use crate::word::{View, Word};
 
 /// Read access to the table segment. Clone it for each worker.
 ///
-/// The caller announces (see [`RuntimeWriter::announce`](crate::RuntimeWriter::announce)) a generation that it loaded before
-/// it looked anything up, and drops what it looked up before it announces the next.
+/// The caller announces (see [`RuntimeWriter::announce`](crate::RuntimeWriter::announce)) a
+/// generation that it loaded before it looked anything up, and drops what it looked up before it
+/// announces the next.
 #[derive(Clone)]
 pub struct TableReader {
     mapping: ReadOnlyMapping,
@@ -37,7 +38,8 @@ pub enum EndpointRead {
     Unchanged,
     /// A new endpoint with its version.
     New(PeerEndpoint, EndpointVersion),
-    /// It is being changed: keep the old one and ask again with the next burst. Also for a slot that is not live.
+    /// It is being changed: keep the old one and ask again with the next burst. Also for a slot
+    /// that is not live.
     Busy,
 }
 
@@ -72,13 +74,15 @@ impl TableReader {
         self.mapping.is_locked()
     }
 
-    /// The current generation, to be announced after the last use of anything that was looked up before.
+    /// The current generation, to be announced after the last use of anything that was looked up
+    /// before.
     pub fn generation(&self) -> Generation {
         Generation(self.layout.control.view_all(self.words()).acquire(TableControl::generation))
     }
 
-    /// How many changes of the kernel's routes and addresses the control plane has counted. The data plane reads the kernel anew when the
-    /// number moves, and says so by [`RuntimeWriter::set_kernel_changes`](crate::RuntimeWriter::set_kernel_changes).
+    /// How many changes of the kernel's routes and addresses the control plane has counted. The
+    /// data plane reads the kernel anew when the number moves, and says so by
+    /// [`RuntimeWriter::set_kernel_changes`](crate::RuntimeWriter::set_kernel_changes).
     pub fn kernel_changes(&self) -> u64 {
         self.layout.control.view_all(self.words()).acquire(TableControl::kernel_changes)
     }
@@ -88,14 +92,15 @@ impl TableReader {
         PolicyVersion(self.arena_word() >> 1)
     }
 
-    /// The outbound SA of a policy; `None` while there is none: hold the packet and raise an acquire.
+    /// The outbound SA of a policy; `None` while there is none: hold the packet and raise an
+    /// acquire.
     pub fn policy_word(&self, policy: PolicyId) -> Option<SlotWord> {
         SlotWord::from_raw(self.layout.policy_words.view_all(self.words()).acquire(policy.0 as usize))
     }
 
-    /// The inbound SA of an SPI, if exactly one local address uses it (which is the rule); the first one found
-    /// otherwise. Compare the local address of its record with the destination of the packet, and on a difference
-    /// use [`TableReader::lookup_spi_all`].
+    /// The inbound SA of an SPI, if exactly one local address uses it (which is the rule); the
+    /// first one found otherwise. Compare the local address of its record with the destination of
+    /// the packet, and on a difference use [`TableReader::lookup_spi_all`].
     pub fn lookup_spi(&self, spi: u32) -> Option<SlotWord> {
         self.lookup_spi_all(spi).next()
     }
@@ -138,12 +143,14 @@ impl TableReader {
         self.link(&self.layout.outbound_lines, slot, SlotLine::peer)
     }
 
-    /// The next outbound SA of the same policy (RFC 9611: an SA per worker), `None` at the end of the chain.
+    /// The next outbound SA of the same policy (RFC 9611: an SA per worker), `None` at the end of
+    /// the chain.
     pub fn next_outbound(&self, slot: SlotWord) -> Option<SlotWord> {
         self.link(&self.layout.outbound_lines, slot, SlotLine::next)
     }
 
-    /// Where the peer of an outbound SA is now, if that is not the `known` version. One load when nothing changed.
+    /// Where the peer of an outbound SA is now, if that is not the `known` version. One load when
+    /// nothing changed.
     pub fn peer_endpoint(&self, slot: SlotWord, known: EndpointVersion) -> EndpointRead {
         let Some(line) = self.line(&self.layout.outbound_lines, slot) else { return EndpointRead::Busy };
         let sequence = line.part(SlotLine::endpoint_sequence, 1);
@@ -159,7 +166,8 @@ impl TableReader {
     }
 
     /// Copies the published ports and rules. Allocates: call it off the packet path when
-    /// [`TableReader::policy_version`] changed, and announce the version when every worker classifies by it.
+    /// [`TableReader::policy_version`] changed, and announce the version when every worker
+    /// classifies by it.
     ///
     /// # Errors
     /// A newer policy came in between, or the arena is malformed.
@@ -214,8 +222,8 @@ impl TableReader {
         SlotWord::from_raw(self.line(lines, slot)?.acquire(field))
     }
 
-    /// The words of a live record. Live before and after the copy, so that the copy is whole even for a caller who
-    /// forgot to announce.
+    /// The words of a live record. Live before and after the copy, so that the copy is whole even
+    /// for a caller who forgot to announce.
     fn record(&self, lines: &Region, records: &Region, slot: SlotWord) -> Option<RecordWords> {
         let line = self.line(lines, slot)?;
         let mut words = Zeroizing::new([0; SaRecord::WORDS]);

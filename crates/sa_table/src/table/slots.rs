@@ -25,7 +25,8 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Takes stock of what a previous writer left. Gives the slots that it had retired but not erased.
+    /// Takes stock of what a previous writer left. Gives the slots that it had retired but not
+    /// erased.
     pub(super) fn attach(words: &[AtomicU64], lines: Region, records: Region) -> (Self, Vec<SlotWord>) {
         let mut slots = Self { lines, records, free: VecDeque::new(), by_key: HashMap::new() };
         let mut retired = Vec::new();
@@ -102,7 +103,8 @@ impl Slots {
         self.key(words, slot.slot()).0
     }
 
-    /// Says that nothing leads to the slot any more. The record stays for readers who found it before.
+    /// Says that nothing leads to the slot any more. The record stays for readers who found it
+    /// before.
     pub(super) fn mark_retired(&mut self, words: &[AtomicU64], slot: SlotWord) {
         let key = self.key(words, slot.slot());
         if self.by_key.get(&key) == Some(&slot) {
@@ -124,7 +126,8 @@ impl Slots {
         self.free.push_back(slot);
     }
 
-    /// Gives a live slot whose writer died while changing the endpoint the one that its record began with.
+    /// Gives a live slot whose writer died while changing the endpoint the one that its record
+    /// began with.
     fn mend_endpoint(&self, words: &[AtomicU64], slot: u32) {
         let line = self.line(words, slot);
         if line[SlotLine::endpoint_sequence].load_relaxed() & 1 == 1 {

@@ -1,7 +1,8 @@
 //! What the control plane does to the table segment.
 //!
-//! The order is always the same. In: write the record where nothing leads, then store the word that leads to it. Out:
-//! remove the word, raise the generation, wait until every worker announced it, then erase and use again.
+//! The order is always the same. In: write the record where nothing leads, then store the word that
+//! leads to it. Out: remove the word, raise the generation, wait until every worker announced it,
+//! then erase and use again.
 
 use core::sync::atomic::AtomicU64;
 use std::collections::VecDeque;
@@ -31,8 +32,8 @@ pub struct Collected {
     pub policies: usize,
     /// What still waits for a worker.
     pub waiting: usize,
-    /// How long the oldest of those waits, in milliseconds since collect first saw it. Seconds mean that a
-    /// worker hangs or that the data plane is dead.
+    /// How long the oldest of those waits, in milliseconds since collect first saw it. Seconds mean
+    /// that a worker hangs or that the data plane is dead.
     pub oldest_wait_ms: u64,
 }
 
@@ -160,8 +161,8 @@ impl TableWriter {
 
     /// Installs an outbound SA. It is used as soon as a policy word or a chain leads to it.
     ///
-    /// The keys must never have been installed before: a new slot begins at sequence number 1. An SA that outlived
-    /// a control plane is still here, see [`TableWriter::live_outbound`].
+    /// The keys must never have been installed before: a new slot begins at sequence number 1. An
+    /// SA that outlived a control plane is still here, see [`TableWriter::live_outbound`].
     ///
     /// # Errors
     /// See [`TableError`]; nothing was installed.
@@ -175,7 +176,8 @@ impl TableWriter {
         self.outbound.build(self.table.words(), &encoded, record.endpoint().encode()).ok_or(full)
     }
 
-    /// Leads a policy to an outbound SA, or to none (packets are held then). Gives what it led to before.
+    /// Leads a policy to an outbound SA, or to none (packets are held then). Gives what it led to
+    /// before.
     ///
     /// # Errors
     /// The policy is not allocated, or the slot is not live.
@@ -239,7 +241,8 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Moves the peer of an outbound SA (a NAT changed its mapping, or MOBIKE): packets go there from the next burst on.
+    /// Moves the peer of an outbound SA (a NAT changed its mapping, or MOBIKE): packets go there
+    /// from the next burst on.
     ///
     /// # Errors
     /// The slot is not live.
@@ -263,8 +266,9 @@ impl TableWriter {
         Ok(self.retire(Subject::Inbound(slot)))
     }
 
-    /// Takes an outbound SA out of use: clears every policy word that leads to it and unlinks it from its chain.
-    /// Lead the policy to the successor first, or packets are held. Keys are erased by a later [`TableWriter::collect`].
+    /// Takes an outbound SA out of use: clears every policy word that leads to it and unlinks it
+    /// from its chain. Lead the policy to the successor first, or packets are held. Keys are erased
+    /// by a later [`TableWriter::collect`].
     ///
     /// # Errors
     /// The slot is not live.
@@ -288,7 +292,8 @@ impl TableWriter {
         Ok(self.retire(Subject::Outbound(slot)))
     }
 
-    /// Erases and frees what every worker left behind. Never blocks; call it every now and then, and after announcements.
+    /// Erases and frees what every worker left behind. Never blocks; call it every now and then,
+    /// and after announcements.
     pub fn collect(&mut self, now_ms: u64) -> Collected {
         let mut collected = Collected::default();
         if !self.is_current() {
@@ -331,8 +336,8 @@ impl TableWriter {
         self.retired.iter().all(|retired| retired.generation != token.0)
     }
 
-    /// The live inbound SAs: after a restart what the previous control plane had. Retire those that the checkpoint
-    /// does not know.
+    /// The live inbound SAs: after a restart what the previous control plane had. Retire those that
+    /// the checkpoint does not know.
     pub fn live_inbound(&self) -> impl Iterator<Item = SlotWord> {
         self.inbound.live()
     }
@@ -342,7 +347,8 @@ impl TableWriter {
         self.outbound.live()
     }
 
-    /// The record of a live inbound SA, for a control plane that looks at what its predecessor installed.
+    /// The record of a live inbound SA, for a control plane that looks at what its predecessor
+    /// installed.
     pub fn inbound_record(&self, slot: SlotWord) -> Option<InboundSaRecord> {
         InboundSaRecord::decode(&self.inbound.copy(self.table.words(), slot)?)
     }

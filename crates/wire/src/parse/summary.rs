@@ -16,9 +16,11 @@ pub enum ParseError {
     BadHeaderLength,
     /// The length in the IP header is more than the frame holds, or less than the headers need.
     BadTotalLength,
-    /// More than [`MAX_EXTENSION_HEADERS`](super::MAX_EXTENSION_HEADERS) extension headers, or a hop-by-hop header that is not the first.
+    /// More than [`MAX_EXTENSION_HEADERS`](super::MAX_EXTENSION_HEADERS) extension headers, or a
+    /// hop-by-hop header that is not the first.
     BadExtension,
-    /// A fragment that ends beyond 65535 bytes, or an inner fragment whose length is not a multiple of 8.
+    /// A fragment that ends beyond 65535 bytes, or an inner fragment whose length is not a multiple
+    /// of 8.
     BadFragment,
 }
 
@@ -75,11 +77,11 @@ pub enum Upper {
     },
     /// Another protocol: no ports by nature.
     Other,
-    /// A fragment that is not the first: the upper header is elsewhere. For IPv6 the protocol may itself be an extension
-    /// header of the fragmentable part.
+    /// A fragment that is not the first: the upper header is elsewhere. For IPv6 the protocol may
+    /// itself be an extension header of the fragmentable part.
     LaterFragment,
-    /// The packet ends before the fields of its protocol: a tiny first fragment (RFC 1858) or garbage. Must never match a
-    /// selector that names ports.
+    /// The packet ends before the fields of its protocol: a tiny first fragment (RFC 1858) or
+    /// garbage. Must never match a selector that names ports.
     Truncated,
 }
 
@@ -123,7 +125,8 @@ pub struct IpSummary {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// Length of the whole IP packet in bytes, headers included; never more than the frame holds. Link padding follows it.
+    /// Length of the whole IP packet in bytes, headers included; never more than the frame holds.
+    /// Link padding follows it.
     pub total_len: u32,
     /// Bytes of IP header with options or extension headers: the upper header starts here.
     pub header_len: u16,
@@ -203,7 +206,8 @@ impl FrameSummary {
         }
     }
 
-    /// Offset of the first byte behind the IP packet (link padding may follow); `None` when the frame is not IP.
+    /// Offset of the first byte behind the IP packet (link padding may follow); `None` when the
+    /// frame is not IP.
     #[inline(always)]
     pub const fn l3_end(&self) -> Option<usize> {
         match &self.ip {

@@ -1,9 +1,11 @@
-//! Policy routing that keeps what the kernel routes between protected prefixes, forwarded or local, off every device.
+//! Policy routing that keeps what the kernel routes between protected prefixes, forwarded or local,
+//! off every device.
 //!
-//! The rules of all crypto maps are repeated as policy-routing rules: a permit looks into the table of the instance, whose routes lead to
-//! the punt port, hence to a worker, or nowhere; a deny goes on behind its entry. Unlike the guard this needs no device, so that it also
-//! holds for one that appeared a moment ago. It is exact as far as a routing look-up sees the packet: ports of later fragments, and
-//! ports 0 and 65535 at the ends of ranges, are left to the guard.
+//! The rules of all crypto maps are repeated as policy-routing rules: a permit looks into the table
+//! of the instance, whose routes lead to the punt port, hence to a worker, or nowhere; a deny goes
+//! on behind its entry. Unlike the guard this needs no device, so that it also holds for one that
+//! appeared a moment ago. It is exact as far as a routing look-up sees the packet: ports of later
+//! fragments, and ports 0 and 65535 at the ends of ranges, are left to the guard.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,8 +19,8 @@ use super::local_traffic::{IKE_PORTS, LocalTraffic, PROTOCOL, add, delete, rule}
 use super::netlink::{Netlink, NetlinkError};
 use crate::process::closing::Former;
 
-/// Rules of one list that are repeated one by one. The kernel walks policy-routing rules for each look-up, so that longer lists are
-/// repeated by their destination prefixes alone.
+/// Rules of one list that are repeated one by one. The kernel walks policy-routing rules for each
+/// look-up, so that longer lists are repeated by their destination prefixes alone.
 const MOST: usize = BANK as usize - 1;
 /// Priorities of one list; a new one is written beside the old one, which is then removed.
 const BANK: u32 = 120;
@@ -26,8 +28,9 @@ const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
 impl LocalTraffic {
-    /// Makes the fence that of `rules`: everything is written before anything of the former one is removed. `punt` is the name of the
-    /// punt port, from which packets come that a worker leaves to the kernel. A former fence that is kept stays behind the new one.
+    /// Makes the fence that of `rules`: everything is written before anything of the former one is
+    /// removed. `punt` is the name of the punt port, from which packets come that a worker leaves
+    /// to the kernel. A former fence that is kept stays behind the new one.
     ///
     /// # Errors
     /// Netlink refused; the former fence stands.

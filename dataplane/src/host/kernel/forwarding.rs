@@ -1,5 +1,5 @@
-//! The kernel's forwarding switches. A port forwards only while both programs guard it; a device that appears later does
-//! not forward until then.
+//! The kernel's forwarding switches. A port forwards only while both programs guard it; a device
+//! that appears later does not forward until then.
 
 use std::collections::BTreeMap;
 use std::fs;

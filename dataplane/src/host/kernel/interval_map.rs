@@ -1,5 +1,6 @@
-//! Longest-prefix match as a binary search: prefixes nest or are disjoint, so a table of them flattens into disjoint
-//! intervals, each with the value of its longest prefix. Immutable, two flat arrays, no pointer chasing.
+//! Longest-prefix match as a binary search: prefixes nest or are disjoint, so a table of them
+//! flattens into disjoint intervals, each with the value of its longest prefix. Immutable, two flat
+//! arrays, no pointer chasing.
 
 use crate::policy::address_bits::AddressBits;
 
@@ -19,8 +20,8 @@ impl<K, V> Default for IntervalMap<K, V> {
 }
 
 impl<K: AddressBits, V: Copy + PartialEq> IntervalMap<K, V> {
-    /// Flattens prefixes (address, length, value). Bits behind the length are ignored; of two equal prefixes the later
-    /// one in the list wins.
+    /// Flattens prefixes (address, length, value). Bits behind the length are ignored; of two equal
+    /// prefixes the later one in the list wins.
     pub(super) fn from_prefixes(prefixes: impl IntoIterator<Item = (K, u8, V)>) -> Self {
         let mut ranges: Vec<_> = prefixes
             .into_iter()
@@ -49,7 +50,8 @@ impl<K: AddressBits, V: Copy + PartialEq> IntervalMap<K, V> {
         self.values.get(behind.checked_sub(1)?)?.as_ref()
     }
 
-    /// Ends the open ranges that lie before `limit` (all of them without one): what encloses them goes on.
+    /// Ends the open ranges that lie before `limit` (all of them without one): what encloses them
+    /// goes on.
     fn close(&mut self, open: &mut Vec<(K, V)>, limit: Option<K>) {
         while let Some((last, _)) = open.pop_if(|(last, _)| limit.is_none_or(|limit| *last < limit)) {
             if let Some(next) = last.next() {

@@ -1,7 +1,9 @@
-//! The routing table of an instance: where packets for protected prefixes go instead of by the main table.
+//! The routing table of an instance: where packets for protected prefixes go instead of by the main
+//! table.
 //!
-//! Its default route is the punt port. Behind it stands an unreachable default: without punt port nothing falls through to the main
-//! table. Which packets look into it is the fence's matter ([`super::fence`]).
+//! Its default route is the punt port. Behind it stands an unreachable default: without punt port
+//! nothing falls through to the main table. Which packets look into it is the fence's matter
+//! ([`super::fence`]).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

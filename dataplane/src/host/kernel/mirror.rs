@@ -1,5 +1,5 @@
-//! Keeps the published snapshot equal to the kernel: dumps at the start and after each burst of netlink news, and has
-//! the kernel resolve and refresh the neighbours that workers use.
+//! Keeps the published snapshot equal to the kernel: dumps at the start and after each burst of
+//! netlink news, and has the kernel resolve and refresh the neighbours that workers use.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -24,7 +24,8 @@ use super::snapshot::{PortId, PortLink, Route, RouteTables, SnapshotBuilder, Tab
 use super::translate::{self, PortIndex};
 use super::view::KernelView;
 
-/// Which devices are ports, by interface index; the main thread sets them, the mirror follows. A device may be gone.
+/// Which devices are ports, by interface index; the main thread sets them, the mirror follows. A
+/// device may be gone.
 #[derive(Default)]
 pub struct PortDevices {
     devices: Mutex<Vec<(PortId, u32)>>,
@@ -42,14 +43,16 @@ impl PortDevices {
         self.changed.notify_one();
     }
 
-    /// The control plane has changed the kernel: everything is read anew, and [`KernelView`] reports this number then.
+    /// The control plane has changed the kernel: everything is read anew, and [`KernelView`]
+    /// reports this number then.
     pub fn read_change(&self, number: u64) {
         if self.changes.swap(number, Ordering::SeqCst) != number {
             self.changed.notify_one();
         }
     }
 
-    /// From now on `wake` is called in the mirror's thread when a device appears, goes or changes. A second call changes nothing.
+    /// From now on `wake` is called in the mirror's thread when a device appears, goes or changes.
+    /// A second call changes nothing.
     pub fn on_link_news(&self, wake: impl Fn() + Send + Sync + 'static) {
         let _ = self.on_link.set(Box::new(wake));
     }
@@ -105,7 +108,8 @@ struct Dirty {
 }
 
 impl Mirror {
-    /// Subscribes to the kernel's news in the network namespace of the calling thread. Must run inside a runtime.
+    /// Subscribes to the kernel's news in the network namespace of the calling thread. Must run
+    /// inside a runtime.
     ///
     /// # Errors
     /// No netlink socket.
@@ -142,7 +146,8 @@ impl Mirror {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut dirty = Dirty::default();
-        // A burst of news (a routing daemon loading its table) costs few dumps: the pause grows with their duration.
+        // A burst of news (a routing daemon loading its table) costs few dumps: the pause grows
+        // with their duration.
         let mut not_before = tokio::time::Instant::now();
         loop {
             let view = Arc::clone(&self.view);
@@ -259,7 +264,8 @@ impl Mirror {
         }
     }
 
-    /// The kernel does not see our traffic, so it would let the neighbours go stale that we send to.
+    /// The kernel does not see our traffic, so it would let the neighbours go stale that we send
+    /// to.
     async fn refresh(&mut self) {
         self.used.extend(self.view.load().take_used_neighbours());
         for (port, address) in std::mem::take(&mut self.used) {
@@ -267,7 +273,8 @@ impl Mirror {
         }
     }
 
-    /// NTF_USE: the kernel behaves as if it had a packet for the neighbour (net/core/neighbour.c, `neigh_add`).
+    /// NTF_USE: the kernel behaves as if it had a packet for the neighbour (net/core/neighbour.c,
+    /// `neigh_add`).
     async fn probe(&self, port: PortId, address: IpAddr) {
         let Some((ifindex, _)) = self.state.index.iter().find(|(_, id)| **id == port) else { return };
         let result = self

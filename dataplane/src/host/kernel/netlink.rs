@@ -171,7 +171,8 @@ impl Netlink {
         self.run(self.handle.link().set(message).execute()).map_err(NetlinkError::request("set a device up"))
     }
 
-    /// Gives a device an address that the kernel takes for no packet of another device (scope `host`).
+    /// Gives a device an address that the kernel takes for no packet of another device (scope
+    /// `host`).
     ///
     /// # Errors
     /// Netlink refused.

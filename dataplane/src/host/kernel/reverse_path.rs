@@ -1,9 +1,11 @@
-//! What arrives by a device that has no guard yet is dropped where it should have come sealed: the kernel compares the way back.
+//! What arrives by a device that has no guard yet is dropped where it should have come sealed: the
+//! kernel compares the way back.
 //!
-//! The way back of a packet that should have arrived sealed leads, by the policy-routing rules, to the punt port or nowhere, never to the device
-//! by which it came. A strict check (`rp_filter` 1, RFC 3704 §2.2) of devices that are yet to appear therefore closes them from their
-//! first packet on; when the guard stands on the device, its own setting is put back. IPv4 only, as the kernel has no such check for IPv6, and
-//! without effect where `net.ipv4.conf.all.rp_filter` is 2 (loose).
+//! The way back of a packet that should have arrived sealed leads, by the policy-routing rules, to
+//! the punt port or nowhere, never to the device by which it came. A strict check (`rp_filter` 1,
+//! RFC 3704 §2.2) of devices that are yet to appear therefore closes them from their first packet
+//! on; when the guard stands on the device, its own setting is put back. IPv4 only, as the kernel
+//! has no such check for IPv6, and without effect where `net.ipv4.conf.all.rp_filter` is 2 (loose).
 
 use std::fs;
 use std::io;
@@ -15,7 +17,8 @@ use super::sysctl::{read, write};
 const DEFAULT: &str = "/proc/sys/net/ipv4/conf/default/rp_filter";
 const STRICT: &str = "1";
 
-/// The setting of devices that are yet to appear; what stood there before is remembered in the run directory.
+/// The setting of devices that are yet to appear; what stood there before is remembered in the run
+/// directory.
 #[derive(Clone, Debug)]
 pub struct ReversePath {
     saved: PathBuf,
@@ -36,7 +39,8 @@ impl ReversePath {
         Self { saved: run_dir.join("reverse-path") }
     }
 
-    /// Devices that appear from now on are strict until [`Self::open`]. `newest` is the highest interface index that there is.
+    /// Devices that appear from now on are strict until [`Self::open`]. `newest` is the highest
+    /// interface index that there is.
     ///
     /// # Errors
     /// The switch or the file in the run directory cannot be written.
@@ -53,7 +57,8 @@ impl ReversePath {
         write(DEFAULT, STRICT)
     }
 
-    /// The guard stands on a device: if it has our setting, it gets that of before. `is_new` says that it appeared while this process watched.
+    /// The guard stands on a device: if it has our setting, it gets that of before. `is_new` says
+    /// that it appeared while this process watched.
     ///
     /// # Errors
     /// The switch cannot be written. A device that is gone is no error.

@@ -1,4 +1,5 @@
-//! One immutable picture of what the kernel knows: the only thing workers ask about routes and neighbours.
+//! One immutable picture of what the kernel knows: the only thing workers ask about routes and
+//! neighbours.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -28,8 +29,8 @@ pub enum Route {
         /// Egress port.
         port: PortId,
     },
-    /// Known to the kernel but not ours to forward: it leaves by an interface that is no data-plane port, or is a
-    /// broadcast or multicast destination.
+    /// Known to the kernel but not ours to forward: it leaves by an interface that is no data-plane
+    /// port, or is a broadcast or multicast destination.
     ToKernel,
     /// A blackhole, unreachable or prohibit route: answer with ICMP, or drop.
     Unreachable,
@@ -48,15 +49,15 @@ pub struct PortLink {
     pub mac: [u8; 6],
     /// Largest layer-3 packet, in bytes.
     pub mtu: u16,
-    /// 802.1Q tag that frames of the port carry on the device (12 bits). A Linux VLAN device adds and removes its tag
-    /// itself, so the mirror leaves this empty for it.
+    /// 802.1Q tag that frames of the port carry on the device (12 bits). A Linux VLAN device adds
+    /// and removes its tag itself, so the mirror leaves this empty for it.
     pub vlan: Option<u16>,
     /// Administratively up and carrier present.
     pub up: bool,
 }
 
-/// An immutable picture of the kernel's links, addresses, routes and neighbours. Built by the mirror (or by
-/// [`SnapshotBuilder`] in tests), published through [`super::KernelView`].
+/// An immutable picture of the kernel's links, addresses, routes and neighbours. Built by the
+/// mirror (or by [`SnapshotBuilder`] in tests), published through [`super::KernelView`].
 #[derive(Debug, Default)]
 pub struct KernelSnapshot {
     generation: u64,
@@ -67,16 +68,16 @@ pub struct KernelSnapshot {
 }
 
 impl KernelSnapshot {
-    /// Counts route, link and address changes (not neighbour changes): an entry of a flow cache that was filled
-    /// under another generation is stale. Starts at 1; 0 is never a generation.
+    /// Counts route, link and address changes (not neighbour changes): an entry of a flow cache
+    /// that was filled under another generation is stale. Starts at 1; 0 is never a generation.
     #[inline]
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Where the kernel would send a packet for `destination`: its local table first, then the main table, longest
-    /// prefix first, lowest metric first, the first next hop of a multipath route.
+    /// Where the kernel would send a packet for `destination`: its local table first, then the main
+    /// table, longest prefix first, lowest metric first, the first next hop of a multipath route.
     #[inline]
     #[must_use]
     pub fn lookup_route(&self, destination: IpAddr) -> Route {
@@ -86,13 +87,15 @@ impl KernelSnapshot {
         }
     }
 
-    /// The hardware address of a neighbour, if the kernel has one (reachable, stale, or being probed). Marks the entry
-    /// as used, which keeps the mirror refreshing it. `None`: ask by [`super::KernelView::resolve`] and hold the packet.
+    /// The hardware address of a neighbour, if the kernel has one (reachable, stale, or being
+    /// probed). Marks the entry as used, which keeps the mirror refreshing it. `None`: ask by
+    /// [`super::KernelView::resolve`] and hold the packet.
     #[inline]
     #[must_use]
     pub fn neighbour(&self, port: PortId, address: IpAddr) -> Option<[u8; 6]> {
         let entry = self.neighbours.get(&(port, address))?;
-        // The load keeps the cache line shared: the store happens once per refresh period, not per packet.
+        // The load keeps the cache line shared: the store happens once per refresh period, not per
+        // packet.
         if !entry.used.load(Ordering::Relaxed) {
             entry.used.store(true, Ordering::Relaxed);
         }
@@ -161,7 +164,8 @@ impl RouteTables {
     }
 }
 
-/// Which of the kernel's two tables a route stands in. Every local route is tried before any main route.
+/// Which of the kernel's two tables a route stands in. Every local route is tried before any main
+/// route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Local,
@@ -213,8 +217,8 @@ impl SnapshotBuilder {
         self.table_route(Table::Local, address, bits, 0, Route::Local)
     }
 
-    /// Adds a route of the main table. Of two equal prefixes the lower `metric` wins. `length` beyond the address
-    /// size is clamped.
+    /// Adds a route of the main table. Of two equal prefixes the lower `metric` wins. `length`
+    /// beyond the address size is clamped.
     #[must_use]
     pub fn route(self, prefix: IpAddr, length: u8, metric: u32, route: Route) -> Self {
         self.table_route(Table::Main, prefix, length, metric, route)
@@ -284,8 +288,8 @@ struct Neighbour {
     used: AtomicBool,
 }
 
-/// A short multiplicative hash. The keys are the kernel's own neighbour entries, whose number the kernel bounds
-/// (`gc_thresh3`), so a peer cannot grow a long chain here.
+/// A short multiplicative hash. The keys are the kernel's own neighbour entries, whose number the
+/// kernel bounds (`gc_thresh3`), so a peer cannot grow a long chain here.
 #[derive(Default)]
 struct NeighbourHasher(u64);
 

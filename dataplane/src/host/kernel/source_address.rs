@@ -1,8 +1,11 @@
-//! Which of its own addresses this host gives a packet for a protected prefix, if the sender named none.
+//! Which of its own addresses this host gives a packet for a protected prefix, if the sender named
+//! none.
 //!
-//! The default route to the punt port has no address of its own, so the kernel would take that of whatever device is the oldest: often
-//! one that no rule protects, and another one than without crypto map. Each protected destination therefore has a route of its own in
-//! the table, with the address that the main table would give, or, if only another address of this host is protected, that one.
+//! The default route to the punt port has no address of its own, so the kernel would take that of
+//! whatever device is the oldest: often one that no rule protects, and another one than without
+//! crypto map. Each protected destination therefore has a route of its own in the table, with the
+//! address that the main table would give, or, if only another address of this host is protected,
+//! that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,8 +31,8 @@ pub struct SourceRoutes {
 }
 
 impl LocalTraffic {
-    /// Makes the table's routes those of `flows`, IPv4 only as crypto access lists are. `0.0.0.0/0` is left to the default route: no single
-    /// address would be right for all that it covers.
+    /// Makes the table's routes those of `flows`, IPv4 only as crypto access lists are. `0.0.0.0/0`
+    /// is left to the default route: no single address would be right for all that it covers.
     ///
     /// # Errors
     /// Netlink refused. An address that went away meanwhile is no error.
@@ -86,7 +89,8 @@ impl LocalTraffic {
     }
 }
 
-/// For each destination with a length the sources that are protected towards it: those of its own rules and of rules for wider destinations.
+/// For each destination with a length the sources that are protected towards it: those of its own
+/// rules and of rules for wider destinations.
 fn by_destination(flows: &[Flow]) -> BTreeMap<(Ipv4Addr, u8), Vec<Prefix>> {
     let mut own: BTreeMap<_, Vec<Prefix>> = BTreeMap::new();
     for (destination, source) in flows {
@@ -110,8 +114,8 @@ fn by_destination(flows: &[Flow]) -> BTreeMap<(Ipv4Addr, u8), Vec<Prefix>> {
         .collect()
 }
 
-/// The address of the main table if a rule protects it, else an own one that a rule protects, else that of the main table all the same:
-/// then the crypto map leaves the packet alone, and so do we.
+/// The address of the main table if a rule protects it, else an own one that a rule protects, else
+/// that of the main table all the same: then the crypto map leaves the packet alone, and so do we.
 fn choose(main: Option<Ipv4Addr>, own: &[Ipv4Addr], sources: &[Prefix]) -> Option<Ipv4Addr> {
     let protected = |address: &Ipv4Addr| sources.iter().any(|prefix| prefix.contains(IpAddr::V4(*address)));
     main.filter(protected).or_else(|| own.iter().copied().find(protected)).or(main)
@@ -132,8 +136,9 @@ async fn own_addresses(handle: &Handle) -> Result<Vec<Ipv4Addr>, NetlinkError> {
         .collect())
 }
 
-/// The source address that this host's packets would have without us. IKE skips our rules, so the question is put for a packet of IKE. One
-/// address stands for the prefix. `None` where there is no route.
+/// The source address that this host's packets would have without us. IKE skips our rules, so the
+/// question is put for a packet of IKE. One address stands for the prefix. `None` where there is no
+/// route.
 async fn by_main_table(handle: &Handle, network: Ipv4Addr, length: u8) -> Option<Ipv4Addr> {
     // The first host of a network: its own address may be a broadcast address.
     let target = if length < 31 { Ipv4Addr::from_bits(network.to_bits() | 1) } else { network };

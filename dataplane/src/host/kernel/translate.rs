@@ -45,7 +45,8 @@ pub(super) fn route(message: &RouteMessage, ports: &PortIndex) -> Option<Transla
             RouteAttribute::Table(table) => parts.table = *table,
             RouteAttribute::Priority(metric) => parts.metric = *metric,
             RouteAttribute::MultiPath(hops) => {
-                // A packet of one flow keeps one path, and so does everything else here: the first that lives.
+                // A packet of one flow keeps one path, and so does everything else here: the first
+                // that lives.
                 let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
                 if let Some(hop) = hops.iter().find(|hop| !hop.flags.intersects(dead)) {
                     parts.device = Some(hop.interface_index);
@@ -133,7 +134,8 @@ fn unspecified(family: AddressFamily) -> Option<IpAddr> {
 
 /// A neighbour of one of our ports that the kernel has a usable hardware address for.
 pub(super) fn neighbour(message: &NeighbourMessage, ports: &PortIndex) -> Option<(PortId, IpAddr, [u8; 6])> {
-    // Stale is usable: it says that nobody confirmed the address lately, and using it is what starts the check.
+    // Stale is usable: it says that nobody confirmed the address lately, and using it is what
+    // starts the check.
     let usable = matches!(
         message.header.state,
         NeighbourState::Reachable

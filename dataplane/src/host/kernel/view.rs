@@ -1,5 +1,5 @@
-//! The meeting place of the mirror (one writer) and the workers (readers): the published snapshot, and the workers'
-//! wishes for neighbours.
+//! The meeting place of the mirror (one writer) and the workers (readers): the published snapshot,
+//! and the workers' wishes for neighbours.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,9 +66,10 @@ impl KernelView {
         self.snapshot.load()
     }
 
-    /// Asks the mirror to have the kernel resolve a neighbour. Call it when [`KernelSnapshot::neighbour`] said `None`;
-    /// repeating it is harmless (the mirror asks the kernel at most once a second for each neighbour), a full queue
-    /// drops the wish, so repeat it while a packet waits. Never blocks.
+    /// Asks the mirror to have the kernel resolve a neighbour. Call it when
+    /// [`KernelSnapshot::neighbour`] said `None`; repeating it is harmless (the mirror asks the
+    /// kernel at most once a second for each neighbour), a full queue drops the wish, so repeat it
+    /// while a packet waits. Never blocks.
     #[inline]
     pub fn resolve(&self, port: PortId, address: IpAddr) {
         let was_empty = self.requests.is_empty();
@@ -82,8 +83,8 @@ impl KernelView {
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// Reports to the control plane what packets are forwarded by: the reverse routes of the newest snapshot, and the last of its kernel
-    /// changes that the snapshot shows. Called by the mirror.
+    /// Reports to the control plane what packets are forwarded by: the reverse routes of the newest
+    /// snapshot, and the last of its kernel changes that the snapshot shows. Called by the mirror.
     pub(super) fn report(&self, reverse_routes: u64, changes: u64) {
         self.reverse_routes.store(reverse_routes, Ordering::SeqCst);
         self.changes.store(changes, Ordering::SeqCst);
@@ -93,7 +94,8 @@ impl KernelView {
         }
     }
 
-    /// From now on the control plane gets reports; called once, when the workers start. A second call changes nothing.
+    /// From now on the control plane gets reports; called once, when the workers start. A second
+    /// call changes nothing.
     pub fn report_to(&self, runtime: RuntimeWriter) {
         let runtime = self.control_plane.get_or_init(|| runtime);
         runtime.set_reverse_routes(self.reverse_routes.load(Ordering::SeqCst));

@@ -17,7 +17,8 @@ fn ip(frame: &[u8]) -> &[u8] {
     &frame[ethernet::HEADER_LEN..]
 }
 
-/// Sends a packet in at the left and returns what comes out at the right, with what was on the wire between.
+/// Sends a packet in at the left and returns what comes out at the right, with what was on the wire
+/// between.
 fn cross(left: &mut Gateway, right: &mut Gateway, packet: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     left.deliver(INSIDE, &frame(Site::Left, INSIDE, packet));
     let wire = left.sent(OUTSIDE);

@@ -47,9 +47,10 @@ const TCP_FLAGS: usize = 13;
 const TCP_ACK: u8 = 0x10;
 const TCP_RST: u8 = 0x04;
 
-/// Whether a line matches. Later fragments do not show what an upper-layer condition asks for: a permit then matches by the
-/// addresses and the protocol alone, a deny does not match, as on IOS. The fragments it lets pass come to nothing without
-/// their first one. A packet that is cut off where it should show it is no fragment: it matches each deny and no permit.
+/// Whether a line matches. Later fragments do not show what an upper-layer condition asks for: a
+/// permit then matches by the addresses and the protocol alone, a deny does not match, as on IOS.
+/// The fragments it lets pass come to nothing without their first one. A packet that is cut off
+/// where it should show it is no fragment: it matches each deny and no permit.
 #[inline]
 pub(super) fn fits(rule: &FilterRule, facts: &Facts) -> bool {
     let network = rule.source.accepts(facts.source)

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct FilterList {
     pub(super) definition: policy::FilterList,
     index: Index<u32>,
-    /// Matches by line: a row for each worker, which only that worker writes, and the last row for what was counted before
-    /// the list was compiled.
+    /// Matches by line: a row for each worker, which only that worker writes, and the last row for
+    /// what was counted before the list was compiled.
     pub(super) matches: Vec<Box<[AtomicU64]>>,
 }
 
@@ -22,7 +22,8 @@ impl FilterList {
         before: Option<&FilterList>,
     ) -> FilterList {
         let rules = &list.rules;
-        // The index holds ranges; what a mask with holes leaves out of its range the comparison finds.
+        // The index holds ranges; what a mask with holes leaves out of its range the comparison
+        // finds.
         let range = |masked: policy::Masked<u32>| (masked.value & masked.mask, masked.value | !masked.mask);
         let index = Index::build(rules.iter().map(|rule| (range(rule.source), range(rule.destination))));
         let counted = |rule: &FilterRule| {

@@ -1,7 +1,8 @@
 //! What lists said about packets that looked the same.
 //!
-//! The key holds everything that a line can look at, so what is remembered is what a comparison would give. An entry holds
-//! for one publication of the policy: an edit of a list acts on the next packet of a running flow.
+//! The key holds everything that a line can look at, so what is remembered is what a comparison
+//! would give. An entry holds for one publication of the policy: an edit of a list acts on the next
+//! packet of a running flow.
 
 use super::Ruling;
 use super::facts::Facts;
@@ -22,7 +23,8 @@ struct Entry {
 }
 
 impl Verdicts {
-    /// Room for `flows` kinds of packets, rounded up to a power of two. Allocates; for the start of a worker.
+    /// Room for `flows` kinds of packets, rounded up to a power of two. Allocates; for the start of
+    /// a worker.
     pub fn new(flows: usize) -> Verdicts {
         Verdicts { entries: vec![None; flows.max(1).next_power_of_two()].into_boxed_slice() }
     }
@@ -42,7 +44,8 @@ impl Verdicts {
         }
     }
 
-    /// A multiplicative hash. A sender that makes collisions on purpose has its own packets compared, nothing more.
+    /// A multiplicative hash. A sender that makes collisions on purpose has its own packets
+    /// compared, nothing more.
     #[inline]
     fn place(&self, list: u32, facts: &Facts) -> usize {
         const K: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -33,11 +33,13 @@ pub(super) fn open_punt(
     let device = netlink
         .device(punt.name())?
         .ok_or_else(|| Failure::Punt(io::Error::from_raw_os_error(libc::ENODEV)))?;
-    // No link-local address, hence no router solicitations into the workers. A kernel without IPv6 sends none anyway.
+    // No link-local address, hence no router solicitations into the workers. A kernel without IPv6
+    // sends none anyway.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{}/addr_gen_mode", punt.name()), "1");
-    // A filtered port hands packets for this host over by this device, from wherever they come: the strict check would ask
-    // for a route back by it, the loose one (RFC 3704), which wins over that of all devices, asks for any. On a device
-    // without address the kernel takes the loose one for the strict one, hence the dummy address (RFC 7600).
+    // A filtered port hands packets for this host over by this device, from wherever they come: the
+    // strict check would ask for a route back by it, the loose one (RFC 3704), which wins over that
+    // of all devices, asks for any. On a device without address the kernel takes the loose one for
+    // the strict one, hence the dummy address (RFC 7600).
     let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "2");
     netlink.add_host_address(device.ifindex, Ipv4Addr::new(192, 0, 0, 8))?;
     netlink.bring_up(device.ifindex)?;

@@ -1,4 +1,5 @@
-//! Keeps the source addresses of this host's own packets those of the policy, and of the kernel's routes and addresses as they change.
+//! Keeps the source addresses of this host's own packets those of the policy, and of the kernel's
+//! routes and addresses as they change.
 
 use std::time::Instant;
 
@@ -16,8 +17,8 @@ pub(super) struct Sources {
     due: Option<Instant>,
 }
 
-/// After it took that long, the next look waits so many times as long: a large policy and a restless routing table must not keep the
-/// main thread busy.
+/// After it took that long, the next look waits so many times as long: a large policy and a
+/// restless routing table must not keep the main thread busy.
 const PAUSE: u32 = 4;
 
 impl Sources {

@@ -1,6 +1,7 @@
-//! Nobody speaks IKE: the kernel has SAs and keys of `ip xfrm`, and so have we. Either our data plane alone, with SAs that the laboratory
-//! writes (also what configurations cannot have by hand: the combined ciphers, extended sequence numbers, UDP), or all of tohub with an
-//! `ipsec-manual` entry of its crypto map.
+//! Nobody speaks IKE: the kernel has SAs and keys of `ip xfrm`, and so have we. Either our data
+//! plane alone, with SAs that the laboratory writes (also what configurations cannot have by hand:
+//! the combined ciphers, extended sequence numbers, UDP), or all of tohub with an `ipsec-manual`
+//! entry of its crypto map.
 
 use std::net::IpAddr;
 use std::time::Instant;

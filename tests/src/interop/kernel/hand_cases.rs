@@ -94,8 +94,9 @@ impl HandCase {
     }
 }
 
-/// Every case: each algorithm plain in a tunnel, without and with extended sequence numbers; then the other forms, and the crypto map, which
-/// has neither extended sequence numbers nor UDP by hand, and no combined cipher.
+/// Every case: each algorithm plain in a tunnel, without and with extended sequence numbers; then
+/// the other forms, and the crypto map, which has neither extended sequence numbers nor UDP by
+/// hand, and no combined cipher.
 pub fn cases() -> Vec<HandCase> {
     let plain =
         |row, esn| HandCase { row, ours: Ours::Tables, mode: Mode::Tunnel, udp: false, esn, transfer: false };

@@ -1,4 +1,5 @@
-//! libreswan keys the kernel: each algorithm that it has, plain or in UDP, and some in transport mode.
+//! libreswan keys the kernel: each algorithm that it has, plain or in UDP, and some in transport
+//! mode.
 
 use crate::algorithms::{ALL, EspTransform};
 use crate::case::{Case, Initiator, Opposite, Wire};

@@ -1,5 +1,5 @@
-//! The cases opposite a Linux kernel in a virtual machine. Two machines, one with strongSwan and one with libreswan, each play their cases
-//! one after the other, and share those without IKE.
+//! The cases opposite a Linux kernel in a virtual machine. Two machines, one with strongSwan and
+//! one with libreswan, each play their cases one after the other, and share those without IKE.
 
 mod by_hand;
 mod hand_cases;

@@ -1,4 +1,5 @@
-//! Transport mode: the gateway's own traffic, which enters and leaves through its punt port, to and from the stranger's own address.
+//! Transport mode: the gateway's own traffic, which enters and leaves through its punt port, to and
+//! from the stranger's own address.
 
 use crate::algorithms::{ALL, EspTransform};
 use crate::case::{Case, Initiator, Opposite, Wire};
@@ -20,7 +21,8 @@ pub struct Way {
 const GCM: &EspTransform = &ALL[0];
 const CBC: &EspTransform = &ALL[8];
 
-/// A combined cipher and a cipher with an HMAC; each from both ends, plain and in UDP, with and without extended sequence numbers.
+/// A combined cipher and a cipher with an HMAC; each from both ends, plain and in UDP, with and
+/// without extended sequence numbers.
 #[rustfmt::skip]
 pub const WAYS: [Way; 6] = [
     Way { algorithm: GCM, initiator: Initiator::Tohub, wire: Wire::Plain, esn: false },
@@ -35,7 +37,8 @@ pub const WAYS: [Way; 6] = [
 pub fn case(way: Way, opposite: Opposite) -> Case {
     let esn = if way.esn { " with ESN" } else { "" };
     let udp = if way.wire == Wire::Udp { " in UDP" } else { "" };
-    // Whoever answers insists on transport mode: it must not have become a tunnel by a fallback of ours.
+    // Whoever answers insists on transport mode: it must not have become a tunnel by a fallback of
+    // ours.
     let mode = match way.initiator {
         Initiator::Tohub => " mode transport\n",
         Initiator::Stranger => " mode transport require\n",

@@ -1,5 +1,5 @@
-//! How the ends prove themselves and what else goes into the keys: certificates, ML-KEM, post-quantum pre-shared keys; and what these
-//! make of IKE messages: fragments.
+//! How the ends prove themselves and what else goes into the keys: certificates, ML-KEM,
+//! post-quantum pre-shared keys; and what these make of IKE messages: fragments.
 
 use lab::Result;
 use lab::command::wait_for;
@@ -63,7 +63,8 @@ fn certificates(
     case
 }
 
-/// With pre-shared keys, but so small that IKE_AUTH needs several; the stranger's messages have no need.
+/// With pre-shared keys, but so small that IKE_AUTH needs several; the stranger's messages have no
+/// need.
 fn small_fragments(release: Release, initiator: Initiator) -> Case {
     let mut case = Case::new("our fragments are small", Opposite::Namespace(release), initiator);
     case.ours.ike.push_str("crypto ikev2 fragmentation mtu 160\n");

@@ -41,7 +41,8 @@ fn one_way(release: Release) -> [Case; 4] {
     [hung, asked, restarted, killed]
 }
 
-/// Timers 30 times as fast: a child of 120 s is replaced after 2 to 3 s, an IKE SA of 400 s after 12 to 13 s.
+/// Timers 30 times as fast: a child of 120 s is replaced after 2 to 3 s, an IKE SA of 400 s after
+/// 12 to 13 s.
 fn ours_rekeys(mut case: Case) -> Case {
     case.ours.scale = 30;
     case.ours.ike = isakmp("aes 256", "sha256", 19).replace(" group 19\n", " group 19\n lifetime 400\n");

@@ -89,7 +89,8 @@ proptest! {
                 .filter(|flow| after.iter().all(|lines| decides(lines, *flow).is_none()))
                 .filter_map(|flow| decides(&before, flow))
                 .collect();
-            // Hosts and ports outside of the small world exist too; a line about them counts as lost as well.
+            // Hosts and ports outside of the small world exist too; a line about them counts as
+            // lost as well.
             let found = lost(&before, after, |_| true);
             prop_assert!(expected.is_subset(&found), "{expected:?} {found:?}");
             for index in found.difference(&expected) {

@@ -234,8 +234,8 @@ proptest! {
             prop_assert_eq!(&other.device.resolved, &alone.device.resolved);
             prop_assert!(other.device.commits.len() <= alone.device.commits.len());
         }
-        // With too little room the lines are refused that would be refused alone, where no later line of the burst makes
-        // room again.
+        // With too little room the lines are refused that would be refused alone, where no later
+        // line of the burst makes room again.
         if lines.iter().any(|line| line.starts_with("no crypto map")) {
             return Ok(());
         }

@@ -140,7 +140,8 @@ fn cookie2_of_a_peer_comes_back_as_it_was() {
     }
 }
 
-/// RFC 4555 §4.2.5: the peer can answer at its new address only if it was there to hear the question.
+/// RFC 4555 §4.2.5: the peer can answer at its new address only if it was there to hear the
+/// question.
 #[test]
 fn each_question_has_a_cookie_of_its_own() {
     let mut script = with_mobike();
@@ -185,8 +186,8 @@ fn nat_detection_without_an_update_is_answered() {
     assert!(script.actions.is_empty(), "{:?}", script.actions);
 }
 
-/// RFC 4555 §3.7, §3.8: a request that is refused gets its cookie back, too, and the answer to its search for NATs: a peer without
-/// its cookie would have to close the IKE SA.
+/// RFC 4555 §3.7, §3.8: a request that is refused gets its cookie back, too, and the answer to its
+/// search for NATs: a peer without its cookie would have to close the IKE SA.
 #[test]
 fn a_refusal_returns_the_cookie_and_answers_nat_detection() {
     let refused = [
@@ -213,7 +214,8 @@ fn a_refusal_returns_the_cookie_and_answers_nat_detection() {
     }
 }
 
-/// RFC 4555 §3.8: the mapping of the peer's NAT changes. With MOBIKE the peer finds that out and says so; without, we follow it.
+/// RFC 4555 §3.8: the mapping of the peer's NAT changes. With MOBIKE the peer finds that out and
+/// says so; without, we follow it.
 #[test]
 fn a_peer_with_mobike_is_not_followed_before_it_says_so() {
     let behind_nat = [

@@ -139,7 +139,8 @@ fn a_redirection_of_an_established_ike_sa_keeps_its_children_until_the_other_gat
     assert!(script.last().payloads.contains(&Payload::Delete(DeletePayload::Ike)));
 }
 
-/// RFC 5685 §9.2: type and length of the identity, the identity, and in IKE_SA_INIT our nonce. A host name we do not resolve.
+/// RFC 5685 §9.2: type and length of the identity, the identity, and in IKE_SA_INIT our nonce. A
+/// host name we do not resolve.
 #[test]
 fn where_a_redirection_leads_is_an_address_of_our_family() {
     let ipv6 = [&[2, 16][..], &[0x20, 1, 0x0d, 0xb8], &[0; 12]].concat();

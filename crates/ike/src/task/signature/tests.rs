@@ -140,7 +140,8 @@ fn a_peer_that_announced_other_hashes_gets_no_older_method() {
     assert_eq!(round_trip(Kind::P256, Some(&[])), None);
 }
 
-/// RFC 7427 §3: octets of the identifier, the identifier, the signature; ECDSA in DER. RFC 4754 §7: r and s, one behind the other.
+/// RFC 7427 §3: octets of the identifier, the identifier, the signature; ECDSA in DER. RFC 4754 §7:
+/// r and s, one behind the other.
 #[test]
 fn authentication_data_have_the_form_of_their_method() {
     for (kind, announced, form) in [

@@ -1,4 +1,5 @@
-//! Whatever arrives, nothing panics, no frame is lost, and nothing that a permit protects leaves in clear.
+//! Whatever arrives, nothing panics, no frame is lost, and nothing that a permit protects leaves in
+//! clear.
 
 use super::*;
 use crate::policy::flow::Ports;
@@ -7,7 +8,8 @@ use sa_table::PolicyId;
 use sa_table::policy::{Action, Rule};
 use sa_table::record::PortRange;
 
-/// Permits with ports and without, a deny and a drop, so that fragments and truncated packets matter.
+/// Permits with ports and without, a deny and a drop, so that fragments and truncated packets
+/// matter.
 fn rules(site: Site, policy: PolicyId) -> Vec<Rule> {
     let [all, all_v6] = <[Rule; 2]>::try_from(lab::permits(site, policy)).unwrap();
     let web = |rule: Rule| Rule {
