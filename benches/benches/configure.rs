@@ -89,6 +89,7 @@ impl Bench {
             time_scale: 1,
             material: Material::default(),
             interfaces_wait: false,
+            debugs_ike: false,
             brought_up: None,
         };
         let mut bench = Bench { gateway, facts, shell: Shell::new(15), _segments: segments };

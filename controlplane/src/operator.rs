@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use config::Configuration;
-use config::command::{ClearCommand, ExecCommand, ShowCommand};
+use config::command::{ClearCommand, DebugTopic, ExecCommand, ShowCommand};
 use config::control::{Request, Response};
 use config::diff::Object;
 use config::edit::Offline;
@@ -67,6 +67,9 @@ enum Carried {
     Work(Work),
 }
 
+/// Where debug lines are found.
+const DEBUG_NOTE: &str = "%NOTE: debug lines go to \"show logging\" and to the log of the process\n";
+
 /// What the shows need besides the gateway.
 #[derive(Debug)]
 pub struct Facts {
@@ -84,6 +87,8 @@ pub struct Facts {
     pub material: Material,
     /// Addresses, links and routes wait for the guard.
     pub interfaces_wait: bool,
+    /// `debug crypto isakmp` or `ikev2` is on: the log has IKE's debug lines too.
+    pub debugs_ike: bool,
     /// Number of the kernel change with which they were set last.
     pub brought_up: Option<u64>,
 }
@@ -321,12 +326,24 @@ impl Operator<'_> {
                 arguments.extend(self.source(source.as_deref())?.map(|source| format!("-s{source}")));
                 run("traceroute", arguments, target)
             }
-            ExecCommand::Debug { topic, on } => {
-                let name = format!("{topic:?}").to_uppercase();
-                done(format!("Crypto {name} debugging is {}\n", if *on { "on" } else { "off" }))
+            ExecCommand::Debug { topic: topic @ (DebugTopic::Isakmp | DebugTopic::Ikev2), on } => {
+                self.facts.debugs_ike = *on;
+                let name = if *topic == DebugTopic::Ikev2 { "IKEV2" } else { "ISAKMP" };
+                let note = if *on { DEBUG_NOTE } else { "" };
+                done(format!("Crypto {name} debugging is {}\n{note}", if *on { "on" } else { "off" }))
             }
-            ExecCommand::UndebugAll => done("All possible debugging has been turned off\n".to_owned()),
-            ExecCommand::TerminalMonitor(_) => done(String::new()),
+            ExecCommand::Debug { topic, on: false } => {
+                done(format!("Crypto {} debugging is off\n", format!("{topic:?}").to_uppercase()))
+            }
+            ExecCommand::Debug { .. } => Err(unavailable("show crypto ipsec sa detail", "show tohub dataplane")),
+            ExecCommand::UndebugAll => {
+                self.facts.debugs_ike = false;
+                done("All possible debugging has been turned off\n".to_owned())
+            }
+            ExecCommand::TerminalMonitor(false) => done(String::new()),
+            ExecCommand::TerminalMonitor(true) => Err(CommandError::Failed(
+                "Log lines are not sent to sessions of this gateway; use \"show logging\"".to_owned(),
+            )),
             #[allow(unreachable_patterns, reason = "commands may be added to the language first")]
             _ => Err(CommandError::Failed("This command is not available here".to_owned())),
         }

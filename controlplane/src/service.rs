@@ -170,6 +170,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
             time_scale: service.scale.factor(),
             material: Material::default(),
             interfaces_wait: true,
+            debugs_ike: false,
             brought_up: None,
         },
         crls_checked: std::time::Instant::now(),
@@ -323,7 +324,7 @@ impl Running {
             match output {
                 Output::Transmit(transmit) => datagrams.push(transmit),
                 Output::Log(message) => self.log(&message),
-                Output::IkeLog(record) => log_ike(&record),
+                Output::IkeLog(record) => self.log_ike(&record),
                 Output::Route(change) => changes.push(change),
                 Output::Resolve(name) => self.resolve(name),
             }
@@ -338,10 +339,28 @@ impl Running {
             4 => tracing::warn!("{text}"),
             _ => tracing::info!("{text}"),
         }
+        self.keep(text);
+    }
+
+    /// For `show logging`.
+    fn keep(&mut self, text: String) {
         if self.facts.log.len() == LOG_LINES {
             self.facts.log.pop_front();
         }
         self.facts.log.push_back(text);
+    }
+
+    fn log_ike(&mut self, record: &ike::LogRecord) {
+        let (peer, text) = (record.peer, &record.text);
+        match record.level {
+            ike::LogLevel::Debug if self.facts.debugs_ike => {
+                tracing::info!(%peer, "debug: {text}");
+                self.keep(format!("IKE {peer}: {text}"));
+            }
+            ike::LogLevel::Debug => tracing::debug!(%peer, "{text}"),
+            ike::LogLevel::Info => tracing::info!(%peer, "{text}"),
+            ike::LogLevel::Warning => tracing::warn!(%peer, "{text}"),
+        }
     }
 
     /// Says a trouble once, until something changes.
@@ -376,14 +395,5 @@ impl Running {
         self.carry_out().await;
         let _ = std::fs::remove_file(self.facts.run_dir.join(config::control::SOCKET_NAME));
         tracing::info!("control plane stopped");
-    }
-}
-
-fn log_ike(record: &ike::LogRecord) {
-    let peer = record.peer;
-    match record.level {
-        ike::LogLevel::Debug => tracing::debug!(%peer, "{}", record.text),
-        ike::LogLevel::Info => tracing::info!(%peer, "{}", record.text),
-        ike::LogLevel::Warning => tracing::warn!(%peer, "{}", record.text),
     }
 }

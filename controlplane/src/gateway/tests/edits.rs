@@ -205,6 +205,7 @@ impl Typist {
             time_scale: 1,
             material: crate::pki::Material::default(),
             interfaces_wait: false,
+            debugs_ike: false,
             brought_up: None,
         };
         Typist { shell: Shell::new(15), facts, number }
@@ -275,6 +276,23 @@ fn lines_that_come_together_are_published_once_and_those_that_select_nothing_nev
     assert_eq!(replies.iter().filter(|reply| reply.status.is_ok()).count(), 3);
     assert_eq!(reader.policy_version().0, before + 1);
     assert_eq!(closed(&gateway), outside(3));
+}
+
+#[test]
+fn debugging_is_on_where_it_has_an_effect_and_refused_elsewhere() {
+    let segments = Segments::in_memory().unwrap();
+    let mut gateway = gateway(&segments, &text(" set peer 10.1.1.1\n"));
+    let mut one = Typist::new(1);
+    let on = one.types(&mut gateway, "debug crypto ikev2");
+    assert!(on.text.starts_with("Crypto IKEV2 debugging is on\n%NOTE: debug lines go to \"show logging\""));
+    assert!(one.facts.debugs_ike);
+    assert!(one.types(&mut gateway, "undebug all").status.is_ok() && !one.facts.debugs_ike);
+    for line in ["debug crypto ipsec", "debug crypto engine", "terminal monitor"] {
+        let refused = one.types(&mut gateway, line);
+        assert!(!refused.status.is_ok() && refused.text.contains("use \"show "), "{line}: {}", refused.text);
+    }
+    assert!(one.types(&mut gateway, "no debug crypto ipsec").status.is_ok());
+    assert!(one.types(&mut gateway, "no terminal monitor").status.is_ok());
 }
 
 #[test]
