@@ -1,5 +1,5 @@
-//! The `tohub-controlplane` process: arguments, descriptors, hygiene; everything else is in the
-//! library.
+//! The `tohub-controlplane` process: arguments, inherited descriptors, process hardening.
+//! Everything else is in the library.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -14,8 +14,8 @@ use controlplane::service::{Service, run};
 use controlplane::tables::Tables;
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 
-/// Gives the pages of closed tunnels back to the system, which the C library keeps: an idle gateway
-/// is a small one again.
+/// An allocator that returns unused pages to the system, so that an idle gateway uses little memory
+/// after many tunnels have closed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -35,7 +35,7 @@ struct Arguments {
     time_scale: u32,
 }
 
-/// An end with its exit code (ARCHITECTURE.md).
+/// A fatal error with its exit code (ARCHITECTURE.md).
 struct Failure(u8, String);
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ fn start_log() {
 }
 
 fn serve(arguments: Arguments) -> Result<(), Failure> {
-    // Keys stand in this process's memory: no core dump, no ptrace by others.
+    // This process holds keys in memory: no core dumps, no ptrace by other users.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|error| Failure(1, format!("switching core dumps off: {error}")))?;
     if arguments.time_scale != 1 {
