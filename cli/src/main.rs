@@ -1,4 +1,4 @@
-//! The `tohub` command: the CLI of a running gateway, and the way to the programs beside it.
+//! The `tohub` command: the CLI of a running gateway, and the front end to the other programs.
 //!
 //! ```text
 //! tohub                          interactive: ?, TAB, history, pager
@@ -11,9 +11,9 @@
 //! tohub release                  removes what a stopped gateway keeps in the kernel
 //! ```
 //!
-//! It holds no state of the gateway: modes, parsing and pipes run behind the control socket.
-//! `simulate`, `guard`, `supervise` and `release` are other programs, which this one becomes: it
-//! links neither the data plane nor the simulation.
+//! It holds no state of the gateway: modes, parsing and output filters run behind the control
+//! socket. For `simulate`, `guard`, `supervise` and `release` it executes other programs (execve),
+//! so that it links neither the data plane nor the simulation.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -34,7 +34,7 @@ use program::{DEFAULT_RUN_DIR, Failure, conclude};
 use one_shot::Input;
 use programs::{PassedOn, become_program, become_silent};
 
-/// Bytes of piped input that are looked at together.
+/// Size of one read of piped input, in bytes.
 const INPUT: usize = 1 << 16;
 
 /// The control command line of tohub.
@@ -99,7 +99,8 @@ fn main() -> ExitCode {
         Some(Command::Guard { config, watch }) => {
             let config = config.iter().flat_map(|config| ["--config".into(), config.into()]);
             let options = of_gateway(&arguments, watch.then(|| "--watch".into()).into_iter().chain(config));
-            // What it prints there is for the supervisor.
+            // The guard prints the segment sizes on standard output, which only the supervisor
+            // needs.
             Err(become_silent("tohub-guard", &options))
         }
         Some(Command::Supervise(supervise)) => {
@@ -114,7 +115,7 @@ fn main() -> ExitCode {
     conclude("tohub", done)
 }
 
-/// Options of a program that works on the gateway of the run directory.
+/// Options of a program that acts on the gateway of the run directory.
 fn of_gateway(arguments: &Arguments, options: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     ["--run-dir".into(), arguments.run_dir.clone().into()].into_iter().chain(options).collect()
 }

@@ -57,8 +57,8 @@ pub struct Progress {
     pub replies: Vec<Response>,
     /// The work it waits for; `None` if it is ready for the next request.
     pub work: Option<Work>,
-    /// It has more lines to commit, each alone, and goes on when it is told this. In between the
-    /// loop may turn.
+    /// Set when the session has more lines to commit one by one: it continues when it is given this
+    /// result. The main loop may run in between.
     pub committed: Option<Told>,
 }
 

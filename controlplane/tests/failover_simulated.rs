@@ -1,5 +1,5 @@
-//! The main job without sockets and clocks: a branch, two hubs, a wire that can be cut, and hours
-//! in milliseconds.
+//! Failover without sockets and real time: a branch, two hubs and a link that can be cut, under a
+//! virtual clock.
 
 #![allow(clippy::expect_used, reason = "a simulation that cannot be set up has failed")]
 
@@ -81,7 +81,8 @@ fn pairs(network: &Network, gateway: usize, peer: &str) -> u32 {
     network.gateways[gateway].pairs_with(network.now, peer)
 }
 
-/// Up with hub1, then hub1 is cut and hub2 takes over; the detection and the whole outage.
+/// Brings the tunnel up with hub1 and cuts hub1, so that hub2 takes over; returns the detection
+/// time and the length of the outage.
 fn fail_over(network: &mut Network) -> (Duration, Duration) {
     network.traffic_until(60, |network| network.answered > 0);
     network.traffic(20);
@@ -286,7 +287,7 @@ fn an_sa_without_traffic_is_not_rekeyed() {
     let mut network = network(23, branch(DEFAULT, " set security-association lifetime seconds 300\n"));
     network.originate(BRANCH);
     network.silence(2);
-    // The packet that raised it was not sent: nothing passed through the pair.
+    // The packet that caused the request was not sent: the pair carried no traffic.
     assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 1);
     network.silence(310);
     assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0);

@@ -1,4 +1,4 @@
-//! The arguments of `tohub-supervise`, and what of them the two processes get.
+//! The arguments of `tohub-supervise`, and those that it passes to the two processes.
 
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,7 @@ use program::DEFAULT_RUN_DIR;
 #[command(name = "tohub-supervise", version)]
 pub(crate) struct Arguments {
     /// Run directory of the gateway.
-    // Given once more by `tohub`, which has the option in front of its subcommands; the last one
-    // counts.
+    // `tohub` passes its own option before those of the subcommand; the last one wins.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR", overrides_with = "run_dir")]
     pub run_dir: PathBuf,
     /// The configuration file; also where `write memory` writes.
@@ -63,7 +62,7 @@ impl Arguments {
         list
     }
 
-    /// The arguments of `tohub-dataplane`: its options are handed on as they are.
+    /// The arguments of `tohub-dataplane`; its options are passed unchanged.
     pub fn of_data_plane(&self) -> Vec<String> {
         let mut list = vec!["--run-dir".into(), text(&self.run_dir)];
         let mut option = |name: &str, value: Option<String>| {
