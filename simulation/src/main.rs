@@ -1,4 +1,4 @@
-//! `tohub-histories`: many seeded histories, or one with its timeline.
+//! `tohub-histories`: runs many seeded histories, or one with its timeline.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use simulation::history::{Options, Outcome, report, run};
 use simulation::network::SimulationError;
 use simulation::plan::Plan;
 
-/// A history lives by many small allocations.
+/// A history makes many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -59,7 +59,7 @@ fn replay(seed: u64) -> ExitCode {
     }
 }
 
-/// A reader who has seen enough, such as `head`, is no error.
+/// A closed pipe, as with `head`, is not an error.
 fn print(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }

@@ -12,7 +12,7 @@ use simulation::campaign::Campaign;
 use simulation::pair::flood::{Kind, flood};
 use simulation::pair::history::{Outcome, run};
 
-/// A history lives by many small allocations.
+/// A history makes many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -110,7 +110,7 @@ fn histories(arguments: &Arguments) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A reader who has seen enough, such as `head`, is no error.
+/// A closed pipe, as with `head`, is not an error.
 fn print(seed: u64, outcome: &Outcome) {
     let mut text = outcome.timeline.join("\n");
     let verdict = match &outcome.violation {

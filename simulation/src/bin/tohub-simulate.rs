@@ -1,5 +1,5 @@
-//! `tohub-simulate`: what a configuration would do when peers go and come, without a gateway, in
-//! milliseconds. `tohub simulate` becomes it.
+//! `tohub-simulate`: predicts what a configuration does when peers become unreachable and
+//! reachable, without a gateway and within milliseconds. `tohub simulate` executes it.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
@@ -27,13 +27,13 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Prints the prediction as one JSON document.
-    // Given once more by `tohub`, which has the option in front of its subcommands.
+    // `tohub` passes its own option before those of the subcommand.
     #[arg(long, overrides_with = "json")]
     json: bool,
 }
 
 fn main() -> ExitCode {
-    // Under the name of the command that starts it.
+    // Errors are reported under the name of the command that executes this program.
     conclude("tohub", simulate(&Arguments::parse()))
 }
 
@@ -74,7 +74,7 @@ fn print(prediction: &Prediction, json: bool) -> Result<(), Failure> {
         prediction.to_text()
     };
     match std::io::stdout().write_all(text.as_bytes()) {
-        // The reader, such as `head`, has closed the pipe.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| Failure::system("writing the prediction", &error)),
     }
