@@ -1,4 +1,4 @@
-//! Two rounds of all tunnels up and all idle again, and what must be true of them.
+//! Two rounds of bringing all tunnels up and idling them out, with the conditions that must hold.
 
 use std::time::{Duration, Instant};
 
