@@ -48,8 +48,8 @@ impl Client {
             _ => Failure::new(
                 Failure::NOT_LISTENING,
                 format!(
-                    "{}: nobody listens ({error}); start the gateway with \"tohub supervise --config FILE\", or name \
-                     its run directory with --run-dir",
+                    "{}: no process is listening ({error}); start the gateway with \"tohub supervise --config FILE\", \
+                     or name its run directory with --run-dir",
                     path.display()
                 ),
             ),

@@ -127,7 +127,7 @@ fn the_main_job_fails_over_stays_and_comes_home() {
     network.gateways[HUB1].cut = false;
     let (log, received) = (network.gateways[BRANCH].log.len(), network.gateways[HUB1].received);
     network.traffic(3000);
-    assert_eq!(current(&network).as_deref(), Some("10.2.2.2"), "nobody leaves a healthy peer");
+    assert_eq!(current(&network).as_deref(), Some("10.2.2.2"), "a healthy peer is not left");
     assert_eq!(network.gateways[HUB1].received, received);
     assert_eq!(network.gateways[BRANCH].log.len(), log, "{}", network.log_text(BRANCH));
 
@@ -135,7 +135,7 @@ fn the_main_job_fails_over_stays_and_comes_home() {
     assert_eq!(pairs(&network, BRANCH, "10.2.2.2"), 1);
     network.silence(12);
     assert_eq!(pairs(&network, BRANCH, "10.2.2.2"), 0, "idled out");
-    assert_eq!(pairs(&network, HUB2, "10.9.9.9"), 0, "the hub was told");
+    assert_eq!(pairs(&network, HUB2, "10.9.9.9"), 0, "the hub was notified");
     assert!(network.gateways[HUB2].routes.is_empty());
     assert_eq!(network.gateways[BRANCH].count(&["10.2.2.2 -> 10.1.1.1", "idle-default"]), 1);
     let answered = network.answered;
@@ -347,7 +347,7 @@ fn an_adopted_pair_is_given_up_in_silence_and_replaced_before_its_end() {
 
     network.restart(BRANCH, false);
     network.silence(15);
-    assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0, "nobody was heard for N seconds");
+    assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0, "no packet was received for N seconds");
     let answered = network.answered;
     network.traffic_until(5, |network| network.answered > answered);
 }
@@ -406,7 +406,7 @@ crypto map tohub 2 ipsec-isakmp
     let now = network.now;
     network.gateways[BRANCH].configure(now, &branch(" set peer 10.2.2.2\n", ""));
     network.silence(1);
-    assert_eq!(pairs(&network, HUB1, "10.9.9.9"), 0, "hub1 was told");
+    assert_eq!(pairs(&network, HUB1, "10.9.9.9"), 0, "hub1 was notified");
     let answered = network.answered;
     network.traffic_until(5, |network| network.answered > answered);
     assert_eq!(current(&network).as_deref(), Some("10.2.2.2"));

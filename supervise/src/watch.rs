@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use sa_table::{PULSE_PERIOD, PulseMonitor};
 
-/// Time allowed after a start, when the process reads its configuration and maps the segments,
-/// which takes long for a large configuration.
+/// Time allowed after a start, when the process reads its configuration and takes over eBPF maps,
+/// which takes long for large ones.
 const STARTING: Duration = Duration::from_secs(120);
 /// After this time without a pulse a process no longer counts as making progress, long before it is
 /// killed.

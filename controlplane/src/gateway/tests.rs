@@ -318,7 +318,7 @@ fn a_hand_keyed_pair_stands_without_ike_and_shows_no_key() {
     let reader = segments.table_reader().unwrap();
     let slot = reader.lookup_spi(500).unwrap();
     let inbound = reader.inbound(slot).unwrap();
-    assert_eq!((inbound.replay_window, inbound.esn), (0, false), "RFC 4303 section 3.4.3");
+    assert_eq!((inbound.replay_window, inbound.esn), (0, false), "RFC 4303 §3.4.3");
     assert_eq!(inbound.keys.both_keys(), [[0x11; 32], [0x22; 32]].concat());
     let outbound = reader.outbound(reader.inbound_peer(slot).unwrap()).unwrap();
     assert_eq!((outbound.spi, outbound.keys.encryption_key()), (501, &[0x33; 32][..]));

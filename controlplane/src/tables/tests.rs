@@ -188,7 +188,7 @@ fn a_new_control_plane_keeps_what_it_remembers_and_retires_the_rest() {
     assert!(new.adopt(ChildId(9), &stored));
     new.retire_strangers();
     assert!(old.reader.lookup_spi(0x1001).is_some());
-    assert_eq!(old.reader.lookup_spi(0x1002), None, "nobody remembers the second pair");
+    assert_eq!(old.reader.lookup_spi(0x1002), None, "the second pair was retired");
 
     let forgetful = Tables::new(
         old.segments.table_writer().unwrap(),

@@ -141,7 +141,7 @@ fn a_pair_is_rekeyed_once_and_only_if_it_is_used() {
     assert!(!tunnels.begin_rekey(ChildId(1)), "under way");
     assert!(tunnels.begin_rekey(ChildId(2)) && !tunnels.soft_limit(ChildId(2), true));
     let adopted = ChildId(FIRST_ADOPTED);
-    assert!(!tunnels.begin_rekey(adopted), "nobody here has the keys of its IKE SA");
+    assert!(!tunnels.begin_rekey(adopted), "the keys of its IKE SA are not known here");
     assert!(tunnels.begin_replacement(adopted) && !tunnels.begin_replacement(adopted));
 }
 

@@ -189,8 +189,8 @@ fn body() -> impl Strategy<Value = EntryBody> {
     );
     let df = option::of(prop_oneof![Just(DfBit::Clear), Just(DfBit::Set), Just(DfBit::Copy)]);
     let sets = btree_map(name(), Just(()), 0..4).prop_map(|map| map.into_keys().collect());
-    // Names that differ from those of crypto access lists: filter lists may contain conditions that
-    // cannot be negotiated.
+    // Names that no generated access list has: those lists may contain conditions that a crypto map
+    // cannot use.
     let list = option::of(name().prop_map(|name| format!("m-{name}")));
     let first = (option::of(text()), peers(), list, sets, idle, lifetime());
     let second =

@@ -222,7 +222,7 @@ impl Gateway {
                 }
                 format!("child failed {tag:?} {reason:?} rekeying={rekeying:?}")
             }
-            Action::Redirected { .. } => panic!("nobody redirects here"),
+            Action::Redirected { .. } => panic!("unexpected redirect"),
             Action::ChildSoftLimit { child, .. } => format!("soft limit {child:?}"),
             Action::PeerEndpointChanged { remote, .. } => format!("peer endpoint {remote}"),
         })

@@ -165,7 +165,7 @@ impl End {
         let owner = || -> Option<InboundOwner> {
             self.runtime.claim_inbound(WORKER, self.reader.lookup_spi(spi)?).ok()
         };
-        let Some(owner) = owner() else { panic!("nobody has SPI {spi:#x}") };
+        let Some(owner) = owner() else { panic!("unknown SPI {spi:#x}") };
         owner.add_received(1, PACKET_BYTES);
         owner.set_last_heard(now.as_millis() as u64);
     }

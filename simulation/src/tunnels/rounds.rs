@@ -91,7 +91,7 @@ impl Rounds {
             must(load.table.free == (0, 0), "every slot is taken", up);
         }
         for (after, before) in self.after.iter().flat_map(|after| after.iter().zip(&self.before)) {
-            must(after.load == before.load, "shared memory and books are as they were", after);
+            must(after.load == before.load, "table usage and resource counts are as before", after);
             must(after.ike == before.ike, "the tables of IKE are as they were", after);
             must(after.carried == 0, "no policy leads to an SA", after);
             let left = after.heap - before.heap;

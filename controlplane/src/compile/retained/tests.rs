@@ -117,7 +117,7 @@ proptest! {
         }
         for rule in &now.rules[0] {
             if let Action::Protect(id) = rule.action {
-                prop_assert!(now.policies.contains_key(&id), "a rule names a policy that nobody has");
+                prop_assert!(now.policies.contains_key(&id), "a rule refers to an unknown policy");
             }
         }
     }

@@ -85,7 +85,7 @@ fn the_session_of_a_removed_entry_lives_until_configuration_mode_is_left() {
     assert_eq!(closed(&gateway), outside(1));
     assert!(!gateway.plan.policies.contains_key(&policy), "the old permit is gone");
     configure(&mut gateway, &without(PERMIT));
-    assert_eq!(closed(&gateway), outside(0), "nobody is in configuration mode any more");
+    assert_eq!(closed(&gateway), outside(0), "no session is in configuration mode any more");
 }
 
 #[test]

@@ -69,8 +69,7 @@ enum State {
     Ready,
     /// The commit of the burst.
     Committing,
-    /// The owner's acknowledgement that configuration mode is entered, before the first line is
-    /// applied.
+    /// The owner's acknowledgement of [`Ask::Abandoned`], after which the session is opened again.
     Opening {
         job: Job,
         width: u16,
