@@ -12,7 +12,7 @@ pub struct Campaign {
     pub histories: u64,
     /// Threads; `None`: as many as the machine has processors.
     pub threads: Option<usize>,
-    /// Go on after a failure.
+    /// Continue after a failure.
     pub keep_going: bool,
 }
 

@@ -157,7 +157,7 @@ impl Gateway {
         &self.devices
     }
 
-    /// The local addresses on which IKE is spoken.
+    /// The local addresses that IKE listens on.
     pub fn local_addresses(&self) -> std::collections::BTreeSet<std::net::IpAddr> {
         let templates = self.plan.templates.iter().map(|template| template.entry.local);
         self.plan.entries.values().map(|entry| entry.local).chain(templates).collect()

@@ -1,8 +1,9 @@
 //! Peer selection of a crypto map entry: the preferred-peer rules.
 //!
 //! One [`Selection`] belongs to one crypto map entry on one interface. It is pure data: every event
-//! is a method, the time is an argument, and the result says how the cursor moved ([`Change`]) and
-//! what the caller has to do next ([`Next`]). It opens no connections and runs no timers.
+//! is a method, the time is an argument, and the result consists of the cursor movement
+//! ([`Change`]) and the caller's next action ([`Next`]). It opens no connections and runs no
+//! timers.
 //!
 //! The rules follow the IOS feature "IPsec preferred peer". The default peer (the first of the
 //! list) is tried after a connection was lost to dead peer detection, and after an idle timeout

@@ -118,7 +118,7 @@ pub fn is_within(
     ike::is_subset(agreed.0, permit.0) && ike::is_subset(agreed.1, permit.1)
 }
 
-/// The rules of negotiated selectors; `None` if they need more than [`MAX_RULES`].
+/// The rules of negotiated selectors; `None` if they need more than `MAX_RULES`.
 pub fn rules(local: &[TrafficSelector], remote: &[TrafficSelector], action: Action) -> Option<Vec<Rule>> {
     let mut rules = Vec::new();
     for source in local {

@@ -69,7 +69,7 @@ pub struct Detection {
     pub peer: String,
     /// When it was declared dead.
     pub at_ms: u64,
-    /// Time since it became unreachable; `None` if no event says so.
+    /// Time since it became unreachable; `None` if it did so without an event.
     pub after_ms: Option<u64>,
 }
 
