@@ -20,7 +20,7 @@ use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The control plane of tohub: IKE, dead peer detection, preferred peer. Started by
-/// `tohub supervise` or a service manager, which hands the shared segments down as LISTEN_FDS.
+/// `tohub supervise` or a service manager, which passes the shared segments as LISTEN_FDS.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-controlplane", version)]
 struct Arguments {
@@ -30,7 +30,7 @@ struct Arguments {
     /// The run directory of this instance.
     #[arg(long, value_name = "DIR", default_value = "/run/tohub")]
     run_dir: PathBuf,
-    /// Runs every timer N times as fast: for drills and tests only.
+    /// Runs every timer N times as fast: for tests only.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     time_scale: u32,
 }

@@ -24,24 +24,24 @@ use program::{DEFAULT_RUN_DIR, conclude};
 use protection::{Closed, closed, demand, salvage};
 use sa_table::Capacities;
 
-/// Closes this machine for what the saved configuration protects.
+/// Drops the traffic that the saved configuration protects.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-guard", version)]
 struct Arguments {
     /// The saved configuration.
     #[arg(long, value_name = "FILE", required_unless_present_any = ["watch", "release"])]
     config: Option<PathBuf>,
-    /// Stays, and attaches the guard to devices that appear while no gateway runs.
+    /// Keeps running, and attaches the guard to devices that appear while no gateway runs.
     #[arg(long)]
     watch: bool,
-    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the
-    /// kernel forwards in clear what it has routes for.
+    /// Removes the pinned programs, policy routing and files of a stopped gateway. The kernel then
+    /// forwards in clear whatever it has routes for.
     #[arg(long, conflicts_with_all = ["config", "watch"])]
     release: bool,
     /// Run directory of the gateway.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR")]
     run_dir: PathBuf,
-    /// Name of the instance, if it is not to be derived from the run directory.
+    /// Name of the instance; derived from the run directory by default.
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
 }

@@ -18,19 +18,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "tohub-histories")]
 struct Arguments {
-    /// How many histories.
+    /// Number of histories.
     #[arg(long, default_value_t = 100_000)]
     histories: u64,
-    /// The first seed; the others follow.
+    /// The first seed; the others are consecutive.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
     /// Replays this one seed and prints its timeline.
     #[arg(long)]
     seed: Option<u64>,
-    /// Threads; as many as the machine has processors.
+    /// Number of threads; by default that of processors.
     #[arg(long)]
     threads: Option<usize>,
-    /// Goes on after a failure and lists all failing seeds.
+    /// Continues after a failure and lists all failing seeds.
     #[arg(long)]
     keep_going: bool,
 }

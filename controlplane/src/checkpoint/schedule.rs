@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::Memory;
 
-/// Minimum interval between checkpoints for each policy, pair and session. A checkpoint is always
-/// written in full, so with many items one write for each change would cost more than the change.
+/// Interval before the next checkpoint, multiplied by the number of policies, pairs and sessions. A
+/// checkpoint is always written in full, so with many items one write for each change would cost
+/// more than the change.
 const PAUSE_PER_ITEM: Duration = Duration::from_micros(33);
 
 /// Intervals up to this length are treated as zero, so that a gateway with fewer than about a

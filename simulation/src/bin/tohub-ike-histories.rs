@@ -16,26 +16,26 @@ use simulation::pair::history::{Outcome, run};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs seeded histories of two IKE endpoints on a bad wire, see docs/simulation.md.
+/// Runs seeded histories of two IKE endpoints on an unreliable network, see docs/simulation.md.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-ike-histories")]
 struct Arguments {
-    /// How many histories.
+    /// Number of histories.
     #[arg(long, default_value_t = 10_000)]
     histories: u64,
-    /// The first seed; the others follow.
+    /// The first seed; the others are consecutive.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
     /// Replays this one seed and prints its timeline.
     #[arg(long)]
     seed: Option<u64>,
-    /// Half-open attempts of each kind of flood; 0: none.
+    /// Half-open attempts of each kind of flood; 0 for none.
     #[arg(long, default_value_t = 1_000_000)]
     attempts: u64,
-    /// Threads; as many as the machine has processors.
+    /// Number of threads; by default that of processors.
     #[arg(long)]
     threads: Option<usize>,
-    /// Goes on after a failure and lists all failing seeds.
+    /// Continues after a failure and lists all failing seeds.
     #[arg(long)]
     keep_going: bool,
 }

@@ -10,20 +10,21 @@ use clap::Parser;
 use program::{Failure, conclude};
 use simulation::predict::{PredictError, Prediction, Scenario, predict};
 
-/// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
+/// Predicts what a gateway with this configuration does when peers fail and return. Starts nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-simulate", version)]
 struct Arguments {
     /// The configuration file of the gateway.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// What happens: "t=10s down 10.1.1.1"; also up PEER, restart PEER and clear. May be repeated.
+    /// An event: "t=10s down 10.1.1.1"; also up PEER, restart PEER and clear. May be repeated.
     #[arg(long = "event", value_name = "EVENT")]
     events: Vec<String>,
-    /// What hosts send: "icmp every 1s 0s..400s", or with "from A to B" behind it. May be repeated.
+    /// Traffic of hosts: "icmp every 1s 0s..400s", optionally followed by "from A to B". May be
+    /// repeated.
     #[arg(long = "traffic", value_name = "TRAFFIC")]
     traffic: Vec<String>,
-    /// Writes the timeline as a page with a picture to this file, too.
+    /// Also writes the timeline to this file, as an HTML page with a chart.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Prints the prediction as one JSON document.
