@@ -3,12 +3,12 @@
 //! ```text
 //! tohub                          interactive: ?, TAB, history, pager
 //! tohub -c "show crypto map"     one command (or several -c); piped input works too
-//! tohub check FILE               a configuration file, without a gateway
-//! tohub simulate --config FILE   what a configuration would do when peers go and come
-//! tohub guard --config FILE      closes this machine for what the file protects, with nothing else running
-//! tohub guard --watch            does so for devices that appear while no gateway runs
+//! tohub check FILE               checks a configuration file, without a gateway
+//! tohub simulate --config FILE   predicts what a gateway does when peers fail and return
+//! tohub guard --config FILE      drops what the file protects, with nothing else running
+//! tohub guard --watch            attaches the guard to devices that appear while no gateway runs
 //! tohub supervise --config FILE  runs the gateway
-//! tohub release                  removes what a stopped gateway keeps in the kernel
+//! tohub release                  removes what a stopped gateway leaves in the kernel
 //! ```
 //!
 //! It holds no state of the gateway: modes, parsing and output filters run behind the control
