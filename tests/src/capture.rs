@@ -140,13 +140,13 @@ impl Recording {
         self.packets.iter().filter(|packet| packet.protocol() == Some(50)).count()
     }
 
-    /// ESP packets in UDP (RFC 3948 section 2.1: what does not begin with the non-ESP marker and is
-    /// no keepalive).
+    /// ESP packets in UDP (RFC 3948 §2.1: what does not begin with the non-ESP marker and is no
+    /// keepalive).
     pub fn udp_esp_packets(&self) -> usize {
         self.natt().filter(|payload| payload.len() > 4 && payload[..4] != [0; 4]).count()
     }
 
-    /// NAT keepalives (RFC 3948 section 2.3: one octet of ones).
+    /// NAT keepalives (RFC 3948 §2.3: one octet of ones).
     pub fn nat_keepalives(&self) -> usize {
         self.natt().filter(|payload| payload.first() == Some(&0xff) && payload.len() == 1).count()
     }
@@ -171,7 +171,7 @@ impl Recording {
         })
     }
 
-    /// Whom `from` asked for a new IKE SA (IKE_SA_INIT requests, RFC 7296 section 3.1), in order;
+    /// Whom `from` asked for a new IKE SA (IKE_SA_INIT requests, RFC 7296 §3.1), in order;
     /// retransmissions count once.
     pub fn initiations(&self, from: [u8; 4]) -> Vec<std::net::Ipv4Addr> {
         const IKE_SA_INIT: u8 = 34;

@@ -72,7 +72,7 @@ pub use table::{
     TableWriter,
 };
 
-/// The smallest inbound SPI: 0 is not an SPI and 1 to 255 are reserved (RFC 4303 section 2.1).
+/// The smallest inbound SPI: 0 is not an SPI and 1 to 255 are reserved (RFC 4303 §2.1).
 pub const MIN_SPI: u32 = 256;
 
 #[cfg(test)]

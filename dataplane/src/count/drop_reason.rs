@@ -17,13 +17,13 @@ counters! {
         NotIp = "not-ip",
         /// The IP header is malformed.
         BadIp = "bad-ip-header",
-        /// The IPv4 header checksum is wrong (RFC 1812 section 5.2.2).
+        /// The IPv4 header checksum is wrong (RFC 1812 §5.2.2).
         BadChecksum = "bad-ip-checksum",
         /// A source address that no packet may have: multicast, broadcast, unspecified.
         BadSource = "bad-source-address",
         /// No policy was published yet, or the port is not part of it.
         NoPolicy = "no-policy",
-        /// A clear packet that should have been protected (RFC 4301 section 5.2).
+        /// A clear packet that should have been protected (RFC 4301 §5.2).
         ClearOnProtected = "clear-on-protected-flow",
         /// A rule says that this side may not initiate.
         RuleDrop = "rule-drop",
@@ -66,7 +66,7 @@ counters! {
         StaleSa = "stale-sa",
         /// The SA record cannot be used: an algorithm or mode that this build lacks.
         UnusableSa = "unusable-sa",
-        /// The packet lies outside what the SA was negotiated for (RFC 4301 section 4.4.1).
+        /// The packet lies outside what the SA was negotiated for (RFC 4301 §4.4.1).
         OutboundSelector = "outbound-selector-mismatch",
         /// The SA's sequence numbers are used up.
         SequenceExhausted = "sequence-exhausted",
@@ -96,13 +96,13 @@ counters! {
         BadPadding = "bad-padding",
         /// The inner packet is malformed.
         BadInner = "bad-inner-packet",
-        /// A dummy packet (RFC 4303 section 2.6): meant to be dropped.
+        /// A dummy packet (RFC 4303 §2.6): meant to be dropped.
         Dummy = "dummy",
         /// A congestion mark on a packet that does not understand it (RFC 6040).
         EcnBroken = "ecn-broken",
-        /// The inner packet lies outside the SA's selectors (RFC 4301 section 5.2).
+        /// The inner packet lies outside the SA's selectors (RFC 4301 §5.2).
         InboundSelector = "inbound-selector-mismatch",
-        /// A NAT keepalive (RFC 3948 section 2.3): meant to be dropped.
+        /// A NAT keepalive (RFC 3948 §2.3): meant to be dropped.
         NatKeepalive = "nat-keepalive",
         /// It would leave in clear, and its crypto map has no usable device or says `fail-close`.
         ClosedEverywhere = "closed-everywhere",

@@ -1,5 +1,5 @@
-//! IPv4 fragmentation (RFC 791 section 3.2), for packets that may be fragmented on the way. IPv6
-//! packets never are.
+//! IPv4 fragmentation (RFC 791 §3.2), for packets that may be fragmented on the way. IPv6 packets
+//! never are.
 
 use af_xdp::{Frame, FramePool};
 use wire::{IpSummary, ipv4};

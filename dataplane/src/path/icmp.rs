@@ -24,8 +24,7 @@ pub enum IcmpError {
     Prohibited,
 }
 
-/// Errors that wait to be sent, and the limit on making them (RFC 1812 section 4.3.2.8, RFC 4443
-/// section 2.4 f).
+/// Errors that wait to be sent, and the limit on making them (RFC 1812 §4.3.2.8, RFC 4443 §2.4 f).
 #[derive(Debug)]
 pub struct IcmpErrors {
     waiting: Vec<Packet>,
@@ -147,7 +146,7 @@ fn v4_error(error: IcmpError) -> icmpv4::Error {
 
 fn v6_error(error: IcmpError) -> icmpv6::Error {
     match error {
-        // A node must not be told less than the least MTU of IPv6 (RFC 8201 section 4).
+        // A node must not be told less than the least MTU of IPv6 (RFC 8201 §4).
         IcmpError::TooBig { mtu } => icmpv6::Error::PacketTooBig { mtu: mtu.max(wire::ipv6::MIN_MTU) as u32 },
         IcmpError::TimeExceeded => icmpv6::Error::TimeExceeded,
         IcmpError::NoRoute => icmpv6::Error::Unreachable(icmpv6::unreachable::NO_ROUTE),
@@ -155,7 +154,7 @@ fn v6_error(error: IcmpError) -> icmpv6::Error {
     }
 }
 
-/// Whether no packet may have this source (RFC 1122 section 3.2.1.3, RFC 4291).
+/// Whether no packet may have this source (RFC 1122 §3.2.1.3, RFC 4291).
 #[inline]
 pub(crate) fn is_bad_source(address: IpAddr) -> bool {
     match address {

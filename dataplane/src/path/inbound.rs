@@ -1,4 +1,4 @@
-//! Inbound: ESP packets become the packets that they carry (RFC 4301 section 5.2).
+//! Inbound: ESP packets become the packets that they carry (RFC 4301 §5.2).
 //!
 //! SPI and destination → slot → replay pre-check → decryption → replay commit (all three in
 //! `esp::open`) → selectors → filter. What comes out is classified again like a packet from a port.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use wire::esp::UdpPayload;
 use wire::{Upper, protocol, udp};
 
-/// The port of IKE and ESP behind a NAT (RFC 3948 section 2).
+/// The port of IKE and ESP behind a NAT (RFC 3948 §2).
 pub const NAT_T_PORT: u16 = 4500;
 
 /// What a packet to a crypto address carries.
@@ -34,7 +34,7 @@ pub enum Carried {
 }
 
 /// Looks at a packet whose destination is a crypto address. Both forms are accepted at any time,
-/// whatever was negotiated (RFC 7296 section 2.23).
+/// whatever was negotiated (RFC 7296 §2.23).
 #[inline]
 pub fn carried(packet: &Packet) -> Carried {
     let ip = &packet.ip;

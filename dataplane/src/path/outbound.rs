@@ -1,4 +1,4 @@
-//! Outbound: packets that a permit protects become ESP packets (RFC 4301 section 5.1).
+//! Outbound: packets that a permit protects become ESP packets (RFC 4301 §5.1).
 //!
 //! A burst is ordered by SA, so that route, MTU, lifetime and sequence numbers are looked at once
 //! for each group; all groups are sealed together.
@@ -181,8 +181,8 @@ impl Outbound {
         }
         let ready = |frame| Ready { word, frame, sequence: None, path, outcome: Err(SealError::BadInner) };
         let fits = packet.frame.len() <= max_inner;
-        // Pieces show no ports, so the SA must carry packets without.
-        // In transport mode the outer packet is cut (RFC 4303 section 3.3.4).
+        // Pieces show no ports, so the SA must carry packets without. In transport mode the outer
+        // packet is cut (RFC 4303 §3.3.4).
         let by_pieces = !packet.ip.dont_fragment
             && state.sa().mode() == Mode::Tunnel
             && state.carries(&Flow { ports: Ports::Hidden, ..flow });

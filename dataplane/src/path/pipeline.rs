@@ -443,7 +443,7 @@ fn ingest(mut frame: Frame, port: PortId, env: &Env<'_>, context: &mut Context) 
         context.drop(frame, DropReason::BadLink);
         return None;
     }
-    // A packet that was broadcast on the link must not be forwarded (RFC 1812 section 5.3.4).
+    // A packet that was broadcast on the link must not be forwarded (RFC 1812 §5.3.4).
     if frame.bytes().first_chunk::<6>() != Some(&link.mac) {
         context.drop(frame, DropReason::NotForUs);
         return None;

@@ -1,5 +1,5 @@
-//! Fragments of ESP become the packet that they were (RFC 791 section 3.2, RFC 8200 section 4.5;
-//! RFC 4303 section 3.4.1: before ESP).
+//! Fragments of ESP become the packet that they were (RFC 791 §3.2, RFC 8200 §4.5; RFC 4303 §3.4.1:
+//! before ESP).
 //!
 //! Nothing here is authenticated, so everything is bounded, by source and in all, and what looks
 //! like an attack on reassembly is thrown away whole: overlaps (RFC 5722), contradicting ends,
@@ -174,8 +174,8 @@ impl Pending {
         if payload.is_empty() {
             return Fit::Broken;
         }
-        // The very same fragment again is a copy that the network made, not an attack (RFC 8200
-        // section 4.5).
+        // The very same fragment again is a copy that the network made, not an attack
+        // (RFC 8200 §4.5).
         if self.have.contains(&range) {
             return Fit::Incomplete;
         }
@@ -243,8 +243,8 @@ impl Pending {
     }
 }
 
-/// The mark of a packet whose fragments carry these (RFC 3168 section 5.3); `None` for a mix that
-/// must be dropped.
+/// The mark of a packet whose fragments carry these (RFC 3168 §5.3); `None` for a mix that must be
+/// dropped.
 fn merged_mark(marks: u8) -> Option<u8> {
     const NOT_ECT: u8 = 0;
     const CE: u8 = 3;

@@ -31,8 +31,8 @@ pub enum Protocol {
 /// The ports of a packet, native byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ports {
-    /// Source and destination port. ICMP type and code stand in both as `type << 8 | code` (RFC
-    /// 4301 section 4.4.1.1); protocols without ports have zeros.
+    /// Source and destination port. ICMP type and code stand in both as `type << 8 | code`
+    /// (RFC 4301 §4.4.1.1); protocols without ports have zeros.
     Known {
         /// Source port.
         source: u16,

@@ -102,7 +102,7 @@ impl InboundState {
         self.owner.set_last_heard(now_ms);
     }
 
-    /// Follows a peer whose NAT gave it another address or port (RFC 7296 section 2.23): the newest
+    /// Follows a peer whose NAT gave it another address or port (RFC 7296 §2.23): the newest
     /// authenticated packet says where it is. Packets that arrive late or were never the newest say
     /// nothing. `port` is 0 without UDP.
     pub fn heard_from(&mut self, source: IpAddr, port: u16, sequence: u64, events: &mut EventSender) {
@@ -158,7 +158,7 @@ impl ReplayStore for SharedReplay<'_> {
 }
 
 /// The window that `esp` keeps for a configured one: the next power of two that it has. The service
-/// cannot be off with extended sequence numbers (RFC 4303 section 3.3.3).
+/// cannot be off with extended sequence numbers (RFC 4303 §3.3.3).
 fn window(configured: u32, extended: bool) -> u32 {
     const SMALLEST: u32 = esp::ReplayWindow::MIN_SIZE;
     const LARGEST: u32 = esp::ReplayWindow::MAX_SIZE;

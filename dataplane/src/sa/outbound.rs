@@ -13,7 +13,7 @@ use sa_table::{
 };
 use std::net::IpAddr;
 
-/// TTL of outer headers (RFC 4301 section 5.1.2.1 leaves the choice).
+/// TTL of outer headers (RFC 4301 §5.1.2.1 leaves the choice).
 const OUTER_TTL: u8 = 64;
 
 /// Keys, selectors and sequence numbers of an outbound SA.

@@ -137,7 +137,7 @@ fn malformed_padding_is_refused_behind_authentication() {
         let (sa, replay) = (sa(false), LocalReplayStore::new());
         let packet = forge(sequence, false, &plaintext);
         assert_eq!(open_one(&sa, &replay, &packet, 0), Err(OpenError::BadPadding));
-        // It was authentic, so its number is spent (RFC 4303 section 3.4.3).
+        // It was authentic, so its number is spent (RFC 4303 §3.4.3).
         assert!(OpenError::BadPadding.is_authenticated());
         assert_eq!(open_one(&sa, &replay, &packet, 0), Err(OpenError::Replayed));
     }

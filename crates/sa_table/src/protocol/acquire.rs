@@ -1,6 +1,6 @@
 //! The standing request of a policy that has traffic and no SA. Several workers may raise it, one
 //! request stands; the flow of the first one is kept, for the traffic selectors of the exchange
-//! (RFC 7296 section 2.9).
+//! (RFC 7296 §2.9).
 
 use crate::layout::AcquireState;
 use crate::word::{View, Word, store_all};

@@ -10,7 +10,7 @@ use crate::word::Word;
 /// Numbers reserved at a time: 2^16 packets between two stores, at most so many lost by a restart.
 pub(crate) const BLOCK: u64 = 1 << 16;
 
-/// The first number of an SA (RFC 4303 section 3.3.3).
+/// The first number of an SA (RFC 4303 §3.3.3).
 const FIRST: u64 = 1;
 
 /// The end of an SA's sequence numbers.

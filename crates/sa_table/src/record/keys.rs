@@ -20,7 +20,7 @@ pub struct KeyMaterial {
     salt: [u8; 4],
 }
 
-/// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 section 2.17)
+/// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 §2.17)
 /// wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(

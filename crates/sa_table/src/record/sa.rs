@@ -39,7 +39,7 @@ pub struct OutboundSaRecord {
     pub encapsulation: Encapsulation,
     /// Algorithm, keys and salt.
     pub keys: KeyMaterial,
-    /// 64-bit sequence numbers (RFC 4303 section 2.2.1); otherwise the SA ends at 2^32 - 1 packets.
+    /// 64-bit sequence numbers (RFC 4303 §2.2.1); otherwise the SA ends at 2^32 - 1 packets.
     pub esn: bool,
     /// The selectors as negotiated.
     pub selectors: Selectors,

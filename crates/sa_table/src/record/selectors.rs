@@ -1,4 +1,4 @@
-//! Traffic selectors of an SA as negotiated (RFC 7296 section 2.9, RFC 4301 section 4.4.1).
+//! Traffic selectors of an SA as negotiated (RFC 7296 §2.9, RFC 4301 §4.4.1).
 
 use core::net::IpAddr;
 

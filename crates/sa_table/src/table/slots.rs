@@ -12,7 +12,7 @@ use crate::protocol::seqlock;
 use crate::record::codec::{ENDPOINT_WORDS, RecordWords, identity};
 use crate::word::{View, Word, erase, store_all};
 
-/// What makes an SA unique: SPI and the address it is sent to (RFC 4301 section 4.1).
+/// What makes an SA unique: SPI and the address it is sent to (RFC 4301 §4.1).
 pub(super) type Key = (u32, IpAddr);
 
 /// Slots of one direction: which are free, and who is where.

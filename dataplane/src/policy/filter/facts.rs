@@ -42,7 +42,7 @@ impl Facts {
     }
 }
 
-/// Place and bits of the TCP flags (RFC 9293 section 3.1).
+/// Place and bits of the TCP flags (RFC 9293 §3.1).
 const TCP_FLAGS: usize = 13;
 const TCP_ACK: u8 = 0x10;
 const TCP_RST: u8 = 0x04;

@@ -42,8 +42,8 @@ fn case(title: &str, release: Release, initiator: Initiator, nat: Nat) -> Case {
     case
 }
 
-/// RFC 7296 section 2.23: the end without a NAT follows the other one to its new port, which it
-/// learns from an authentic packet.
+/// RFC 7296 §2.23: the end without a NAT follows the other one to its new port, which it learns
+/// from an authentic packet.
 fn the_port_changes(bench: &mut Bench) -> Result<()> {
     bench.raise()?;
     bench.ping_both_ways()?;

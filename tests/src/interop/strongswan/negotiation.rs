@@ -105,7 +105,7 @@ fn in_udp_without_nat(mut case: Case) -> Case {
     case.with(&["ENCAP=yes"]).showing(&["UDP-Encaps", "NAT-T is detected"], &["-in-UDP"])
 }
 
-/// RFC 7296 section 1.2: INVALID_KE_PAYLOAD names the group that the responder wants.
+/// RFC 7296 §1.2: INVALID_KE_PAYLOAD names the group that the responder wants.
 fn the_other_group_is_asked_for(release: lab::peer::Release) -> Case {
     let mut case = Case::new(
         "our first group is not the stranger's: INVALID_KE_PAYLOAD",
