@@ -1,7 +1,7 @@
-//! Why packets are dropped: one enumeration that is the counter's index and its name.
+//! Reasons for dropped packets: one enumeration gives the counter's index and its name.
 //!
-//! A drop on the packet path is no error. It is counted here, by worker, and read by name through
-//! the runtime segment.
+//! A drop on the packet path is not an error. It is counted per worker and read by name through the
+//! runtime segment.
 
 use crate::count::tally::{TALLY, Tally, counters};
 
@@ -122,7 +122,7 @@ pub const REASONS: usize = DropReason::ALL.len();
 
 const _: () = assert!(REASONS <= TALLY && TALLY <= sa_table::DROP_COUNTERS);
 
-/// One worker's drop counters since they were last taken.
+/// One worker's drop counters since they were last published.
 #[derive(Clone, Debug, Default)]
 pub struct Drops(Tally);
 
@@ -143,7 +143,7 @@ impl Drops {
         self.0.total()
     }
 
-    /// Hands each counter that is not zero, by index, to `sink` and starts again at zero.
+    /// Passes each non-zero counter with its index to `sink` and resets it to zero.
     pub fn drain(&mut self, sink: impl FnMut(usize, u64)) {
         self.0.drain(sink);
     }
