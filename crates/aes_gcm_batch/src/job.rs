@@ -34,7 +34,7 @@ pub struct Job<'a> {
     /// Followed by four bytes of this struct, so that a 16-byte load at its address stays inside.
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) authentic: bool,
-    /// Copied from the schedule, so that sorting a burst touches no key.
+    /// Copied from the schedule, so that sorting a burst reads no key.
     rounds: u8,
     /// Blocks of text, at most the largest number; only short packets ask.
     blocks: u16,

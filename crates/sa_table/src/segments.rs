@@ -27,7 +27,7 @@ pub enum Role {
     DataPlane,
 }
 
-/// The segments were not made. Exit code 7 fits all but an illegal capacity.
+/// The segments could not be created. Exit code 7 applies to all but an illegal capacity.
 #[derive(Debug, Error)]
 pub enum CreateError {
     /// A capacity is out of bounds.
