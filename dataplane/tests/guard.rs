@@ -98,8 +98,8 @@ fn an_icmp_error_that_quotes_a_protected_packet_does_not_leave() {
             ..Packet::new("2001:db8:ffff::1", "2001:db8:eeee::7", ICMPV6)
         }
     };
-    // From a link-local address, as RFC 4861 §8.1 wants it, to who sent the packet; behind the
-    // target its destination.
+    // From a link-local address, as RFC 4861 §8.1 requires, to the sender of the packet; the
+    // destination follows the target.
     let redirect = |sender: &str, destination: &str| {
         let target = [&[137, 0, 0, 0, 0, 0, 0, 0, 0xfe, 0x80][..], &[0; 14]].concat();
         let to = destination.parse::<std::net::Ipv6Addr>().unwrap().octets();

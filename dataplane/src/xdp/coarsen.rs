@@ -1,17 +1,17 @@
-//! More prefixes than the kernel's tries hold: neighbouring ones are joined into shorter ones that
-//! cover them.
+//! If a policy has more prefixes than the kernel's tries hold, neighbouring ones are joined into
+//! shorter ones that cover them.
 //!
-//! This gives workers more packets than any permit matches; workers and the guard's rules decide
-//! exactly, as always. Addresses of ours are never joined: the guard lets IKE out from them, and
-//! from no others.
+//! Workers then get packets that no permit matches; workers and the guard's rules still decide
+//! exactly. Addresses of ours are never joined: the guard lets IKE out from them, and from no
+//! others.
 
 use ebpf_abi::{CLASS_OWN, MAX_PREFIXES};
 
 use super::classes::{Classes, PrefixClass, split};
 use crate::policy::address_bits::AddressBits;
 
-/// Prefixes of one version that a policy may have: old and new entries stand together for a moment,
-/// so each takes half.
+/// Prefixes of one version that a policy may have: old and new entries are present together during
+/// a change, so each may use half.
 pub(super) const LIMIT: usize = MAX_PREFIXES as usize / 2;
 
 /// Classes by IP version, as many as the tries hold.
@@ -91,7 +91,7 @@ mod tests {
             .fold(0, |all, (_, bits)| all | bits)
     }
 
-    /// Few distinct bits in front, so that prefixes are neighbours and lie within each other.
+    /// Few distinct leading bits, so that prefixes are neighbours or nested.
     fn prefixes() -> impl Strategy<Value = Vec<(u32, u8, u32)>> {
         let near = (0_u32..64, 0_u32..16).prop_map(|(high, low)| high << 26 | low);
         let own = (any::<u32>(), Just(32_u8), Just(CLASS_OWN));

@@ -7,7 +7,7 @@ use crate::source::SourceFile;
 /// Comments wrap at this column.
 pub const WIDEST: usize = 100;
 
-/// Words and phrases that a technical text does without.
+/// Words and phrases that comments should not use.
 const RETIRED: [&str; 11] = [
     "books",
     "comes home",

@@ -1,4 +1,4 @@
-//! Multiplication in GCM's field GF(2^128), derived in docs/aead.md section 2.
+//! Multiplication in GCM's field GF(2^128), derived in docs/aead.md §2.
 
 use core::arch::x86_64::__m128i;
 

@@ -18,7 +18,7 @@ impl X128 {
         present.then_some(X128(()))
     }
 
-    /// SubWord of FIPS 197 section 5.2, by the AES unit.
+    /// SubWord of FIPS 197 §5.2, by the AES unit.
     #[inline(always)]
     pub(crate) fn substitute_word(self, word: u32) -> u32 {
         // `aeskeygenassist` gives SubWord(X1) in word 0.

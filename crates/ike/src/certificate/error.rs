@@ -50,15 +50,15 @@ pub enum CertificateError {
     /// It is not meant for this.
     #[error("certificate {0}: {1}")]
     Usage(String, &'static str),
-    /// It does not name the identity that its owner claims.
+    /// It does not name the identity that the peer claims.
     #[error("certificate {subject} does not name {identity}")]
     Identity {
-        /// Whom it names.
+        /// Its subject.
         subject: String,
-        /// Who its owner says that he is.
+        /// The identity that the peer claims.
         identity: String,
     },
-    /// The endpoint was not told what time it is.
+    /// The wall-clock time was not set.
     #[error("the time is unknown: validity cannot be checked")]
     NoClock,
     /// Anything else that path validation found.

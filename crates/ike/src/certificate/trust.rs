@@ -1,4 +1,4 @@
-//! Whose certificates are believed: path validation to the CA of a trustpoint (RFC 5280 §6).
+//! Path validation to the CA of a trustpoint (RFC 5280 §6).
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use webpki::{
 use super::{Certificate, CertificateError};
 use crate::provider::Provider;
 
-/// Certificates of one message that are looked at: a leaf and a chain of intermediates.
+/// Largest number of certificates accepted in one message: a leaf and a chain of intermediates.
 const MAX_SENT: usize = 8;
 
 /// `revocation-check`.

@@ -34,8 +34,8 @@ pub struct KeyUsage {
     pub certificates: bool,
 }
 
-/// A certificate that was read. Nothing is proved by it: signatures are the business of
-/// [`TrustStore`](super::TrustStore).
+/// A certificate that was read. It is not validated yet; [`TrustStore`](super::TrustStore) checks
+/// signatures and the path.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
@@ -125,12 +125,12 @@ impl Certificate {
         self.key_usage
     }
 
-    /// Issuer and subject are one: a root.
+    /// Issuer and subject are equal: a root.
     pub fn is_self_issued(&self) -> bool {
         same_name(&self.subject, &self.issuer)
     }
 
-    /// Was it issued under the name of `other`? Says nothing about the signature.
+    /// Is the subject of `other` this certificate's issuer? Does not check the signature.
     pub fn names_issuer(&self, other: &Certificate) -> bool {
         same_name(&self.issuer, &other.subject)
     }

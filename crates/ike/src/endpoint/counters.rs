@@ -1,6 +1,4 @@
-//! Counters.
-
-/// Counters of what peers sent and what became of it. They only grow.
+/// Counters of received and sent messages by outcome. Monotonic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Datagrams handed in.
