@@ -346,9 +346,9 @@ pub enum FailReason {
     LocalResources,
     /// Given up by command, or the IKE SA went down first.
     Cancelled,
-    /// INVALID_MAJOR_VERSION: the peer speaks no IKEv2.
+    /// INVALID_MAJOR_VERSION: the peer does not support IKEv2.
     Version,
-    /// An unauthenticated hint said that the peer cannot be reached.
+    /// An unauthenticated hint that the peer cannot be reached.
     Unreachable,
     /// The peer redirects us to a gateway that we do not follow: a host name, or too many
     /// redirections in a row.

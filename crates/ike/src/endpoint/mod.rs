@@ -134,7 +134,8 @@ impl Endpoint {
         if header.major != 2 {
             return self.answer_version(now, &header, (from, to));
         }
-        // Our SPI is the initiator's if the flag says that the sender is the responder.
+        // Our SPI is the initiator's if the initiator flag is not set, i.e. the sender is the
+        // responder.
         let our_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };
         if our_spi == 0 {
             return self.answer_init(now, (from, to), &header, message);
