@@ -145,7 +145,7 @@ pub enum Action {
     Redirected {
         /// The initiation that was redirected, or the IKE SA that the new one will replace.
         old: IkeId,
-        /// The new initiation; the same name where `old` itself goes on.
+        /// The new initiation; the same ID if `old` itself continues.
         new: IkeId,
         /// Its connection.
         connection: ConnectionId,

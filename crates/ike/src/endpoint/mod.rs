@@ -177,7 +177,8 @@ impl Endpoint {
         self.actions.pop_front()
     }
 
-    /// When [`Endpoint::handle_timeout`] wants to be called next. Changes with every other call.
+    /// The time at which [`Endpoint::handle_timeout`] must be called next. Changes with every other
+    /// call.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.deadlines.first().map(|&(at, _)| at)
     }
