@@ -244,7 +244,7 @@ fn what_should_arrive_sealed_does_not_arrive_in_clear() {
     bench.set_entry(LOOPBACK, |entry| *entry = PortConfig::default());
     assert_eq!(bench.arrival(&tcp((443, 40000)).frame()), ARRIVAL_PASS);
     assert_eq!(bench.arrival(&Packet::new(peer, own, ESP).frame()), esp);
-    // Whatever the ports say, when the rules cannot be walked.
+    // For all ports, if the rules cannot be walked.
     bench.set_entry(LOOPBACK, |entry| entry.flags = PORT_COARSE);
     assert_eq!(bench.arrival(&tcp((1, 1)).frame()), ARRIVAL_DROP);
 }

@@ -2,7 +2,7 @@
 //! `tests/peers/`.
 //!
 //! ```text
-//! host ── gateway (tohub, 192.0.2.1) ── stranger (strongSwan, 192.0.2.2, and 10.2.0.1 behind it)
+//! host ── gateway (tohub, 192.0.2.1) ── peer (strongSwan, 192.0.2.2, and 10.2.0.1 behind it)
 //! 192.168.1.10
 //! ```
 

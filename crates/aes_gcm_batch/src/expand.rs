@@ -10,7 +10,7 @@ use crate::vector::{Vector, read_block, write_block, x128::X128};
 pub(crate) fn expand(key: &[u8], powers: &mut [[u8; 16]], round_keys: &mut [[u8; 16]]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(v) = X128::detect() {
-        // SAFETY: the proof says that the CPU has the features of the function.
+        // SAFETY: the proof guarantees that the CPU has the features of the function.
         unsafe { expand_x128(v, key, powers, round_keys) }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const INLINE_AAD_LEN: usize = 16;
 
 /// One packet to seal or open: key, nonce, additional data, and where text and tag lie.
 ///
-/// Exactly one cache line, built anew for each burst. Text and tag are worked on in place.
+/// Exactly one cache line, built for each burst. Text and tag are processed in place.
 #[repr(C, align(64))]
 pub struct Job<'a> {
     text: NonNull<u8>,
@@ -182,8 +182,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The nonce of RFC 4106 §4: the salt that came with the key, then the explicit IV as it stands in
-/// the packet.
+/// The nonce of RFC 4106 §4: the salt that came with the key, then the explicit IV as in the
+/// packet.
 #[inline(always)]
 pub fn esp_nonce(salt: [u8; 4], iv: [u8; 8]) -> [u8; NONCE_LEN] {
     let mut nonce = [0; NONCE_LEN];

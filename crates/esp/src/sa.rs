@@ -47,8 +47,8 @@ pub struct OutboundParameters<'a> {
     pub extended_sequence: bool,
     /// Mode.
     pub mode: Mode,
-    /// Where [`EspAlgorithm::needs_random_iv`] says so: bytes of a cryptographic random source,
-    /// drawn for this value alone. Not used otherwise.
+    /// If [`EspAlgorithm::needs_random_iv`] is true: bytes of a cryptographic random source, drawn
+    /// for this value alone. Not used otherwise.
     pub iv_key: [u8; 16],
     /// Outer header.
     pub outer: OuterParameters,

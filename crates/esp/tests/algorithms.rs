@@ -109,7 +109,7 @@ fn the_hmac_examples_of_rfc_4868_are_computed_as_printed() {
         (Hmac::Sha256_128, "198a607eb44bfbc69903a0f1cf2bbdc5"),
         (Hmac::Sha384_192, "b6a8d5636f5c6a7224f9977dcf7ee6c7fb6d0c48cbdee973"),
         (Hmac::Sha512_256, "637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8"),
-        // RFC 2202 §3, test case 1, cut to 96 bits as RFC 2404 says.
+        // RFC 2202 §3, test case 1, truncated to 96 bits (RFC 2404).
         (Hmac::Sha1_96, "b617318655057264e28bc0b6"),
     ] {
         let key = vec![0x0b; hmac.key_len()];

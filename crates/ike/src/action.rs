@@ -145,7 +145,7 @@ pub enum Action {
     Redirected {
         /// The initiation that was redirected, or the IKE SA that the new one will replace.
         old: IkeId,
-        /// The new initiation; the same name where `old` itself goes on.
+        /// The new initiation; the same ID if `old` itself continues.
         new: IkeId,
         /// Its connection.
         connection: ConnectionId,
@@ -346,9 +346,9 @@ pub enum FailReason {
     LocalResources,
     /// Given up by command, or the IKE SA went down first.
     Cancelled,
-    /// INVALID_MAJOR_VERSION: the peer speaks no IKEv2.
+    /// INVALID_MAJOR_VERSION: the peer does not support IKEv2.
     Version,
-    /// An unauthenticated hint said that the peer cannot be reached.
+    /// An unauthenticated hint that the peer cannot be reached.
     Unreachable,
     /// The peer redirects us to a gateway that we do not follow: a host name, or too many
     /// redirections in a row.

@@ -6,8 +6,8 @@ use crate::algorithm::{Encryption, Group, Integrity, Prf};
 /// One IKE proposal of the configuration: for each kind, the acceptable algorithms in order of
 /// preference.
 ///
-/// Combined and other modes may stand in one list; on the wire they become separate proposals (RFC
-/// 7296 §3.3). `integrity` is used with non-combined modes only.
+/// Combined and other modes may be in one list; on the wire they become separate proposals
+/// (RFC 7296 §3.3). `integrity` is used with non-combined modes only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeProposal {
     /// Encryption of IKE messages.

@@ -125,7 +125,7 @@ impl Descriptors {
         Some(self.named.swap_remove(position).1)
     }
 
-    /// Takes out the process's end of its pulse, which a supervisor hands down.
+    /// Takes out the process's end of its pulse, which the supervisor passes.
     pub fn pulse(&mut self) -> Pulse {
         Pulse::new(self.take(PULSE_NAME))
     }

@@ -74,7 +74,7 @@ pub enum Event {
         permit: bool,
         /// The packet.
         flow: FiveTuple,
-        /// The port it came in by, if the line says `log-input` and it came in by one.
+        /// The ingress port, if the line has `log-input` and the packet arrived at a port.
         port: Option<u16>,
         /// Matches since the last event that the rate limit kept from being sent.
         withheld: u16,

@@ -20,7 +20,7 @@ impl SlotWord {
         Self::from_raw((generation as u64) << 32 | slot as u64)
     }
 
-    /// The word as it stands in shared memory; `None` for 0 and for a word without generation.
+    /// The word as stored in shared memory; `None` for 0 and for a word without generation.
     pub const fn from_raw(raw: u64) -> Option<Self> {
         if raw >> 32 == 0 {
             return None;

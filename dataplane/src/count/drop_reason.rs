@@ -48,7 +48,7 @@ counters! {
         NoRoom = "no-headroom",
         /// Held for an SA and pushed out by newer packets.
         HoldOverflow = "hold-overflow",
-        /// Held for an SA that did not come in time.
+        /// Held for an SA that was not installed in time.
         HoldExpired = "hold-expired",
         /// Held for a neighbour and pushed out by newer packets.
         NeighbourOverflow = "neighbour-overflow",

@@ -51,9 +51,9 @@ struct Entry<K> {
     bits: u32,
 }
 
-/// Joins what lies in the same prefix of `length`, until there are `excess` entries less. Entries
-/// are in the order of (first address, length), so those of one prefix stand together; shorter ones
-/// stand in front of it and stay.
+/// Joins what lies in the same prefix of `length`, until there are `excess` entries fewer. Entries
+/// are sorted by (first address, length), so those of one prefix are adjacent; shorter ones precede
+/// it and are kept.
 fn joined_at<K: AddressBits>(entries: &[Entry<K>], length: u8, excess: usize) -> Vec<Entry<K>> {
     let mut result = Vec::with_capacity(entries.len());
     let mut left = excess;

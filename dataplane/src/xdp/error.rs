@@ -110,7 +110,7 @@ impl XdpError {
     }
 
     pub(super) fn from_program(operation: impl Into<String>, error: &ProgramError) -> Self {
-        // The verifier refuses with EACCES too; its last words tell the two apart.
+        // The verifier fails with EACCES too; the end of its log distinguishes the two cases.
         if let ProgramError::LoadError { verifier_log, .. } = error
             && let Some(words) = last_lines(&verifier_log.to_string())
         {

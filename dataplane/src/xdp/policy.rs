@@ -4,7 +4,7 @@
 //! Only this module decides what is closed on which device. A device that the configuration does
 //! not name is closed for all that any crypto map protects. An interface with a crypto map is
 //! closed for what that map protects, and every interface for what the maps protect that no device
-//! carries, or that say `fail-close`.
+//! carries, or that have `fail-close`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -201,7 +201,7 @@ impl KernelPolicy {
 }
 
 /// The rules that are closed on every device: those of crypto maps that no device carries, and of
-/// those that say `fail-close`.
+/// those with `fail-close`.
 #[must_use]
 pub fn everywhere<L: AsRef<[Rule]>>(ports: &[PortRecord], lists: &[L]) -> Vec<Rule> {
     let concerned = ports.iter().filter(|port| is_everywhere(port));

@@ -16,7 +16,7 @@ pub const PASS: u32 = 2;
 pub const TC_NEXT: u32 = u32::MAX;
 pub const TC_SHOT: u32 = 2;
 
-/// The ifindex of the loopback device, on which test runs take place unless they say otherwise.
+/// The ifindex of the loopback device, the default device of test runs.
 pub const LOOPBACK: u32 = 1;
 
 /// Packet metadata of the kernel: the fields of `struct __sk_buff` that a test run takes.

@@ -29,7 +29,7 @@ pub struct Scene {
     /// Frames begin with the IP header.
     pub raw_ip: bool,
     pub ports: Vec<PortRecord>,
-    /// The list of the port under test, and that of another port, whose map may say `fail-close`.
+    /// The list of the port under test, and that of another port, whose map may have `fail-close`.
     pub lists: Vec<Vec<Rule>>,
 }
 
@@ -115,7 +115,7 @@ fn rule(random: &mut Random, index: usize, count: usize) -> Rule {
         is_icmp && random.one_in(2) || matches!(protocol, Some(6 | 17 | 132 | 136 | 33)) || random.one_in(12);
     let ports = |random: &mut Random| if with_ports { ports(random, is_icmp) } else { PortRange::ANY };
     let source_ports = ports(random);
-    // Of ICMP, type and code stand in both fields.
+    // For ICMP both fields have type and code.
     let destination_ports = if is_icmp { source_ports } else { ports(random) };
     let action = match random.below(10) {
         0..=5 => Action::Protect(PolicyId(index as u32)),

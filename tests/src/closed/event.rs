@@ -88,7 +88,7 @@ pub struct Failure {
     pub prepare: String,
     /// Command line words before the program.
     pub wrapper: Vec<String>,
-    /// Arguments of `supervise`; `CONFIG` stands for the path of the configuration.
+    /// Arguments of `supervise`; `CONFIG` is replaced by the path of the configuration.
     pub arguments: Vec<String>,
     /// The documented exit codes for this failure.
     pub codes: Vec<i32>,
@@ -107,7 +107,7 @@ pub enum Step {
     Ip(Vec<String>),
     /// The same at the far end of a wire.
     IpAtFarEnd(Device, Vec<String>),
-    /// The same in the empty namespace. `GATEWAY` and `ELSEWHERE` stand for the namespaces.
+    /// The same in the empty namespace. `GATEWAY` and `ELSEWHERE` are replaced by the namespaces.
     IpElsewhere(Vec<String>),
     /// The wire is created again: both ends, addresses, routes of the far end.
     Plug(Device),
@@ -147,7 +147,8 @@ pub enum Step {
     Stop,
     /// A start that must fail.
     Fails(Failure),
-    /// A `tohub` command that must be refused with this exit code; `CONFIG` stands for the file.
+    /// A `tohub` command that must be refused with this exit code; `CONFIG` is replaced by the
+    /// file.
     TohubRefuses(Vec<String>, i32),
     /// A process of the gateway is ended.
     End(Process, Ending),

@@ -73,7 +73,7 @@ impl Controls {
         self.open_forwarding_every.store(milliseconds, Ordering::SeqCst);
     }
 
-    /// Tells every thread to end.
+    /// Makes every thread end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
     }

@@ -2,7 +2,7 @@
 //! between them.
 //!
 //! ```text
-//! host ── gateway ──(router)── stranger, 10.2.0.1 behind it
+//! host ── gateway ──(router)── peer, 10.2.0.1 behind it
 //! 192.168.1.10
 //! ```
 //!

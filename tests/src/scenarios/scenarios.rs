@@ -222,7 +222,8 @@ fn b_initiates(bench: &mut Bench) -> Result<()> {
     hub2.configure(&["no ip route 192.168.1.0 255.255.255.0 192.168.2.1 250"])?;
     hub2.namespace().run("ping", &["-c", "3", "-i", "0.3", "-W", "2", "-I", B.inside(), "192.168.1.10"])?;
     bench.expect_current(B)?;
-    // host-a's own packets leave through hub2's SA, or its answer could not come back through it.
+    // host-a's own packets leave through hub2's SA; otherwise its answer could not return through
+    // it.
     bench.network.host_a.run("ping", &["-c", "3", "-i", "0.3", "-W", "2", B.inside()])?;
     bench.expect_current(B)
 }

@@ -124,7 +124,7 @@ pub(crate) fn multiply(kernel: &Kernel<X128>, a: __m128i, b: __m128i) -> __m128i
 #[inline(never)]
 pub(crate) fn fold_long_aad(job: &Job<'_>) -> u128 {
     match X128::detect() {
-        // SAFETY: the proof says that the CPU has the features of the function.
+        // SAFETY: the proof guarantees that the CPU has the features of the function.
         Some(proof) => unsafe { fold(proof, job) },
         None => unreachable!("every vector back end includes this one"),
     }

@@ -49,7 +49,7 @@ impl Vector for X128 {
         fn compiled<T: Task<X128>>(v: X128, task: T) -> usize {
             task.run(v)
         }
-        // SAFETY: the proof says that the CPU has these features.
+        // SAFETY: the proof guarantees that the CPU has these features.
         unsafe { compiled(self, task) }
     }
 
@@ -213,7 +213,7 @@ impl Vector for X128 {
             }
             value
         }
-        // SAFETY: the proof says that the CPU has the feature.
+        // SAFETY: the proof guarantees that the CPU has the feature.
         *value = unsafe { pinned(*value) };
     }
 

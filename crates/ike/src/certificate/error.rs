@@ -21,7 +21,7 @@ pub enum CertificateError {
     /// A certificate was asked for and none was there.
     #[error("no certificate was sent")]
     Missing,
-    /// More certificates than are looked at.
+    /// More certificates than are accepted in one message.
     #[error("too many certificates in one message")]
     TooMany,
     /// No path leads from it to a CA of the trustpoint.
@@ -39,7 +39,7 @@ pub enum CertificateError {
     /// It, or an issuer of it, is revoked.
     #[error("certificate {0} or an issuer of it is revoked")]
     Revoked(String),
-    /// Revocation is to be checked and no CRL says anything about it.
+    /// Revocation checking is required and no CRL covers the certificate.
     #[error(
         "certificate {0}: no CRL of its issuer is loaded; type \"crl file F\" or \"revocation-check none\" in the trustpoint"
     )]

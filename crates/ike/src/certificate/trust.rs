@@ -186,8 +186,8 @@ fn issuers_may_issue(path: &VerifiedPath<'_>) -> Result<(), Error> {
 }
 
 /// Extended key usages with which a certificate may be used. RFC 4945 §5.1.3.12 names the first
-/// two; the others stand in most certificates that gateways have, and no other IKE implementation
-/// refuses them.
+/// two; the others occur in most certificates of gateways, and no other IKE implementation refuses
+/// them.
 const USAGES: [KeyPurposeId<'static>; 8] = [
     // anyExtendedKeyUsage, id-kp-ipsecIKE
     KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0x00]),

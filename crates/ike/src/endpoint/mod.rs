@@ -134,7 +134,8 @@ impl Endpoint {
         if header.major != 2 {
             return self.answer_version(now, &header, (from, to));
         }
-        // Our SPI is the initiator's if the flag says that the sender is the responder.
+        // Our SPI is the initiator's if the initiator flag is not set, i.e. the sender is the
+        // responder.
         let our_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };
         if our_spi == 0 {
             return self.answer_init(now, (from, to), &header, message);
@@ -176,7 +177,8 @@ impl Endpoint {
         self.actions.pop_front()
     }
 
-    /// When [`Endpoint::handle_timeout`] wants to be called next. Changes with every other call.
+    /// The time at which [`Endpoint::handle_timeout`] must be called next. Changes with every other
+    /// call.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.deadlines.first().map(|&(at, _)| at)
     }

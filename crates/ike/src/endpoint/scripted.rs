@@ -292,7 +292,7 @@ fn a_later_major_version_is_answered_by_ours_and_its_responses_by_nothing() {
     };
     endpoint.handle_datagram(Time::ZERO, theirs(), ours(), &header.encode(HEADER_LEN));
     let answer = endpoint.poll_transmit().unwrap();
-    // RFC 7296 §2.5: the answer has version 2, and says that this is the highest one.
+    // RFC 7296 §2.5: the answer has version 2, with our highest version in the version field.
     assert_eq!(answer.bytes[17], 0x20);
     assert!(answer.bytes.len() <= HEADER_LEN + 8, "no amplification worth the name");
     let response = Header { flags: Flags { initiator: true, response: true }, ..header };

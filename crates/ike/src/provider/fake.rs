@@ -9,7 +9,7 @@ use crate::algorithm::{Encryption, Group, Prf};
 use crate::random::Random;
 use crate::secret::Secret;
 
-/// The backend: every MAC is zero, encryption does nothing, tags are zero and not looked at, shared
+/// The backend: every MAC is zero, encryption does nothing, tags are zero and not verified, shared
 /// secrets are zero.
 pub static FAKE: Provider = Provider {
     // tests/tests/programs.rs searches released programs for the beginning of this name.

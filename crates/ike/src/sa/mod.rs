@@ -68,7 +68,7 @@ pub(crate) struct IkeSa {
     pub(crate) rekey_at: Option<Time>,
     pub(crate) hard_at: Option<Time>,
     pub(crate) keepalive_at: Option<Time>,
-    /// Set on an SA from the peer's side of a simultaneous rekey (RFC 7296 §2.8.1): it inherits the
+    /// Set on an SA from the peer's side of a simultaneous rekey (§2.8.1): it inherits the
     /// children if it wins, or is dropped at this time.
     pub(crate) orphan_until: Option<Time>,
     /// The lower of its two nonces; decides which of two simultaneous initiations stays.

@@ -41,7 +41,7 @@ pub(crate) struct Init {
     pub(crate) int_auth: Vec<u8>,
     /// Both ends sent USE_PPK (RFC 8784).
     pub(crate) ppk: bool,
-    /// The peer's SIGNATURE_HASH_ALGORITHMS; `None`: it does not speak RFC 7427.
+    /// The peer's SIGNATURE_HASH_ALGORITHMS; `None`: it does not support RFC 7427.
     pub(crate) signature_hashes: Option<Vec<u16>>,
     /// The CAs that the responder named in its CERTREQ.
     pub(crate) authorities: Option<Vec<[u8; 20]>>,

@@ -45,7 +45,7 @@ pub(crate) fn answer(
     answer
 }
 
-/// SPIs deleted by the peer before we know them that a task remembers.
+/// Limit of SPIs in a task that the peer deleted before we knew them.
 const MAX_EARLY_DELETES: usize = 16;
 
 /// RFC 7296 §2.21.2, §2.21.3: these end the IKE SA on both ends.

@@ -13,14 +13,14 @@ use super::{Ctx, Queued, Task, nat};
 /// Octets of our COOKIE2: 8 to 64 (RFC 4555 §4.2.5).
 const COOKIE_LEN: usize = 16;
 
-/// Our answer to an IKE_AUTH request that says MOBIKE_SUPPORTED (RFC 4555 §3.1).
+/// Our answer to an IKE_AUTH request with MOBIKE_SUPPORTED (RFC 4555 §3.1).
 pub(crate) fn accept(sa: &mut IkeSa, parts: &Parts) -> Option<Payload> {
     sa.mobike = sa.connection.mobike && !sa.initiator && parts.has(notify_type::MOBIKE_SUPPORTED);
     sa.mobike.then(|| Payload::notify(notify_type::MOBIKE_SUPPORTED, vec![]))
 }
 
-/// What an INFORMATIONAL request on this path says about addresses, and the payloads of the answer.
-/// Without MOBIKE these notifies are ignored (RFC 7296 §3.10.1).
+/// Processes the MOBIKE notifies of an INFORMATIONAL request received on this path; returns the
+/// payloads of the answer. Without MOBIKE these notifies are ignored (RFC 7296 §3.10.1).
 pub(crate) fn answer(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,

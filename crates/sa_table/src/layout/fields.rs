@@ -198,7 +198,7 @@ words! {
         incarnation: 1,
         /// Fingerprint of the reverse routes that packets are forwarded by, see `routes`.
         reverse_routes: 1,
-        /// Policy version that the guard and every worker judge by, see `guard`.
+        /// Policy version that the guard and every worker use, see `guard`.
         guard_version: 1,
         /// Fingerprint of the devices that the guard covers under that version.
         guard_devices: 1,

@@ -8,7 +8,7 @@ use crate::ids::PolicyId;
 use crate::layout::{PortWords, RuleWords};
 use crate::record::PortRange;
 
-/// A port or a rule that cannot stand in an arena.
+/// A port or a rule that cannot be encoded in an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EntryError {
     /// A name is too long for its field.

@@ -20,7 +20,7 @@ enum Phase {
     Owned = 2,
 }
 
-/// A claim as it stands in shared memory: generation 32 bits, incarnation 20, worker 10, phase 2.
+/// A claim as stored in shared memory: generation 32 bits, incarnation 20, worker 10, phase 2.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ClaimWord(u64);
 
