@@ -1,8 +1,8 @@
 //! The AEAD kernel against the CPU's limit and against other libraries. `make bench-aead`.
 //!
-//! `call` is sealing or opening a burst whose jobs lie ready; `whole` also builds the jobs and
-//! gives the prefetch hints, which is what a data plane pays and what one call of another library
-//! is compared with.
+//! `call` is sealing or opening a burst of prepared jobs; `whole` also builds the jobs and gives
+//! the prefetch hints, which is the cost in the data plane and is compared with one call of another
+//! library.
 
 use std::mem::MaybeUninit;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ const SIZES: [usize; 8] = [16, 46, 68, 128, 256, 512, 1404, 8900];
 const BURST: usize = 32;
 /// Where a text starts in its frame: behind Ethernet, IP, ESP and IV headers.
 const TEXT_OFFSET: usize = 50;
-/// So many packets ahead of its use a schedule is asked for.
+/// A schedule is prefetched this many packets ahead of its use.
 const HINT: usize = 8;
 
 /// One line of the table, as far as it is not the code path.
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Everything for the best code path, and for the others what the comparison needs.
+/// All cases for the best code path, and for the others those needed for the comparison.
 fn cases(all: bool, backend: Backend) -> Vec<Case> {
     let mut cases = Vec::new();
     for key_len in [16, 32] {
@@ -215,9 +215,9 @@ fn windows(case: Case) -> usize {
     (60_000_000 / ((case.size + 200) * case.burst)).clamp(200, 20_000)
 }
 
-/// Measures the lines of the targets, and their limits, once more. Other guests of the machine
-/// share its cores for seconds at a time; the best windows of moments far apart are what the core
-/// can do, for the kernel and for the limit alike.
+/// Measures the lines of the targets, and their limits, again. Other virtual machines may share the
+/// cores for seconds at a time; the best windows of measurements far apart show the speed of the
+/// core, for the kernel and for the limit alike.
 fn refine(figures: &mut Figures, engine: Engine, width: Width) {
     for (size, key_len, known) in &mut figures.limits {
         if *key_len == 16 {
@@ -268,7 +268,7 @@ fn call_alone(state: &mut State, case: Case, engine: Engine) -> Sample {
     state.refill(case.size);
     state.with_jobs(case.size, |jobs| {
         let reset = |jobs: &mut &mut [Job<'_>]| {
-            // What was opened is sealed again, under the same nonce, which gives the same packet.
+            // Opened packets are sealed again under the same nonce, which gives the same packets.
             if sealed.is_some() && jobs[0].is_authentic() {
                 engine.seal(jobs);
             }
@@ -391,7 +391,7 @@ fn targets(report: &mut Report, figures: &Figures, best: &str) {
             1.0 / times,
         );
     }
-    // The absolute figures bind on the one core that they were set for: AMD family 25 (Zen 3).
+    // The absolute limits apply only to the core that they were set for: AMD family 25 (Zen 3).
     if tohub_benches::clock::cpu().contains("AMD") && tohub_benches::clock::cpu().contains("family 25 ") {
         for (size, ticks) in [(46, 60.0), (68, 60.0), (256, 110.0), (1404, 368.0)] {
             report.target(format!("seal {size} bytes, ticks"), figures.of(best, size, false, 1).0, ticks);

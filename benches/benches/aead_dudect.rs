@@ -1,9 +1,9 @@
-//! Does the time depend on secrets? Welch's t-test between two classes of inputs, after Reparaz,
-//! Balasch and Verbauwhede ("dude, is my code constant time?").
+//! Tests whether the run time depends on secrets: Welch's t-test between two classes of inputs,
+//! after Reparaz, Balasch and Verbauwhede ("dude, is my code constant time?").
 //!
 //! Each test draws at random, packet burst by packet burst, between a fixed secret and a random
 //! one, and compares the times. Above |t| = 10 with this many measurements something leaks; above 5
-//! it is worth a look. A noisy machine makes |t| smaller, never larger in the long run.
+//! it should be investigated. A noisy machine makes |t| smaller, never larger in the long run.
 
 use std::process::ExitCode;
 

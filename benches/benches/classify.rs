@@ -1,5 +1,5 @@
-//! Finding out what happens to a packet: rule lists of several lengths, the whole decision with and
-//! without the flow cache, and the look-up of an SPI.
+//! Classification of a packet: rule lists of several lengths, the whole decision with and without
+//! the flow cache, and the look-up of an SPI.
 
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark's entry points, which fail by panicking")]
 
@@ -117,8 +117,8 @@ fn decision(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Lists of which only the last line matches the packet, by line count; and what a packet pays
-/// where nothing is filtered.
+/// Lists of which only the last line matches the packet, by line count; and the cost per packet
+/// without filters.
 fn filter(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("classify/filter");
     let gateway = Gateway::new(Site::Left, 1, 64);

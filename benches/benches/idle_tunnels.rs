@@ -1,9 +1,9 @@
 //! Ten thousand tunnels between two control planes in memory: octets of heap of an idle one, and
-//! whether all is given back when their idle timers have closed them, twice. Ends with exit code 1
-//! if not, or above the limit.
+//! whether all memory is freed when their idle timers have closed them, twice. Exit code 1 if not,
+//! or above the limit.
 //!
-//! `--test` does it with few. The heap is counted by the allocator; resident memory, which the C
-//! library gives back as it likes, is printed beside it.
+//! `--test` uses few tunnels. The heap is counted by the allocator; resident memory, which the C
+//! library may return late, is printed too.
 
 use std::alloc::System;
 use std::process::ExitCode;

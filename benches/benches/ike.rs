@@ -89,7 +89,7 @@ impl Pair {
         }
     }
 
-    /// Lets everything end that lingers only.
+    /// Lets all lingering IKE SAs end.
     fn rest(&mut self) {
         for _ in 0..200 {
             self.now = self.now + Duration::from_secs(1);
@@ -110,7 +110,7 @@ fn connection(local: SocketAddr, remote: SocketAddr, group: Group) -> Connection
         groups: vec![group],
         ..IkeProposal::defaults()[0].clone()
     }];
-    // Not a second IKE SA of a restarted peer, but one more peer.
+    // Each IKE SA is treated as one of a further peer, not of the same peer after a restart.
     (connection.initial_contact, connection.close_duplicates) = (false, false);
     let any = TrafficSelector::prefix([10, 0, 0, 0].into(), 8);
     connection.children = vec![ChildPolicy {
@@ -133,7 +133,7 @@ fn handshakes(criterion: &mut Criterion) {
             bench.bench_function(BenchmarkId::new(format!("psk-{name}"), role), |bencher| {
                 bencher.iter_custom(|count| {
                     let mut total = Duration::ZERO;
-                    // A gateway with so many IKE SAs, over and over.
+                    // Repeated: a gateway with this number of IKE SAs.
                     for chunk in (0..count).step_by(256) {
                         let mut pair = Pair::new(group);
                         for _ in chunk..count.min(chunk + 256) {
@@ -166,7 +166,7 @@ fn rekeying(criterion: &mut Criterion) {
     bench.finish();
 }
 
-/// Prints what an idle IKE SA with its child holds, at one end; keys and indices included.
+/// Prints the memory of an idle IKE SA with its child at one end, keys and indices included.
 fn memory(_: &mut Criterion) {
     let mut pair = Pair::new(Group::Curve25519);
     pair.handshake();

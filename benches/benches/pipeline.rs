@@ -1,9 +1,9 @@
 //! The packet path of one worker, in memory: receive ring → parse → classify → ESP → next hop →
 //! transmit ring, both ways.
 //!
-//! Only the worker's round is timed. Packets are put into the rings and taken out of them by the
-//! kernel in memory outside of the measured time; inbound packets are sealed afresh by the peer for
-//! every round, so that each passes the replay window.
+//! Only the worker's round is timed. The in-memory kernel fills and empties the rings outside of
+//! the measured time; inbound packets are sealed again by the peer for every round, so that each
+//! passes the replay window.
 
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark's entry points, which fail by panicking")]
 

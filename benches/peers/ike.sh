@@ -79,7 +79,7 @@ ip -n "$gateway" link set outside up
 ip -n "$gateway" route replace 10.100.0.0/16 via 10.1.1.2
 # Its user-space ESP makes a route for a child, from an address of its own in the selectors.
 ip -n "$gateway" address add 10.2.0.1/16 dev lo
-# A charon that knows nobody yet.
+# Starts charon without SAs.
 start_charon() {
     new_peer "$gateway"
     folder=$PEERS_STATE/$gateway

@@ -1,10 +1,10 @@
-//! The time-stamp counter and what a tick is worth.
+//! The time-stamp counter and its rate.
 
 use core::arch::asm;
 use core::arch::x86_64::{_mm_lfence, _rdtsc};
 use std::time::{Duration, Instant};
 
-/// The time-stamp counter, read when everything before is done and before anything after has begun.
+/// The time-stamp counter, read after all earlier instructions and before any later one.
 #[inline(always)]
 pub fn ticks() -> u64 {
     // SAFETY: SSE2 is part of x86-64; a fence touches no memory of ours.
@@ -60,8 +60,8 @@ fn ticks_per_cycle() -> f64 {
     best as f64 / (10 * ROUNDS) as f64
 }
 
-/// The CPU's name as the kernel gives it, with family and model, which tell cores of the same name
-/// apart.
+/// The CPU's name as the kernel gives it, with family and model, which distinguish cores of the
+/// same name.
 pub fn cpu() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let field = |name: &str| {

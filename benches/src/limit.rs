@@ -1,5 +1,5 @@
-//! What AES-GCM cannot go below on this core: its AES rounds and its carry-less multiplications,
-//! and nothing else.
+//! The lower bound of AES-GCM on this core: the cost of its AES rounds and carry-less
+//! multiplications alone.
 //!
 //! A packet of n blocks needs n + 1 blocks of AES (one for the tag), and n + 2 field
 //! multiplications (one for the additional data, one for the lengths) of three carry-less
@@ -58,12 +58,12 @@ impl Width {
 pub fn ticks_per_packet(width: Width, text_len: usize, rounds: usize) -> f64 {
     assert!(width.present(), "this CPU has no {width:?}");
     let units = text_len.div_ceil(16) + 1;
-    // So many that the way in and out of the loop does not count, and no more: on a busy machine
-    // only short windows pass undisturbed.
+    // Enough that the loop overhead is negligible, and no more: on a busy machine only short
+    // windows are undisturbed.
     let packets = (65_536 / (text_len + 64)).clamp(32, 512) / 4 * 4;
     let packs = packets / width.lanes();
     let work = |_: &mut ()| match (width, rounds) {
-        // SAFETY: `present` was asked above.
+        // SAFETY: `present` was checked above.
         (Width::Bits512, 10) => unsafe { loop_512::<10>(units, packs) },
         // SAFETY: as above.
         (Width::Bits512, _) => unsafe { loop_512::<14>(units, packs) },
@@ -103,7 +103,7 @@ macro_rules! limit_loop {
                 }
             }
             for value in states.into_iter().chain(products) {
-                // SAFETY: no instruction; says that the value is needed.
+                // SAFETY: no instruction; marks the value as used.
                 unsafe { asm!("/* {0} */", in($register) value, options(nomem, nostack, preserves_flags)) };
             }
         }

@@ -1,5 +1,4 @@
-//! Lines of figures as a table for people and as JSON for machines, and a verdict on how quiet the
-//! machine was.
+//! Results as a table and as JSON, and a measure of the noise of the machine.
 
 use std::fs;
 use std::io;
@@ -26,7 +25,7 @@ struct Target {
 }
 
 impl Report {
-    /// Calibrates the clock and prints what machine this is.
+    /// Calibrates the clock and prints the CPU.
     pub fn start(name: &'static str) -> Self {
         let clock = Clock::measure();
         println!(
@@ -44,7 +43,7 @@ impl Report {
         self.clock
     }
 
-    /// Adds a line of named figures and notes which share of its windows was disturbed.
+    /// Adds a line of named figures and records the share of disturbed windows.
     pub fn line(&mut self, fields: Value, disturbed: f64) {
         if let Value::Object(fields) = fields {
             self.lines.push(fields);
@@ -52,7 +51,7 @@ impl Report {
         self.disturbed.push(disturbed);
     }
 
-    /// Says that `value` must be at most `bound`.
+    /// Adds a target: `value` must be at most `bound`.
     pub fn target(&mut self, what: impl Into<String>, value: f64, bound: f64) {
         self.targets.push(Target { what: what.into(), value, bound });
     }
@@ -103,7 +102,7 @@ impl Report {
     }
 }
 
-/// `target` of the workspace, wherever the build itself went.
+/// `target` of the workspace, whatever the target directory of the build.
 fn target_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join("target")
 }

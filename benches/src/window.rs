@@ -1,11 +1,11 @@
-//! Windows: the same work again and again, each time between two readings of the counter.
+//! Windows: the same work repeated, each time between two readings of the counter.
 
 use crate::clock::ticks;
 
-/// What the windows of one line showed, in ticks for one item.
+/// Results of the windows of one line, in ticks per item.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// The best window: what the work costs when nothing disturbs it.
+    /// The best window: the cost of the work without disturbance.
     pub best: f64,
     /// The middle one.
     pub median: f64,

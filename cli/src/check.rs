@@ -12,7 +12,7 @@ use program::Failure;
 use protection::other_ways_out;
 use sa_table::Capacities;
 
-/// Prints notes, or the error for which the file would be refused.
+/// Prints notes, or the error for which the file is rejected.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     let loaded = file::load(path, &mut Offline).map_err(|error| match &error {
         file::FileError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -32,7 +32,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Routes of this machine, which a routing daemon may have made; none where they cannot be read.
+/// Routes of this system, for example from a routing daemon; empty if they cannot be read.
 fn kernel_routes() -> Vec<(Prefix, String)> {
     let listing = std::fs::read_to_string(proc_route::PATH).unwrap_or_default();
     proc_route::parse(&listing)
@@ -40,7 +40,7 @@ fn kernel_routes() -> Vec<(Prefix, String)> {
         .collect()
 }
 
-/// What the file needs, and the shared segments that a start with it gets.
+/// The resources that the file needs, and the size of the shared segments at a start with it.
 fn sizes(sizes: &Sizes) -> String {
     let made = Capacities::for_demand(&protection::demand(sizes));
     let restart = if made == Capacities::default() {

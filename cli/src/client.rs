@@ -1,4 +1,4 @@
-//! The thin client of the control socket.
+//! Client of the control socket.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use config::control::{Format, MAX_LINE, Request, Response, SOCKET_NAME, decode, encode};
 use program::Failure;
 
-/// Lines of a block.
+/// Maximum number of lines in a block.
 const BLOCK_LINES: usize = 1000;
 
-/// Bytes of a block; its response may be longer.
+/// Maximum size of a block in bytes; its response may be longer.
 const BLOCK_BYTES: usize = MAX_LINE / 8;
 
-/// Takes as many lines from the front as one block may have, at least one if there is one.
+/// Removes from the front as many lines as fit into one block, at least one.
 pub(crate) fn take_block(lines: &mut VecDeque<String>) -> Vec<String> {
     let mut bytes = 0;
     let fits = |line: &&String| {
@@ -30,9 +30,9 @@ pub(crate) fn take_block(lines: &mut VecDeque<String>) -> Vec<String> {
 pub(crate) struct Client {
     path: PathBuf,
     reader: BufReader<UnixStream>,
-    /// The prompt of the last response.
+    /// Prompt of the last response.
     prompt: String,
-    /// Lines of a page, 0 for none.
+    /// Page length in lines, 0 for no pager.
     page: u16,
 }
 
@@ -48,8 +48,8 @@ impl Client {
             _ => Failure::new(
                 Failure::NOT_LISTENING,
                 format!(
-                    "{}: nobody listens ({error}); start the gateway with \"tohub supervise --config FILE\", or name \
-                     its run directory with --run-dir",
+                    "{}: no process is listening ({error}); start the gateway with \"tohub supervise --config FILE\", \
+                     or name its run directory with --run-dir",
                     path.display()
                 ),
             ),
@@ -59,12 +59,12 @@ impl Client {
         Ok(client)
     }
 
-    /// The prompt of the session.
+    /// Current prompt of the session.
     pub fn prompt(&self) -> &str {
         &self.prompt
     }
 
-    /// Lines of a page as the session has them, 0 for no pager.
+    /// Page length of the session in lines, 0 for no pager.
     pub fn page(&self) -> u16 {
         self.page
     }
@@ -74,19 +74,19 @@ impl Client {
         self.ask(&Request::Line { line: line.into(), format })
     }
 
-    /// Whether the session is in a configuration mode, as far as its prompt says.
+    /// Whether the session is in a configuration mode, judging by its prompt.
     pub fn is_configuring(&self) -> bool {
         self.prompt.ends_with(")#")
     }
 
-    /// Executes lines as if each were sent alone; what they configure takes effect together. One
-    /// response for each line that was executed. `stops`: the first one that does not succeed is
-    /// the last.
+    /// Executes lines as if each were sent alone, except that their configuration takes effect
+    /// together. Returns one response for each executed line. With `stops`, execution ends at the
+    /// first line that fails.
     pub fn block(&mut self, lines: Vec<String>, stops: bool) -> Result<Vec<Response>, Failure> {
         Ok(self.ask(&Request::Block { lines, stops })?.replies)
     }
 
-    /// Sends one request and waits for its response, however long the command takes.
+    /// Sends one request and waits for its response without a timeout.
     pub fn ask(&mut self, request: &Request) -> Result<Response, Failure> {
         let message = encode(request).map_err(|error| Failure::new(Failure::FAILED, error.to_string()))?;
         let sent = self.reader.get_mut().write_all(message.as_bytes());

@@ -1,4 +1,4 @@
-//! The interactive CLI: line editing and history here, everything else behind the control socket.
+//! The interactive CLI: line editing and history; everything else runs behind the control socket.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ use crate::pager;
 type Shared = Rc<RefCell<Client>>;
 type LineEditor = Editor<Completion, DefaultHistory>;
 
-/// Lines that the history keeps.
+/// Maximum number of lines in the history.
 const HISTORY: usize = 1000;
 
 /// Runs until the session ends.
@@ -36,7 +36,7 @@ pub(crate) fn run(client: Client, rows: u16) -> Result<(), Failure> {
     let mut editor = editor(&client, &key).map_err(|error| editor_failure(&error))?;
     let history = history_file();
     if let Some(path) = &history {
-        // The first session has none.
+        // The file does not exist before the first session has ended.
         let _ = editor.load_history(path);
     }
     let ended = converse(&client, &mut editor, &key, rows);
@@ -84,7 +84,7 @@ fn converse(client: &Shared, editor: &mut LineEditor, key: &AtomicU8, rows: u16)
 }
 
 fn execute(client: &Shared, editor: &mut LineEditor, line: &str) -> Result<Response, Failure> {
-    // A line with a key in it does not belong into a file.
+    // Lines with a key in them are not saved to the history file.
     let pasting = client.borrow().prompt().contains(config::edit::PASTE_PROMPT);
     let secret = pasting || ["key", "secret", "password", "pkcs12"].iter().any(|word| line.contains(word));
     if !line.trim().is_empty() && !secret {
@@ -103,8 +103,8 @@ fn execute(client: &Shared, editor: &mut LineEditor, line: &str) -> Result<Respo
     Ok(response)
 }
 
-/// Executes lines that were pasted together. The response has the texts of all, each below its
-/// line.
+/// Executes lines that were pasted together. The response contains the output of each line below
+/// that line.
 fn execute_block(client: &mut Client, text: &str) -> Result<Response, Failure> {
     let mut lines: VecDeque<String> = text.trim_end().lines().map(String::from).collect();
     let mut whole = Response::default();
@@ -121,7 +121,7 @@ fn execute_block(client: &mut Client, text: &str) -> Result<Response, Failure> {
 }
 
 fn show(client: &Shared, response: &Response, rows: u16) -> Result<(), Failure> {
-    // The session's length, but never more than the screen has.
+    // The page length of the session, limited to the screen height.
     let page = match client.borrow().page() {
         0 => 0,
         24 => rows,
@@ -150,10 +150,10 @@ fn editor(client: &Shared, key: &Arc<AtomicU8>) -> rustyline::Result<LineEditor>
     Ok(editor)
 }
 
-/// Code of Ctrl-Z in the shared key.
+/// Code of Ctrl-Z in the shared key variable.
 const END: u8 = 26;
 
-/// Ends line editing at once and notes which key did it.
+/// Ends line editing at once and records the key.
 struct AcceptFor {
     key: Arc<AtomicU8>,
     code: u8,
@@ -166,7 +166,7 @@ impl ConditionalEventHandler for AcceptFor {
     }
 }
 
-/// TAB asks the server.
+/// TAB completion by the server.
 struct Completion(Shared);
 
 impl Completer for Completion {

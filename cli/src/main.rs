@@ -1,19 +1,19 @@
-//! The `tohub` command: the CLI of a running gateway, and the way to the programs beside it.
+//! The `tohub` command: the CLI of a running gateway, and the front end to the other programs.
 //!
 //! ```text
 //! tohub                          interactive: ?, TAB, history, pager
 //! tohub -c "show crypto map"     one command (or several -c); piped input works too
-//! tohub check FILE               a configuration file, without a gateway
-//! tohub simulate --config FILE   what a configuration would do when peers go and come
-//! tohub guard --config FILE      closes this machine for what the file protects, with nothing else running
-//! tohub guard --watch            does so for devices that appear while no gateway runs
+//! tohub check FILE               checks a configuration file, without a gateway
+//! tohub simulate --config FILE   predicts what a gateway does when peers fail and return
+//! tohub guard --config FILE      drops what the file protects, with nothing else running
+//! tohub guard --watch            attaches the guard to devices that appear while no gateway runs
 //! tohub supervise --config FILE  runs the gateway
-//! tohub release                  removes what a stopped gateway keeps in the kernel
+//! tohub release                  removes what a stopped gateway leaves in the kernel
 //! ```
 //!
-//! It holds no state of the gateway: modes, parsing and pipes run behind the control socket.
-//! `simulate`, `guard`, `supervise` and `release` are other programs, which this one becomes: it
-//! links neither the data plane nor the simulation.
+//! It holds no state of the gateway: modes, parsing and output filters run behind the control
+//! socket. For `simulate`, `guard`, `supervise` and `release` it executes other programs (execve),
+//! so that it links neither the data plane nor the simulation.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -34,21 +34,20 @@ use program::{DEFAULT_RUN_DIR, Failure, conclude};
 use one_shot::Input;
 use programs::{PassedOn, become_program, become_silent};
 
-/// Bytes of piped input that are looked at together.
+/// Size of one read of piped input, in bytes.
 const INPUT: usize = 1 << 16;
 
-/// The control command line of tohub.
+/// The command line interface of tohub.
 #[derive(Debug, Parser)]
 #[command(name = "tohub", version, args_conflicts_with_subcommands = false)]
 struct Arguments {
     /// Run directory of the gateway.
     #[arg(long, global = true, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR")]
     run_dir: PathBuf,
-    /// Executes this line and ends; may be repeated. The first error ends it, with the exit code of
-    /// that error.
+    /// Executes this line and exits; may be repeated. Stops at the first error, with its exit code.
     #[arg(short = 'c', long = "command", value_name = "LINE")]
     commands: Vec<String>,
-    /// Privilege level of the session: 1 begins in user exec.
+    /// Privilege level of the session: 1 starts in user exec.
     #[arg(long, value_name = "LEVEL", default_value_t = 15, value_parser = clap::value_parser!(u8).range(0..=15))]
     privilege: u8,
     /// Prints the JSON form of show commands and predictions.
@@ -60,29 +59,30 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Reads a configuration file and prints its errors and notes. Starts nothing.
+    /// Checks a configuration file and prints its errors and notes. Starts nothing.
     Check {
-        /// The file.
+        /// The configuration file.
         file: PathBuf,
     },
-    /// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
+    /// Predicts what a gateway with this configuration does when peers fail and return. Starts
+    /// nothing.
     #[command(disable_help_flag = true)]
     Simulate(PassedOn),
-    /// Closes this machine for what the saved configuration protects, and ends; nothing else has to
-    /// run. Before the network comes up.
+    /// Drops the traffic that the saved configuration protects, and exits. For the time before the
+    /// network comes up; needs no running gateway.
     Guard {
         /// The saved configuration.
         #[arg(long, value_name = "FILE", required_unless_present = "watch")]
         config: Option<PathBuf>,
-        /// Stays, and attaches the guard to devices that appear while no gateway runs.
+        /// Keeps running, and attaches the guard to devices that appear while no gateway runs.
         #[arg(long)]
         watch: bool,
     },
-    /// Runs the gateway: both processes and the memory that they share, until SIGTERM or SIGINT.
+    /// Runs the gateway, its two processes and their shared memory, until SIGTERM or SIGINT.
     #[command(disable_help_flag = true)]
     Supervise(PassedOn),
-    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the
-    /// kernel forwards in clear what it has routes for.
+    /// Removes the pinned programs, policy routing and files of a stopped gateway. The kernel then
+    /// forwards in clear whatever it has routes for.
     Release,
 }
 
@@ -99,7 +99,8 @@ fn main() -> ExitCode {
         Some(Command::Guard { config, watch }) => {
             let config = config.iter().flat_map(|config| ["--config".into(), config.into()]);
             let options = of_gateway(&arguments, watch.then(|| "--watch".into()).into_iter().chain(config));
-            // What it prints there is for the supervisor.
+            // The guard prints the segment sizes on standard output, which only the supervisor
+            // needs.
             Err(become_silent("tohub-guard", &options))
         }
         Some(Command::Supervise(supervise)) => {
@@ -114,7 +115,7 @@ fn main() -> ExitCode {
     conclude("tohub", done)
 }
 
-/// Options of a program that works on the gateway of the run directory.
+/// Options of a program that acts on the gateway of the run directory.
 fn of_gateway(arguments: &Arguments, options: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     ["--run-dir".into(), arguments.run_dir.clone().into()].into_iter().chain(options).collect()
 }

@@ -1,4 +1,5 @@
-//! `tohub -c …` and piped input: lines in, text out, the exit code of the first error.
+//! `tohub -c …` and piped input: executes lines, prints their output and returns the exit code of
+//! the first error.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -8,7 +9,7 @@ use program::Failure;
 
 use crate::client::{Client, take_block};
 
-/// Where lines come from.
+/// Source of the lines.
 pub(crate) enum Input<R> {
     /// The command line.
     Arguments(VecDeque<String>),
@@ -17,7 +18,7 @@ pub(crate) enum Input<R> {
 }
 
 impl<R: Read> Input<R> {
-    /// The next line, and those behind it for which nobody has to wait. Empty at the end.
+    /// The next line and those that can be read without blocking. Empty at the end.
     fn lines_at_hand(&mut self) -> io::Result<VecDeque<String>> {
         let reader = match self {
             Input::Arguments(lines) => return Ok(std::mem::take(lines)),
@@ -39,9 +40,9 @@ impl<R: Read> Input<R> {
     }
 }
 
-/// Executes lines until the first error, the end of the session or the end of the lines. Text goes
-/// to standard output, errors to standard error; there the line is echoed behind its prompt, so
-/// that a caret stands where it belongs.
+/// Executes lines until the first error, the end of the session or the end of the input. Output
+/// goes to standard output, errors to standard error. An error is preceded by its line behind the
+/// prompt, so that the caret marks the right position.
 pub(crate) fn run<R: Read>(mut client: Client, mut input: Input<R>, format: Format) -> Result<(), Failure> {
     loop {
         let lines = input.lines_at_hand();
@@ -51,7 +52,8 @@ pub(crate) fn run<R: Read>(mut client: Client, mut input: Input<R>, format: Form
         }
         while !lines.is_empty() {
             let mut prompt = client.prompt().to_owned();
-            // What configuration lines say can wait for each other; what commands say cannot.
+            // Configuration lines can be executed as a block; commands print their output one by
+            // one.
             let together = client.is_configuring() && format == Format::Text;
             let sent =
                 if together { take_block(&mut lines) } else { lines.pop_front().into_iter().collect() };
@@ -79,7 +81,7 @@ pub(crate) fn run<R: Read>(mut client: Client, mut input: Input<R>, format: Form
     }
 }
 
-/// Prints text; false when the reader of our output has gone.
+/// Prints text; false if the reader of standard output has closed it.
 fn print(text: &str) -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,10 +1,10 @@
-//! ` --More-- `, and what the terminal is asked for: its size, a key, a password.
+//! The ` --More-- ` pager, and terminal access: size, single keys, passwords.
 
 use std::io::{self, Read, Write};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// Columns and rows of the terminal; (0, 24) when there is none.
+/// Columns and rows of the terminal; (0, 24) without a terminal.
 pub(crate) fn terminal_size() -> (u16, u16) {
     match tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_row > 0 => (size.ws_col, size.ws_row),
@@ -26,7 +26,7 @@ pub(crate) fn print(text: &str, page: usize) -> io::Result<()> {
             write!(out, " --More-- ")?;
             out.flush()?;
             let key = read_key();
-            // The question is wiped, as on a device.
+            // Erase the prompt, as IOS does.
             write!(out, "\r          \r")?;
             left = match key? {
                 b' ' => page - 1,
@@ -57,7 +57,7 @@ fn read_key() -> io::Result<u8> {
     Ok(key[0])
 }
 
-/// Runs `action` with these terminal modes off, and puts them back.
+/// Runs `action` with these terminal modes disabled and restores them.
 fn with_modes<T>(off: LocalModes, action: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let before = tcgetattr(io::stdin())?;
     let mut changed = before.clone();

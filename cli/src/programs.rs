@@ -1,5 +1,5 @@
-//! Subcommands that are programs of their own: this process becomes them, so that its process id,
-//! its standard streams and what a service manager gave it stay as they are.
+//! Subcommands that are separate programs. They replace this process (execve), so that process ID,
+//! standard streams and everything inherited from a service manager stay the same.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -15,12 +15,12 @@ pub(crate) struct PassedOn {
     pub options: Vec<OsString>,
 }
 
-/// Becomes the program `name`. Returns when that cannot be started.
+/// Executes the program `name`. Returns only if that fails.
 pub(crate) fn become_program(name: &str, arguments: &[OsString]) -> Failure {
     start(name, arguments, Stdio::inherit())
 }
 
-/// Becomes the program `name` without what it prints for other programs on standard output.
+/// Executes the program `name` with standard output redirected to /dev/null.
 pub(crate) fn become_silent(name: &str, arguments: &[OsString]) -> Failure {
     start(name, arguments, Stdio::null())
 }

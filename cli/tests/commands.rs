@@ -1,4 +1,4 @@
-//! The real `tohub` program, as far as it needs neither root nor a gateway.
+//! Tests of the `tohub` program that need neither root nor a gateway.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -25,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A control plane that only keeps the configuration.
+/// A control plane that only stores the configuration.
 #[derive(Default)]
 struct Device(Configuration);
 
@@ -48,7 +48,7 @@ impl Device {
     }
 }
 
-/// Serves one connection on the socket of `run_dir`.
+/// Serves one connection on the control socket of `run_dir`.
 fn serve(run_dir: &Path) -> std::thread::JoinHandle<Configuration> {
     let listener = UnixListener::bind(run_dir.join(SOCKET_NAME)).unwrap();
     std::thread::spawn(move || {

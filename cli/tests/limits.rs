@@ -1,11 +1,10 @@
-//! The limits that the documentation names, the configuration language checks and the kernel
-//! programs have are the same.
+//! The limits in the documentation, in the configuration checks and in the eBPF programs agree.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use config::sizes;
 use sa_table::{Capacities, Demand};
 
-/// A page of the documentation, without thousands separators in its numbers.
+/// A page of the documentation, without thousands separators.
 fn page(name: &str) -> String {
     let path = format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(path).unwrap()
@@ -15,7 +14,7 @@ fn page(name: &str) -> String {
 fn the_kernel_maps_hold_what_the_configuration_language_checks() {
     assert_eq!(sizes::MAX_PORTS, u64::from(ebpf_abi::MAX_PORTS));
     assert_eq!(sizes::MAX_GUARD_RULES, u64::from(ebpf_abi::MAX_RULES_PER_PORT));
-    // The tables are written in halves, or hold the entries of two policies for a moment.
+    // The tables are double-buffered, or temporarily hold the entries of two policies.
     assert_eq!(sizes::MAX_GUARD_RULES_OF_ALL, u64::from(ebpf_abi::MAX_RULES / 2));
     assert_eq!(sizes::MAX_PREFIXES, u64::from(ebpf_abi::MAX_PREFIXES / 2));
 }

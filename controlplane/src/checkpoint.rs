@@ -1,10 +1,10 @@
-//! What survives the death of the control plane: which policy has which number, which SA pair
-//! carries what, where the cursors stand. No keys: those of ESP stand in the table, and IKE is
-//! negotiated anew when there is a reason to.
+//! The checkpoint: the state that survives a restart of the control plane. It holds the policy IDs,
+//! what each SA pair carries, and the peer cursors. It holds no keys: ESP keys stay in the shared
+//! table, and IKE SAs are negotiated again when they are needed.
 //!
-//! It is written to the checkpoint segment before a datagram that depends on it is sent, and read
-//! once, at the start. All of it is checked against the table and the configuration: what does not
-//! fit is taken out of use.
+//! The checkpoint is written to its segment before a datagram that depends on it is sent, and read
+//! once, at start-up. Each item is validated against the table and the configuration; an item that
+//! does not match is discarded and its slots are retired.
 
 mod schedule;
 
@@ -21,28 +21,28 @@ use crate::plan::{Derived, EntryKey, HostFlow, Peer, PolicyKey, TemplateKey, Tem
 
 pub use schedule::Schedule;
 
-/// The form of the stored value; another number is not read.
+/// Format version of the stored value; any other version is ignored.
 const FORM: u32 = 1;
 
-/// Everything that is remembered.
+/// The contents of a checkpoint.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Memory {
     form: u32,
-    /// Policy numbers.
+    /// Policies and their IDs.
     pub policies: Vec<StoredPolicy>,
     /// SA pairs in service.
     pub pairs: Vec<StoredPair>,
-    /// Cursors.
+    /// The peer cursor of each entry.
     pub cursors: Vec<(StoredEntry, Selection<Peer>)>,
-    /// Temporary entries.
+    /// Temporary entries of dynamic maps.
     #[serde(default)]
     pub temporaries: Vec<StoredTemporary>,
-    /// Pairs of hosts.
+    /// Host pairs of `level per-host` entries.
     #[serde(default)]
     pub hosts: Vec<StoredHosts>,
 }
 
-/// The name of an entry of a dynamic map.
+/// Stored form of a [`TemplateKey`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredTemplate {
     interface: String,
@@ -53,13 +53,13 @@ pub struct StoredTemplate {
 }
 
 impl StoredTemplate {
-    /// The stored form.
+    /// Converts to the stored form.
     pub fn of(key: &TemplateKey) -> Self {
         let TemplateKey { interface, map, seq, dynamic, dynamic_seq } = key.clone();
         StoredTemplate { interface: interface.to_string(), map, seq, dynamic, dynamic_seq }
     }
 
-    /// The name; none for an interface name that cannot be one.
+    /// Converts back; `None` if the interface name is invalid.
     pub fn key(&self) -> Option<TemplateKey> {
         let StoredTemplate { map, seq, dynamic, dynamic_seq, .. } = self.clone();
         Some(TemplateKey {
@@ -82,7 +82,7 @@ pub struct StoredTemporary {
     remote: Vec<StoredSelector>,
 }
 
-/// A pair of hosts of an entry.
+/// A host pair of a `level per-host` entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredHosts {
     entry: StoredEntry,
@@ -90,7 +90,7 @@ pub struct StoredHosts {
     remote: Vec<StoredSelector>,
 }
 
-/// The name of an entry.
+/// Stored form of an [`EntryKey`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StoredEntry {
     interface: String,
@@ -123,9 +123,9 @@ pub struct StoredPair {
     pub entry: StoredEntry,
     /// The number of its policy.
     pub policy: u32,
-    /// With whom.
+    /// The peer of the pair.
     pub peer: Peer,
-    /// It carries the flow.
+    /// Whether the flow is sent through this pair.
     pub carries: bool,
     /// Slot words of the inbound and of the outbound half.
     pub slots: (u64, u64),
@@ -147,7 +147,7 @@ pub struct StoredPair {
 }
 
 impl Memory {
-    /// A memory of these policies, pairs and cursors.
+    /// A checkpoint of these policies, pairs and cursors.
     pub fn new(
         policies: Vec<StoredPolicy>,
         pairs: Vec<StoredPair>,
@@ -156,7 +156,7 @@ impl Memory {
         Memory { form: FORM, policies, pairs, cursors, temporaries: Vec::new(), hosts: Vec::new() }
     }
 
-    /// The same with what was derived from the configuration.
+    /// Adds the derived entries (temporary entries and host pairs).
     #[must_use]
     pub fn with_derived(self, derived: &Derived) -> Memory {
         let temporaries = derived.temporaries.iter().map(|one| StoredTemporary {
@@ -174,7 +174,7 @@ impl Memory {
         Memory { temporaries: temporaries.collect(), hosts: hosts.collect(), ..self }
     }
 
-    /// What was derived from the configuration.
+    /// The derived entries.
     pub fn derived(&self) -> Derived {
         let temporaries = self.temporaries.iter().filter_map(|one| {
             let template = one.template.key()?;
@@ -191,25 +191,25 @@ impl Memory {
         Derived { temporaries: temporaries.collect(), hosts: hosts.collect() }
     }
 
-    /// The stored form.
+    /// Serialises the checkpoint.
     pub fn encode(&self) -> Vec<u8> {
-        // Plain data with string keys: it can always be written.
+        // Plain data with string keys: serialisation cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// What was stored; none if it is of another form or damaged.
+    /// Deserialises a checkpoint; `None` if the version differs or the data is damaged.
     pub fn decode(bytes: &[u8]) -> Option<Memory> {
         serde_json::from_slice::<Memory>(bytes).ok().filter(|memory| memory.form == FORM)
     }
 }
 
 impl StoredEntry {
-    /// The stored form of a name.
+    /// Converts to the stored form.
     pub fn of(key: &EntryKey) -> Self {
         StoredEntry { interface: key.interface.to_string(), map: key.map.clone(), seq: key.seq }
     }
 
-    /// The name; none for an interface name that cannot be one.
+    /// Converts back; `None` if the interface name is invalid.
     pub fn key(&self) -> Option<EntryKey> {
         let interface = InterfaceName::parse(&self.interface)?;
         Some(EntryKey { interface, map: self.map.clone(), seq: self.seq })
@@ -217,7 +217,7 @@ impl StoredEntry {
 }
 
 impl StoredPolicy {
-    /// The stored form of a policy.
+    /// Converts to the stored form.
     pub fn of(key: &PolicyKey, number: u32) -> Self {
         StoredPolicy {
             number,
@@ -227,7 +227,7 @@ impl StoredPolicy {
         }
     }
 
-    /// What the number stands for.
+    /// Converts back to the policy key.
     pub fn key(&self) -> Option<PolicyKey> {
         Some(PolicyKey {
             entry: self.entry.key()?,
@@ -237,19 +237,19 @@ impl StoredPolicy {
     }
 }
 
-/// The algorithms and selectors of a pair, in the endpoint's types.
+/// The negotiated algorithms and selectors of a pair, in the types of `ike`.
 #[derive(Clone, Debug)]
 pub struct Agreed {
     /// Algorithms.
     pub suite: EspSuite,
-    /// Our side.
+    /// Local traffic selectors.
     pub local: Vec<ike::TrafficSelector>,
-    /// The peer's side.
+    /// Remote traffic selectors.
     pub remote: Vec<ike::TrafficSelector>,
 }
 
 impl StoredPair {
-    /// Fills in what was agreed.
+    /// Fills in the negotiated algorithms and selectors.
     #[must_use]
     pub fn with(mut self, agreed: &Agreed) -> Self {
         let (encryption, bits) = agreed.suite.encryption.transform();
@@ -260,7 +260,7 @@ impl StoredPair {
         self
     }
 
-    /// A pair without what was agreed, see [`StoredPair::with`].
+    /// A pair without the negotiated values, see [`StoredPair::with`].
     pub fn new(entry: &EntryKey, policy: u32, peer: Peer, slots: (SlotWord, SlotWord)) -> Self {
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         StoredPair {
@@ -281,7 +281,7 @@ impl StoredPair {
         }
     }
 
-    /// What was agreed; none for algorithms that do not exist.
+    /// The negotiated values; `None` for an unknown algorithm.
     pub fn agreed(&self) -> Option<Agreed> {
         let (encryption, bits, integrity, esn) = self.suite;
         let integrity = match integrity {
@@ -300,7 +300,7 @@ impl StoredPair {
         })
     }
 
-    /// Its slots; none for words that no slot has.
+    /// The slots; `None` if a word is not a valid slot word.
     pub fn slot_words(&self) -> Option<(SlotWord, SlotWord)> {
         Some((SlotWord::from_raw(self.slots.0)?, SlotWord::from_raw(self.slots.1)?))
     }

@@ -1,11 +1,12 @@
-//! The control plane's time, which may run N times as fast as the machine's.
+//! The control plane's clock, which can run N times as fast as CLOCK_MONOTONIC.
 //!
-//! Inside, time is a `Duration` on a scaled CLOCK_MONOTONIC. The shared segments speak unscaled
-//! milliseconds; every time that crosses is converted here, so that all timers are scaled alike.
+//! Inside the control plane, time is a `Duration` on the scaled clock. The shared segments use
+//! unscaled milliseconds. Every value that is exchanged with them is converted here, so that all
+//! timers are scaled by the same factor.
 
 use std::time::Duration;
 
-/// How many times as fast the clock runs; 1 in service.
+/// Time scale factor; 1 in normal operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale(u32);
 
@@ -16,7 +17,7 @@ impl Default for Scale {
 }
 
 impl Scale {
-    /// A clock that runs `factor` times as fast; 0 counts as 1.
+    /// A clock with this factor; 0 is treated as 1.
     pub fn new(factor: u32) -> Self {
         Scale(factor.max(1))
     }
@@ -26,33 +27,33 @@ impl Scale {
         self.0
     }
 
-    /// The scaled time at this point of CLOCK_MONOTONIC.
+    /// Converts a CLOCK_MONOTONIC time to scaled time.
     pub fn scaled(self, monotonic: Duration) -> Duration {
         monotonic * self.0
     }
 
-    /// The scaled time of a shared-segment time stamp; none for 0, which means never.
+    /// Converts a shared-segment time stamp to scaled time; `None` for 0, which means never.
     pub fn from_stamp(self, monotonic_ms: u64) -> Option<Duration> {
         (monotonic_ms != 0).then(|| self.scaled(Duration::from_millis(monotonic_ms)))
     }
 
-    /// The shared-segment time stamp of a scaled time.
+    /// Converts a scaled time to a shared-segment time stamp.
     pub fn stamp(self, at: Duration) -> u64 {
         u64::try_from((at / self.0).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How long a scaled span really takes.
+    /// Converts a scaled duration to real time.
     pub fn real(self, span: Duration) -> Duration {
         span / self.0
     }
 }
 
-/// The endpoint's form of a point in time.
+/// Converts to the time type of `ike`.
 pub fn ike_time(at: Duration) -> ike::Time {
     ike::Time::from_millis(u64::try_from(at.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The control plane's form of the endpoint's time.
+/// Converts from the time type of `ike`.
 pub fn from_ike_time(at: ike::Time) -> Duration {
     Duration::from_millis(at.as_millis())
 }

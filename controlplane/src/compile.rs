@@ -1,13 +1,13 @@
-//! From the configuration to what the two other sides need: ports and rules for the data plane,
-//! entries for the sessions and for IKE.
+//! Compiles the configuration: ports and rules for the data plane, entries for the sessions and for
+//! IKE.
 //!
-//! Pure: device facts and the policy numbers come in by argument. A permit ACE becomes one policy;
-//! its number stays the same as long as interface, map, sequence number and selectors do, so that
-//! an edit elsewhere disturbs no SA.
+//! The functions are pure: device facts and policy IDs are arguments. One permit ACE becomes one
+//! policy. The policy keeps its ID as long as interface, map, sequence number and selectors stay
+//! the same, so that an edit elsewhere does not affect its SAs.
 //!
-//! Fail closed: what an entry would protect but cannot (refused parameters, no local address, a
-//! dynamic template without a peer, an entry that is incomplete in the IOS sense) is dropped, never
-//! let through.
+//! Fail closed: traffic that an entry selects but cannot protect (unsupported parameters, no local
+//! address, a dynamic template without a peer, an incomplete crypto map entry) is dropped, never
+//! sent in clear.
 
 mod dynamic;
 mod filters;
@@ -27,9 +27,9 @@ use crate::plan::{
 
 pub use retained::retain;
 
-/// Gives out policy numbers and remembers them by what they stand for.
+/// Allocates policy IDs and remembers them by [`PolicyKey`].
 pub trait PolicyNumbers {
-    /// The number of `key`, a new one if it has none yet; `None` when the table has no room.
+    /// The ID of `key`, allocated if it has none yet; `None` if the table is full.
     fn number(&mut self, key: &PolicyKey) -> Option<PolicyId>;
 }
 
@@ -38,8 +38,8 @@ pub fn compile(configuration: &Configuration, devices: &Devices, numbers: &mut i
     compile_with(configuration, devices, &Derived::default(), numbers)
 }
 
-/// Compiles the configuration with what has been derived from it; what it does not cover any more
-/// is left out.
+/// Compiles the configuration together with the derived entries; those that the configuration no
+/// longer covers are left out.
 pub fn compile_with(
     configuration: &Configuration,
     devices: &Devices,
@@ -68,7 +68,8 @@ pub fn compile_with(
                     SetCompiler { configuration, devices, derived, device, interface: name, map, set };
                 compiler.rules(&mut plan, numbers)
             } else {
-                // No SA can be made there, but what the map protects stays protected.
+                // No SA can be set up there, but the traffic that the map selects must still be
+                // dropped.
                 closed_rules(configuration, set)
             };
             plan.rules.push(rules);
@@ -141,8 +142,8 @@ impl SetCompiler<'_> {
         rules
     }
 
-    /// What an entry without peer or transform set permits is dropped; without an access list
-    /// nothing is selected.
+    /// An entry without peer or transform set: the traffic that its access list permits is dropped.
+    /// Without an access list it selects nothing.
     fn incomplete_entry(&self, seq: u16, entry: &CryptoMapEntry, plan: &mut Plan, rules: &mut Vec<Rule>) {
         let before = rules.len();
         self.drop_all(&entry.body, rules);
@@ -198,7 +199,8 @@ impl SetCompiler<'_> {
         plan.entries.insert(key, usable);
     }
 
-    /// One SA pair serves one permit, the first; what further ones permit is dropped.
+    /// A hand-keyed entry has one SA pair, which serves the first permit; traffic of further
+    /// permits is dropped.
     fn manual_entry(
         &self,
         seq: u16,
@@ -255,7 +257,7 @@ impl SetCompiler<'_> {
         }
     }
 
-    /// The addresses that SAs of this set may end at.
+    /// The local addresses that SAs of this map can use.
     fn candidates(&self) -> Vec<IpAddr> {
         match &self.set.local_address {
             Some(_) => local_addresses(self.set, self.devices),
@@ -281,7 +283,7 @@ impl SetCompiler<'_> {
         let local = candidates
             .iter()
             .find(fits)
-            // A name is looked up in the family that there is.
+            // A peer given by name is resolved in the address family of the first local address.
             .or_else(|| candidates.first().filter(|_| by_name))
             .copied()
             .ok_or_else(|| self.no_address(key))?;
@@ -314,7 +316,7 @@ impl SetCompiler<'_> {
         })
     }
 
-    /// Everything that the access list permits is dropped.
+    /// Drops everything that the access list permits.
     fn drop_all(&self, body: &EntryBody, rules: &mut Vec<Rule>) {
         for (rule, shape) in self.shapes(body) {
             let action = match rule.action {
@@ -331,7 +333,7 @@ impl SetCompiler<'_> {
     }
 }
 
-/// Both sides of a permit as IKE proposes them.
+/// Both sides of a permit as IKE traffic selectors.
 fn selectors(shape: &Shape) -> (Vec<ike::TrafficSelector>, Vec<ike::TrafficSelector>) {
     let side = |prefix: Prefix, ports: &[(u16, u16)]| {
         let all = ike::TrafficSelector::prefix(prefix.address, prefix.length)

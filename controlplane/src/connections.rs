@@ -1,10 +1,10 @@
-//! Who may connect to what: the IKE connections that follow from the compiled entries.
+//! The IKE connections that follow from the compiled entries: which peers may connect, and with
+//! what parameters.
 //!
-//! One connection stands for one pair of addresses and one set of IKE parameters. Its child
-//! policies are the permits of every entry that names the peer, in the order of the crypto map, so
-//! that a peer's request is matched to the first entry whose mirrored permit contains or can narrow
-//! it. The same connections serve our own initiations: whoever begins, both sides speak of the same
-//! policies.
+//! A connection is identified by a pair of addresses and one set of IKE parameters. Its child
+//! policies are the permits of every entry that names the peer, in crypto map order: a request of
+//! the peer is matched to the first entry whose mirrored permit contains it or can narrow it. Local
+//! initiations use the same connections, so that both directions use the same policies.
 
 mod algorithms;
 mod build;
@@ -24,42 +24,43 @@ use crate::tunnels::{Mode, Timing};
 pub use algorithms::manual_suite;
 pub use templates::TemplateFlow;
 
-/// Connections with peers that nobody named have numbers behind all others: an entry that names the
-/// peer is asked first.
+/// IDs of connections with dynamic-map peers start here. They sort after configured ones, so that
+/// entries that name the peer match first.
 const FIRST_UNKNOWN: u64 = 1 << 32;
 
-/// Tags of what templates permit begin here; those of policies are below.
+/// Tags of template permits start here; tags of policies are below.
 const FIRST_TEMPLATE: u64 = 1 << 32;
 
-/// What makes a connection the same across edits.
+/// Identity of a connection across edits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectionKey {
-    /// Our address.
+    /// Local address.
     pub local: IpAddr,
     /// The peer's address.
     pub remote: IpAddr,
     /// The IKEv2 profile, if the entry names one.
     pub profile: Option<String>,
-    /// For peers of dynamic maps, which are known by nothing but their key: for whom the key is.
+    /// For dynamic-map peers, which are known only by their pre-shared key: the peers that the key
+    /// is for.
     pub unknown: Option<String>,
 }
 
-/// A connection with what has to be known about it besides.
+/// A connection and the data that the gateway needs with it.
 #[derive(Clone, Debug)]
 pub struct Relation {
-    /// Its name.
+    /// Its key.
     pub key: ConnectionKey,
     /// The peer as the entries name it.
     pub peer: Peer,
-    /// What IKE is told.
+    /// The connection as passed to the IKE endpoint.
     pub connection: Connection,
-    /// IKE parameters, for detection and for `show`.
+    /// IKE parameters, for dead peer detection and for `show`.
     pub ike: IkeParameters,
-    /// Nothing in the configuration names it any more; it goes when its SAs have been told.
+    /// No longer configured. Kept until the Delete messages of its SAs have been sent.
     pub stale: bool,
 }
 
-/// Why an entry and a peer have no connection.
+/// Why there is no connection for an entry and a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoConnection {
     /// There is no key for the peer.
@@ -70,7 +71,7 @@ pub enum NoConnection {
         "peer {0} needs an authentication method that IKEv2 here has not; type \"authentication pre-share\", \"rsa-sig\" or \"ecdsa-sig\""
     )]
     Method(IpAddr),
-    /// No certificate of ours can be used.
+    /// No local certificate can be used.
     #[error(
         "peer {0}: no trustpoint has a usable certificate of this gateway; see \"show crypto pki trustpoints\""
     )]
@@ -78,27 +79,27 @@ pub enum NoConnection {
     /// No CA can be used.
     #[error("peer {0}: no trustpoint has a usable CA; see \"show crypto pki trustpoints\"")]
     Trust(IpAddr),
-    /// No algorithm is left.
+    /// No supported algorithm is left in the proposal.
     #[error("peer {0} has no usable IKE proposal; type \"group 19\" and \"encryption aes 256\"")]
     Proposal(IpAddr),
 }
 
-/// The key under which an entry's connection with `remote` is found.
+/// The key of an entry's connection with `remote`.
 fn connection_key(entry: &Entry, remote: IpAddr) -> ConnectionKey {
     ConnectionKey { local: entry.local, remote, profile: entry.ike.profile.clone(), unknown: None }
 }
 
-/// The tag of a policy in every connection.
+/// The tag of a policy, the same in every connection.
 pub fn tag(policy: PolicyId) -> ChildTag {
     ChildTag(policy.0.into())
 }
 
-/// The policy of a tag; none for a number that no policy can have.
+/// The policy of a tag; `None` if the number is out of range.
 pub fn policy(tag: ChildTag) -> Option<PolicyId> {
     u32::try_from(tag.0).ok().map(PolicyId)
 }
 
-/// The connections, and the numbers that they keep across edits.
+/// All connections, and the IDs that they keep across edits.
 #[derive(Debug, Default)]
 pub struct Connections {
     relations: BTreeMap<ConnectionId, Relation>,
@@ -108,11 +109,12 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Builds the connections of a plan. `resolve` gives the address of a peer, if it is known.
-    /// What the endpoint is to be told, and why some peers cannot be connected to.
+    /// Builds the connections of a plan. `resolve` returns the address of a peer, if it is known.
+    /// Returns the changes for the IKE endpoint and the peers without a connection, with the
+    /// reason.
     ///
-    /// Connections that nothing names any more stay, marked as stale, until
-    /// [`Connections::drop_stale`]: the Deletes of their SAs need them.
+    /// Connections that are no longer configured stay, marked as stale, until
+    /// [`Connections::drop_stale`]: the Delete messages of their SAs are sent over them.
     pub fn rebuild(
         &mut self,
         plan: &Plan,
@@ -147,14 +149,15 @@ impl Connections {
         (connections, refused)
     }
 
-    /// Stale connections that still have an IKE SA are kept.
+    /// Marks stale connections that still have an IKE SA as needed.
     pub fn keep_used(&mut self, in_use: &BTreeSet<ConnectionId>) {
         for (id, relation) in &mut self.relations {
             relation.stale &= !in_use.contains(id);
         }
     }
 
-    /// Removes the connections that nothing names any more, for the endpoint to do the same.
+    /// Removes the connections that are no longer configured and returns their IDs, which the
+    /// caller removes from the endpoint too.
     pub fn drop_stale(&mut self) -> Vec<ConnectionId> {
         let stale = self.relations.iter().filter(|(_, relation)| relation.stale).map(|(id, _)| *id);
         let stale: Vec<ConnectionId> = stale.collect();
@@ -162,34 +165,34 @@ impl Connections {
         stale
     }
 
-    /// One connection.
+    /// The connection with this ID.
     pub fn get(&self, id: ConnectionId) -> Option<&Relation> {
         self.relations.get(&id)
     }
 
-    /// All of them, in the order in which a peer's request is matched.
+    /// All connections, in the order in which a peer's request is matched.
     pub fn iter(&self) -> impl Iterator<Item = &Relation> {
         self.relations.values()
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.relations.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.relations.is_empty()
     }
 
-    /// The connection that an entry's initiations to `remote` use; none if the peer cannot be
-    /// connected to.
+    /// The connection that an entry's initiations to `remote` use; `None` if there is none for this
+    /// peer.
     pub fn of_entry(&self, entry: &Entry, remote: IpAddr) -> Option<ConnectionId> {
         let id = self.ids.get(&connection_key(entry, remote)).copied()?;
         self.relations.get(&id).is_some_and(|relation| !relation.stale).then_some(id)
     }
 
-    /// Detection timing of a connection, if a keepalive is configured.
+    /// Dead peer detection timing of a connection, if a keepalive is configured.
     pub fn timing(&self, id: ConnectionId) -> Option<Timing> {
         let dpd = self.relations.get(&id)?.ike.dpd?;
         let mode = match dpd.mode {
@@ -199,7 +202,7 @@ impl Connections {
         Some(Timing::keepalive(dpd.interval.into(), dpd.retry.into(), mode))
     }
 
-    /// What a child SA with this tag is for; none for a tag that nobody gave.
+    /// What a child SA with this tag belongs to; `None` for an unknown tag.
     pub fn meaning(&self, tag: ChildTag) -> Option<Meaning<'_>> {
         let Some(number) = tag.0.checked_sub(FIRST_TEMPLATE) else {
             return policy(tag).map(Meaning::Policy);
@@ -209,7 +212,7 @@ impl Connections {
     }
 }
 
-/// What the tag of a child SA stands for.
+/// What the tag of a child SA refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning<'a> {
     /// A permit of an entry.

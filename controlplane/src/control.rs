@@ -1,8 +1,9 @@
-//! The control socket: `RUN_DIR/control.sock`, for root only, one CLI session per connection.
+//! The control socket `RUN_DIR/control.sock`, accessible to root only. Each connection is one CLI
+//! session.
 //!
-//! Connections are read here and their requests handed to the main loop, each with a place for its
-//! answer: as many at once as wait on the connection, so that pasted lines can be committed
-//! together. What a request means is the business of [`crate::operator`].
+//! Requests are read here and passed to the main loop, each with a channel for its response. All
+//! requests that are waiting on a connection are passed in one batch, so that pasted lines can be
+//! committed together. [`crate::operator`] interprets the requests.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -14,79 +15,79 @@ use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-/// Bytes of requests that are taken in at once.
+/// Maximum size of one batch of requests, in bytes.
 const MAX_BURST: usize = 1 << 20;
 
-/// Bytes that are read at a time.
+/// Size of one read, in bytes.
 const READ: usize = 1 << 16;
 
-/// Connections at a time.
+/// Maximum number of concurrent connections.
 const MAX_SESSIONS: usize = 64;
 
-/// A connection, named for its life.
+/// ID of a connection, unique for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
-/// What happens on a connection.
+/// An event on a connection.
 #[derive(Debug)]
 pub enum ControlEvent {
-    /// Requests that wait, in order, and where the answer of each goes.
+    /// Waiting requests in order, each with the channel for its response.
     Requests {
-        /// Whose.
+        /// The connection.
         session: SessionId,
-        /// What is asked; at least one.
+        /// The requests; at least one.
         requests: Vec<(Request, Answer)>,
     },
-    /// The connection has ended.
+    /// The connection was closed.
     Closed(SessionId),
 }
 
-/// The place for the answer to a request.
+/// The response channel of a request.
 #[derive(Debug)]
 pub struct Answer(oneshot::Sender<(Response, oneshot::Sender<()>)>);
 
 impl Answer {
-    /// Hands the response to its connection. The receiver is ready when the response has been
-    /// written out, or cannot be because the connection has ended: whoever stops the process waits
-    /// for it.
+    /// Passes the response to its connection. The receiver completes when the response has been
+    /// written, or when the connection has ended; a process that stops waits for it.
     pub fn send(self, response: Response) -> oneshot::Receiver<()> {
         let (written, receiver) = oneshot::channel();
-        // A connection that has ended drops both: the receiver is ready at once.
+        // If the connection has ended, both channels are dropped and the receiver completes at
+        // once.
         let _ = self.0.send((response, written));
         receiver
     }
 }
 
-/// Why there is no control socket.
+/// Why the control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Somebody answers on it.
+    /// Another process is listening on it.
     #[error(
         "{0} is served already: another control plane runs with this --run-dir; stop it or choose another"
     )]
     Running(PathBuf),
-    /// It cannot be made.
+    /// The socket could not be created.
     #[error("control socket {path}: {source}; the run directory must exist and be writable")]
     Bind {
-        /// Where.
+        /// Path of the socket.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// Makes the socket, in place of one that a killed process left behind.
+/// Creates the socket and replaces one that a killed process left behind.
 ///
 /// # Errors
-/// If another process serves it, or it cannot be made.
+/// If another process is listening on it, or it cannot be created.
 pub fn bind(run_dir: &Path) -> Result<UnixListener, ControlError> {
     let path = run_dir.join(SOCKET_NAME);
     if std::os::unix::net::UnixStream::connect(&path).is_ok() {
         return Err(ControlError::Running(path));
     }
     let failed = |source| ControlError::Bind { path: path.clone(), source };
-    // Bound in a folder that only this user may enter, and moved into its place with its mode: it
-    // is closed to others from its first moment, without the process-wide umask.
+    // Bound in a directory that only this user can enter, then renamed into place with its final
+    // mode: it is never accessible to others, and the process-wide umask is not changed.
     let folder = run_dir.join(".new");
     match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -101,7 +102,7 @@ pub fn bind(run_dir: &Path) -> Result<UnixListener, ControlError> {
     Ok(listener)
 }
 
-/// Accepts connections for ever.
+/// Accepts connections until the process ends.
 pub async fn serve(listener: UnixListener, events: mpsc::Sender<ControlEvent>) {
     let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_SESSIONS));
     for number in 1.. {
@@ -133,7 +134,7 @@ pub async fn serve(listener: UnixListener, events: mpsc::Sender<ControlEvent>) {
     }
 }
 
-/// Root, or whoever this process runs as.
+/// The peer is trusted if it runs as root or as the user of this process.
 fn is_trusted(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
@@ -186,10 +187,10 @@ fn request_of(line: &[u8]) -> io::Result<Request> {
     decode::<Request>(text).map_err(io::Error::other)
 }
 
-/// The lines of a connection, in bursts.
+/// Splits a connection's input into batches of lines.
 struct Lines {
     reader: OwnedReadHalf,
-    /// What was read behind the last line that was given out.
+    /// Bytes read after the last line that was returned.
     rest: Vec<u8>,
 }
 
@@ -198,8 +199,8 @@ impl Lines {
         Lines { reader, rest: Vec::new() }
     }
 
-    /// All lines that have arrived, at least one; none at the end of the connection. A last line
-    /// may lack its end.
+    /// All complete lines that have arrived, at least one; `None` at the end of the connection. The
+    /// last line of a connection may lack its newline.
     async fn next_burst(&mut self) -> io::Result<Option<Vec<Vec<u8>>>> {
         let mut searched = 0;
         let end = loop {
@@ -208,7 +209,7 @@ impl Lines {
             }
             searched = self.rest.len();
             self.rest.reserve(READ);
-            // The line is too long: it is given out, and decoding refuses it.
+            // The line is too long: it is returned as it is, and decoding rejects it.
             if searched > MAX_LINE || self.reader.read_buf(&mut self.rest).await? == 0 {
                 break searched;
             }
@@ -226,7 +227,7 @@ impl Lines {
         while self.rest.len() < MAX_BURST {
             self.rest.reserve(READ);
             match self.reader.try_read_buf(&mut self.rest) {
-                // An error or the end of the connection comes again when it is read next.
+                // An error or the end of the connection is seen again by the next read.
                 Ok(0) | Err(_) => return,
                 Ok(_) => {}
             }
@@ -268,7 +269,8 @@ mod tests {
                 requests.remove(0).1.send(response).await.unwrap();
             })
             .await;
-        // Nobody serves the connection any more; what was written is there.
+        // The server side has closed the connection; the data written before must still be
+        // readable.
         drop(local);
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
@@ -286,7 +288,7 @@ mod tests {
             .run_until(async {
                 let mut stream = UnixStream::connect(folder.path().join(SOCKET_NAME)).await.unwrap();
                 let line = |number: u32| Request::Line { line: number.to_string(), format: Format::Text };
-                // The last one is not there as a whole yet.
+                // The last line is incomplete.
                 let text: String = (0..3).map(|number| encode(&line(number)).unwrap()).collect();
                 let (now, later) = text.split_at(text.len() - 5);
                 stream.write_all(now.as_bytes()).await.unwrap();

@@ -1,5 +1,5 @@
-//! What no line of the configuration names: temporary entries for the peers of dynamic maps, and
-//! pairs of hosts. When they come and when they go.
+//! Derived entries: temporary entries for the peers of dynamic maps, and host pairs of
+//! `level per-host`. Decides when they are created and removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,57 +12,57 @@ use crate::plan::{
     TemplateKey, Temporary,
 };
 
-/// How long the flow of a temporary entry stays closed when its last SA is gone and no line of the
-/// configuration permits it: what hosts inside still answer to packets that came sealed must not
-/// leave in clear.
+/// How long the flow of a temporary entry is still dropped after its last SA has gone and no
+/// configured access list covers it: replies of local hosts to packets that arrived protected must
+/// not leave in clear.
 pub const LINGER: Duration = Duration::from_secs(10);
 
-/// See the module's description.
+/// The derived entries and their removal.
 #[derive(Debug, Default)]
 pub struct Dynamic {
     derived: Derived,
-    /// Some of it may be over.
+    /// Set when an entry may have become unused.
     sweep_due: bool,
-    /// Since when a temporary entry has no SA any more, by its number: until [`LINGER`] has passed
-    /// it still drops its flows.
+    /// Temporary entries without an SA, by number, and since when. Their flows are dropped until
+    /// [`LINGER`] has passed.
     without_sa: BTreeMap<u32, Duration>,
 }
 
-/// What a sweep removed.
+/// The result of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Swept {
-    /// Pairs of hosts among it: the connections change too.
+    /// Whether host pairs were removed, so that the connections have to be rebuilt.
     pub hosts: bool,
 }
 
 impl Dynamic {
-    /// What there is, for the compiler and the checkpoint.
+    /// The derived entries, for the compiler and the checkpoint.
     pub fn derived(&self) -> &Derived {
         &self.derived
     }
 
-    /// Takes over what a checkpoint has.
+    /// Restores the entries of a checkpoint.
     pub fn restore(&mut self, derived: Derived) {
         self.derived = derived;
     }
 
-    /// An SA or an initiation ended: some of it may be over.
+    /// An SA or an initiation ended: entries may have become unused.
     pub fn mark(&mut self) {
         self.sweep_due = true;
     }
 
-    /// The same where temporary entries without SA have stayed long enough.
+    /// Requests a sweep if [`LINGER`] has passed for a temporary entry without an SA.
     pub fn mark_lingering(&mut self, now: Duration) {
         self.sweep_due |= self.without_sa.values().any(|since| now >= since.saturating_add(LINGER));
     }
 
-    /// Whether [`Dynamic::sweep`] is to be called, once for each mark.
+    /// Whether [`Dynamic::sweep`] has to be called; clears the mark.
     pub fn take_sweep_due(&mut self) -> bool {
         std::mem::take(&mut self.sweep_due)
     }
 
-    /// The entry of a peer that a template admitted, a new one if there is none; false for one that
-    /// was there. None when there are too many.
+    /// Finds or creates the entry of a peer that a template accepted; the result says whether it is
+    /// new. `None` when the limit is reached.
     pub fn accept(
         &mut self,
         template: &TemplateKey,
@@ -83,12 +83,12 @@ impl Dynamic {
         Some((key, true))
     }
 
-    /// The newest temporary entry has no room.
+    /// Removes the newest temporary entry, for which the table has no room.
     pub fn withdraw_newest_entry(&mut self) {
         self.derived.temporaries.pop();
     }
 
-    /// A new pair of hosts. False when its entry has too many.
+    /// Adds a host pair. False when its entry has reached the limit.
     pub fn add_hosts(&mut self, flow: HostFlow) -> bool {
         let count = self.derived.hosts.iter().filter(|other| other.entry == flow.entry).count();
         if count >= MAX_HOST_FLOWS {
@@ -98,26 +98,26 @@ impl Dynamic {
         true
     }
 
-    /// The newest pair of hosts has no room.
+    /// Removes the newest host pair, for which the table has no room.
     pub fn withdraw_newest_hosts(&mut self) {
         self.derived.hosts.pop();
     }
 
-    /// Whether a policy is that of a pair of hosts.
+    /// Whether a policy belongs to a host pair.
     pub fn is_of_hosts(&self, key: &PolicyKey) -> bool {
         self.derived.hosts.iter().any(|flow| flow.is(key))
     }
 
-    /// After an edit: what the configuration does not cover any more is forgotten; its sessions end
-    /// with their entries.
+    /// After an edit: removes what the configuration no longer covers; its sessions end with their
+    /// entries.
     pub fn forget_uncovered(&mut self, plan: &Plan) {
         self.derived.temporaries.retain(|one| plan.entries.contains_key(&one.key()));
         self.derived.hosts.retain(|flow| plan.policies.values().any(|key| flow.is(key)));
     }
 
-    /// Removes what has no SA any more and nobody waits for; none if everything stays.
-    /// `entry_lives` and `hosts_live` say what is in use, `has_list` whether an access list drops
-    /// the flows of a template when no peer carries them.
+    /// Removes entries that have no SA and for which no flow is waiting; `None` if nothing is
+    /// removed. `entry_lives` and `hosts_live` tell what is in use, `has_list` whether an access
+    /// list drops the flows of a template while no peer carries them.
     pub fn sweep(
         &mut self,
         now: Duration,
@@ -132,7 +132,7 @@ impl Dynamic {
                 without_sa.remove(&one.seq);
                 return true;
             }
-            // The time counts from the first sweep that finds it so.
+            // The time starts with the first sweep that finds the entry without an SA.
             !has_list(&one.template) && now < without_sa.entry(one.seq).or_insert(now).saturating_add(LINGER)
         });
         self.derived.hosts.retain(hosts_live);
@@ -145,7 +145,7 @@ impl Dynamic {
         Some(Swept { hosts: after.1 != before.1 })
     }
 
-    /// The lowest free number of a temporary entry; none when there are too many.
+    /// The lowest free number of a temporary entry; `None` when the limit is reached.
     fn free_number(&self) -> Option<u32> {
         if self.derived.temporaries.len() >= MAX_TEMPORARIES {
             return None;

@@ -1,5 +1,5 @@
-//! Sessions in configuration mode: while one is open, protection is the union of what it began with
-//! and what is configured now (`compile::retained`).
+//! Sessions in configuration mode. While one is open, the configuration at its start and the
+//! current one are both protected (`compile::retained`).
 
 use std::sync::Arc;
 
@@ -9,28 +9,28 @@ use config::shell::Baselines;
 use crate::compile::{PolicyNumbers, compile_with, retain};
 use crate::plan::{Derived, Devices, Plan};
 
-/// A session of the control socket, by its number.
+/// ID of a session of the control socket.
 pub type SessionNumber = u64;
 
-/// What `show crypto map` and the next session say about a session that was cut off.
+/// Shown by `show crypto map` and to the next session after a session was disconnected in
+/// configuration mode.
 const CUT_OFF: &str = "a session ended inside configuration mode while protected flows were being replaced; what was \
                        protected before stays protected too until a session leaves configuration mode in order: type \
                        \"configure terminal\", complete the lines, then \"end\"";
 
-/// What a session found when it entered configuration mode.
+/// The state at the time a session entered configuration mode.
 #[derive(Debug)]
 struct Baseline {
-    /// None once its connection is gone.
+    /// `None` once the session has disconnected.
     session: Option<SessionNumber>,
     configuration: Arc<Configuration>,
     devices: Devices,
-    /// Whether something is protected on its account only.
+    /// Whether it protects traffic that nothing else protects.
     adds: bool,
 }
 
 impl Baseline {
-    /// Its devices as they are now; as they were, where the configuration does not name them any
-    /// more.
+    /// The current devices, with the old ones of interfaces that are no longer configured.
     fn devices(&self, configuration: &Configuration, devices: &Devices) -> Devices {
         let mut known = self.devices.clone();
         for (name, interface) in &self.configuration.interfaces {
@@ -47,7 +47,7 @@ impl Baseline {
     }
 }
 
-/// The sessions in configuration mode and those that were cut off there.
+/// The sessions in configuration mode and those that disconnected there.
 #[derive(Debug, Default)]
 pub struct Edits {
     /// Oldest first.
@@ -55,8 +55,8 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// A session enters configuration mode; `before` is the running configuration, `devices` are
-    /// those that it was compiled with. Gives a note to print.
+    /// A session enters configuration mode. `before` is the running configuration, `devices` are
+    /// those that it was compiled with. Returns a note to print.
     pub fn begin(
         &mut self,
         session: SessionNumber,
@@ -67,9 +67,9 @@ impl Edits {
         self.has_cut().then(|| format!("%NOTE: {CUT_OFF}"))
     }
 
-    /// A session has left configuration mode in order: from now on the configuration says what is
-    /// protected, as far as no other session is in configuration mode. True if that is less than
-    /// what is protected now.
+    /// A session has left configuration mode normally: the running configuration decides what is
+    /// protected, unless another session is still in configuration mode. Returns true if less is
+    /// protected than before.
     pub fn end(&mut self, session: SessionNumber) -> bool {
         let ends = |baseline: &Baseline| baseline.session.is_none_or(|other| other == session);
         let adds = self.baselines.iter().any(|baseline| ends(baseline) && baseline.adds);
@@ -77,8 +77,8 @@ impl Edits {
         adds
     }
 
-    /// The connection of a session has ended. If it was in configuration mode and what it began
-    /// with protects more than what it left behind, that stays in force; the reason is given then.
+    /// A session has disconnected. If it was in configuration mode and its baseline protects more
+    /// than the running configuration, the baseline stays in force; the reason is returned then.
     pub fn abandon(&mut self, session: SessionNumber) -> Option<&'static str> {
         let place = self.baselines.iter().position(|baseline| baseline.session == Some(session))?;
         if !self.baselines[place].adds {
@@ -89,17 +89,17 @@ impl Edits {
         Some(CUT_OFF)
     }
 
-    /// Whether something is protected on account of a session that was cut off.
+    /// Whether the baseline of a disconnected session protects additional traffic.
     pub fn has_cut(&self) -> bool {
         self.baselines.iter().any(|baseline| baseline.session.is_none())
     }
 
-    /// Whether something is protected that the running configuration does not name.
+    /// Whether traffic is protected that the running configuration does not select.
     pub fn protects_more(&self) -> bool {
         self.baselines.iter().any(|baseline| baseline.adds)
     }
 
-    /// What sessions other than this one began with.
+    /// The baselines of all other sessions.
     pub fn others(&self, session: SessionNumber) -> Baselines {
         let mut baselines = Baselines::default();
         for baseline in self.baselines.iter().filter(|baseline| baseline.session != Some(session)) {
@@ -111,13 +111,12 @@ impl Edits {
         baselines
     }
 
-    /// The line of `show crypto map`; empty when there is nothing to say.
+    /// The line of `show crypto map`; empty if there is none.
     pub fn line(&self) -> String {
         if self.has_cut() { format!("NOTE: {CUT_OFF}\n") } else { String::new() }
     }
 
-    /// Compiles the configuration with what is derived from it, and with what open sessions began
-    /// with.
+    /// Compiles the configuration with the derived entries and the baselines of open sessions.
     pub fn compile(
         &mut self,
         configuration: &Configuration,
@@ -126,7 +125,7 @@ impl Edits {
         numbers: &mut impl PolicyNumbers,
     ) -> Plan {
         let mut plan = compile_with(configuration, devices, derived, numbers);
-        // The oldest stands in front in the end.
+        // Applied from newest to oldest, so that the rules of the oldest baseline come first.
         for baseline in self.baselines.iter_mut().rev() {
             baseline.adds = *baseline.configuration != *configuration && {
                 let devices = baseline.devices(configuration, devices);

@@ -1,14 +1,14 @@
-//! The gateway: owns the parts of the control plane and routes events between them, without a
-//! socket and without a clock.
+//! The gateway: owns the parts of the control plane and routes events between them, without sockets
+//! or a clock.
 //!
-//! Inputs are datagrams, what the data plane saw, the timer, configuration and commands, each with
-//! the time. After each input the caller drains [`Gateway::poll_output`] and sets its timer to
-//! [`Gateway::deadline`]. The shared segments are written directly, through [`Tables`]: they are
-//! memory, in a simulation as in service.
+//! Inputs are datagrams, reports of the data plane, the timer, the configuration and commands, each
+//! with the current time. After each input the caller drains [`Gateway::poll_output`] and sets its
+//! timer to [`Gateway::deadline`]. The shared segments are written directly, through [`Tables`]; a
+//! simulation uses segments in ordinary memory.
 //!
-//! Actions of the IKE endpoint and reports of the data plane go to `tunnels`, what follows from
-//! them to the sessions of `peers`, whose intents become commands to the endpoint and words in
-//! `tables`, until nothing is left to do.
+//! Actions of the IKE endpoint and reports of the data plane go to `tunnels`. The results go to the
+//! sessions of `peers`, whose intents become commands to the endpoint and policy words in `tables`.
+//! This repeats until no event is left.
 
 mod actions;
 mod adopted;
@@ -53,17 +53,17 @@ use crate::routes::{RouteChange, RouteTable};
 use crate::tables::Tables;
 use crate::tunnels::Tunnels;
 
-/// How often the data plane's times and level states are read.
+/// How often the time stamps and level states of the data plane are read.
 pub const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Something for the service to carry out.
+/// Something that the service has to do.
 #[derive(Debug)]
 pub enum Output {
     /// Send this datagram.
     Transmit(ike::Transmit),
     /// Add or remove a kernel route.
     Route(RouteChange),
-    /// Resolve this name and answer with [`Gateway::resolved`].
+    /// Resolve this name and call [`Gateway::resolved`] with the answer.
     Resolve(String),
     /// Write this to the log.
     Log(Message),
@@ -71,10 +71,10 @@ pub enum Output {
     IkeLog(ike::LogRecord),
 }
 
-/// See the module's description.
+/// The gateway, see the module documentation.
 pub struct Gateway {
     endpoint: Endpoint,
-    /// The endpoint's settings before any configuration.
+    /// Endpoint settings in effect without any configuration.
     built_in: ike::EndpointConfig,
     scale: Scale,
     configuration: Configuration,
@@ -92,15 +92,15 @@ pub struct Gateway {
     report: Report,
     checkpoint: Schedule,
     next_scan: Duration,
-    /// Initiations that failed: their sessions are told by [`Gateway::settle`].
+    /// Failed initiations that [`Gateway::settle`] still has to report to their sessions.
     failed: VecDeque<(EntryKey, Peer)>,
     outputs: VecDeque<Output>,
 }
 
 impl Gateway {
-    /// A gateway without configuration. `endpoint` brings the randomness, `tables` the segments,
-    /// `memory` what a previous control plane remembered; it must be the memory that `tables` was
-    /// made with.
+    /// A gateway without configuration. `endpoint` provides the randomness, `tables` the segments,
+    /// `memory` the previous control plane's checkpoint; it must be the one that `tables` was
+    /// created with.
     pub fn new(endpoint: Endpoint, tables: Tables, scale: Scale, memory: Memory) -> Self {
         Gateway {
             built_in: endpoint.config().clone(),
@@ -126,18 +126,20 @@ impl Gateway {
         }
     }
 
-    /// Takes in a datagram from one of the IKE ports; `to` is our address and port.
+    /// Processes a datagram received on an IKE port; `to` is the local address and port.
     pub fn handle_datagram(&mut self, now: Duration, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.endpoint.handle_datagram(ike_time(now), from, to, bytes);
         self.settle(now);
     }
 
-    /// Does what is due. To be called at [`Gateway::deadline`]; earlier does no harm.
+    /// Runs everything that is due. To be called at [`Gateway::deadline`]; an earlier call is
+    /// harmless.
     pub fn handle_timeout(&mut self, now: Duration) {
-        // The data plane's times come first: whoever was heard in the last moment is not declared
-        // dead.
+        // Read the data plane's time stamps first: a peer whose packets have just arrived must not
+        // be declared dead.
         self.scan(now);
-        // Then the verdicts, so that the endpoint repeats no probe to a peer that is given up.
+        // Detection before the endpoint's timers, so that no probe is retransmitted to a peer that
+        // has just been declared dead.
         self.detect(now);
         self.endpoint.handle_timeout(ike_time(now));
         self.settle(now);
@@ -153,7 +155,7 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// When [`Gateway::handle_timeout`] wants to be called next.
+    /// The next time [`Gateway::handle_timeout`] has to be called.
     pub fn deadline(&self) -> Duration {
         let endpoint = self.endpoint.poll_timeout().map(crate::clock::from_ike_time);
         let parts = [
@@ -165,7 +167,7 @@ impl Gateway {
         parts.into_iter().flatten().chain(endpoint).fold(self.next_scan, Duration::min)
     }
 
-    /// The next thing to carry out: what is to be said first, then everything else, oldest first.
+    /// The next output: log messages first, then everything else, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         match self.report.next_said() {
             Some(Said::Message(message)) => Some(Output::Log(message)),
@@ -179,7 +181,7 @@ impl Gateway {
         &self.configuration
     }
 
-    /// The transitions so far.
+    /// The recorded transitions.
     pub fn history(&self) -> &History {
         self.report.history()
     }
@@ -189,14 +191,14 @@ impl Gateway {
         self.report.say(message);
     }
 
-    /// Gives an order that cannot fail in a way that anybody waits for.
+    /// Issues a command whose failure is only logged.
     fn order(&mut self, now: Duration, command: ike::Command) {
         if let Err(error) = self.endpoint.command(ike_time(now), command) {
             self.report.trouble(error);
         }
     }
 
-    /// Lets one thing lead to the next until nothing is left, then collects what is to be sent.
+    /// Processes events until none is left, then collects the endpoint's output.
     fn settle(&mut self, now: Duration) {
         loop {
             if let Some(action) = self.endpoint.poll_action() {

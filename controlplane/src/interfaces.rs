@@ -1,8 +1,8 @@
-//! The kernel's interfaces, addresses and routes, by rtnetlink.
+//! Interfaces, addresses and routes of the kernel, over rtnetlink.
 //!
-//! What is there is adopted and never removed; what is missing is added. Routes of ours carry
-//! protocol numbers of our own, so that a control plane that was killed finds and removes what it
-//! left.
+//! Existing addresses are adopted and never removed; missing ones are added. Our routes carry
+//! protocol numbers of their own, so that after a crash the next control plane finds and removes
+//! them.
 
 mod message;
 
@@ -25,18 +25,18 @@ pub const STATIC_PROTOCOL: u8 = 170;
 /// Kernel route protocol of `reverse-route`.
 pub const REVERSE_PROTOCOL: u8 = sa_table::routes::REVERSE_ROUTE_PROTOCOL;
 
-/// A netlink request that failed; the text names the object and, where there is one, the remedy.
+/// A failed netlink request; the text names the object and, where there is one, the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// No netlink socket.
+    /// The netlink socket could not be opened.
     #[error("opening the kernel's netlink socket: {0}")]
     Socket(#[from] std::io::Error),
     /// A request was refused.
     #[error("{what}: {source}")]
     Request {
-        /// What was asked for.
+        /// The requested operation.
         what: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: rtnetlink::Error,
     },
     /// There is no device of this name.
@@ -66,7 +66,7 @@ pub struct KernelRoute {
     pub protocol: u8,
 }
 
-/// The kernel of this network namespace.
+/// The network configuration of this network namespace.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     handle: Handle,
@@ -82,13 +82,13 @@ struct Link {
 }
 
 impl Kernel {
-    /// Over a handle whose connection is driven by the caller.
+    /// Uses a handle whose connection is driven by the caller.
     pub fn new(handle: Handle) -> Self {
         Kernel { handle }
     }
 
-    /// The devices of the configured interfaces as they are; `planned`: with the addresses that
-    /// they are about to get.
+    /// The current devices of the configured interfaces; with `planned`, including the addresses
+    /// that are about to be added.
     ///
     /// # Errors
     /// If the kernel does not answer.
@@ -101,7 +101,7 @@ impl Kernel {
         let mut devices = Devices::new();
         for (name, interface) in &configuration.interfaces {
             let Some(link) = links.get(interface.device_name(name)) else { continue };
-            // The configured order comes first: the primary address is the tunnel endpoint.
+            // Configured addresses first: the primary address is the tunnel endpoint.
             let configured = interface.addresses.iter().map(|address| address.address);
             let present: Vec<IpAddr> = link.addresses.iter().map(|(address, _)| *address).collect();
             let mut addresses: Vec<IpAddr> =
@@ -117,8 +117,8 @@ impl Kernel {
         Ok(devices)
     }
 
-    /// Adds missing addresses, sets the MTU, takes interfaces up or down. Gives what could not be
-    /// done.
+    /// Adds missing addresses, sets the MTU, sets interfaces up or down. Returns the failed
+    /// operations.
     pub async fn apply_interfaces(&self, configuration: &Configuration) -> Vec<KernelError> {
         let links = match self.links().await {
             Ok(links) => links,
@@ -180,11 +180,11 @@ impl Kernel {
         routes.collect()
     }
 
-    /// What a reverse route is in the kernel: through the gateway that leads to the peer, on the
-    /// device it is for.
+    /// The kernel route for a reverse route: through the gateway toward the peer, on the route's
+    /// device.
     ///
     /// # Errors
-    /// If the device is gone or nothing leads to the peer.
+    /// If the device is gone or there is no route to the peer.
     pub async fn reverse_route(&self, route: &ReverseRoute) -> Result<KernelRoute, KernelError> {
         let links = self.links().await?;
         let ifindex = links.get(&route.device).map_or(0, |link| link.index);
@@ -192,7 +192,7 @@ impl Kernel {
             Some(gateway) => Some(gateway),
             None => self.gateway_to(route.peer).await?,
         };
-        // A peer on the same link is the gateway itself.
+        // A peer on a connected network is its own gateway.
         let gateway = gateway.or(Some(route.peer));
         Ok(KernelRoute {
             prefix: route.prefix,
@@ -203,8 +203,7 @@ impl Kernel {
         })
     }
 
-    /// Makes our routes in the kernel equal to `wanted`: adds what is missing, removes what is
-    /// surplus.
+    /// Makes our routes in the kernel equal to `wanted`: adds missing routes and removes others.
     pub async fn reconcile(&self, wanted: &BTreeSet<KernelRoute>) -> Vec<KernelError> {
         let mut troubles = Vec::new();
         let mut present = BTreeSet::new();
@@ -231,7 +230,7 @@ impl Kernel {
         troubles
     }
 
-    /// Adds a route, in place of one with the same prefix and metric.
+    /// Adds a route, replacing one with the same prefix and metric.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -240,7 +239,7 @@ impl Kernel {
         outcome(request.execute().await, || format!("adding route {}", describe(route)))
     }
 
-    /// Removes a route; one that is gone already is no error.
+    /// Removes a route; an absent route is not an error.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -304,8 +303,8 @@ impl Kernel {
         let mut addresses = std::pin::pin!(self.handle.address().get().execute());
         while let Some(found) = addresses.try_next().await.map_err(failed("listing addresses"))? {
             let Some((_, link)) = by_index.get_mut(&found.header.index) else { continue };
-            // On a point-to-point link `Address` is the other end; `Local` is ours wherever it is
-            // present.
+            // On a point-to-point link `Address` is the remote end; `Local`, where present, is
+            // always the local address.
             let local = found.attributes.iter().find_map(|attribute| match attribute {
                 AddressAttribute::Local(address) => Some(*address),
                 _ => None,

@@ -1,12 +1,12 @@
-//! The deciding process of tohub: configuration, IKE, dead peer detection, idle timers, preferred
+//! The control plane of tohub: configuration, IKE, dead peer detection, idle timers, preferred
 //! peer.
 //!
-//! It writes the SA table that the data plane reads and never touches a packet. Each part owns its
-//! state, takes events and gives events: [`compile`] makes a [`plan`] of the configuration;
+//! It writes the SA table that the data plane reads; it processes no packets. Each part owns its
+//! state, takes events and returns events: [`compile`] makes a [`plan`] of the configuration;
 //! [`connections`], [`tunnels`], [`peers`], [`dynamic`], [`names`], [`tables`], [`report`],
-//! [`edits`] and [`checkpoint`] know nothing of sockets or clocks; [`gateway`] owns them and routes
-//! events between them; [`service`] is the only one that does I/O. `docs/controlplane.md` is the
-//! map of this crate.
+//! [`edits`] and [`checkpoint`] use neither sockets nor clocks; [`gateway`] owns them and routes
+//! events between them; only [`service`] does I/O. `docs/controlplane.md` describes the structure
+//! of this crate. map of this crate.
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;

@@ -1,5 +1,5 @@
-//! The `tohub-controlplane` process: arguments, descriptors, hygiene; everything else is in the
-//! library.
+//! The `tohub-controlplane` process: arguments, inherited descriptors, process hardening.
+//! Everything else is in the library.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use controlplane::service::{Service, run};
 use controlplane::tables::Tables;
 use ike::{Endpoint, EndpointConfig, RandomSpis, SystemRandom};
 
-/// Gives the pages of closed tunnels back to the system, which the C library keeps: an idle gateway
-/// is a small one again.
+/// An allocator that returns unused pages to the system, so that an idle gateway uses little memory
+/// after many tunnels have closed.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The control plane of tohub: IKE, dead peer detection, preferred peer. Started by
-/// `tohub supervise` or a service manager, which hands the shared segments down as LISTEN_FDS.
+/// `tohub supervise` or a service manager, which passes the shared segments as LISTEN_FDS.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-controlplane", version)]
 struct Arguments {
@@ -30,12 +30,12 @@ struct Arguments {
     /// The run directory of this instance.
     #[arg(long, value_name = "DIR", default_value = "/run/tohub")]
     run_dir: PathBuf,
-    /// Runs every timer N times as fast: for drills and tests only.
+    /// Runs every timer N times as fast: for tests only.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     time_scale: u32,
 }
 
-/// An end with its exit code (ARCHITECTURE.md).
+/// A fatal error with its exit code (ARCHITECTURE.md).
 struct Failure(u8, String);
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ fn start_log() {
 }
 
 fn serve(arguments: Arguments) -> Result<(), Failure> {
-    // Keys stand in this process's memory: no core dump, no ptrace by others.
+    // This process holds keys in memory: no core dumps, no ptrace by other users.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|error| Failure(1, format!("switching core dumps off: {error}")))?;
     if arguments.time_scale != 1 {

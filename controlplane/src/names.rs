@@ -1,10 +1,10 @@
-//! Addresses of peers that are configured by name: what the name service said, how much of it is
-//! believed and for how long, and which flows wait for an answer.
+//! Addresses of peers that are configured by name: resolved addresses and their validity, and the
+//! flows that wait for an answer.
 //!
-//! Answers and times come in by argument. A `dynamic` name ([`Peer::Name`]) is known until its
-//! answer's TTL has passed or an initiation to its address failed, whichever is first; any other
-//! ([`Peer::Fixed`]) keeps the address that it had when it was typed or the configuration was
-//! loaded.
+//! Answers and times are arguments. The address of a `dynamic` name ([`Peer::Name`]) is valid until
+//! its TTL has passed or an initiation to it failed, whichever is first. Any other name
+//! ([`Peer::Fixed`]) keeps the address that it had when it was configured or when the configuration
+//! was loaded.
 
 mod answer;
 
@@ -19,11 +19,10 @@ use crate::plan::{EntryKey, Peer};
 
 pub use answer::{Answer, MAX_ADDRESSES, NameError, Usable};
 
-/// How long an answer of the name service is waited for; an initiation that waits for it has then
-/// failed.
+/// Timeout of a name query; the initiation that waits for it has then failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest time that an answer is believed, whatever its TTL says.
+/// Upper limit for the TTL of an answer.
 const LONGEST_TTL: Duration = Duration::from_secs(86_400);
 
 /// A flow that waits for the address of its peer.
@@ -43,7 +42,7 @@ struct Known {
     fresh_until: Duration,
 }
 
-/// See the module's description.
+/// Peer names and their addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// `ip host` lines.
@@ -51,20 +50,20 @@ pub struct Names {
     /// `ip domain name`, in lower case.
     domain: Option<String>,
     known: BTreeMap<Peer, Known>,
-    /// Questions under way, and until when they are waited for.
+    /// Pending queries and their timeouts.
     asked: BTreeMap<String, Duration>,
     /// Oldest first.
     waiting: Vec<Waiting>,
 }
 
 impl Names {
-    /// Follows the `ip host` and `ip domain name` lines.
+    /// Applies the `ip host` and `ip domain name` lines.
     pub fn configure(&mut self, system: &System) {
         self.hosts.clone_from(&system.hosts);
         self.domain = system.domain_name.as_ref().map(|domain| domain.to_ascii_lowercase());
     }
 
-    /// The address of a peer, as far as it is known without asking anybody.
+    /// The address of a peer, if it is known without a query; it may have expired.
     pub fn address_of(&self, peer: &Peer, v6: bool) -> Option<IpAddr> {
         match peer {
             Peer::Address(address) => Some(*address),
@@ -73,7 +72,7 @@ impl Names {
         }
     }
 
-    /// The address to initiate to without asking anybody.
+    /// The address to initiate to, if a valid one is known without a query.
     pub fn address_now(&self, peer: &Peer, v6: bool, now: Duration) -> Option<IpAddr> {
         match peer {
             Peer::Address(address) => Some(*address),
@@ -82,7 +81,7 @@ impl Names {
         }
     }
 
-    /// The addresses that an operator means by an address or a name.
+    /// The addresses that an operator's input, an address or a name, stands for.
     pub fn addresses_of_text(&self, text: &str) -> Vec<IpAddr> {
         if let Ok(address) = text.parse() {
             return vec![address];
@@ -94,27 +93,27 @@ impl Names {
             .collect()
     }
 
-    /// What `ip host` lines say about a name, as an answer of the name service.
+    /// The `ip host` lines for a name, in the form of a resolver answer.
     pub fn host_line(&self, name: &str) -> Option<Answer> {
         Some(Answer { addresses: self.host(name)?.to_vec(), ttl: Duration::ZERO })
     }
 
-    /// Whether an answer about this peer was ever believed.
+    /// Whether an answer for this peer was ever accepted.
     pub fn is_learnt(&self, peer: &Peer) -> bool {
         [false, true].iter().any(|v6| self.learnt(peer, *v6).is_some())
     }
 
-    /// A flow waits until the address of its peer is known.
+    /// Adds a flow that waits for the address of its peer.
     pub fn wait(&mut self, waiting: Waiting) {
         self.waiting.push(waiting);
     }
 
-    /// The flows that wait, oldest first.
+    /// The waiting flows, oldest first.
     pub fn waiting(&self) -> &[Waiting] {
         &self.waiting
     }
 
-    /// Flows that do not wait any more.
+    /// Removes waiting flows.
     pub fn forget_waiting(&mut self, which: impl Fn(&Waiting) -> bool) {
         self.waiting.retain(|waiting| !which(waiting));
     }
@@ -130,7 +129,7 @@ impl Names {
         known.map(Vec::as_slice)
     }
 
-    /// The last address that was learnt, fresh or not.
+    /// The last learnt address, valid or expired.
     fn learnt(&self, peer: &Peer, v6: bool) -> Option<IpAddr> {
         self.known.get(peer)?.usable.address(v6)
     }
@@ -141,7 +140,7 @@ impl Names {
         known.usable.address(v6).filter(|_| fresh)
     }
 
-    /// Notes an answer for a peer; true if an address is another one than before.
+    /// Stores an answer for a peer; true if an address has changed.
     pub fn learn(&mut self, peer: Peer, usable: Usable, ttl: Duration, now: Duration) -> bool {
         let fresh_until = now + ttl.min(LONGEST_TTL);
         let before = self.known.insert(peer.clone(), Known { usable, fresh_until });
@@ -149,7 +148,7 @@ impl Names {
         before.as_ref().map(families) != self.known.get(&peer).map(families)
     }
 
-    /// An address that a previous control plane used; it was learnt long ago.
+    /// Restores an address from a checkpoint, as an expired one.
     pub fn resume(&mut self, peer: &Peer, address: IpAddr) {
         if peer.host_name().is_some() && !self.known.contains_key(peer) {
             let usable = Usable::of(&[address], &BTreeSet::new());
@@ -157,43 +156,43 @@ impl Names {
         }
     }
 
-    /// An initiation to the peer's address failed: the next one asks again.
+    /// An initiation to the peer's address failed: the next one queries again.
     pub fn distrust(&mut self, peer: &Peer) {
         if let Some(known) = self.known.get_mut(peer) {
             known.fresh_until = Duration::ZERO;
         }
     }
 
-    /// Begins a question; false if it is under way already.
+    /// Starts a query; false if one is pending already.
     pub fn ask(&mut self, name: &str, now: Duration) -> bool {
         let under_way = self.asked.contains_key(name);
         self.asked.entry(name.to_owned()).or_insert(now + PATIENCE);
         !under_way
     }
 
-    /// The question has been answered: the flows that waited for it go on.
+    /// The query has been answered: returns the flows that waited for it.
     pub fn answered(&mut self, name: &str) -> Vec<Waiting> {
         self.asked.remove(name);
         self.waiting.extract_if(.., |waiting| waiting.peer.host_name() == Some(name)).collect()
     }
 
-    /// Names that were asked for too long ago.
+    /// Names whose query has timed out.
     pub fn overdue(&self, now: Duration) -> Vec<String> {
         self.asked.iter().filter(|(_, until)| now >= **until).map(|(name, _)| name.clone()).collect()
     }
 
-    /// When the next question is given up.
+    /// When the next query times out.
     pub fn deadline(&self) -> Option<Duration> {
         self.asked.values().min().copied()
     }
 
-    /// Forgets peers that the configuration no longer has.
+    /// Removes peers that are no longer configured.
     pub fn retain(&mut self, keep: impl Fn(&Peer) -> bool) {
         self.known.retain(|peer, _| keep(peer));
     }
 
-    /// What is known, for `show hosts`: the name, its addresses, and whether they would be used
-    /// without asking.
+    /// The resolved names for `show hosts`: the name, its addresses, and whether they are still
+    /// valid.
     pub fn iter(&self, now: Duration) -> impl Iterator<Item = (&Peer, Vec<IpAddr>, bool)> {
         self.known.iter().map(move |(peer, known)| {
             let addresses = known.usable.v4.into_iter().chain(known.usable.v6).collect();

@@ -1,4 +1,4 @@
-//! What a CLI session can do: carries out what the shells of the control socket ask for.
+//! Carries out the requests of CLI sessions.
 
 mod shows;
 
@@ -23,45 +23,46 @@ use crate::names::{Answer, NameError};
 use crate::pki::{KeyStore, Material, Pki};
 use crate::report::Message;
 
-/// The longest status document of the data plane that is read.
+/// Maximum size of the data plane's status document, in bytes.
 const MAX_STATUS: u64 = 4 << 20;
 
-/// Printed by `write memory` while something is protected that the saved lines do not name.
+/// Printed by `write memory` while traffic is protected that the saved configuration does not
+/// select.
 const SAVED_IN_BETWEEN: &str = "%NOTE: saved as it stands now; what open configuration sessions are replacing is \
                                 protected until they leave configuration mode, and is not in the file: save again then\n";
 
-/// How long the data plane may take to answer; it answers from memory.
+/// Timeout for the data plane's answer, which is served from memory.
 const STATUS_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a session waits for while others go on.
+/// Work that a session waits for while other sessions continue.
 #[derive(Debug)]
 pub enum Work {
-    /// Run `ping` or `traceroute` with these arguments and tell the session what it prints.
+    /// Run `ping` or `traceroute` with these arguments and pass the output to the session.
     Run {
         /// The program.
         program: &'static str,
-        /// Its arguments, checked words only.
+        /// Its arguments, already validated.
         arguments: Vec<String>,
     },
-    /// Ask the name service for this name, and go on with [`Operator::looked_up`].
+    /// Resolve this name and continue with [`Operator::looked_up`].
     LookUp(String),
-    /// End this process in order; the supervisor starts it again.
+    /// Stop this process in order; the supervisor restarts it.
     Reload,
 }
 
-/// How far a session came.
+/// The outcome of one step of a session.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// To be sent, in this order.
     pub replies: Vec<Response>,
-    /// What it waits for; none: it takes the next request.
+    /// The work it waits for; `None` if it is ready for the next request.
     pub work: Option<Work>,
-    /// It has more lines to commit, each alone, and goes on when it is told this. In between the
-    /// loop may turn.
+    /// Set when the session has more lines to commit one by one: it continues when it is given this
+    /// result. The main loop may run in between.
     pub committed: Option<Told>,
 }
 
-/// The result of something that a session asked for.
+/// The result of an [`Ask`].
 enum Carried {
     Told(Told),
     Work(Work),
@@ -70,7 +71,7 @@ enum Carried {
 /// Where debug lines are found.
 const DEBUG_NOTE: &str = "%NOTE: debug lines go to \"show logging\" and to the log of the process\n";
 
-/// What the shows need besides the gateway.
+/// State outside the gateway that the show commands need.
 #[derive(Debug)]
 pub struct Facts {
     /// `RUN_DIR`.
@@ -83,18 +84,19 @@ pub struct Facts {
     pub log: std::collections::VecDeque<String>,
     /// How many times as fast the clock runs.
     pub time_scale: u32,
-    /// Private keys and CRLs as they were read last.
+    /// Private keys and CRLs as last read.
     pub material: Material,
-    /// Addresses, links and routes wait for the guard.
+    /// Addresses, links and routes have not been set yet because the guard does not cover the
+    /// devices.
     pub interfaces_wait: bool,
     /// `debug crypto isakmp` or `ikev2` is on: the log has IKE's debug lines too.
     pub debugs_ike: bool,
-    /// Number of the kernel change with which they were set last.
+    /// Number of the kernel change that set them last.
     pub brought_up: Option<u64>,
 }
 
 impl Facts {
-    /// Where the private keys of this instance lie.
+    /// Directory of the private keys of this instance.
     pub fn key_store(&self) -> KeyStore {
         KeyStore::beside(&self.config_file)
     }
@@ -105,31 +107,31 @@ impl Facts {
     }
 }
 
-/// Carries out what one session asks for.
+/// Carries out the requests of one session.
 pub struct Operator<'a> {
     /// The gateway.
     pub gateway: &'a mut Gateway,
-    /// The rest.
+    /// State outside the gateway.
     pub facts: &'a mut Facts,
-    /// Now.
+    /// The current time.
     pub now: Duration,
-    /// Set when the kernel has to be brought in line with the configuration.
+    /// Set when the kernel has to be updated from the configuration.
     pub kernel_is_stale: &'a mut bool,
     /// Open CLI sessions, this one included.
     pub sessions: usize,
-    /// The number of this one.
+    /// ID of this session.
     pub session: SessionNumber,
 }
 
 impl Operator<'_> {
-    /// Hands a request to a session.
+    /// Passes a request to a session.
     pub fn request(&mut self, shell: &mut Shell, request: Request) -> Progress {
         let turn = shell.request(request, self.gateway.configuration());
         self.go_on(shell, turn)
     }
 
-    /// Commits the lines that a session holds, if it does. To be called when no further request of
-    /// it waits.
+    /// Commits the lines that a session holds back, if any. To be called when no further request of
+    /// the session is waiting.
     pub fn flush(&mut self, shell: &mut Shell) -> Progress {
         if !shell.holds_lines() {
             return Progress::default();
@@ -138,13 +140,13 @@ impl Operator<'_> {
         self.go_on(shell, turn)
     }
 
-    /// Tells a session the result of its work.
+    /// Passes the result of its work to a session.
     pub fn tell(&mut self, shell: &mut Shell, told: Told) -> Progress {
         let turn = shell.told(told, self.gateway.configuration());
         self.go_on(shell, turn)
     }
 
-    /// Tells a session that waits for a name what the name service says.
+    /// Passes the resolver's answer to the session that waits for it.
     pub fn looked_up(
         &mut self,
         shell: &mut Shell,
@@ -155,7 +157,7 @@ impl Operator<'_> {
         self.tell(shell, Told::Resolved(resolves))
     }
 
-    /// Does what a session asks for, one thing after the other.
+    /// Carries out what a session asks for, one request after the other.
     fn go_on(&mut self, shell: &mut Shell, mut turn: Turn) -> Progress {
         let mut progress = Progress::default();
         loop {
@@ -239,7 +241,7 @@ impl Operator<'_> {
             ShowCommand::TohubDataplane => render_show::dataplane(&self.dataplane_status()?),
             ShowCommand::StartupConfig => self.startup_config()?,
             ShowCommand::AccessLists(name) => {
-                // Without a data plane nothing was matched.
+                // Without a data plane there are no match counts.
                 let matches =
                     self.dataplane_status().map(|status| shows::matches(&status)).unwrap_or_default();
                 render_show::access_lists(configuration, name.as_deref(), &matches)
@@ -335,7 +337,9 @@ impl Operator<'_> {
             ExecCommand::Debug { topic, on: false } => {
                 done(format!("Crypto {} debugging is off\n", format!("{topic:?}").to_uppercase()))
             }
-            ExecCommand::Debug { .. } => Err(unavailable("show crypto ipsec sa detail", "show tohub dataplane")),
+            ExecCommand::Debug { .. } => {
+                Err(unavailable("show crypto ipsec sa detail", "show tohub dataplane"))
+            }
             ExecCommand::UndebugAll => {
                 self.facts.debugs_ike = false;
                 done("All possible debugging has been turned off\n".to_owned())
@@ -353,7 +357,7 @@ impl Operator<'_> {
         let name = host.to_ascii_lowercase();
         match self.gateway.host_line(&name) {
             Some(answer) => Carried::Told(Told::Resolved(self.gateway.specify(self.now, &name, &Ok(answer)))),
-            // Waiting here would keep every timer waiting.
+            // Resolving here would block the main loop and all its timers.
             None => Carried::Work(Work::LookUp(name)),
         }
     }
@@ -377,7 +381,7 @@ impl Operator<'_> {
         }
     }
 
-    /// An address, or the primary address of an interface.
+    /// The source address: an address, or the primary address of an interface.
     fn source(&self, source: Option<&str>) -> Result<Option<IpAddr>, CommandError> {
         let Some(text) = source else { return Ok(None) };
         if let Ok(address) = text.parse() {
@@ -393,7 +397,7 @@ impl Operator<'_> {
         })
     }
 
-    /// The data plane's own status, one JSON document.
+    /// The data plane's own status, as one JSON document.
     fn dataplane_status(&self) -> Result<serde_json::Value, CommandError> {
         let path = self.facts.run_dir.join("dataplane.sock");
         let failed = |error: &dyn std::fmt::Display| {
@@ -406,15 +410,15 @@ impl Operator<'_> {
         let mut status: serde_json::Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
         let forwards = self.facts.brought_up.is_some_and(|change| self.gateway.forwards_by(change));
         if self.facts.interfaces_wait || !forwards {
-            // Addresses, links and routes follow when the guard covers the devices; a packet that
-            // comes before the data plane has read them would find no route.
+            // Addresses, links and routes are set once the guard covers the devices. Until the data
+            // plane has read them, packets would find no route.
             status["state"] = "waiting".into();
         }
         Ok(status)
     }
 
     fn startup_config(&mut self) -> Result<String, CommandError> {
-        // Through the model, so that no secret is printed.
+        // Rendered from the model, which prints no secrets.
         let file = self.facts.config_file.clone();
         let stored = config::file::load(&file, &mut Offline).map_err(file_failed)?;
         Ok(config::render::running_config(&stored.configuration, config::render::Secrets::Hidden) + "\n")
@@ -448,7 +452,7 @@ fn run(program: &'static str, mut arguments: Vec<String>, target: &str) -> Resul
     Ok(Carried::Work(Work::Run { program, arguments }))
 }
 
-/// A command that IOS has and this gateway has not; what says the same here.
+/// An IOS command that is not available here; the text names the replacement.
 fn unavailable(instead: &str, or: &str) -> CommandError {
     CommandError::Failed(format!(
         "This command is not available on this gateway; use \"{instead}\" or \"{or}\""

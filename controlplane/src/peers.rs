@@ -1,5 +1,5 @@
-//! Which peer, when: one session for each entry, the cursors and idle timers in them, and who of
-//! them is due.
+//! The sessions of all entries, with their peer cursors and idle timers, and which of them have a
+//! timer due.
 
 pub mod idle;
 pub mod select;
@@ -17,28 +17,28 @@ use crate::timers::Timers;
 use select::Selection;
 use session::{Intent, Pair, Session};
 
-/// See the module's description.
+/// All sessions, see the module documentation.
 #[derive(Debug, Default)]
 pub struct Peers {
     sessions: BTreeMap<EntryKey, Session>,
     timers: Timers<Arc<EntryKey>>,
 }
 
-/// What a session made of an event.
+/// The result of an event for a session.
 #[derive(Debug)]
 pub struct Told<R> {
-    /// What the event's function gave.
+    /// The return value of the event's method.
     pub result: R,
-    /// Peers whose last SA pair went.
+    /// Peers whose last SA pair was removed.
     pub went: Vec<Peer>,
-    /// Peers whose first SA pair came.
+    /// Peers whose first SA pair came up.
     pub came: Vec<Peer>,
-    /// What the session wants, in this order.
+    /// The session's intents, in order.
     pub intents: Vec<Intent>,
 }
 
 impl Peers {
-    /// Makes the sessions of new entries.
+    /// Creates the sessions of new entries.
     pub fn add<'a>(&mut self, entries: impl IntoIterator<Item = &'a Entry>) {
         for entry in entries {
             if !self.sessions.contains_key(&entry.key) {
@@ -48,13 +48,13 @@ impl Peers {
         }
     }
 
-    /// The entry is gone, and its SAs with it.
+    /// Removes the session of an entry, whose SAs are gone too.
     pub fn remove(&mut self, key: &EntryKey) {
         self.sessions.remove(key);
         self.set_timer(key);
     }
 
-    /// Hands an event to a session; none if there is no such session.
+    /// Passes an event to a session; `None` if there is no such session.
     pub fn tell<R>(
         &mut self,
         key: &EntryKey,
@@ -70,7 +70,7 @@ impl Peers {
         Some(Told { result, went: went.cloned().collect(), came: came.cloned().collect(), intents })
     }
 
-    /// Takes over a cursor from a checkpoint.
+    /// Restores a cursor from a checkpoint.
     pub fn resume(&mut self, key: &EntryKey, selection: Selection<Peer>) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.resume(selection);
@@ -78,7 +78,7 @@ impl Peers {
         }
     }
 
-    /// Takes over a pair from a checkpoint, without an event. Its silence counts from `now` on.
+    /// Restores a pair from a checkpoint, without an event. Its silence counts from `now`.
     pub fn adopt(
         &mut self,
         now: Duration,
@@ -94,22 +94,22 @@ impl Peers {
         }
     }
 
-    /// One session.
+    /// The session of an entry.
     pub fn session(&self, key: &EntryKey) -> Option<&Session> {
         self.sessions.get(key)
     }
 
-    /// All sessions with their names.
+    /// All sessions with their entries.
     pub fn sessions(&self) -> impl Iterator<Item = (&EntryKey, &Session)> {
         self.sessions.iter()
     }
 
-    /// How many there are.
+    /// The number of sessions.
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no sessions.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
@@ -119,7 +119,7 @@ impl Peers {
         self.sessions.get(key)?.pairs().find(|(id, _)| *id == child).map(|(_, pair)| pair)
     }
 
-    /// The earliest time at which a session has something to do.
+    /// The earliest timer of any session.
     pub fn deadline(&self) -> Option<Duration> {
         debug_assert_eq!(
             self.timers.first(),
@@ -129,12 +129,13 @@ impl Peers {
         self.timers.first()
     }
 
-    /// Sessions that have something to do.
+    /// Sessions with a timer due.
     pub fn due(&self, now: Duration) -> Vec<Arc<EntryKey>> {
         self.timers.overdue(now)
     }
 
-    /// To be called after every change of a session, its end included.
+    /// Updates the timer of a session. To be called after every change of a session, including its
+    /// removal.
     fn set_timer(&mut self, key: &EntryKey) {
         let at = self.sessions.get(key).and_then(Session::deadline);
         match self.timers.armed(key).map(|(key, armed)| (key.clone(), armed)) {

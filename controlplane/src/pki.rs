@@ -1,9 +1,9 @@
-//! The trustpoints' certificates, private keys and CRLs in the form in which IKE takes them.
+//! Converts the trustpoints' certificates, private keys and CRLs to the types of `ike`.
 //!
-//! The configuration holds certificates and names the rest: private keys lie in the key directory
-//! of the instance ([`KeyStore`]), CRLs in files of the operator. The shell reads both
-//! ([`Material::read`]) whenever trustpoints change and when a CRL file does; the gateway only sees
-//! the result.
+//! The configuration contains certificates and refers to the rest: private keys are in the key
+//! directory of the instance ([`KeyStore`]), CRLs in files that the operator provides. Both are
+//! read ([`Material::read`]) outside the gateway, whenever trustpoints or a CRL file change; the
+//! gateway receives the result.
 
 mod import;
 mod material;

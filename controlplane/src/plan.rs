@@ -1,4 +1,4 @@
-//! What a configuration means: the data that `compile` makes and everybody else reads.
+//! The compiled configuration: built by `compile`, read by all other parts.
 
 mod derived;
 mod idle_rule;
@@ -18,35 +18,35 @@ pub use derived::{
 pub use idle_rule::IdleRule;
 pub use peer::Peer;
 
-/// What the kernel knows about the device behind an interface.
+/// The kernel's data about the device of an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Device {
     /// Linux interface index; 0 while it does not exist.
     pub ifindex: u32,
-    /// Largest IP packet.
+    /// MTU.
     pub mtu: u32,
-    /// Its addresses, the primary one first.
+    /// Addresses, the primary one first.
     pub addresses: Vec<IpAddr>,
-    /// Whether it carries packets.
+    /// Whether the link is up.
     pub up: bool,
 }
 
 /// The devices by configured interface.
 pub type Devices = BTreeMap<InterfaceName, Device>;
 
-/// One crypto-map entry on one interface: the name of a session.
+/// A crypto map entry on one interface: the key of a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryKey {
     /// Where the map is applied.
     pub interface: InterfaceName,
     /// The map set.
     pub map: String,
-    /// The entry; from [`FIRST_TEMPORARY`] on one that a dynamic map made.
+    /// Sequence number; numbers from [`FIRST_TEMPORARY`] on are temporary entries of a dynamic map.
     pub seq: u32,
 }
 
 impl EntryKey {
-    /// The number in the configuration; none for a temporary entry.
+    /// The configured sequence number; `None` for a temporary entry.
     pub fn configured(&self) -> Option<u16> {
         u16::try_from(self.seq).ok().filter(|_| self.seq < FIRST_TEMPORARY)
     }
@@ -58,21 +58,21 @@ impl std::fmt::Display for EntryKey {
     }
 }
 
-/// What makes a policy the same across edits.
+/// Identity of a policy across edits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyKey {
     /// The entry it belongs to.
     pub entry: EntryKey,
-    /// Our side of the permit.
+    /// Local traffic selectors.
     pub local: Vec<ike::TrafficSelector>,
-    /// The peer's side of the permit.
+    /// Remote traffic selectors.
     pub remote: Vec<ike::TrafficSelector>,
 }
 
 /// A usable entry.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its name.
+    /// Its key.
     pub key: EntryKey,
     /// Its peers in order.
     pub peers: Vec<Peer>,
@@ -80,7 +80,7 @@ pub struct Entry {
     pub default_first: bool,
     /// The idle rule in force.
     pub idle: IdleRule,
-    /// Our address toward its peers.
+    /// Local address toward its peers.
     pub local: IpAddr,
     /// IKE parameters.
     pub ike: IkeParameters,
@@ -92,37 +92,37 @@ pub struct Entry {
     pub reverse_route: Option<ReverseRoute>,
     /// Linux device of the interface.
     pub device: String,
-    /// Largest packet toward the peer, as far as the device says.
+    /// MTU of the device toward the peer.
     pub mtu: u32,
     /// `set security-association level per-host`.
     pub per_host: bool,
-    /// Where a temporary entry comes from; we never initiate for it.
+    /// The template of a temporary entry, which only responds.
     pub template: Option<TemplateKey>,
 }
 
 /// A usable entry of a dynamic map.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// Its name.
+    /// Its key.
     pub key: TemplateKey,
-    /// What its temporary entries are made like.
+    /// Model of its temporary entries.
     pub entry: Entry,
-    /// What peers may propose: our side and theirs, in the order of the access list.
+    /// What peers may propose, local and remote selectors, in access-list order.
     pub permits: Vec<(Vec<ike::TrafficSelector>, Vec<ike::TrafficSelector>)>,
 }
 
 /// A usable hand-keyed entry.
 #[derive(Clone, Debug)]
 pub struct ManualEntry {
-    /// Its name.
+    /// Its key.
     pub key: EntryKey,
-    /// Our address toward its peer.
+    /// Local address toward its peer.
     pub local: IpAddr,
     /// Peer, algorithms and keys.
     pub parameters: ManualParameters,
     /// Its one permit.
     pub policy: PolicyId,
-    /// Largest packet toward the peer, as far as the device says.
+    /// MTU of the device toward the peer.
     pub mtu: u32,
 }
 
@@ -131,7 +131,7 @@ pub struct ManualEntry {
 pub struct Plan {
     /// Data-plane interfaces.
     pub ports: Vec<PortRecord>,
-    /// Rule lists; a port names its own by index.
+    /// Rule lists; each port refers to its list by index.
     pub rules: Vec<Vec<Rule>>,
     /// Access groups.
     pub filters: Filters,
@@ -143,14 +143,14 @@ pub struct Plan {
     pub templates: Vec<Template>,
     /// Every policy in use.
     pub policies: BTreeMap<PolicyId, PolicyKey>,
-    /// Why entries are not usable, for the log and for `show`.
+    /// Why entries are unusable, for the log and for `show`.
     pub notes: Vec<String>,
-    /// Permits that are dropped because the table has no number for them.
+    /// Permits that are dropped because the table has no free policy ID.
     pub unnumbered: usize,
 }
 
 impl Plan {
-    /// A permit gets no number: its packets are dropped.
+    /// Records a permit without a policy ID: its packets are dropped.
     pub(crate) fn no_number(&mut self, key: &EntryKey) {
         self.unnumbered += 1;
         let note = format!(

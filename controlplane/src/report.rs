@@ -1,5 +1,5 @@
-//! What the control plane says: messages in the form of IOS, the history of transitions, and how
-//! much of what others can cause is said.
+//! Log messages in the form of IOS, the transition history, and rate limits for messages that third
+//! parties can cause.
 
 mod history;
 mod message;
@@ -19,20 +19,20 @@ pub use history::{HISTORY, History, Transition};
 pub use message::Message;
 pub use rate_limit::RateLimit;
 
-/// Something for the log.
+/// An entry for the log.
 #[derive(Debug)]
 pub enum Said {
-    /// A message of ours.
+    /// A message of the control plane.
     Message(Message),
     /// Debug text of the IKE endpoint.
     Ike(ike::LogRecord),
 }
 
-/// See the module's description.
+/// Log and history, see the module documentation.
 #[derive(Debug)]
 pub struct Report {
     history: History,
-    /// How often the cursor of an entry moved, and why it did last.
+    /// For each entry, how often the cursor moved and the last reason.
     changes: BTreeMap<EntryKey, (u64, Reason)>,
     waiting: VecDeque<Said>,
     /// `crypto logging ikev2`.
@@ -62,65 +62,65 @@ impl Default for Report {
 }
 
 impl Report {
-    /// Follows the `crypto logging` lines.
+    /// Applies the `crypto logging` lines.
     pub fn configure(&mut self, ipsec: &IpsecGlobals) {
         (self.says_ike_sas, self.says_sessions) = (ipsec.logging_ikev2, ipsec.logging_session);
     }
 
-    /// The next thing for the log, oldest first.
+    /// The next log entry, oldest first.
     pub fn next_said(&mut self) -> Option<Said> {
         self.waiting.pop_front()
     }
 
-    /// How many things wait for [`Report::next_said`].
+    /// The number of entries waiting for [`Report::next_said`].
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// The transitions so far.
+    /// The recorded transitions.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// How often the cursor of an entry moved, and why it did last; none if it never did.
+    /// How often the cursor of an entry moved, and the last reason; `None` if it never moved.
     pub fn changes_of(&self, entry: &EntryKey) -> Option<(u64, Reason)> {
         self.changes.get(entry).copied()
     }
 
-    /// Forgets an entry that is gone.
+    /// Removes an entry that is no longer configured.
     pub fn forget_entry(&mut self, entry: &EntryKey) {
         self.changes.remove(entry);
     }
 
-    /// Writes a message to the log.
+    /// Logs a message.
     pub fn say(&mut self, message: Message) {
         self.waiting.push_back(Said::Message(message));
     }
 
-    /// Something that an operator has to mend.
+    /// Logs an error that the operator has to correct.
     pub fn trouble(&mut self, text: impl Display) {
         self.say(Message::Trouble(text.to_string()));
     }
 
-    /// A remark about the configuration.
+    /// Logs a note about the configuration.
     pub fn note(&mut self, text: impl Display) {
         self.say(Message::Note(text.to_string()));
     }
 
-    /// A transition of an entry or a peer, for the history alone.
+    /// Adds a transition of an entry or a peer to the history, without a log message.
     pub fn transition(&mut self, now: Duration, place: impl Display, event: impl Into<String>) {
         self.history.push(now, place.to_string(), event);
     }
 
-    /// What the IKE endpoint says. Anybody can cause its warnings: a refused initiation, a proof
-    /// that is none.
+    /// Logs a record of the IKE endpoint. Warnings are rate-limited, because any host can cause
+    /// them, for example by a refused initiation or a failed authentication.
     pub fn ike_log(&mut self, now: Duration, record: ike::LogRecord) {
         if record.level != ike::LogLevel::Warning || self.ike_warnings.pass(now) {
             self.waiting.push_back(Said::Ike(record));
         }
     }
 
-    /// An IKE SA is established; `began` says who began it.
+    /// An IKE SA is established; `began` names the initiator.
     pub fn ike_up(&mut self, now: Duration, peer: SocketAddr, began: &str) {
         self.history.push(now, peer.ip().to_string(), format!("IKE SA up ({began})"));
         if self.says_ike_sas {
@@ -128,7 +128,7 @@ impl Report {
         }
     }
 
-    /// An IKE SA is over.
+    /// An IKE SA has ended.
     pub fn ike_down(&mut self, now: Duration, peer: SocketAddr, why: &str) {
         self.history.push(now, peer.ip().to_string(), format!("IKE SA down ({why})"));
         if self.says_ike_sas {
@@ -136,13 +136,13 @@ impl Report {
         }
     }
 
-    /// Whether [`Report::session`] writes a message, for which the peer is to be known.
+    /// Whether [`Report::session`] logs anything; if not, the caller need not look up the peer.
     pub fn says_sessions(&self) -> bool {
         self.says_sessions
     }
 
-    /// The first SA pair with a peer came up, or the last one went. `known` are its address and
-    /// port and its identity; none where the address is not known any more.
+    /// The first SA pair with a peer came up, or the last one was removed. `known` is its address
+    /// and port and its identity; `None` if the address is no longer known.
     pub fn session(
         &mut self,
         now: Duration,
@@ -172,13 +172,13 @@ impl Report {
         });
     }
 
-    /// An initiation failed; the log has it within a limit.
+    /// An initiation failed; the log message is rate-limited.
     pub fn aborted(&mut self, now: Duration, entry: &EntryKey, peer: &Peer, reason: &str) {
         self.transition(now, entry, format!("{peer} failed: {reason}"));
         self.refused(now, entry, peer, reason);
     }
 
-    /// A negotiation came to nothing; within a limit, since peers can cause it.
+    /// A negotiation failed; rate-limited, since peers can cause it.
     pub fn refused(&mut self, now: Duration, place: impl Display, peer: impl Display, reason: &str) {
         if self.aborts.pass(now) {
             let (place, peer) = (place.to_string(), peer.to_string());
@@ -186,21 +186,21 @@ impl Report {
         }
     }
 
-    /// A trouble that packets of hosts can cause, within the limit of failed negotiations.
+    /// Logs an error that packets of hosts can cause, with the rate limit of failed negotiations.
     pub fn caused_trouble(&mut self, now: Duration, text: impl Display) {
         if self.aborts.pass(now) {
             self.trouble(text);
         }
     }
 
-    /// A remark on what a name service answered, within a limit.
+    /// Logs a note about a resolver answer, rate-limited.
     pub fn remark(&mut self, now: Duration, text: impl Display) {
         if self.remarks.pass(now) {
             self.note(text);
         }
     }
 
-    /// ESP with an SPI that nobody has came in, within a limit.
+    /// ESP with an unknown SPI was received; rate-limited.
     pub fn invalid_spi(&mut self, now: Duration, spi: u32, source: IpAddr, destination: IpAddr) {
         if self.invalid_spi.pass(now) {
             self.say(Message::InvalidSpi { spi, source, destination });

@@ -1,6 +1,5 @@
-//! Asking the name service: `ip name-server`, or what the system is configured with. Asynchronous;
-//! nothing is kept between two questions, the addresses and their TTL are [`crate::names`]'
-//! business.
+//! DNS queries to `ip name-server` or the system's resolvers. Asynchronous and without a cache:
+//! addresses and TTLs are kept by [`crate::names`].
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -14,13 +13,13 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 
 use crate::names::{Answer, NameError};
 
-/// One question to one server; it is put twice.
+/// Timeout of one query to one server; it is sent twice.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// All questions about one name together.
+/// Timeout for all queries about one name.
 const PATIENCE: Duration = Duration::from_secs(9);
 
-/// Whom to ask, as the configuration says.
+/// The configured name servers and domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameService {
     servers: Vec<IpAddr>,
@@ -39,10 +38,10 @@ impl From<&System> for NameService {
 }
 
 impl NameService {
-    /// Asks for the addresses of `name`.
+    /// Resolves `name`.
     ///
     /// # Errors
-    /// If it is not known, or nobody says within nine seconds.
+    /// If the name does not exist, or no answer arrives within nine seconds.
     pub async fn resolve(&self, name: &str) -> Result<Answer, NameError> {
         if !self.lookup {
             return Err(NameError::Off);
@@ -61,8 +60,8 @@ impl NameService {
         tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(NameError::Timeout))
     }
 
-    /// The names to try in order. A name with a dot is complete; a short one is tried with
-    /// `ip domain name` first, and then as the system would.
+    /// The names to query in order. A name with a dot is complete; a short one is tried with
+    /// `ip domain name` first, then as the system would resolve it.
     fn questions(&self, name: &str) -> Vec<String> {
         let name = name.trim_end_matches('.');
         if name.contains('.') {
@@ -101,7 +100,8 @@ async fn ask(resolver: &TokioResolver, question: String) -> Result<Answer, NameE
     match resolver.lookup_ip(question).await {
         Ok(found) => {
             let ttl = found.valid_until().saturating_duration_since(Instant::now());
-            // Counted from the answer's arrival; a whole TTL must not read as one second less.
+            // The TTL counts from the arrival of the answer; round up, so that a full TTL is not
+            // one second short.
             let ttl = Duration::from_secs(ttl.as_millis().div_ceil(1000).try_into().unwrap_or(0));
             Ok(Answer { addresses: found.iter().collect(), ttl })
         }

@@ -1,4 +1,4 @@
-//! Whether a configuration fits into the shared segments, asked before anything is changed.
+//! Checks whether a configuration fits into the shared segments, before anything is changed.
 
 use config::Configuration;
 use config::sizes::Sizes;
@@ -9,18 +9,18 @@ use crate::plan::{self, Derived};
 /// Why a configuration cannot become the running one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
-    /// The segments are too small for it.
+    /// The segments are too small.
     #[error(
         "{0}. Type \"write memory\", add the lines to the saved file and restart tohub, which makes the segments anew for what the file \
          needs (\"tohub check FILE\" names it)"
     )]
     Segments(#[from] Shortage),
-    /// Something else cannot be published.
+    /// The table cannot hold it for another reason.
     #[error("{0}")]
     Table(TableError),
 }
 
-/// What a configuration needs now, with the flows that have come by themselves so far.
+/// The resources that a configuration needs, including its current derived entries.
 pub fn demand(configuration: &Configuration, derived: &Derived) -> Demand {
     let sizes = Sizes::of(configuration);
     let temporaries = derived.temporaries.iter().map(|one| (&one.local, &one.remote));

@@ -1,19 +1,21 @@
-//! Routes that exist while an SA does (`reverse-route`): which ones, and how many SA pairs ask for
+//! Routes that exist as long as an SA (`reverse-route`), with the number of SA pairs that need
 //! each.
 //!
-//! Pure: the shell finds the next hop toward the peer and talks to the kernel.
+//! The functions are pure: the caller determines the next hop toward the peer and updates the
+//! kernel.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use config::model::Prefix;
 
-/// A route to the other side of a tunnel.
+/// A route to a network behind a peer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReverseRoute {
     /// The network behind the peer.
     pub prefix: Prefix,
-    /// The peer: the route goes through whatever leads to it, unless a gateway is configured.
+    /// The peer: the route uses the same next hop as the route to the peer, unless a gateway is
+    /// configured.
     pub peer: IpAddr,
     /// `set reverse-route gateway`.
     pub gateway: Option<IpAddr>,
@@ -23,28 +25,28 @@ pub struct ReverseRoute {
     pub metric: u32,
 }
 
-/// What the shell has to do.
+/// A change of the kernel's routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteChange {
-    /// Make the route, in place of one that is there.
+    /// Add the route, or replace it.
     Add(ReverseRoute),
-    /// Remove it.
+    /// Remove the route.
     Remove(ReverseRoute),
 }
 
-/// How many SA pairs ask for each route.
+/// Reference counts of the routes, by SA pair.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable(BTreeMap<ReverseRoute, u32>);
 
 impl RouteTable {
-    /// One more pair asks for the route.
+    /// Adds a reference.
     pub fn add(&mut self, route: ReverseRoute) -> Option<RouteChange> {
         let count = self.0.entry(route.clone()).or_default();
         *count += 1;
         (*count == 1).then_some(RouteChange::Add(route))
     }
 
-    /// One pair less asks for the route.
+    /// Removes a reference.
     pub fn remove(&mut self, route: &ReverseRoute) -> Option<RouteChange> {
         let count = self.0.get_mut(route)?;
         *count -= 1;
@@ -61,7 +63,7 @@ impl RouteTable {
     }
 }
 
-/// The fewest prefixes that cover exactly the addresses `start` to `end`.
+/// The smallest set of prefixes that covers exactly the addresses `start` to `end`.
 pub fn prefixes(start: IpAddr, end: IpAddr) -> Vec<Prefix> {
     match (start, end) {
         (IpAddr::V4(start), IpAddr::V4(end)) => cover(u32::from(start).into(), u32::from(end).into(), 32)
@@ -78,8 +80,8 @@ fn cover(start: u128, end: u128, bits: u32) -> impl Iterator<Item = (u128, u8)> 
     let mut next = (start <= end).then_some(start);
     std::iter::from_fn(move || {
         let start = next?;
-        // The largest block that begins here: limited by the alignment of the start and by what is
-        // left.
+        // The largest block that starts here, limited by the alignment of the start and by the rest
+        // of the range.
         let aligned = start.trailing_zeros().min(bits);
         let left = match (end - start).checked_add(1) {
             Some(count) => 127 - count.leading_zeros(),

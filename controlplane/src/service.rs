@@ -1,5 +1,5 @@
-//! The service around the gateway: one thread, one loop. It moves bytes and time, and decides
-//! nothing.
+//! The service around the gateway: one thread with one main loop, which does the I/O and makes no
+//! decisions.
 
 mod held_back;
 mod kernel;
@@ -31,16 +31,16 @@ use crate::sockets::{Datagram, SocketError, Sockets};
 use held_back::HeldBack;
 use sessions::Dialogue;
 
-/// Log lines that `show logging` remembers.
+/// Number of log lines kept for `show logging`.
 const LOG_LINES: usize = 200;
 
-/// How often the files of CRLs are looked at.
+/// Interval at which CRL files are checked for changes.
 const CRL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// After a device or an address changed: how long to wait for more of the same.
+/// Delay after a change of a device or an address, to collect further changes.
 const DEVICE_SETTLING: Duration = Duration::from_millis(100);
 
-/// What the process was started with.
+/// The parameters of the service.
 pub struct Service {
     /// The gateway, without configuration yet.
     pub gateway: Gateway,
@@ -48,11 +48,11 @@ pub struct Service {
     pub scale: Scale,
     /// Events of the data plane.
     pub events: EventReceiver,
-    /// Proves to the supervisor that the loop turns.
+    /// Signals to the supervisor that the loop runs.
     pub pulse: Pulse,
-    /// Where the memory goes.
+    /// Where checkpoints are written.
     pub checkpoint: Checkpoint,
-    /// The configuration that was read.
+    /// The configuration as read at start-up.
     pub configuration: config::Configuration,
     /// The run directory.
     pub run_dir: PathBuf,
@@ -60,30 +60,30 @@ pub struct Service {
     pub config_file: PathBuf,
 }
 
-/// Why the service ended, other than by order.
+/// Why the service ended, other than by an orderly stop.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// The control socket.
+    /// The control socket could not be opened.
     #[error(transparent)]
     Control(#[from] control::ControlError),
-    /// An IKE socket at the start.
+    /// An IKE socket could not be opened at start-up.
     #[error(transparent)]
     Socket(#[from] SocketError),
-    /// The kernel.
+    /// A kernel request failed.
     #[error(transparent)]
     Kernel(#[from] crate::interfaces::KernelError),
-    /// Something of the operating system.
+    /// Another operating system error.
     #[error("{what}: {source}")]
     System {
-        /// What was tried.
+        /// The operation.
         what: &'static str,
-        /// The answer.
+        /// The error.
         source: std::io::Error,
     },
-    /// The configuration is larger than the segments.
+    /// The configuration does not fit into the segments.
     #[error("{0}")]
     NoRoom(#[from] crate::room::NoRoom),
-    /// Another control plane has the table.
+    /// Another control plane has taken over the table.
     #[error("another control plane has taken over the table; this one stops")]
     Superseded,
 }
@@ -99,7 +99,7 @@ impl ServiceError {
             {
                 4
             }
-            // The supervisor makes new segments for the configuration.
+            // The supervisor creates larger segments for the configuration.
             ServiceError::NoRoom(_) => 10,
             _ => 1,
         }
@@ -115,36 +115,36 @@ struct Running {
     sockets: Sockets,
     facts: Facts,
     sessions: BTreeMap<SessionId, Dialogue>,
-    /// Sessions that go on in the next turns of the loop.
+    /// Sessions that continue in the next iterations of the loop.
     turning: VecDeque<SessionId>,
-    /// For work of other threads.
+    /// Passed to tasks, which return their result on it.
     work: mpsc::Sender<Finished>,
     kernel_is_stale: bool,
-    /// Reverse routes as they are in the kernel.
+    /// Reverse routes as added to the kernel.
     routes: BTreeMap<crate::routes::ReverseRoute, KernelRoute>,
     held_back: HeldBack,
-    /// The policy that was published when datagrams were last sent.
+    /// The policy version at the time datagrams were last sent.
     policy_version: PolicyVersion,
-    /// They were set once, and IKE is spoken.
+    /// Addresses and links have been set once, and IKE is served.
     serves: bool,
     reported: BTreeSet<String>,
-    /// When the files of the CRLs were looked at last.
+    /// When the CRL files were last checked.
     crls_checked: std::time::Instant,
     stop: bool,
 }
 
-/// Work of another thread that is done.
+/// The result of a task.
 enum Finished {
     Program(SessionId, Result<String, CommandError>),
     Name(String, Result<Answer, NameError>),
-    /// The name in a line that a session typed.
+    /// Resolution of the name in a line of a session.
     Typed(SessionId, String, Result<Answer, NameError>),
 }
 
 /// Serves until SIGTERM, SIGINT or `reload`.
 ///
 /// # Errors
-/// What keeps it from serving.
+/// Whatever prevents it from serving.
 pub async fn run(service: Service) -> Result<(), ServiceError> {
     let system = |what: &'static str| move |source| ServiceError::System { what, source };
     let listener = control::bind(&service.run_dir)?;
@@ -198,8 +198,7 @@ pub async fn run(service: Service) -> Result<(), ServiceError> {
     while !running.stop {
         pulse.beat();
         running.drain(&mut events);
-        // Timers first, whatever else is ready: a flood of datagrams must not keep detection
-        // waiting.
+        // Timers have priority: a flood of datagrams must not delay dead peer detection.
         running.timers();
         running.carry_out().await;
         running.bring_up().await?;
@@ -243,7 +242,7 @@ fn watch(descriptor: std::os::fd::OwnedFd) -> std::io::Result<AsyncFd<std::os::f
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
-/// The wall clock.
+/// The wall-clock time since 1970.
 fn unix_time() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
@@ -279,13 +278,13 @@ impl Running {
         let wait = self.scale.real(self.gateway.deadline().saturating_sub(self.now()));
         let waits = self.facts.interfaces_wait || !self.held_back.is_empty();
         let wait = if waits { wait.min(held_back::LOOK_AGAIN) } else { wait };
-        // Never a busy loop, whatever a deadline says, and never longer than the supervisor waits
-        // for a sign of life.
+        // At least 1 ms, so that an expired deadline cannot cause a busy loop, and at most the
+        // interval in which the supervisor expects a sign of life.
         tokio::time::Instant::now() + wait.clamp(Duration::from_millis(1), PULSE_PERIOD)
     }
 
-    /// The policy is published first; addresses, links, routes and sockets follow when the guard
-    /// covers the devices.
+    /// Publishes the policy; addresses, links, routes and sockets follow when the guard covers the
+    /// devices.
     async fn start(&mut self, configuration: config::Configuration) -> Result<(), ServiceError> {
         self.gateway.check_room(&configuration)?;
         let devices = self.kernel.devices(&configuration, true).await?;
@@ -298,11 +297,11 @@ impl Running {
         Ok(())
     }
 
-    /// Takes every event that waits. Sleeping is allowed only after the rings were seen empty with
-    /// the alarm set.
+    /// Processes all waiting events. Sleeping is allowed only after the rings were found empty with
+    /// the wake-up requested.
     fn drain(&mut self, events: &mut EventReceiver) {
-        // Bounded: a flood of hints does not keep the timers waiting; the rest comes with the next
-        // turn.
+        // Bounded, so that a flood of events does not delay the timers; the rest is processed in
+        // the next iteration.
         for _ in 0..1024 {
             let Some((_, event)) = events.receive().or_else(|| events.arm()) else { return };
             let now = self.now();
@@ -310,9 +309,9 @@ impl Running {
         }
     }
 
-    /// Carries out what the gateway wants.
+    /// Carries out the gateway's output.
     async fn carry_out(&mut self) {
-        // First: a datagram may make the peer rely on what is written here.
+        // Before the datagrams: after receiving one, the peer may rely on the state stored here.
         let now = self.now();
         if let Some(memory) = self.gateway.checkpoint(now)
             && let Err(error) = self.checkpoint.store(&memory)
@@ -363,7 +362,7 @@ impl Running {
         }
     }
 
-    /// Says a trouble once, until something changes.
+    /// Logs an error once, until something changes.
     fn trouble(&mut self, error: &dyn std::fmt::Display) {
         let text = error.to_string();
         if self.reported.insert(text.clone()) {
@@ -387,8 +386,8 @@ impl Running {
         });
     }
 
-    /// Ends in order: the peers are told, routes of SAs are removed. The data plane goes on holding
-    /// what is protected.
+    /// Orderly shutdown: notifies the peers and removes the routes of SAs. The data plane keeps
+    /// holding the protected traffic.
     async fn shut_down(&mut self) {
         let now = self.now();
         self.gateway.shut_down(now);

@@ -1,5 +1,4 @@
-//! The settings of the IKE endpoint as a whole that follow from `crypto ikev2 …` and
-//! `crypto isakmp nat keepalive`.
+//! Global settings of the IKE endpoint from `crypto ikev2 …` and `crypto isakmp nat keepalive`.
 
 use std::time::Duration;
 
@@ -7,10 +6,10 @@ use config::Configuration;
 use config::model::Negotiations;
 use ike::EndpointConfig;
 
-/// IPv4 and UDP headers in front of an IKE message.
+/// IPv4 and UDP headers before an IKE message.
 const HEADERS: usize = 20 + 8;
 
-/// What `configuration` says, on top of `built_in`. Called at each new configuration.
+/// The settings of `configuration`, based on `built_in`. Called for each new configuration.
 pub fn endpoint_config(configuration: &Configuration, built_in: &EndpointConfig) -> EndpointConfig {
     let ikev2 = &configuration.ikev2;
     let mut config = built_in.clone();
@@ -34,7 +33,7 @@ pub fn endpoint_config(configuration: &Configuration, built_in: &EndpointConfig)
     config
 }
 
-/// How many IKE SAs we may be initiating at once; `None`: any number.
+/// The maximum number of concurrent outgoing negotiations; `None` for no limit.
 pub fn outgoing_limit(configuration: &Configuration) -> Option<usize> {
     match configuration.ikev2.limits.max_in_negotiation? {
         (count, Negotiations::All | Negotiations::Outgoing) => count.try_into().ok(),

@@ -1,8 +1,8 @@
 //! The UDP sockets of IKE: ports 500 and 4500 on each local crypto address.
 //!
-//! One socket per address and port, so that an answer leaves from the address that was asked.
-//! Datagrams may be fragmented on the way: IKE's own messages are larger than some paths (the
-//! kernel reassembles, the data plane passes them).
+//! There is one socket for each address and port, so that a response leaves from the address that
+//! received the request. Datagrams may be fragmented by IP, since IKE messages can exceed the path
+//! MTU (the kernel reassembles, the data plane passes fragments).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -14,36 +14,36 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Longest IKE datagram that is read; RFC 7296 §2 asks for 3000 at least.
+/// Maximum size of a received IKE datagram; RFC 7296 §2 requires at least 3000.
 const MAX_DATAGRAM: usize = 65_535;
 
-/// A datagram as it came in.
+/// A received datagram.
 #[derive(Debug)]
 pub struct Datagram {
-    /// The peer.
+    /// Source: the peer.
     pub from: SocketAddr,
-    /// Our address and port.
+    /// Destination: the local address and port.
     pub to: SocketAddr,
-    /// Its bytes.
+    /// Payload.
     pub bytes: Vec<u8>,
 }
 
 /// Why a socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Somebody else has the port.
+    /// Another process uses the port.
     #[error(
         "UDP {0} is in use: another IKE daemon or another tohub runs here; find it with \"ss -lunp sport = :{port}\" \
          and stop it",
         port = .0.port()
     )]
     InUse(SocketAddr),
-    /// Anything else.
+    /// Another error.
     #[error("opening UDP {address}: {source}")]
     Open {
-        /// Which socket.
+        /// Address and port of the socket.
         address: SocketAddr,
-        /// The system's answer.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
@@ -55,13 +55,13 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// No socket yet; what comes in goes to `incoming`, and waits in the kernel while that is full.
+    /// Without sockets. Received datagrams are sent to `incoming`; while it is full they wait in
+    /// the kernel.
     pub fn new(incoming: mpsc::Sender<Datagram>) -> Self {
         Sockets { open: BTreeMap::new(), incoming }
     }
 
-    /// Opens what is missing and closes what is surplus. Gives the sockets that could not be
-    /// opened.
+    /// Opens missing sockets and closes others. Returns the sockets that could not be opened.
     pub fn serve(&mut self, addresses: &BTreeSet<IpAddr>) -> Vec<SocketError> {
         let wanted: BTreeSet<SocketAddr> = addresses
             .iter()
@@ -95,8 +95,7 @@ impl Sockets {
         troubles
     }
 
-    /// Sends a datagram; one that the kernel does not take now is lost, as on the way, and IKE
-    /// sends it again.
+    /// Sends a datagram. One that the kernel does not accept now is lost, and IKE retransmits it.
     pub fn send(&self, transmit: &ike::Transmit) {
         let Some((socket, _)) = self.open.get(&transmit.from) else {
             tracing::debug!(from = %transmit.from, "no socket on this address");
@@ -139,7 +138,7 @@ async fn read(socket: Rc<UdpSocket>, to: SocketAddr, incoming: mpsc::Sender<Data
                     return;
                 }
             }
-            // An ICMP error of an earlier datagram; the socket works on.
+            // An ICMP error for an earlier datagram; the socket remains usable.
             Err(error) => {
                 tracing::debug!(%to, %error, "reading an IKE socket");
                 tokio::time::sleep(std::time::Duration::from_millis(50)).await;

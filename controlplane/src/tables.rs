@@ -1,10 +1,10 @@
-//! SA pairs in the shared table: what is written when, and in which order.
+//! SA pairs in the shared table: what is written, and in which order.
 //!
-//! A new pair: inbound record and SPI first, so that nothing that the peer sends is lost, then the
-//! outbound record, then the policy word that sends packets there. An old pair: first the word,
-//! then the outbound slot; an inbound slot that was replaced is kept for [`DRAIN`], since packets
-//! may still be under way. Keys are erased by the table when every worker has announced that it
-//! left them.
+//! For a new pair: first the inbound record and SPI, so that packets of the peer are accepted, then
+//! the outbound record, then the policy word, which sends the flow through the pair. For an old
+//! pair: first the policy word, then the outbound slot; a replaced inbound slot is kept for
+//! [`DRAIN`], since packets may be in flight. The table erases keys when every worker has announced
+//! that it no longer uses them.
 
 mod manual;
 mod published;
@@ -33,10 +33,10 @@ use records::{algorithm, lifetime, selectors};
 
 pub use manual::ManualRequest;
 
-/// How long a replaced inbound SA goes on receiving, in real milliseconds.
+/// How long a replaced inbound SA continues to receive, in real milliseconds.
 pub const DRAIN: u64 = 5_000;
 
-/// What an entry says about its SAs.
+/// Parameters of an entry's SA pairs.
 #[derive(Clone, Copy, Debug)]
 pub struct PairParameters {
     /// The flow.
@@ -52,12 +52,12 @@ pub struct PairParameters {
 }
 
 impl PairParameters {
-    /// What `entry` says for one of its permits.
+    /// The parameters of `entry` for one of its permits.
     pub fn of(entry: &Entry, policy: PolicyId) -> Self {
         Self::new(&entry.ipsec, policy, entry.mtu)
     }
 
-    /// What `ipsec` says for one permit.
+    /// The parameters of `ipsec` for one permit.
     pub fn new(ipsec: &IpsecParameters, policy: PolicyId, path_mtu: u32) -> Self {
         PairParameters {
             policy,
@@ -76,72 +76,72 @@ impl PairParameters {
 /// Why a pair cannot be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// No algorithm of the table is meant.
+    /// The table does not support the algorithm.
     #[error("the agreed algorithms make no ESP: a cipher without its own integrity needs an HMAC")]
     Algorithm,
-    /// The keying material does not fit.
+    /// The keying material has the wrong length.
     #[error("keying material: {0}")]
     Keys(#[from] KeyLengthError),
     /// Too many selectors.
     #[error("more selectors than an SA record holds; permit fewer ranges in one line")]
     Selectors,
-    /// The table refused.
+    /// The table returned an error.
     #[error("SA table: {0}")]
     Table(#[from] TableError),
 }
 
-/// What the data plane counted for a pair.
+/// Counters and states of a pair, maintained by the data plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
-    /// Last authenticated inbound packet, unscaled milliseconds, 0 for never.
+    /// Last authenticated inbound packet in unscaled milliseconds, 0 for never.
     pub last_heard_ms: u64,
-    /// Last outbound packet, unscaled milliseconds, 0 for never.
+    /// Last outbound packet in unscaled milliseconds, 0 for never.
     pub last_sent_ms: u64,
-    /// Packets opened.
+    /// Decrypted packets.
     pub packets_in: u64,
-    /// Packets sealed.
+    /// Encrypted packets.
     pub packets_out: u64,
-    /// Octets opened.
+    /// Decrypted octets.
     pub bytes_in: u64,
-    /// Octets sealed.
+    /// Encrypted octets.
     pub bytes_out: u64,
-    /// Packets whose check value was wrong.
+    /// Packets with a wrong ICV.
     pub verify_failed: u64,
-    /// Packets that were received before, or are older than the window.
+    /// Replayed packets, or packets older than the window.
     pub replayed: u64,
-    /// Packets whose inside is not what the SA is for.
+    /// Packets whose inner headers do not match the selectors.
     pub wrong_selector: u64,
-    /// Packets that are no ESP.
+    /// Packets with malformed ESP.
     pub malformed: u64,
     /// The soft limit by volume or sequence is reached.
     pub soft_limit: bool,
-    /// The hard limit is reached; the data plane does not use the pair any more.
+    /// The hard limit is reached; the data plane no longer uses the pair.
     pub hard_limit: bool,
-    /// Authenticated ESP-in-UDP came from another endpoint.
+    /// Authenticated ESP-in-UDP came from another address or port.
     pub new_endpoint: bool,
 }
 
 impl Activity {
-    /// Packets either way.
+    /// Packets in both directions.
     pub fn packets(&self) -> u64 {
         self.packets_in + self.packets_out
     }
 }
 
-/// How much of the table is in use.
+/// Usage of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
     /// Free inbound and outbound slots.
     pub free: (usize, usize),
     /// Slots of SA pairs in service.
     pub pairs: usize,
-    /// Inbound slots that drain.
+    /// Inbound slots being drained.
     pub draining: usize,
     /// Policies in use.
     pub policies: usize,
-    /// Policies to be given back.
+    /// Policies to be freed.
     pub surplus: usize,
-    /// Answered requests that are remembered.
+    /// Answered acquire requests that are remembered.
     pub answered: usize,
 }
 
@@ -151,7 +151,7 @@ struct Slots {
     outbound: SlotWord,
 }
 
-/// The control plane's end of the table and runtime segments.
+/// The control plane's access to the table and runtime segments.
 pub struct Tables {
     table: TableWriter,
     runtime: RuntimeReader,
@@ -159,19 +159,19 @@ pub struct Tables {
     /// Hand-keyed pairs.
     manual: BTreeMap<PolicyId, ManualPair>,
     numbers: BTreeMap<PolicyKey, PolicyId>,
-    /// Policies that are given back once rules without them are published.
+    /// Policies that are freed once rules without them are published.
     surplus: BTreeSet<PolicyId>,
-    /// Inbound slots that drain, and until when (unscaled milliseconds).
+    /// Inbound slots being drained, and until when (unscaled milliseconds).
     draining: Vec<(SlotWord, u64)>,
-    /// The time of the last request of a policy that was answered.
+    /// For each policy, the time of the last acquire request that was answered.
     answered: BTreeMap<PolicyId, u64>,
-    /// A publication that the workers were not ready for.
+    /// A publication for which the workers were not ready.
     unpublished: Option<(Vec<PortRecord>, Vec<Vec<Rule>>, Filters)>,
     published: PublishedNames,
 }
 
 impl Tables {
-    /// The policy numbers, for the checkpoint.
+    /// The policy IDs, for the checkpoint.
     pub fn numbers(&self) -> impl Iterator<Item = (&PolicyKey, PolicyId)> {
         self.numbers.iter().map(|(key, id)| (key, *id))
     }
@@ -181,10 +181,10 @@ impl Tables {
         self.pairs.get(&pair).map(|slots| (slots.inbound, slots.outbound))
     }
 
-    /// Installs a pair: inbound first. It carries nothing until [`Tables::bind`] says so.
+    /// Installs a pair, inbound first. It carries no traffic until [`Tables::bind`] is called.
     ///
     /// # Errors
-    /// Nothing is installed then.
+    /// Nothing is installed in this case.
     pub fn install(
         &mut self,
         child: &InstallChild,
@@ -254,22 +254,22 @@ impl Tables {
         Ok(())
     }
 
-    /// The fingerprint of the reverse routes that the data plane forwards by.
+    /// Fingerprint of the reverse routes that the data plane uses.
     pub fn forwarded_reverse_routes(&self) -> u64 {
         self.runtime.reverse_routes()
     }
 
-    /// Counts a change of the kernel's routes or addresses; gives its number.
+    /// Counts a change of the kernel's routes or addresses; returns its number.
     pub fn count_kernel_change(&mut self) -> u64 {
         self.table.count_kernel_change()
     }
 
-    /// Whether the data plane forwards by the kernel change of this number.
+    /// Whether the data plane uses the kernel state as of this change.
     pub fn forwards_by(&self, change: u64) -> bool {
         self.runtime.kernel_changes() >= change
     }
 
-    /// Whether everything that was published is in force: in the guard, and in every worker.
+    /// Whether the last publication is in force in the guard and in every worker.
     pub fn policy_in_force(&self) -> bool {
         let published = self.table.policy_version();
         self.unpublished.is_none()
@@ -277,7 +277,7 @@ impl Tables {
             && self.table.policy_version_in_force() >= published
     }
 
-    /// The version of the newest publication.
+    /// The version of the last publication.
     pub fn policy_version(&self) -> PolicyVersion {
         self.table.policy_version()
     }
@@ -291,32 +291,32 @@ impl Tables {
     /// Sends the flow through a pair, or holds it.
     ///
     /// # Errors
-    /// If the table refuses; the flow is then held.
+    /// If the table returns an error; the flow is then held.
     pub fn bind(&mut self, policy: PolicyId, pair: Option<ChildId>) -> Result<(), TableError> {
         let slot = pair.and_then(|pair| self.pairs.get(&pair)).map(|slots| slots.outbound);
         self.table.set_policy_word(policy, slot)?;
         if slot.is_some() {
-            // The data plane withdraws a request when it sends what waited. If nothing waits any
-            // more, because it was too old or its process died, the request would stand, and bring
-            // a tunnel back as soon as it has idled out.
+            // The data plane withdraws an acquire request when it sends the held packets. If none
+            // are held any more, because they expired or the worker was restarted, the request
+            // would remain set and bring up a tunnel again as soon as the current one idles out.
             self.drop_held(policy);
         }
         Ok(())
     }
 
-    /// The request that stands for this flow has been answered, for better or worse: only a newer
-    /// packet counts.
+    /// Marks the acquire request of this flow as answered, whether it succeeded or not: only a
+    /// newer packet counts as a request.
     pub fn drop_held(&mut self, policy: PolicyId) {
         if let Some(request) = self.runtime.acquire(policy) {
             self.answered.insert(policy, request.raised_ms);
         }
     }
 
-    /// Takes a pair out of use. `drains`: packets for the inbound half may be under way for a
-    /// while.
+    /// Retires a pair. With `drains`, the inbound half continues to receive packets in flight for
+    /// [`DRAIN`].
     pub fn remove(&mut self, pair: ChildId, drains: bool, now_ms: u64) {
         let Some(slots) = self.pairs.remove(&pair) else { return };
-        // Both slots are ours and live as long as they are in `pairs`.
+        // Both slots belong to this control plane as long as they are in `pairs`.
         let _ = self.table.retire_outbound(slots.outbound);
         if drains {
             let _ = self.table.set_inbound_peer(slots.inbound, None);
@@ -334,14 +334,14 @@ impl Tables {
         }
     }
 
-    /// Where authenticated ESP of a pair came from last, if not from where it was expected.
+    /// The source of a pair's last authenticated ESP, if it differs from the expected one.
     pub fn reported_endpoint(&self, pair: ChildId) -> Option<SocketAddr> {
         let stats = self.runtime.inbound(self.pairs.get(&pair)?.inbound)?;
         let endpoint = stats.new_endpoint?.endpoint;
         Some(SocketAddr::new(endpoint.address, endpoint.port))
     }
 
-    /// What was counted for a pair.
+    /// The counters of a pair.
     pub fn activity(&self, pair: ChildId) -> Option<Activity> {
         self.activity_of(*self.pairs.get(&pair)?)
     }
@@ -367,14 +367,14 @@ impl Tables {
         })
     }
 
-    /// The pair that a slot of an event belongs to, in either arena.
+    /// The pair of a slot in an event, inbound or outbound.
     pub fn pair_of(&self, slot: SlotWord, inbound: bool) -> Option<ChildId> {
         let matches = |slots: &Slots| if inbound { slots.inbound == slot } else { slots.outbound == slot };
         self.pairs.iter().find(|(_, slots)| matches(slots)).map(|(pair, _)| *pair)
     }
 
-    /// Policies for which traffic asks and that have no SA; a request that was answered counts
-    /// again when it is renewed. One that the data plane has withdrawn is forgotten.
+    /// Policies with an acquire request and without an SA. An answered request counts again when it
+    /// is renewed. Requests that the data plane has withdrawn are removed.
     pub fn acquires(&mut self) -> Vec<(PolicyId, FiveTuple)> {
         let runtime = &self.runtime;
         self.answered.retain(|policy, _| runtime.acquire(*policy).is_some());
@@ -387,8 +387,8 @@ impl Tables {
         self.numbers.values().filter_map(unanswered).collect()
     }
 
-    /// Publishes ports, rules and filters. If a worker still reads the arena that has to be filled,
-    /// [`Tables::tick`] tries again.
+    /// Publishes ports, rules and filters. If a worker still reads the arena that has to be
+    /// written, [`Tables::tick`] tries again.
     ///
     /// # Errors
     /// If the rules do not fit; the previous ones stay in force.
@@ -413,7 +413,7 @@ impl Tables {
         }
     }
 
-    /// Whether [`Tables::publish`] would take these ports, rules and filters.
+    /// Whether [`Tables::publish`] would accept these ports, rules and filters.
     ///
     /// # Errors
     /// If they do not fit.
@@ -426,24 +426,23 @@ impl Tables {
         self.table.check_policy(ports, rules, filters)
     }
 
-    /// How much the table holds.
+    /// The capacities of the table.
     pub fn capacities(&self) -> &Capacities {
         self.table.capacities()
     }
 
-    /// How many policies can be numbered now; one that was given back counts when every worker has
-    /// left its rules.
+    /// The number of free policy IDs. A freed ID is included once every worker has left the rules
+    /// that used it.
     pub fn free_policies(&self) -> usize {
         self.table.free_policies()
     }
 
-    /// What the numbers in reports of the data plane stand for.
+    /// The names for the numbers in reports of the data plane.
     pub fn published(&self) -> &PublishedNames {
         &self.published
     }
 
-    /// Policies outside of `keep` are given back as soon as the rules that name them are out of
-    /// force.
+    /// Frees policies outside of `keep` as soon as the rules that use them are no longer in force.
     pub fn forget_policies(&mut self, keep: impl Fn(PolicyId) -> bool) {
         let gone: Vec<PolicyKey> =
             self.numbers.iter().filter(|(_, id)| !keep(**id)).map(|(key, _)| key.clone()).collect();
@@ -455,8 +454,8 @@ impl Tables {
         }
     }
 
-    /// Ends what has drained, erases keys that every worker has left, and repeats a publication
-    /// that had to wait.
+    /// Retires drained slots, erases keys that no worker uses any more, and repeats a delayed
+    /// publication.
     pub fn tick(&mut self, now_ms: u64) {
         let (over, rest) =
             std::mem::take(&mut self.draining).into_iter().partition(|(_, until)| now_ms >= *until);
@@ -467,12 +466,13 @@ impl Tables {
         }
         self.table.collect(now_ms);
         if let Some((ports, rules, filters)) = self.unpublished.take() {
-            // What is too large was refused when it came; here only the waiting is repeated.
+            // A publication that is too large was rejected at the first attempt; this only repeats
+            // the delayed one.
             let _ = self.publish(&ports, &rules, &filters);
         }
     }
 
-    /// How much of the table is in use.
+    /// Usage of the table.
     pub fn occupancy(&self) -> Occupancy {
         Occupancy {
             free: self.table.free_slots(),
@@ -484,7 +484,7 @@ impl Tables {
         }
     }
 
-    /// Whether another control plane has taken the table over; this one must stop then.
+    /// Whether this control plane still owns the table; otherwise it must stop.
     pub fn is_current(&self) -> bool {
         self.table.is_current()
     }

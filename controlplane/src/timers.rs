@@ -1,9 +1,9 @@
-//! The deadlines of many of one kind: what is due is found without asking the others.
+//! Deadlines of many objects of one kind, so that the next one is found in O(log n).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// See the module's description. Whoever changes a deadline says so with [`Timers::set`].
+/// Sorted deadlines, updated with [`Timers::set`] by the code that changes them.
 #[derive(Debug)]
 pub struct Timers<K> {
     due: BTreeSet<(Duration, K)>,
@@ -17,7 +17,7 @@ impl<K> Default for Timers<K> {
 }
 
 impl<K: Clone + Ord> Timers<K> {
-    /// `key` is due at this time and at no other, or not at all.
+    /// Sets the deadline of `key`, or removes it.
     pub fn set(&mut self, key: K, at: Option<Duration>) {
         let before = match at {
             Some(at) => self.armed.insert(key.clone(), at),
@@ -39,7 +39,7 @@ impl<K: Clone + Ord> Timers<K> {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Those whose time has come, in the order of their names.
+    /// The keys whose deadline has passed, in key order.
     pub fn overdue(&self, now: Duration) -> Vec<K> {
         let mut keys: Vec<K> =
             self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, key)| key.clone()).collect();
@@ -47,7 +47,7 @@ impl<K: Clone + Ord> Timers<K> {
         keys
     }
 
-    /// The key that was set for this name, and its deadline; none if it is not due at all.
+    /// The stored key that equals `name`, and its deadline; `None` if it has none.
     pub fn armed<Q: Ord + ?Sized>(&self, name: &Q) -> Option<(&K, Duration)>
     where
         K: std::borrow::Borrow<Q>,

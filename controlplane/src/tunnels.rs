@@ -1,8 +1,8 @@
-//! IKE SAs, SA pairs and the initiations that have no result yet: their indexes, dead peer
-//! detection and its timers.
+//! IKE SAs, SA pairs and pending initiations: their indexes, dead peer detection and its timers.
 //!
-//! Nothing here knows sessions, the parameters of connections or the shared table. Reports of the
-//! IKE endpoint and of the data plane come in as calls; what follows from them is the result.
+//! This module uses neither sessions nor connection parameters nor the shared table. Reports of the
+//! IKE endpoint and of the data plane are method calls; the return values say what follows from
+//! them.
 
 mod attempts;
 mod detection;
@@ -22,10 +22,10 @@ pub use detection::{Detected, Liveness, Mode, RETRIES, Timing, Verdict};
 pub use ike_sas::IkeSa;
 pub use pairs::{FIRST_ADOPTED, Observed, PairFacts, SaPair, Seen};
 
-/// See the module's description.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Tunnels {
-    /// Those under way included. Changed by [`indexes`] only, as `pairs` is.
+    /// Including those being negotiated. Changed only by [`indexes`], like `pairs`.
     ike_sas: BTreeMap<IkeId, IkeSa>,
     by_connection: BTreeSet<(ConnectionId, IkeId)>,
     pairs: BTreeMap<ChildId, SaPair>,
@@ -35,21 +35,21 @@ pub struct Tunnels {
     detection_timers: Timers<IkeId>,
 }
 
-/// An IKE SA that is over, with everything that ended with it.
+/// An ended IKE SA, with everything that ended with it.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its name.
+    /// Its ID.
     pub ike: IkeId,
     /// The peer's address and port.
     pub remote: SocketAddr,
     /// Its SA pairs, oldest first.
     pub pairs: Vec<(ChildId, SaPair)>,
-    /// Initiations that waited for it, oldest first.
+    /// Initiations that were pending on it, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
 impl Tunnels {
-    /// An IKE SA is over: it, its SA pairs and the initiations over it are removed.
+    /// Removes an ended IKE SA with its SA pairs and the initiations over it.
     pub fn end_ike(&mut self, ike: IkeId) -> Option<Ended> {
         let sa = self.remove_ike(ike)?;
         let children = self.pairs_under(ike);

@@ -1,5 +1,5 @@
-//! The main job without sockets and clocks: a branch, two hubs, a wire that can be cut, and hours
-//! in milliseconds.
+//! Failover without sockets and real time: a branch, two hubs and a link that can be cut, under a
+//! virtual clock.
 
 #![allow(clippy::expect_used, reason = "a simulation that cannot be set up has failed")]
 
@@ -81,7 +81,8 @@ fn pairs(network: &Network, gateway: usize, peer: &str) -> u32 {
     network.gateways[gateway].pairs_with(network.now, peer)
 }
 
-/// Up with hub1, then hub1 is cut and hub2 takes over; the detection and the whole outage.
+/// Brings the tunnel up with hub1 and cuts hub1, so that hub2 takes over; returns the detection
+/// time and the length of the outage.
 fn fail_over(network: &mut Network) -> (Duration, Duration) {
     network.traffic_until(60, |network| network.answered > 0);
     network.traffic(20);
@@ -126,7 +127,7 @@ fn the_main_job_fails_over_stays_and_comes_home() {
     network.gateways[HUB1].cut = false;
     let (log, received) = (network.gateways[BRANCH].log.len(), network.gateways[HUB1].received);
     network.traffic(3000);
-    assert_eq!(current(&network).as_deref(), Some("10.2.2.2"), "nobody leaves a healthy peer");
+    assert_eq!(current(&network).as_deref(), Some("10.2.2.2"), "a healthy peer is not left");
     assert_eq!(network.gateways[HUB1].received, received);
     assert_eq!(network.gateways[BRANCH].log.len(), log, "{}", network.log_text(BRANCH));
 
@@ -134,7 +135,7 @@ fn the_main_job_fails_over_stays_and_comes_home() {
     assert_eq!(pairs(&network, BRANCH, "10.2.2.2"), 1);
     network.silence(12);
     assert_eq!(pairs(&network, BRANCH, "10.2.2.2"), 0, "idled out");
-    assert_eq!(pairs(&network, HUB2, "10.9.9.9"), 0, "the hub was told");
+    assert_eq!(pairs(&network, HUB2, "10.9.9.9"), 0, "the hub was notified");
     assert!(network.gateways[HUB2].routes.is_empty());
     assert_eq!(network.gateways[BRANCH].count(&["10.2.2.2 -> 10.1.1.1", "idle-default"]), 1);
     let answered = network.answered;
@@ -286,7 +287,7 @@ fn an_sa_without_traffic_is_not_rekeyed() {
     let mut network = network(23, branch(DEFAULT, " set security-association lifetime seconds 300\n"));
     network.originate(BRANCH);
     network.silence(2);
-    // The packet that raised it was not sent: nothing passed through the pair.
+    // The packet that caused the request was not sent: the pair carried no traffic.
     assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 1);
     network.silence(310);
     assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0);
@@ -346,7 +347,7 @@ fn an_adopted_pair_is_given_up_in_silence_and_replaced_before_its_end() {
 
     network.restart(BRANCH, false);
     network.silence(15);
-    assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0, "nobody was heard for N seconds");
+    assert_eq!(pairs(&network, BRANCH, "10.1.1.1"), 0, "no packet was received for N seconds");
     let answered = network.answered;
     network.traffic_until(5, |network| network.answered > answered);
 }
@@ -405,7 +406,7 @@ crypto map tohub 2 ipsec-isakmp
     let now = network.now;
     network.gateways[BRANCH].configure(now, &branch(" set peer 10.2.2.2\n", ""));
     network.silence(1);
-    assert_eq!(pairs(&network, HUB1, "10.9.9.9"), 0, "hub1 was told");
+    assert_eq!(pairs(&network, HUB1, "10.9.9.9"), 0, "hub1 was notified");
     let answered = network.answered;
     network.traffic_until(5, |network| network.answered > answered);
     assert_eq!(current(&network).as_deref(), Some("10.2.2.2"));

@@ -1,4 +1,4 @@
-//! Imports, from text to what IKE takes.
+//! Imports of certificates and keys, up to the credentials that IKE uses.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +30,7 @@ fn pasted(text: &str, password: Option<&str>) -> Import {
     request(ImportSource::Pasted(Secret::new(text)), password)
 }
 
-/// A configuration with what was imported.
+/// A configuration with the imported certificates.
 fn configuration(imported: &Imported) -> Configuration {
     let mut configuration = Configuration::default();
     let trustpoint = Trustpoint {

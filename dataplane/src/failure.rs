@@ -1,4 +1,5 @@
-//! Why the process ends, as a message and an exit code (the table of ARCHITECTURE.md).
+//! Reasons for the end of the process, as a message and an exit code (see the table in
+//! ARCHITECTURE.md).
 
 use std::io;
 
@@ -9,19 +10,19 @@ use crate::host::kernel::NetlinkError;
 use crate::process::instance::InstanceError;
 use crate::xdp::XdpError;
 
-/// The end of the process.
+/// A failure that ends the process.
 #[derive(Debug, Error)]
 pub enum Failure {
     /// A wrong argument.
     #[error("{0}")]
     Usage(String),
-    /// No descriptors were handed down.
+    /// No descriptors were passed by the parent.
     #[error("{0}")]
     Descriptors(#[from] ListenFdsError),
     /// A segment does not fit.
     #[error("{0}")]
     Segment(#[from] AttachError),
-    /// The run directory, or another data plane in it.
+    /// The run directory is unusable, or another data plane runs in it.
     #[error("{0}")]
     Instance(#[from] InstanceError),
     /// Programs, maps or pins.
@@ -49,15 +50,15 @@ pub enum Failure {
     /// Another data plane attached to the segments.
     #[error("another data plane attached to the segments (incarnation {0} is over); this one stops")]
     Superseded(u64),
-    /// A thread ended that must not.
+    /// A thread ended unexpectedly: its name and the reason.
     #[error("the {0} ended: {1}")]
     Thread(String, String),
-    /// Anything else of the operating system.
+    /// Another error of the operating system.
     #[error("{operation}: {source}")]
     System {
-        /// What was tried.
+        /// The failed operation.
         operation: String,
-        /// The answer.
+        /// The error of the system call.
         source: io::Error,
     },
 }

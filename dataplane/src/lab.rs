@@ -40,7 +40,7 @@ pub enum Site {
 }
 
 impl Site {
-    /// 1 or 2: the digit in all addresses of the site.
+    /// 1 or 2, used in all addresses of the site.
     fn digit(self) -> u8 {
         match self {
             Site::Left => 1,
@@ -90,7 +90,7 @@ impl Site {
     }
 }
 
-/// What a tunnel is made of.
+/// Parameters of a tunnel.
 #[derive(Clone, Copy, Debug)]
 pub struct Tunnel {
     /// The cipher of both directions.
@@ -123,17 +123,17 @@ impl Default for Tunnel {
     }
 }
 
-/// A gateway of one site.
+/// The gateway of one site.
 pub struct Gateway {
-    /// Which one.
+    /// The site.
     pub site: Site,
-    /// The control plane's hand.
+    /// The control plane's end of the SA table.
     pub table: TableWriter,
-    /// The control plane's eye.
+    /// The control plane's end of the runtime segment.
     pub runtime: RuntimeReader,
-    /// The control plane's ear.
+    /// The control plane's end of the event ring.
     pub events: EventReceiver,
-    /// What the workers share.
+    /// The state shared by the workers.
     pub shared: Arc<Shared>,
     /// The packet memory.
     pub umem: Umem,
@@ -141,9 +141,9 @@ pub struct Gateway {
     pub workers: Vec<Worker>,
     /// For each worker the devices behind its ports.
     pub wires: Vec<[MemoryKernel; 2]>,
-    /// The policy of the one permit.
+    /// The policy of the only permit.
     pub policy: PolicyId,
-    /// CLOCK_MONOTONIC of this world, in milliseconds.
+    /// CLOCK_MONOTONIC of the lab, in milliseconds.
     pub now_ms: u64,
     segments: Segments,
 }
@@ -206,7 +206,7 @@ impl Gateway {
         self.wires.push([inside_wire, outside_wire]);
     }
 
-    /// Publishes the permits once more, with filters, and lets the workers take them up.
+    /// Publishes the permits again with filters, and lets the workers apply them.
     pub fn set_filters(&mut self, filters: &Filters) {
         self.run();
         let rules = permits(self.site, self.policy);
@@ -215,13 +215,13 @@ impl Gateway {
         self.run();
     }
 
-    /// Publishes another picture of the kernel.
+    /// Publishes another kernel snapshot.
     pub fn set_kernel(&self, snapshot: KernelSnapshot) {
         self.shared.kernel.publish(snapshot);
     }
 
-    /// Installs the SAs of a tunnel, inbound first, and switches the policy to them. `spi` is that
-    /// of what we receive.
+    /// Installs the SAs of a tunnel, inbound first, and switches the policy to them. `spi` is the
+    /// inbound SPI.
     pub fn install(&mut self, tunnel: &Tunnel, spi: u32, peer_spi: u32) -> (SlotWord, SlotWord) {
         let inbound = self.install_inbound(tunnel, spi);
         let outbound =
@@ -268,7 +268,7 @@ impl Gateway {
         }
     }
 
-    /// Lets every worker do rounds until none has work left.
+    /// Runs rounds of every worker until none has work left.
     pub fn run(&mut self) {
         for _ in 0..64 {
             let worked: usize = self.workers.iter_mut().map(|worker| worker.poll_once(self.now_ms)).sum();
@@ -285,7 +285,7 @@ impl Gateway {
 
     /// A frame arrives at a worker's queue of a port.
     pub fn deliver_to(&mut self, worker: usize, port: PortId, frame: &[u8]) {
-        // The fill rings are topped up by a round.
+        // A round refills the fill rings.
         self.run();
         assert!(self.wires[worker][usize::from(port)].deliver(frame), "no frame for a packet");
         self.run();
@@ -314,7 +314,7 @@ impl Gateway {
         std::iter::from_fn(|| self.shared.punt.pop()).map(|frame| frame.bytes().to_vec()).collect()
     }
 
-    /// A drop counter, over all workers, published or not.
+    /// A drop counter over all workers, including counts not published yet.
     pub fn dropped(&mut self, reason: crate::count::drop_reason::DropReason) -> u64 {
         let pending: u64 = self.workers.iter_mut().map(|worker| worker.pipeline().drops().of(reason)).sum();
         let published = (0..self.workers.len())
@@ -323,7 +323,7 @@ impl Gateway {
         pending + published.sum::<u64>()
     }
 
-    /// Ends the workers; returns whether every frame came home.
+    /// Ends the workers; returns whether every frame was returned to its pool.
     pub fn close(mut self) -> bool {
         self.workers.iter_mut().for_each(Worker::shut_down);
         self.workers.clear();
@@ -355,7 +355,7 @@ pub fn permits(site: Site, policy: PolicyId) -> Vec<Rule> {
     pairs.map(rule).collect()
 }
 
-/// The kernel's picture at a site: both ports up, neighbours known, the peer's network behind the
+/// The kernel snapshot at a site: both ports up, neighbours known, the peer's network behind the
 /// peer.
 pub fn kernel(site: Site) -> SnapshotBuilder {
     let link = |port: PortId| PortLink {

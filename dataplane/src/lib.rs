@@ -1,9 +1,9 @@
 //! The packet process of tohub: crypto-map match, ESP, forwarding.
 //!
-//! The way through it: [`process`] starts, closes the machine by [`xdp`], and runs workers; a
-//! worker takes bursts through [`path`], which asks [`policy`] what is protected, [`sa`] for keys
-//! and [`host`] for routes, neighbours and ports, and counts in [`count`]. Imports run in this
-//! order: `process` → `path` → `sa`, `policy` → `host`, `xdp` → `count`.
+//! Modules: [`process`] starts, attaches the guard by [`xdp`] and runs workers; a worker passes
+//! bursts through [`path`], which uses [`policy`] for the rules, [`sa`] for keys, [`host`] for
+//! routes, neighbours and ports, and [`count`] for counters. Imports are allowed in this direction
+//! only: `process` → `path` → `sa`, `policy` → `host`, `xdp` → `count`.
 #![forbid(unsafe_code)]
 
 pub mod count;

@@ -1,4 +1,4 @@
-//! What the configuration says about packets: rule lists of the ports, selectors, filters.
+//! The packet policy of the configuration: rule lists of the ports, selectors, filters.
 
 pub(crate) mod address_bits;
 mod compiled;

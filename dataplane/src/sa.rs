@@ -1,9 +1,9 @@
 //! A worker's private copies of the SAs it uses: expanded keys, negotiated selectors, ownership of
 //! the shared state.
 //!
-//! The first worker that touches a slot owns its sequence numbers or replay window; the others
-//! learn who it is and hand packets over. A copy lives as long as the slot word: when the control
-//! plane retires a slot, the next look at the generation drops the copy, which erases its keys.
+//! The first worker that touches a slot owns its sequence numbers or replay window; the others read
+//! the owner and hand packets over. A copy lives as long as the slot word: when the control plane
+//! retires a slot, the next check of the generation drops the copy, which erases its keys.
 
 mod inbound;
 mod outbound;
@@ -19,9 +19,9 @@ use sa_table::{ClaimError, Direction, Event, EventSender, Level, SlotWord, Worke
 pub enum Absent {
     /// The slot was retired.
     Stale,
-    /// The record asks for something that this build lacks.
+    /// The record needs something that this build lacks.
     Unusable,
-    /// This worker owns it.
+    /// Another worker owns it.
     Foreign(WorkerId),
 }
 
@@ -66,8 +66,8 @@ impl<T> SaCache<T> {
         SaCache { entries, used: Vec::with_capacity(slots as usize) }
     }
 
-    /// The state of a slot word, made by `make` when the word is seen for the first time. Making
-    /// expands keys and allocates; that happens once for each SA.
+    /// The state of a slot word, created by `make` when the word is first used. This expands keys
+    /// and allocates, once per SA.
     #[inline]
     pub fn find(
         &mut self,
@@ -80,7 +80,7 @@ impl<T> SaCache<T> {
             if entry.word().is_none() {
                 self.used.push(slot);
             }
-            // The old state first: it gives its claim back.
+            // Drop the old state first: it releases its claim.
             *entry = Entry::Empty;
             *entry = match make() {
                 Ok(state) => Entry::Owned(word, Box::new(state)),
@@ -112,8 +112,8 @@ impl<T> SaCache<T> {
         }
     }
 
-    /// Drops what belongs to slot words that are not live any more, and looks anew at what could
-    /// not be used.
+    /// Drops the state of slot words that are not live any more, and retries entries that were
+    /// unusable.
     pub fn retain(&mut self, is_live: impl Fn(SlotWord) -> bool) {
         let entries = &mut self.entries;
         self.used.retain(|slot| {
@@ -127,7 +127,7 @@ impl<T> SaCache<T> {
     }
 }
 
-/// The salt of a record; zeros, which nobody looks at, where the algorithm has none.
+/// The salt of a record; zeros, which are not used, if the algorithm has none.
 fn salt(keys: &KeyMaterial) -> [u8; 4] {
     keys.salt().try_into().unwrap_or_default()
 }
@@ -158,8 +158,8 @@ fn limit(lifetime: &sa_table::record::Lifetime, (packets, bytes): (u64, u64), no
     }
 }
 
-/// Whether a limit lets an SA go on. A limit that is reached is raised as a level, and reported
-/// when it did not stand before.
+/// Whether an SA may still be used at this limit. A reached limit is set as a flag, and reported if
+/// the flag was not set before.
 fn may_go_on(
     reached: Limit,
     direction: Direction,

@@ -1,9 +1,9 @@
-//! The programs in the kernel: loading, attaching, pinning, and the maps that steer them.
+//! The kernel programs: loading, attaching, pinning, and the maps that configure them.
 //!
-//! Everything is pinned under `/sys/fs/bpf/tohub/<instance>/`, so it outlives the process: a dead
-//! data plane leaves programs that drop what would have been protected. A restart takes the pinned
-//! maps over and replaces the programs by link update; nothing is ever detached on the way.
-//! [`release`] is the one thing that takes the programs away.
+//! Everything is pinned under `/sys/fs/bpf/tohub/<instance>/`, so it outlives the process: after
+//! the data plane has ended, the programs drop packets that would have been protected. A restart
+//! takes over the pinned maps and replaces the programs by link update; nothing is detached
+//! meanwhile. Only [`release`] removes the programs.
 
 mod attach;
 mod bpffs;

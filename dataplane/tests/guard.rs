@@ -98,8 +98,8 @@ fn an_icmp_error_that_quotes_a_protected_packet_does_not_leave() {
             ..Packet::new("2001:db8:ffff::1", "2001:db8:eeee::7", ICMPV6)
         }
     };
-    // From a link-local address, as RFC 4861 §8.1 wants it, to who sent the packet; behind the
-    // target its destination.
+    // From a link-local address, as RFC 4861 §8.1 requires, to the sender of the packet; the
+    // destination follows the target.
     let redirect = |sender: &str, destination: &str| {
         let target = [&[137, 0, 0, 0, 0, 0, 0, 0, 0xfe, 0x80][..], &[0; 14]].concat();
         let to = destination.parse::<std::net::Ipv6Addr>().unwrap().octets();
@@ -244,7 +244,7 @@ fn what_should_arrive_sealed_does_not_arrive_in_clear() {
     bench.set_entry(LOOPBACK, |entry| *entry = PortConfig::default());
     assert_eq!(bench.arrival(&tcp((443, 40000)).frame()), ARRIVAL_PASS);
     assert_eq!(bench.arrival(&Packet::new(peer, own, ESP).frame()), esp);
-    // Whatever the ports say, when the rules cannot be walked.
+    // For all ports, if the rules cannot be walked.
     bench.set_entry(LOOPBACK, |entry| entry.flags = PORT_COARSE);
     assert_eq!(bench.arrival(&tcp((1, 1)).frame()), ARRIVAL_DROP);
 }

@@ -1,4 +1,4 @@
-//! The kernel mirror in a network portspace: it follows routes, addresses and devices, and has
+//! The kernel mirror in a network namespace: it follows routes, addresses and devices, and has
 //! neighbours resolved and kept.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -16,7 +16,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Runs the mirror beside `body` inside the gateway's portspace.
+/// Runs the mirror beside `body` inside the gateway's network namespace.
 fn mirrored(lab: &Lab, body: impl FnOnce(&KernelView) + Send) {
     mirrored_ports(lab, |view, _| body(view));
 }
@@ -105,7 +105,7 @@ fn routes_addresses_and_devices_are_followed() {
     });
 }
 
-/// Before the control plane says "ready", the data plane has read the routes that it made.
+/// The data plane must have read the routes of the control plane before that reports "ready".
 #[test]
 fn a_kernel_change_of_the_control_plane_is_reported_once_it_is_forwarded_by() {
     if !is_root() {
@@ -128,7 +128,7 @@ fn a_kernel_change_of_the_control_plane_is_reported_once_it_is_forwarded_by() {
     });
 }
 
-/// The control plane lets the peer know of a tunnel only when its routes are forwarded by.
+/// The control plane answers the peer only when the routes of the tunnel are in use.
 #[test]
 fn the_control_plane_is_told_of_reverse_routes_once_they_are_forwarded_by() {
     if !is_root() {
@@ -162,7 +162,7 @@ fn neighbours_are_resolved_on_request_and_kept_while_used() {
         return;
     }
     let lab = Lab::new();
-    // Reachable for hardly any time, so that the refresh has something to do.
+    // A very short reachable time, so that the refresh has something to do.
     for setting in ["base_reachable_time_ms", "retrans_time_ms"] {
         lab.gateway.sysctl(&format!("net/ipv4/neigh/out0/{setting}"), "500").unwrap();
     }
@@ -179,7 +179,8 @@ fn neighbours_are_resolved_on_request_and_kept_while_used() {
         eventually("the neighbour", || view.load().neighbour(1, ip("192.0.2.2")).is_some());
         assert_eq!(view.load().neighbour(1, ip("192.0.2.2")).unwrap().to_vec(), peer_mac);
         view.resolve(1, ip("192.0.2.66"));
-        // The peer changes its address card; nobody but the refresh makes the kernel look again.
+        // The peer changes its hardware address; only the refresh makes the kernel resolve it
+        // again.
         lab.outside.ip(&["link", "set", "eth0", "address", "02:00:00:00:00:99"]).unwrap();
         eventually("the new hardware address", || {
             view.load().neighbour(1, ip("192.0.2.2")) == Some([2, 0, 0, 0, 0, 0x99])

@@ -1,5 +1,5 @@
-//! The whole process in a network namespace: what leaves while it lives, after it was killed, after
-//! it was stopped; its refusals and their exit codes.
+//! The whole process in a network namespace: the packets that leave while it runs, after it was
+//! killed and after it was stopped; its start failures and their exit codes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tohub-dataplane");
 
-/// A data plane of a gateway, its segments, and the control plane's pen.
+/// A data plane of a gateway, its segments, and the control plane's writer of them.
 struct Plane<'a> {
     lab: &'a Lab,
     segments: Segments,
@@ -242,7 +242,7 @@ fn refusals_have_a_message_and_a_code_of_their_own() {
     let (code, message) = refused(&plane, &mut nobody);
     assert_eq!(code, 4, "{message}");
 
-    // No test machine reserves huge pages; one that does has no refusal to show.
+    // The failure occurs only on a machine without reserved huge pages.
     if huge_pages_reserved() == 0 {
         let (code, message) = refused(&plane, plane.command().arg("--huge-pages"));
         assert_eq!(code, 7, "{message}");

@@ -256,7 +256,7 @@ fn maps_survive_the_process_and_keep_protecting() {
     let mut bench = Bench { programs: Programs::load(&instance.0).unwrap(), instance };
     assert_eq!(bench.ingress(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()), UNSTEERED);
     assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);
-    // An unchanged policy may be applied again over what is there.
+    // An unchanged policy may be applied again over the existing entries.
     bench.programs.prepare(&policy).unwrap();
     bench.programs.commit(&policy).unwrap();
     assert_eq!(bench.departure(&Packet::new("10.1.0.5", "10.2.0.6", TCP).frame()).0, TC_SHOT);

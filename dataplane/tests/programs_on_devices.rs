@@ -1,5 +1,5 @@
-//! Both programs on real devices in network namespaces, without the process around them: who
-//! passes, and what happens to pins.
+//! Both programs on real devices in network namespaces, without the process: which packets pass,
+//! and what happens to pins.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
@@ -73,7 +73,7 @@ fn clear_packets_for_a_protected_prefix_leave_neither_forwarded_nor_from_the_hos
     assert_eq!(lab.arriving(&lab.inside, 10), 0, "forwarded, nobody running");
     assert_eq!(lab.arriving(&lab.gateway, 10), 0, "from the host, nobody running");
     xdp::release(&instance.0).unwrap();
-    // The driver leaves its XDP mode in its own time.
+    // The driver leaves its XDP mode asynchronously.
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(lab.arriving(&lab.inside, 5), 5, "released");
 }
@@ -160,8 +160,8 @@ fn a_restart_updates_the_links_and_never_opens_the_way() {
     let before = links.each_ref().map(|path| link_id(path));
     drop(inside(&lab.gateway, || guard(&lab, &instance)));
     assert_eq!(links.each_ref().map(|path| link_id(path)), before, "the pinned programs are taken over");
-    // Whatever stands in the place of a program, or nothing: it is loaded anew, and the links get
-    // it.
+    // If the pin of a program is missing or is another object, the program is loaded again and the
+    // links are updated.
     let programs = pinned_programs(&instance);
     assert_eq!(programs.len(), 3, "{programs:?}");
     std::fs::remove_file(&programs[0]).unwrap();

@@ -1,11 +1,11 @@
-//! `tohub-guard`: closes this machine for what the saved configuration protects, before anything
-//! else runs.
+//! `tohub-guard`: drops the traffic that the saved configuration protects, before anything else
+//! runs.
 //!
-//! It reads the file, loads the guard, attaches it to every device, and ends; the programs stay. It
-//! needs no other process, no address and no link. `tohub-supervise` runs it first, and
-//! `tohub guard` is it. On standard output it prints one line of JSON: the sizes of the shared
-//! segments that the configuration needs. With `--release` (`tohub release`) it removes what a
-//! stopped gateway keeps in the kernel.
+//! It reads the file, loads the guard programs, attaches them to every device and exits; the
+//! programs stay attached. It needs no other process, address or link. `tohub-supervise` runs it
+//! first, and `tohub guard` executes it. It prints one line of JSON on standard output: the sizes
+//! of the shared segments that the configuration needs. With `--release` (`tohub release`) it
+//! removes what a stopped gateway leaves in the kernel.
 #![forbid(unsafe_code)]
 
 mod release;
@@ -24,24 +24,24 @@ use program::{DEFAULT_RUN_DIR, conclude};
 use protection::{Closed, closed, demand, salvage};
 use sa_table::Capacities;
 
-/// Closes this machine for what the saved configuration protects.
+/// Drops the traffic that the saved configuration protects.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-guard", version)]
 struct Arguments {
     /// The saved configuration.
     #[arg(long, value_name = "FILE", required_unless_present_any = ["watch", "release"])]
     config: Option<PathBuf>,
-    /// Stays, and attaches the guard to devices that appear while no gateway runs.
+    /// Keeps running, and attaches the guard to devices that appear while no gateway runs.
     #[arg(long)]
     watch: bool,
-    /// Removes the pinned programs, policy routing and files of a stopped gateway. From then on the
-    /// kernel forwards in clear what it has routes for.
+    /// Removes the pinned programs, policy routing and files of a stopped gateway. The kernel then
+    /// forwards in clear whatever it has routes for.
     #[arg(long, conflicts_with_all = ["config", "watch"])]
     release: bool,
     /// Run directory of the gateway.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR")]
     run_dir: PathBuf,
-    /// Name of the instance, if it is not to be derived from the run directory.
+    /// Name of the instance; derived from the run directory by default.
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
 }
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     if !arguments.watch {
         return closed.map_or_else(failed, |()| ExitCode::SUCCESS);
     }
-    // What could be closed is closed, and stays so on every device.
+    // After an error, everything that could be closed stays closed, on every device.
     let _ = closed.map_err(failed);
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     let Err(failure) = watch(&arguments.run_dir, arguments.instance.as_deref());
@@ -79,8 +79,8 @@ fn run(arguments: &Arguments, config: &Path) -> Result<(), Refusal> {
         Ok(loaded) => {
             let done = close(arguments, &closed(&loaded.configuration), Former::Replaced)?;
             eprintln!("tohub-guard: {} devices are guarded for {}", done.guarded, config.display());
-            // For the supervisor, which reads no configuration: how large the shared segments have
-            // to be.
+            // The supervisor does not parse the configuration; it reads the segment sizes from this
+            // output.
             let sizes = Sizes::of(&loaded.configuration);
             println!("{}", Capacities::for_demand(&demand(&sizes)).to_json());
             match missing_device(&loaded.configuration) {
@@ -109,8 +109,8 @@ fn run(arguments: &Arguments, config: &Path) -> Result<(), Refusal> {
     }
 }
 
-/// A file that is refused is closed for all that it could protect; of one that cannot be read
-/// nothing is known, so that nothing is forwarded.
+/// For a rejected file, drops all traffic that it could protect. If the file cannot be read its
+/// contents are unknown, so nothing is forwarded.
 fn close_without_configuration(
     arguments: &Arguments,
     config: &Path,
@@ -149,7 +149,7 @@ fn close(arguments: &Arguments, closed: &Closed, former: Former) -> Result<Closi
     Ok(done)
 }
 
-/// A crypto map on an interface that can have no device, with what to type.
+/// The error for a crypto map on an interface that cannot have a device, with the remedy.
 fn missing_device(configuration: &config::Configuration) -> Option<String> {
     protection::carriers(configuration).find(|carrier| carrier.device.is_none() && !carrier.interface.shutdown).and_then(
         |carrier| {

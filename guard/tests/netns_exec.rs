@@ -1,5 +1,5 @@
-//! Under `ip netns exec` a process has mounts of its own, which end with it. The guard has to
-//! outlive it all the same.
+//! Under `ip netns exec` a process has a private mount namespace, which ends with it. The guard
+//! must survive that.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs::File;
@@ -17,7 +17,7 @@ const GUARD: &str = env!("CARGO_BIN_EXE_tohub-guard");
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/branch.cfg");
 const PROTECTED: &str = "192.168.2.10";
 
-/// A gateway whose outside device has a protected address and leads to a protected neighbour.
+/// A gateway whose outside device has a protected address and a protected neighbour.
 struct Lab {
     gateway: Namespace,
     _outside: Namespace,
@@ -39,7 +39,8 @@ impl Lab {
         self.run_dir.path()
     }
 
-    /// By the device, past policy routing: only the guard is in the way.
+    /// Whether a packet leaves through the device, bypassing policy routing: only the guard can
+    /// drop it.
     fn leaves(&self) -> bool {
         let ping = ["-c", "2", "-i", "0.2", "-W", "1", "-I", "outside", PROTECTED];
         self.gateway.command("ping").args(ping).output().unwrap().status.success()
@@ -73,7 +74,8 @@ fn sh(script: &str) -> Output {
     Command::new("sh").args(["-c", script]).output().unwrap()
 }
 
-/// In a PID namespace of its own, whose first process sees the machine's bpffs, or not.
+/// Runs the script in a new PID namespace, whose first process may or may not see the system's
+/// bpffs.
 fn machine(script: &str) -> Output {
     let arguments = ["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script];
     Command::new("unshare").args(arguments).output().unwrap()
@@ -120,7 +122,7 @@ fn a_machine_without_bpffs_is_refused_with_the_remedy() {
         return;
     }
     let lab = Lab::new();
-    // A machine of its own, whose first process sees no bpffs.
+    // A PID namespace whose first process sees no bpffs.
     let ended = machine(&format!("umount -l /sys/fs/bpf; sh -c '{}'; exit $?", lab.guard_by_exec()));
     let text = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(5), "{text}");

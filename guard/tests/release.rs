@@ -1,4 +1,4 @@
-//! `tohub-guard --release`, as far as it needs no root.
+//! Tests of `tohub-guard --release` that need no root.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;

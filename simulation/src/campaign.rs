@@ -1,4 +1,4 @@
-//! Many histories from consecutive seeds, on all processors.
+//! Runs many histories from consecutive seeds on all processors.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,12 +12,12 @@ pub struct Campaign {
     pub histories: u64,
     /// Threads; `None`: as many as the machine has processors.
     pub threads: Option<usize>,
-    /// Go on after a failure.
+    /// Continue after a failure.
     pub keep_going: bool,
 }
 
 impl Campaign {
-    /// Runs `history` for each seed and hands what came out to `take`, one at a time; `take` says
+    /// Runs `history` for each seed and passes the results to `take`, one at a time; `take` returns
     /// whether the history failed.
     ///
     /// # Errors
@@ -52,7 +52,7 @@ impl Campaign {
             }
         };
         let processors = || std::thread::available_parallelism().map_or(1, usize::from);
-        // A panic inside of a history is reported with its seed.
+        // A panic in a history is reported with its seed.
         std::panic::set_hook(Box::new(|_| {}));
         std::thread::scope(|scope| {
             for _ in 0..self.threads.unwrap_or_else(processors).max(1) {
@@ -65,7 +65,7 @@ impl Campaign {
     }
 }
 
-/// The words of a panic.
+/// The message of a panic.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()

@@ -1,9 +1,9 @@
-//! Cryptography that costs next to nothing, so that a hundred thousand histories fit into minutes.
+//! Fake cryptography with almost no cost, so that a hundred thousand histories run within minutes.
 //!
-//! It keeps what the protocol relies on: the two ends get the same Diffie-Hellman secret and nobody
-//! else does by accident, a MAC or a tag under another key or over another text differs, and what
-//! is sealed is opened only with the same key, nonce and additional data. It resists nobody who
-//! tries. No gateway can use it: it exists in this crate alone, and of the programs that ship only
+//! It has the properties that the protocol relies on: both ends derive the same Diffie-Hellman
+//! secret, which no other pair derives by accident; a MAC or tag differs for another key or text;
+//! ciphertext is accepted only with the same key, nonce and additional data. It offers no security.
+//! No gateway can use it: it exists only in this crate, and of the released programs only
 //! `tohub-simulate` links it, which opens no socket.
 
 use ike::provider::{Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider};
@@ -11,8 +11,8 @@ use ike::{Encryption, Group, Prf, Random, Secret};
 
 use crate::random::mix;
 
-/// Name of the backend, and how every name of a fake backend begins: a program that has it in its
-/// file has linked one. `tests/tests/programs.rs` looks for it in what ships.
+/// Name of the backend, and prefix of the names of all fake backends: a program that contains it
+/// has linked one. `tests/tests/programs.rs` searches the released programs for it.
 pub const MARKER: &str = "tohub-fake-cryptography";
 
 /// The backend.
@@ -42,16 +42,15 @@ pub static CHEAP: Provider = Provider {
         (Group::Modp2048, &SmallField(256)),
         (Group::Modp3072, &SmallField(384)),
         (Group::Modp4096, &SmallField(512)),
-        // No encapsulation, as the ends need not know: each sends a value, and both have the
-        // secret.
+        // Not a KEM: each end sends a value, and both derive the secret.
         (Group::MlKem768, &SmallField(1184)),
     ],
-    // No history has certificates: their keys are the gateway's.
+    // Histories use no certificates; the gateway's signature algorithms are unused.
     signatures: ike::provider::DEFAULT.signatures,
     sha1,
 };
 
-/// Absorbs text of any length into 64 bits.
+/// Absorbs text of any length into a 64-bit state.
 struct Sponge(u64);
 
 impl Sponge {
@@ -97,13 +96,13 @@ fn sha1(parts: &[&[u8]]) -> [u8; 20] {
     output
 }
 
-/// A MAC of so many octets.
+/// A MAC of this length in octets.
 struct CheapMac(usize);
 
 impl Mac for CheapMac {
     fn mac(&self, key: &[u8], parts: &[&[u8]], output: &mut [u8]) {
         let mut sponge = Sponge::keyed(self.0 as u64, key);
-        // As a real MAC: the concatenation counts, not where it was cut.
+        // As for a real MAC, only the concatenation counts, not how it is divided.
         match parts {
             [one] => sponge.absorb(one),
             _ => sponge.absorb(&parts.concat()),
@@ -168,8 +167,8 @@ impl Cbc for CheapCbc {
     }
 }
 
-/// Diffie-Hellman in the field of 2^61 - 1, with public values as long as those of the group that
-/// it stands for.
+/// Diffie-Hellman in the field of 2^61 - 1, with public values of the same length as in the group
+/// that it replaces.
 struct SmallField(usize);
 
 const PRIME: u64 = (1 << 61) - 1;

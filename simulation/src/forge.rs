@@ -1,5 +1,4 @@
-//! What an attacker beside the path could send: nothing that is authentic, everything that looks
-//! like it.
+//! Datagrams of an off-path attacker: none is authentic, all resemble valid ones.
 
 use std::rc::Rc;
 
@@ -21,7 +20,7 @@ const NOTIFY: u8 = 41;
 /// INVALID_IKE_SPI, INVALID_SYNTAX, NO_PROPOSAL_CHOSEN, AUTHENTICATION_FAILED (RFC 7296 §3.10.1).
 const ERRORS: [u16; 4] = [4, 7, 14, 24];
 
-/// Sends one forged datagram, if there is anything to forge from.
+/// Sends one forged datagram, if there is a message to derive it from.
 pub fn forge(network: &mut Network, forgery: Forgery, draw: &mut Stream) {
     let count = network.gateways.len() as u64;
     let overheard = network.overheard.len() as u64;
@@ -68,7 +67,7 @@ pub fn forge(network: &mut Network, forgery: Forgery, draw: &mut Stream) {
     }
 }
 
-/// An IKE_SA_INIT response to `request` that holds nothing but an error.
+/// An IKE_SA_INIT response to `request` that contains only an error notify.
 fn error_notify(request: &[u8], error: u16) -> Vec<u8> {
     let mut bytes = vec![0; HEADER];
     bytes[..8].copy_from_slice(&request[..8]);

@@ -1,4 +1,4 @@
-//! One simulated gateway: the real control plane on real segments, with the model of a data plane.
+//! A simulated gateway: the real control plane on real segments, with a model of the data plane.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::network::{Sabotage, SimulationError};
 use crate::plane::DataPlane;
 use crate::random::Stream;
 
-/// Room for a few tunnels, each with its successor and what drains.
+/// Capacities for a few tunnels, each with its successor and draining slots.
 pub const CAPACITIES: Capacities = Capacities {
     inbound_slots: 48,
     outbound_slots: 48,
@@ -30,57 +30,57 @@ pub const CAPACITIES: Capacities = Capacities {
     checkpoint_words: 2048,
 };
 
-/// Datagrams that a socket keeps for a process that does not run.
+/// Datagrams queued in the socket of a process that does not run.
 const BACKLOG: usize = 32;
 
-/// The one session that ever enters configuration mode.
+/// The only session that enters configuration mode.
 const TYPIST: SessionNumber = 1;
 
-/// Whether the control plane gets to run.
+/// Whether the control plane runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// It runs.
     Running,
-    /// It is not scheduled; the data plane works on, datagrams pile up in the socket.
+    /// The control plane is not scheduled; the data plane runs, datagrams queue up in the socket.
     Stalled,
-    /// The whole machine sleeps: its clock stands still, what is sent to it is lost.
+    /// The whole system is suspended: its clock stands still, packets to it are lost.
     Asleep,
 }
 
-/// Where a gateway stands in the network and what it is told to be.
+/// A gateway's place in the network and its configuration.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// For the timeline.
+    /// Name in the timeline.
     pub name: String,
-    /// Its address on the internet.
+    /// Its public address.
     pub address: IpAddr,
     /// Its configuration.
     pub configuration: Configuration,
-    /// Devices behind the configured interfaces.
+    /// Devices of the configured interfaces.
     pub devices: Devices,
-    /// Room in its segments.
+    /// Capacities of its segments.
     pub capacities: Capacities,
 }
 
-/// See the module's description.
+/// A simulated gateway, see the module documentation.
 pub struct Gateway {
-    /// For the timeline.
+    /// Name in the timeline.
     pub name: String,
-    /// Its address on the internet.
+    /// Its public address.
     pub address: IpAddr,
     /// The control plane.
     pub control: ControlPlane,
     /// The model of the data plane.
     pub plane: DataPlane,
-    /// Whether the control plane gets to run.
+    /// Whether the control plane runs.
     pub condition: Condition,
     /// Reverse routes in the kernel.
     pub routes: usize,
     pub(crate) events: EventReceiver,
     pub(crate) checkpoint: Checkpoint,
-    /// When the control plane wants to be called, on the network's clock.
+    /// The control plane's next deadline, on the network's clock.
     pub(crate) deadline: u64,
-    /// How far its clock is behind the network's: it stood still while the machine slept.
+    /// How far its clock is behind the network's, from the times it was suspended.
     pub(crate) lag: u64,
     pub(crate) backlog: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
     segments: Segments,
@@ -145,7 +145,7 @@ impl Gateway {
         self.control.configure(now, self.configuration.clone(), self.devices.clone());
     }
 
-    /// A session removes every access list.
+    /// A session enters configuration mode and removes every access list.
     pub(crate) fn remove_lists(&mut self, now: u64) {
         let now = self.clock(now);
         self.control.begin_edit(TYPIST, Arc::new(self.configuration.clone()));
@@ -154,7 +154,8 @@ impl Gateway {
         self.control.configure(now, without, self.devices.clone());
     }
 
-    /// The session types them again and leaves configuration mode. False if there is none.
+    /// The session enters the lists again and leaves configuration mode. False if there is no
+    /// session.
     pub(crate) fn retype_lists(&mut self, now: u64) -> bool {
         let open = std::mem::take(&mut self.is_edited);
         if open {
@@ -164,8 +165,7 @@ impl Gateway {
         open
     }
 
-    /// The control plane is killed and started again, with what it wrote to the checkpoint or
-    /// without.
+    /// Kills and restarts the control plane, with its checkpoint or without.
     pub(crate) fn restart_control_plane(&mut self, now: u64, keep: bool) -> Result<(), SimulationError> {
         let memory = self.checkpoint.load().filter(|_| keep);
         let memory = memory.and_then(|(_, bytes)| Memory::decode(&bytes)).unwrap_or_default();
@@ -178,7 +178,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The data plane is killed and started again; what waited in it is lost.
+    /// Kills and restarts the data plane; held packets are lost.
     pub(crate) fn restart_data_plane(&mut self) -> Result<(), SimulationError> {
         let fresh = DataPlane::attach(&self.segments, self.sabotage)?;
         let before = std::mem::replace(&mut self.plane, fresh);
@@ -186,7 +186,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Power off and on: new segments, nothing remembered.
+    /// Power cycle: new segments, all state is lost.
     pub(crate) fn reboot(&mut self, now: u64) -> Result<(), SimulationError> {
         self.segments = Segments::create(*self.segments.capacities(), Locking::Never)?;
         self.events = self.segments.event_receiver()?;
@@ -195,7 +195,7 @@ impl Gateway {
         self.restart_control_plane(now, false)
     }
 
-    /// Keeps a datagram for a control plane that does not run; too many are lost.
+    /// Queues a datagram for a control plane that does not run; at the limit it is lost.
     pub(crate) fn pile_up(&mut self, datagram: (SocketAddr, SocketAddr, Vec<u8>)) {
         if self.backlog.len() < BACKLOG {
             self.backlog.push(datagram);

@@ -1,5 +1,4 @@
-//! One history: a plan carried out on a network, with the invariants watched from the first to the
-//! last millisecond.
+//! A history: a plan executed on a network, with the invariants checked after every step.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,29 +18,29 @@ use crate::plan::{Fault, Plan};
 use crate::random::Stream;
 use crate::site::{Site, dns_name};
 
-/// One history in so many uses real cryptography.
+/// One history in this many uses real cryptography.
 const REAL_CRYPTOGRAPHY: u64 = 100;
 
-/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s
-/// for the peer's Delete, a request in flight on it is repeated up to 120 s, then its own Delete 10
-/// s, and a closed IKE SA repeats its last answer for 30 s.
+/// The longest time that state may remain after everything was closed: a replaced IKE SA waits 60 s
+/// for the peer's Delete, a request in flight on it is retransmitted for up to 120 s, then its own
+/// Delete for 10 s, and a closed IKE SA retransmits its last response for 30 s.
 const TO_REST: u64 = 225_000;
 
 /// How a history is run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Whether to keep the timeline.
+    /// Whether to record the timeline.
     pub timeline: bool,
-    /// A component that is broken on purpose.
+    /// A deliberately broken component.
     pub sabotage: Sabotage,
 }
 
-/// What came out of a history.
+/// The result of a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What did not hold.
+    /// Violated invariants.
     pub violations: Vec<Violation>,
-    /// What happened, if it was kept.
+    /// The timeline, if recorded.
     pub timeline: Vec<Line>,
     /// Packets of all applications, sent and answered.
     pub packets: (u64, u64),
@@ -49,10 +48,10 @@ pub struct Outcome {
     pub length: u64,
 }
 
-/// Runs the history of a seed. A panic in it is a violation like any other.
+/// Runs the history of a seed. A panic is reported as a violation.
 ///
 /// # Errors
-/// If the machine has not enough memory or descriptors.
+/// If the system has not enough memory or descriptors.
 pub fn run(seed: u64, options: Options) -> Result<Outcome, SimulationError> {
     let plan = Plan::of(seed);
     let caught = std::panic::catch_unwind(AssertUnwindSafe(|| carry_out(&plan, options)));
@@ -66,7 +65,7 @@ pub fn run(seed: u64, options: Options) -> Result<Outcome, SimulationError> {
 /// Runs a plan.
 ///
 /// # Errors
-/// If the machine has not enough memory or descriptors.
+/// If the system has not enough memory or descriptors.
 pub fn carry_out(plan: &Plan, options: Options) -> Result<Outcome, SimulationError> {
     let mut history = History::new(plan, options)?;
     history.faults()?;
@@ -89,7 +88,7 @@ struct History<'a> {
     network: Network,
     draw: Stream,
     sabotage: Sabotage,
-    /// When a gateway that stands still goes on, and how long its clock stood still.
+    /// When a stopped gateway continues, and how long its clock stood still.
     wakes: BTreeMap<usize, (u64, u64)>,
 }
 
@@ -136,7 +135,7 @@ impl<'a> History<'a> {
         Ok(())
     }
 
-    /// Runs on, waking gateways whose time has come.
+    /// Advances the time and wakes gateways when due.
     fn run_until(&mut self, end: u64) {
         while let Some((gateway, (at, slept))) = self
             .wakes
@@ -199,7 +198,7 @@ impl<'a> History<'a> {
                 self.disturb(gateway, false);
                 self.network.clear(gateway, &ClearCommand::AllSas);
             }
-            // Nobody types at a gateway that stands still.
+            // No configuration is entered at a stopped gateway.
             _ => {}
         }
         Ok(())
@@ -212,7 +211,7 @@ impl<'a> History<'a> {
         self.network.configure(gateway, configuration);
     }
 
-    /// Turns a peer list around without telling the monitor.
+    /// Reverses a peer list without informing the monitor.
     fn secret_edit(&mut self) {
         let mut site = self.plan.sites[0].clone();
         site.entries[0].peers.rotate_left(1);
@@ -235,15 +234,15 @@ impl<'a> History<'a> {
         self.network.with_monitor(Monitor::conditions);
     }
 
-    /// Everything works again, everybody sends: each flow must get through within its bound, which
-    /// the monitor watches.
+    /// All faults are repaired and every flow sends: each must get through within its bound, which
+    /// the monitor checks.
     fn calm(&mut self) {
         self.run_until(ORIGIN + self.plan.calm_at);
         if let Some(last) = self.wakes.values().map(|(at, _)| *at).max() {
             self.run_until(last);
         }
         for gateway in 0..self.network.gateways.len() {
-            // Where a gateway stood still, its session had to wait.
+            // The session of a stopped gateway had to wait.
             self.network.retype_lists(gateway);
         }
         self.network.wire.heal();
@@ -284,7 +283,7 @@ impl<'a> History<'a> {
     }
 
     fn close(&mut self) {
-        // A packet that still waited may have brought up one more tunnel after the first time.
+        // A packet that was still held may have brought up one more tunnel after the first pass.
         for _ in 0..2 {
             self.network.note(None, "every session is cleared");
             for gateway in 0..self.network.gateways.len() {
@@ -302,7 +301,7 @@ impl<'a> History<'a> {
 }
 
 fn setup(site: &Site, sites: &[Site]) -> Setup {
-    // The generator writes what the parser reads; the tests of the plan hold it to that.
+    // The generated text always parses, which the tests of the plan ensure.
     let configuration = cached(site, sites);
     Setup {
         name: site.name.clone(),
@@ -365,7 +364,7 @@ fn describe(fault: &Fault, sites: &[Site]) -> String {
     }
 }
 
-/// A history as a text for a reader: who is who, what happened, what did not hold.
+/// A history as text: the gateways, the events and the violations.
 pub fn report(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("history of seed {}\n\n", plan.seed);
     for site in &plan.sites {

@@ -1,13 +1,13 @@
 //! Whole networks of tohub gateways under a virtual clock, on the control plane's own code.
 //!
-//! Two uses. [`history`]: one `u64` seed gives a topology, configurations, traffic and faults, and
-//! [`monitor`] checks the invariants after every step; a seed that fails replays as a readable
-//! timeline. [`predict`]: a configuration and a list of events give the timeline that a gateway
-//! would show, in milliseconds of real time.
+//! There are two uses. [`history`]: one `u64` seed determines topology, configurations, traffic and
+//! faults, and [`monitor`] checks the invariants after every step; a failing seed is replayed as a
+//! readable timeline. [`predict`]: a configuration and a list of events produce the timeline of a
+//! gateway, within milliseconds of real time.
 //!
-//! The control plane, the IKE endpoint and the shared segments are those of the product. Simulated
-//! are the clock, the wire, the name service and the data plane, of which [`plane`] keeps what the
-//! control plane can notice. `docs/simulation.md` says more.
+//! The control plane, the IKE endpoint and the shared segments are those of the product. The clock,
+//! the network, name resolution and the data plane are simulated; of the data plane [`plane`]
+//! models what the control plane can observe. See `docs/simulation.md`.
 #![forbid(unsafe_code)]
 
 pub mod campaign;

@@ -1,4 +1,4 @@
-//! `tohub-histories`: many seeded histories, or one with its timeline.
+//! `tohub-histories`: runs many seeded histories, or one with its timeline.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use simulation::history::{Options, Outcome, report, run};
 use simulation::network::SimulationError;
 use simulation::plan::Plan;
 
-/// A history lives by many small allocations.
+/// A history makes many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -18,19 +18,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 #[command(name = "tohub-histories")]
 struct Arguments {
-    /// How many histories.
+    /// Number of histories.
     #[arg(long, default_value_t = 100_000)]
     histories: u64,
-    /// The first seed; the others follow.
+    /// The first seed; the others are consecutive.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
     /// Replays this one seed and prints its timeline.
     #[arg(long)]
     seed: Option<u64>,
-    /// Threads; as many as the machine has processors.
+    /// Number of threads; by default that of processors.
     #[arg(long)]
     threads: Option<usize>,
-    /// Goes on after a failure and lists all failing seeds.
+    /// Continues after a failure and lists all failing seeds.
     #[arg(long)]
     keep_going: bool,
 }
@@ -59,7 +59,7 @@ fn replay(seed: u64) -> ExitCode {
     }
 }
 
-/// A reader who has seen enough, such as `head`, is no error.
+/// A closed pipe, as with `head`, is not an error.
 fn print(text: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
 }

@@ -1,8 +1,8 @@
 //! The invariants, checked after every step of every gateway.
 //!
-//! The monitor knows what was done to the network ([`Monitor::disturbed`] and the conditions of the
-//! wire) and what each site is configured to be. It judges from that, not from what the control
-//! plane believes.
+//! The monitor knows the disturbances of the network ([`Monitor::disturbed`] and the conditions of
+//! the links) and the configuration of each site. It judges from these, not from the state of the
+//! control plane.
 
 mod coherence;
 mod cursor;
@@ -20,27 +20,27 @@ use crate::site::Site;
 use cursor::Track;
 use health::Health;
 
-/// What must hold.
+/// The invariants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
-    /// What is configured to be protected never leaves in clear, and no number is used twice under
-    /// one key.
+    /// Traffic that is configured to be protected never leaves in clear, and no sequence number is
+    /// used twice under one key.
     NeverClear,
-    /// While a listed peer can be reached, a flow gets through within a time that follows from the
+    /// While a listed peer is reachable, a flow gets through within a time that follows from the
     /// configured timers.
     NeverStuck,
-    /// A healthy peer is left only as configured.
+    /// A healthy peer is left only when the configuration requires it.
     HealthyKept,
-    /// The cursor moves as the transition table says, for the reason that it gives, and not
-    /// otherwise.
+    /// The cursor moves only as the transition table defines, and for the reported reason.
     CursorRules,
-    /// A flow has one outbound SA: policy word, session and table agree, and surplus pairs go away.
+    /// A flow has one outbound SA: policy word, session and table agree, and surplus pairs are
+    /// removed.
     OneOutbound,
-    /// What is not in use is given back.
+    /// Unused resources are freed.
     NoLeak,
-    /// What is not authenticated changes nothing.
+    /// Unauthenticated packets change nothing.
     ForgeriesInert,
-    /// No panic, no endless loop, no internal trouble.
+    /// No panic, no endless loop, no internal error.
     Sound,
 }
 
@@ -59,16 +59,16 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// An invariant that did not hold.
+/// A violated invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Milliseconds since the beginning.
+    /// Milliseconds since the start.
     pub at: u64,
-    /// Which one.
+    /// The invariant.
     pub invariant: Invariant,
     /// The gateway's name.
     pub gateway: String,
-    /// What was seen, and what should have been.
+    /// The observed and the expected state.
     pub text: String,
 }
 
@@ -79,15 +79,15 @@ impl fmt::Display for Violation {
     }
 }
 
-/// See the module's description.
+/// The monitor, see the module documentation.
 pub struct Monitor {
-    /// What did not hold, oldest first; no more than a few are kept.
+    /// Violations, oldest first; only the first few are kept.
     pub violations: Vec<Violation>,
     health: Health,
     tracks: Vec<Vec<Track>>,
     words: Vec<Vec<(PolicyId, Option<SlotWord>)>>,
     fingerprint: u64,
-    /// Flows that must never be stuck.
+    /// Flows that must always make progress.
     watched: Vec<bool>,
     sabotage: Sabotage,
 }
@@ -95,8 +95,8 @@ pub struct Monitor {
 const MOST_VIOLATIONS: usize = 8;
 
 impl Monitor {
-    /// A monitor of gateways that are about to start. `watched` tells for each flow whether it must
-    /// never be stuck.
+    /// A monitor of gateways that are about to start. `watched` marks the flows that must always
+    /// make progress.
     pub fn new(sites: Vec<Site>, watched: Vec<bool>, sabotage: Sabotage) -> Self {
         let count = sites.len();
         Monitor {
@@ -110,23 +110,23 @@ impl Monitor {
         }
     }
 
-    /// The sites as they are configured now.
+    /// The sites with their current configuration.
     pub fn sites(&self) -> &[Site] {
         self.health.sites()
     }
 
-    /// Something was done to a gateway that breaks what it or its peers have: restart, clear, edit.
+    /// A disturbance that invalidates state of a gateway or its peers: restart, clear, edit.
     pub fn disturbed(&mut self, network: &Network, gateway: usize) {
         self.health.disturb(network.now, gateway);
         self.unsettle(gateway);
     }
 
-    /// The conditions of wires, gateways or names may have changed.
+    /// The conditions of links, gateways or names may have changed.
     pub fn conditions(&mut self, network: &Network) {
         self.health.refresh(network);
     }
 
-    /// A site gets another configuration; to be called before it is applied.
+    /// A site gets a new configuration; to be called before it is applied.
     pub fn edited(&mut self, network: &Network, gateway: usize, site: Site) {
         self.before_edit(network, gateway);
         self.health.set_site(gateway, site);
@@ -134,13 +134,13 @@ impl Monitor {
         self.health.refresh(network);
     }
 
-    /// The control plane is started anew: its cursor may stand elsewhere, and its IKE SAs are gone.
+    /// The control plane was restarted: its cursor may have changed, and its IKE SAs are gone.
     pub fn restarted(&mut self, gateway: usize) {
         self.tracks[gateway].clear();
         self.health.lose_ike(gateway);
     }
 
-    /// An answer to a packet came through an SA with `from`.
+    /// A reply to a packet came through an SA with `from`.
     pub(crate) fn answered(&mut self, network: &Network, gateway: usize, from: std::net::IpAddr) {
         self.health.works(network.now, gateway, from);
     }
@@ -166,7 +166,7 @@ impl Monitor {
         }
     }
 
-    /// A packet left a data plane, or did not.
+    /// The data plane sent a packet or did not.
     pub(crate) fn left(&mut self, network: &Network, gateway: usize, tuple: &FiveTuple, clear: bool) {
         if clear && self.sites()[gateway].applied {
             let text = format!("a packet {} -> {} left as it is", tuple.source, tuple.destination);
@@ -196,7 +196,7 @@ impl Monitor {
         self.check_change(network, gateway, entry, old, new, reason);
     }
 
-    /// A control plane came to rest.
+    /// A control plane has processed all events.
     pub(crate) fn after(&mut self, network: &Network, gateway: usize) {
         self.health.look(network, gateway);
         self.check_cursors(network, gateway);
@@ -204,12 +204,12 @@ impl Monitor {
         self.check_amounts(network, gateway);
     }
 
-    /// A control plane reports internal trouble.
+    /// A control plane reports an internal error.
     pub(crate) fn trouble(&mut self, network: &Network, gateway: usize, text: &str) {
         self.violated(network, gateway, Invariant::Sound, text.to_owned());
     }
 
-    /// A peer was given up or could not be brought up: it must not have been healthy.
+    /// A peer was declared dead or an initiation to it failed: it must not have been healthy.
     fn check_health_of_change(&mut self, network: &Network, gateway: usize, old: &str, reason: Reason) {
         if !matches!(reason, Reason::Dpd | Reason::InitFail) {
             return;

@@ -1,8 +1,8 @@
-//! Gateways, what is between them, and the one clock that they share: a discrete-event simulation
-//! in milliseconds.
+//! Gateways, the network between them and their common clock: a discrete-event simulation with a
+//! resolution of one millisecond.
 //!
-//! The same inputs in the same order give the same history, to the last bit: nothing reads a real
-//! clock, draws a real random number or depends on an address in memory.
+//! It is deterministic: nothing reads a real clock, draws a real random number or depends on a
+//! memory address.
 
 mod due;
 mod outside;
@@ -30,72 +30,72 @@ use due::{Due, Happening};
 pub use due::{Flow, Line};
 pub use wire::{Link, Wire};
 
-/// The clock begins here, so that no time stamp is zero, which means never.
+/// Start time of the clock; not zero, because a time stamp of zero means never.
 pub const ORIGIN: u64 = 1_000_000;
 
-/// Deadlines in the past are served at most once in a millisecond, as the real process does it.
+/// Overdue deadlines are served at most once in a millisecond, as in the real process.
 const SHORTEST_WAIT: u64 = 1;
 
-/// How long an answer of the name service may be used.
+/// TTL of a name.
 const NAME_TTL: Duration = Duration::from_secs(60);
 
-/// A name service asks again after so long.
+/// Timeout of a name query.
 const RESOLVER_PATIENCE: u64 = 1000;
 
-/// A simulation that cannot go on for a reason outside of what it simulates.
+/// An error of the simulation itself.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
-    /// No memory or descriptors for the segments.
+    /// The segments could not be created.
     #[error("the shared segments cannot be made: {0}; raise the limit of open files (ulimit -n)")]
     Create(#[from] sa_table::CreateError),
-    /// The segments do not fit together.
+    /// The segments could not be attached.
     #[error("the shared segments cannot be attached to: {0}; raise the limit of open files (ulimit -n)")]
     Attach(#[from] sa_table::AttachError),
 }
 
-/// What a broken component does, to show that the invariant which it breaks is watched.
+/// A deliberately broken component, to show that the corresponding invariant is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sabotage {
     /// Nothing is broken.
     #[default]
     None,
-    /// The data plane lets everything pass as it is.
+    /// The data plane sends everything in clear.
     Clear,
-    /// The data plane never asks for an SA.
+    /// The data plane never requests an SA.
     NeverAsks,
-    /// The worker does not announce anything.
+    /// The worker announces no generations.
     WorkerHangs,
-    /// The network drops IKE and nobody is told.
+    /// The network drops IKE without informing the monitor.
     SilentLoss,
-    /// Somebody reverses the peer list behind the back of the configuration.
+    /// The peer list is reversed without a configuration change.
     SecretEdit,
-    /// What is called a forgery is a real message.
+    /// A message that is reported as forged is authentic.
     RealForgery,
-    /// The observer is shown another SA under the policy word than there is.
+    /// The monitor sees another SA under the policy word than the actual one.
     WrongWord,
 }
 
-/// The gateways and everything around them.
+/// The simulated network.
 pub struct Network {
-    /// Milliseconds; begins at [`ORIGIN`].
+    /// Time in milliseconds; starts at [`ORIGIN`].
     pub now: u64,
-    /// The gateways, by the index that everything else names them by.
+    /// The gateways; all other indexes refer to this list.
     pub gateways: Vec<Gateway>,
-    /// What is between them.
+    /// The links between the gateways.
     pub wire: Wire,
     /// The applications.
     pub flows: Vec<Flow>,
-    /// What names resolve to; a name that is not here does not resolve.
+    /// Addresses of names; other names do not resolve.
     pub zone: BTreeMap<String, Vec<IpAddr>>,
-    /// How long an answer of the name service takes.
+    /// Delay of a name query.
     pub name_delay: u64,
-    /// The invariants, if they are watched.
+    /// The invariant checks, if enabled.
     pub monitor: Option<Box<Monitor>>,
-    /// The timeline, if it is kept.
+    /// The timeline, if recorded.
     pub timeline: Option<Vec<Line>>,
-    /// IKE messages that arrived most recently, for forgers.
+    /// Recently received IKE messages, as material for forgeries.
     pub overheard: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
-    /// IKE messages that gateways sent, arrived or not.
+    /// IKE messages sent by gateways, including lost ones.
     pub ike_messages: u64,
     sabotage: Sabotage,
     queue: BinaryHeap<Reverse<Due>>,
@@ -106,10 +106,10 @@ pub struct Network {
 const OVERHEARD: usize = 8;
 
 impl Network {
-    /// A network at rest: every gateway configured, no packet under way.
+    /// A network in which every gateway is configured and no packet is in flight.
     ///
     /// # Errors
-    /// If the segments cannot be made.
+    /// If the segments cannot be created.
     pub fn new(
         setups: Vec<Setup>,
         provider: &'static Provider,
@@ -147,7 +147,7 @@ impl Network {
         }
     }
 
-    /// Adds an application that is silent at first.
+    /// Adds an application that does not send yet.
     pub fn add_flow(&mut self, gateway: usize, tuple: FiveTuple, journal: bool) -> usize {
         self.flows.push(Flow {
             gateway,
@@ -163,8 +163,8 @@ impl Network {
         self.flows.len() - 1
     }
 
-    /// From now on the application sends every so many milliseconds, the first packet at once; 0:
-    /// not at all.
+    /// Sets the sending interval of an application in milliseconds; the first packet is sent at
+    /// once. 0 stops it.
     pub fn set_interval(&mut self, flow: usize, interval: u64) {
         let now = self.now;
         let Some(entry) = self.flows.get_mut(flow) else { return };
@@ -179,7 +179,7 @@ impl Network {
         }
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     pub fn run_until(&mut self, end: u64) {
         loop {
             let timer = self
@@ -259,15 +259,15 @@ impl Network {
                     asked.control.resolved(clock, &name, answer);
                     self.follow_up(gateway);
                 } else {
-                    // Whoever asked is told in the end, if only that there was no answer.
+                    // An unanswered query ends with a timeout.
                     self.put(RESOLVER_PATIENCE, Happening::Resolved { gateway, name });
                 }
             }
         }
     }
 
-    /// Carries out what a control plane wants and takes its events, until both are quiet; then the
-    /// data plane sees what changed.
+    /// Processes the output and events of a control plane until there are none; then the data plane
+    /// takes over the changes.
     fn follow_up(&mut self, index: usize) {
         let clock = self.gateways[index].clock(self.now);
         loop {
@@ -354,7 +354,7 @@ impl Network {
         self.gateways.iter().position(|gateway| gateway.address == address)
     }
 
-    /// Writes a line to the timeline, if there is one.
+    /// Adds a line to the timeline, if it is recorded.
     pub fn note(&mut self, gateway: Option<usize>, text: impl Into<String>) {
         let at = self.now - ORIGIN;
         let who = gateway.map_or("", |index| &self.gateways[index].name).to_owned();

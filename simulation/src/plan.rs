@@ -1,52 +1,52 @@
-//! From a seed to everything that will happen: topology, configurations, traffic and faults, as
-//! data that can be printed.
+//! The plan of a history, derived from a seed: topology, configurations, traffic and faults, as
+//! printable data.
 
 use std::net::Ipv4Addr;
 
 use crate::random::Stream;
 use crate::site::{Entry, Keepalive, Site};
 
-/// What is done to the network at one moment.
+/// An event that is applied to the network at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Everything to and from a gateway is lost.
     Cut(usize),
-    /// The opposite.
+    /// Reverses [`Fault::Cut`].
     Mend(usize),
-    /// Nothing passes between two gateways.
+    /// Cuts both directions between two gateways.
     Part(usize, usize),
-    /// Nothing passes from the first to the second; the other direction works.
+    /// Cuts the direction from the first to the second; the other one works.
     OneWay(usize, usize),
-    /// The link between two gateways gets bad: per mille lost, per mille doubled, milliseconds of
-    /// delay and of jitter.
+    /// Degrades the link between two gateways: loss and duplicates in per mille, delay and jitter
+    /// in milliseconds.
     Bad(usize, usize, u32, u32, u64, u64),
-    /// The link between two gateways is good again.
+    /// Repairs the link between two gateways.
     Good(usize, usize),
-    /// Power off and on.
+    /// Power cycle.
     Reboot(usize),
-    /// The control plane is killed and started; `true`: its checkpoint is there.
+    /// The control plane is killed and restarted; `true`: with its checkpoint.
     KillControl(usize, bool),
-    /// The data plane is killed and started.
+    /// The data plane is killed and restarted.
     KillData(usize),
-    /// The control plane is not scheduled for so many milliseconds.
+    /// The control plane is not scheduled for this many milliseconds.
     Stall(usize, u64),
-    /// The machine sleeps for so many milliseconds, its clock with it.
+    /// The system is suspended for this many milliseconds; its clock stands still.
     Sleep(usize, u64),
-    /// Another configuration.
+    /// Another configuration is applied.
     Edit(usize, Box<Site>),
     /// A session enters configuration mode and removes every access list.
     RemoveLists(usize),
-    /// It types them again as they were, and leaves.
+    /// The session enters the same lists again and leaves.
     RetypeLists(usize),
     /// `clear crypto session`.
     ClearSession(usize),
     /// `clear crypto sa`.
     ClearSas(usize),
-    /// Somebody sends what he should not.
+    /// A forged datagram is sent.
     Forge(Forgery),
-    /// A flow sends every so many milliseconds; 0: not at all.
+    /// A flow sends at this interval in milliseconds; 0 stops it.
     Traffic(usize, u64),
-    /// Names resolve, or do not.
+    /// Whether names resolve.
     Names(bool),
 }
 
@@ -57,15 +57,15 @@ pub enum Forgery {
     Noise,
     /// A protected IKE message with one bit changed.
     Damaged,
-    /// An IKE message sent once more.
+    /// An IKE message is repeated.
     Replay,
-    /// An error notify without protection, in answer to an initiation under way.
+    /// An unprotected error notify as a response to a pending initiation.
     ErrorNotify,
-    /// A first message with another nonce: half-open IKE SAs.
+    /// An IKE_SA_INIT with another nonce, which creates half-open IKE SAs.
     Halves,
-    /// ESP under an SPI in use, sealed with other keys.
+    /// ESP with an SPI in use, encrypted with other keys.
     WrongKeys,
-    /// ESP under an SPI that nobody has.
+    /// ESP with an unknown SPI.
     UnknownSpi,
 }
 
@@ -79,23 +79,24 @@ const FORGERIES: [Forgery; 7] = [
     Forgery::UnknownSpi,
 ];
 
-/// An application: the site in front of it, and the third octets of both networks.
+/// An application: its site, and the third octets of both networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowPlan {
-    /// In front of the sender.
+    /// The sender's site.
     pub site: usize,
     /// The sender's network.
     pub near: u8,
     /// The receiver's network.
     pub far: u8,
-    /// Whether the flow must never be stuck; a hub's own flows depend on what the branch wants.
+    /// Whether the flow must always make progress; flows of a hub depend on the state of the
+    /// branch.
     pub watched: bool,
 }
 
-/// Everything about one history.
+/// The complete plan of a history.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where it comes from.
+    /// Its seed.
     pub seed: u64,
     /// All gateways, branches first.
     pub sites: Vec<Site>,
@@ -103,18 +104,18 @@ pub struct Plan {
     pub branches: usize,
     /// The applications.
     pub flows: Vec<FlowPlan>,
-    /// What happens when, in milliseconds since the beginning, in order.
+    /// Events by time, in milliseconds since the start.
     pub schedule: Vec<(u64, Fault)>,
-    /// From here on nothing happens any more, and everything must work within bounds.
+    /// From this time there are no more faults, and everything must work within bounds.
     pub calm_at: u64,
-    /// Whether silence until everything has idled out follows.
+    /// Whether a phase without traffic follows, in which everything must idle out.
     pub idles_out: bool,
 }
 
 const HUB_NETWORK: u8 = 200;
 
 impl Plan {
-    /// The history of a seed.
+    /// The plan of a seed.
     pub fn of(seed: u64) -> Plan {
         let root = Stream::new(seed);
         let mut draw = root.fork(1);
@@ -161,7 +162,7 @@ impl Plan {
                 self.schedule.push((at, forgery));
             }
         }
-        // An operator's edits are taken back too: the bounds hold for sites that can agree.
+        // Edits are reverted too: the bounds hold for sites with compatible configurations.
         for (site, original) in self.sites.iter().enumerate() {
             let edited =
                 |(_, fault): &(u64, Fault)| matches!(fault, Fault::Edit(edited, _) if *edited == site);
@@ -172,7 +173,7 @@ impl Plan {
         self.schedule.push((self.calm_at, Fault::Names(true)));
     }
 
-    /// Lists that are removed and typed again in one session must disturb nothing.
+    /// Lists that are removed and entered again in one session must disturb nothing.
     fn retyping(&mut self, draw: &mut Stream) {
         if !draw.percent(30) {
             return;
@@ -328,7 +329,7 @@ fn flows(draw: &mut Stream, sites: &[Site], branches: usize) -> Vec<FlowPlan> {
     flows
 }
 
-/// An edit of one site that an operator might make, or make by mistake.
+/// An edit of one site, correct or mistaken.
 fn edit(draw: &mut Stream, sites: &[Site], branches: usize) -> Fault {
     let index = if draw.percent(75) {
         draw.below(branches as u64) as usize

@@ -1,9 +1,9 @@
-//! A model of the data plane: packets without bytes, on the real shared segments.
+//! A model of the data plane: packets without payload, on the real shared segments.
 //!
-//! It does what the control plane can notice of a data plane: classifies by the published rules,
-//! follows the policy word, takes sequence numbers, keeps what waits in a bounded queue and asks
-//! for an SA, accepts by SPI and key, stores when a peer was heard, and announces generations so
-//! that slots can be used again. Anything that cannot be protected stays.
+//! It does what the control plane can observe: classifies by the published rules, follows the
+//! policy word, allocates sequence numbers, holds packets in a bounded queue and requests an SA,
+//! accepts packets by SPI and key, stores when a peer was heard, and announces generations so that
+//! slots can be reused. A packet that cannot be protected is not sent.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use sa_table::{
 
 use crate::network::Sabotage;
 
-/// Packets that wait for the SA of one policy; the oldest is dropped when there are more.
+/// Maximum number of packets held for one policy; the oldest is dropped.
 pub const HOLD_LIMIT: usize = 16;
 
 const WORKER: WorkerId = WorkerId(0);
@@ -25,18 +25,18 @@ const PACKET_BYTES: u64 = 100;
 /// A packet of a simulated application.
 #[derive(Clone, Debug)]
 pub struct Packet {
-    /// Which of the network's flows it belongs to.
+    /// The flow that it belongs to.
     pub flow: usize,
-    /// Its number in the flow.
+    /// Its number within the flow.
     pub number: u64,
-    /// The answer to a packet, which is not answered again.
+    /// Set for a reply, which is not replied to again.
     pub answer: bool,
-    /// Addresses, protocol and ports as they are at this end.
+    /// Addresses, protocol and ports at this end.
     pub tuple: FiveTuple,
 }
 
 impl Packet {
-    /// The answer of the other end.
+    /// The reply of the other end.
     pub fn reversed(&self) -> Packet {
         let FiveTuple { source, destination, source_port, destination_port, .. } = self.tuple;
         let tuple = FiveTuple {
@@ -50,42 +50,42 @@ impl Packet {
     }
 }
 
-/// A packet inside ESP: the record stands for the keys that sealed it.
+/// A packet inside ESP: the record stands for the keys that encrypted it.
 #[derive(Clone, Debug)]
 pub struct Sealed {
-    /// The SA that sealed it.
+    /// The SA that encrypted it.
     pub sa: Rc<OutboundSaRecord>,
     /// Its sequence number.
     pub sequence: u64,
-    /// What is inside.
+    /// The inner packet.
     pub packet: Packet,
 }
 
-/// What became of an outbound packet.
+/// The result for an outbound packet.
 #[derive(Debug)]
 pub enum Outbound {
-    /// It leaves protected.
+    /// It is sent encrypted.
     Sealed(Sealed),
-    /// It waits for an SA.
+    /// It is held for an SA.
     Held,
-    /// It is dropped, as a rule or the lack of rules demands.
+    /// It is dropped by a rule, or because there are no rules.
     Dropped,
-    /// No rule names it: it leaves as it is.
+    /// No rule matches: it is sent in clear.
     Clear,
 }
 
-/// What became of an inbound ESP packet.
+/// The result for an inbound ESP packet.
 #[derive(Debug)]
 pub enum Inbound {
-    /// Authentic, and inside of what the SA is for.
+    /// Authentic and within the selectors of the SA.
     Accepted(Packet),
-    /// Nobody has this SPI.
+    /// The SPI is unknown.
     UnknownSpi,
-    /// Sealed with other keys than those of the SPI, or from elsewhere.
+    /// Encrypted with other keys than those of the SPI, or from another address.
     NotAuthentic,
-    /// Seen before.
+    /// A replayed packet.
     Replayed,
-    /// Authentic, but not what the SA is for.
+    /// Authentic, but outside the selectors of the SA.
     WrongSelector,
 }
 
@@ -100,7 +100,7 @@ struct InboundSa {
     seen: Seen,
 }
 
-/// A replay window of 64 packets, as it would stand in the segment.
+/// A replay window of 64 packets, equivalent to that in the segment.
 #[derive(Default)]
 struct Seen {
     top: u64,
@@ -124,7 +124,7 @@ impl Seen {
     }
 }
 
-/// See the module's description.
+/// The data plane, see the module documentation.
 pub struct DataPlane {
     reader: TableReader,
     runtime: RuntimeWriter,
@@ -133,14 +133,14 @@ pub struct DataPlane {
     outbound: BTreeMap<SlotWord, OutboundSa>,
     inbound: BTreeMap<SlotWord, InboundSa>,
     held: BTreeMap<PolicyId, VecDeque<Packet>>,
-    /// The highest number used under each key, to see that none is used twice, whoever restarts.
+    /// The highest sequence number under each key, to detect reuse, also across restarts.
     numbers: BTreeMap<(u32, IpAddr), (u64, Rc<OutboundSaRecord>)>,
-    /// Whether a number was used twice under one key.
+    /// Whether a sequence number was used twice under one key.
     pub reused_nonce: bool,
-    /// The last packet through any SA, either way, and through those with each peer.
+    /// The last packet through any SA, in either direction, and through those with each peer.
     last_packet: Option<u64>,
     last_packets: BTreeMap<IpAddr, u64>,
-    /// The last request for an SA: when, and the last packet before it.
+    /// The time of the last request for an SA, and of the last packet before it.
     last_request: Option<(u64, Option<u64>)>,
     sabotage: Sabotage,
 }
@@ -168,8 +168,8 @@ impl DataPlane {
         Ok(plane)
     }
 
-    /// Takes over what must survive a restart of the process only in this model: what was used
-    /// under which key.
+    /// Takes over the record of used sequence numbers, which only this model keeps across a
+    /// restart.
     pub fn inherit(&mut self, before: DataPlane) {
         self.numbers = before.numbers;
         self.reused_nonce = before.reused_nonce;
@@ -177,8 +177,8 @@ impl DataPlane {
         self.last_packets = before.last_packets;
     }
 
-    /// What a worker does between bursts: takes over new rules, lets go of SAs that are gone, says
-    /// so, and sends what waited.
+    /// The work of a worker between bursts: takes over new rules, releases removed SAs, announces
+    /// that, and sends held packets.
     pub fn tick(&mut self, now_ms: u64, sealed: &mut Vec<Sealed>) {
         if self.sabotage == Sabotage::WorkerHangs {
             return;
@@ -190,7 +190,7 @@ impl DataPlane {
         {
             self.runtime.announce_policy(WORKER, rules.version);
             self.rules = Some(rules);
-            // They may have given what waits another policy.
+            // The new rules may assign held packets to another policy.
             ready.extend(std::mem::take(&mut self.held).into_values().flatten());
         }
         let (reader, runtime) = (&self.reader, &self.runtime);
@@ -212,7 +212,7 @@ impl DataPlane {
         }
     }
 
-    /// A packet that the host behind this gateway sends to the other side.
+    /// A packet from the host behind this gateway to the other side.
     pub fn send(&mut self, now_ms: u64, packet: Packet) -> Outbound {
         if self.sabotage == Sabotage::Clear {
             return Outbound::Clear;
@@ -269,7 +269,7 @@ impl DataPlane {
         Outbound::Held
     }
 
-    /// An ESP packet from `from` to us.
+    /// An ESP packet from `from` to this gateway.
     pub fn receive(&mut self, now_ms: u64, from: IpAddr, to: IpAddr, sealed: Sealed) -> Inbound {
         let spi = sealed.sa.spi;
         let Some(slot) = self.reader.lookup_spi(spi) else {
@@ -303,33 +303,33 @@ impl DataPlane {
         if inside { Inbound::Accepted(sealed.packet) } else { Inbound::WrongSelector }
     }
 
-    /// The peer that the flow of this packet is sent to now, if it has an SA.
+    /// The peer that the flow of this packet is sent to, if it has an SA.
     pub fn destination_of(&self, tuple: &FiveTuple) -> Option<IpAddr> {
         let Verdict::Protect(policy) = self.classify(tuple) else { return None };
         self.outbound_record(policy).map(|record| record.destination)
     }
 
-    /// The outbound SA that a policy leads to.
+    /// The outbound SA of a policy.
     pub fn outbound_record(&self, policy: PolicyId) -> Option<OutboundSaRecord> {
         self.reader.outbound(self.policy_word(policy)?)
     }
 
-    /// Where a policy leads.
+    /// The policy word of a policy.
     pub fn policy_word(&self, policy: PolicyId) -> Option<SlotWord> {
         self.reader.policy_word(policy)
     }
 
-    /// Whether the slot carries an SA in service.
+    /// Whether the slot holds an SA in service.
     pub fn is_live(&self, slot: SlotWord) -> bool {
         self.reader.is_live_outbound(slot)
     }
 
-    /// Packets that wait, in all.
+    /// The number of held packets.
     pub fn waiting(&self) -> usize {
         self.held.values().map(VecDeque::len).sum()
     }
 
-    /// The last packet through any SA, either way, on the gateway's clock.
+    /// The last packet through any SA, in either direction, on the gateway's clock.
     pub fn last_packet(&self) -> Option<u64> {
         self.last_packet
     }
@@ -339,19 +339,19 @@ impl DataPlane {
         self.last_packets.get(&peer).copied()
     }
 
-    /// How long it had been silent when an SA was asked for, if it is asked for at this moment; on
-    /// the gateway's clock.
+    /// If an SA is requested at this time, the time without packets before the request; on the
+    /// gateway's clock.
     pub fn silence_before_last_request(&self, clock: u64) -> Option<u64> {
         let (at, before) = self.last_request.filter(|(at, _)| *at == clock)?;
         Some(at.saturating_sub(before?))
     }
 
-    /// SAs that this data plane owns, inbound and outbound.
+    /// The SAs in use, inbound and outbound.
     pub fn owned(&self) -> usize {
         self.outbound.len() + self.inbound.len()
     }
 
-    /// Gives up what waits, as a data plane does some seconds after the last packet.
+    /// Drops held packets, as a data plane does some seconds after the last packet.
     pub fn drop_waiting(&mut self) {
         for policy in std::mem::take(&mut self.held).into_keys() {
             self.runtime.clear_acquire(policy);
@@ -359,7 +359,7 @@ impl DataPlane {
     }
 
     fn classify(&self, tuple: &FiveTuple) -> Verdict {
-        // Before the first rules nothing passes.
+        // Everything is dropped before the first rules.
         let Some(rules) = &self.rules else { return Verdict::Drop };
         let mut verdict = Verdict::Pass;
         for list in rules.ports.iter().filter_map(|port| port.rule_list) {

@@ -1,10 +1,10 @@
-//! What a gateway would do: a configuration, events and traffic in, the timeline out, in
+//! Predictions: a configuration, events and traffic produce the timeline of a gateway, within
 //! milliseconds of real time.
 //!
-//! The gateway runs its own control-plane code under the virtual clock. Behind each configured peer
-//! address stands a gateway with the mirrored configuration ([`mirror`]); between them are 20 to 25
-//! milliseconds each way and nothing else goes wrong than the events say. So the figures are those
-//! of the rules and the timers.
+//! The gateway runs the real control plane under the virtual clock. Each configured peer address
+//! belongs to a gateway with the mirrored configuration ([`mirror`]). The delay between them is 20
+//! to 25 milliseconds in each direction, and there are no faults besides the given events. The
+//! results therefore follow from the rules and the timers alone.
 //!
 //! ```
 //! use simulation::predict::{Scenario, predict};
@@ -46,14 +46,14 @@ pub use mirror::Mirrored;
 pub use prediction::{Carried, Detection, Kind, Moment, Outage, PeerFact, Prediction};
 pub use traffic::{Traffic, parse_traffic};
 
-/// What is to be predicted.
+/// The input of a prediction.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     /// The gateway's configuration.
     pub configuration: Configuration,
-    /// What happens to its peers, and to it.
+    /// Events at its peers and at the gateway.
     pub events: Vec<Event>,
-    /// What the hosts behind it send.
+    /// Traffic of the hosts behind it.
     pub traffic: Vec<Traffic>,
 }
 
@@ -63,47 +63,47 @@ pub enum PredictError {
     /// The configuration is refused.
     #[error("{0}")]
     Configuration(String),
-    /// An event cannot be read.
+    /// An event cannot be parsed.
     #[error(
         "event \"{text}\": {reason}; write it like \"t=10s down 10.1.1.1\" (down, up, restart PEER, or clear)"
     )]
     Event {
-        /// As given.
+        /// The input.
         text: String,
-        /// What is wrong.
+        /// The error.
         reason: String,
     },
-    /// Traffic cannot be read.
+    /// Traffic cannot be parsed.
     #[error(
         "traffic \"{text}\": {reason}; write it like \"icmp every 1s 0s..400s\" or \"udp every 20ms 5s..1m from A to B\""
     )]
     Traffic {
-        /// As given.
+        /// The input.
         text: String,
-        /// What is wrong.
+        /// The error.
         reason: String,
     },
-    /// An event names a peer that the configuration does not.
+    /// An event names a peer that is not configured.
     #[error("the configuration has no peer {name}; it has {known}")]
     UnknownPeer {
-        /// As given.
+        /// The input.
         name: String,
-        /// What could be meant.
+        /// The configured peers.
         known: String,
     },
     /// There is nothing to simulate.
     #[error("{0}")]
     Nothing(String),
-    /// No memory.
+    /// The simulation failed.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
 }
 
 impl Scenario {
-    /// Reads all three parts.
+    /// Parses all three parts.
     ///
     /// # Errors
-    /// What cannot be read, with a remedy.
+    /// A part that cannot be parsed, with a remedy.
     pub fn parse(configuration: &str, events: &[&str], traffic: &[&str]) -> Result<Self, PredictError> {
         let loaded = config::file::parse("configuration", configuration, &mut Offline)
             .map_err(|error| PredictError::Configuration(error.to_string()))?;
@@ -121,10 +121,10 @@ impl Scenario {
     }
 }
 
-/// Predicts what the gateway does.
+/// Predicts the behaviour of the gateway.
 ///
 /// # Errors
-/// If the scenario makes no sense, with a remedy.
+/// If the scenario cannot be simulated, with a remedy.
 pub fn predict(scenario: &Scenario) -> Result<Prediction, PredictError> {
     let mut mirrored = mirror::mirror(&scenario.configuration)?;
     let peer_index = |name: &str| {
@@ -186,13 +186,13 @@ enum Step {
     Traffic(usize, u64),
 }
 
-/// The gateway's own history, taken before it forgets.
+/// Collects the gateway's history before old transitions are dropped.
 #[derive(Default)]
 struct Notes {
     taken: Vec<controlplane::report::Transition>,
 }
 
-/// The history keeps a thousand transitions; no gateway makes so many in a minute.
+/// The history keeps a thousand transitions; a gateway makes fewer in a minute.
 const STEP: u64 = 60_000;
 
 impl Notes {
@@ -207,8 +207,8 @@ impl Notes {
     fn take(&mut self, network: &Network) {
         let Some(gateway) = network.gateways.first() else { return };
         let all: Vec<_> = gateway.control.history().iter().collect();
-        // Transitions of one millisecond may be equal, so the last one that is known is found from
-        // behind.
+        // Transitions within one millisecond may be equal, so search for the last known one from
+        // the end.
         let known = self.taken.last().and_then(|last| all.iter().rposition(|transition| *transition == last));
         self.taken.extend(all.into_iter().skip(known.map_or(0, |at| at + 1)).cloned());
     }

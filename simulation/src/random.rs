@@ -1,8 +1,8 @@
-//! The randomness of a history: one `u64` seed, the same numbers on every machine and with every
-//! version of every library.
+//! The random numbers of a history: one `u64` seed produces the same sequence on every machine and
+//! with every library version.
 //!
-//! SplitMix64, by its published constants. It is not fit for keys that protect anything, and here
-//! none do.
+//! SplitMix64 with its published constants. It is not cryptographically secure, and is not used for
+//! real keys. none do.
 
 /// A stream of numbers.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct Stream(u64);
 
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Spreads every bit of `value` over the whole word.
+/// Mixes the bits of `value` over the whole word.
 pub fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -23,8 +23,8 @@ impl Stream {
         Stream(mix(seed))
     }
 
-    /// A stream of its own for one purpose: what one part of a history draws does not shift what
-    /// another part draws.
+    /// An independent stream for one purpose, so that the draws of one part of a history do not
+    /// shift those of another.
     pub fn fork(&self, purpose: u64) -> Self {
         Stream(mix(self.0 ^ mix(purpose.wrapping_mul(STEP))))
     }
@@ -41,12 +41,12 @@ impl Stream {
         self.next().checked_rem(bound).unwrap_or(0)
     }
 
-    /// A number from `low` to `high`, both included.
+    /// A number from `low` to `high`, both inclusive.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// True in `percent` of a hundred draws.
+    /// True with a probability of `percent`.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

@@ -1,5 +1,4 @@
-//! What a simulated gateway is told to be, as data and as the configuration text that follows from
-//! it.
+//! The configuration of a simulated gateway, as data and as the configuration text derived from it.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,7 +36,7 @@ pub struct Entry {
     pub wide: bool,
     /// Networks on this side and on the other, third octets behind 192.168: one permit each.
     pub permits: Vec<(u8, u8)>,
-    /// Which of a few pre-shared keys.
+    /// Index of the pre-shared key.
     pub key: u8,
     /// Peers are configured by name.
     pub by_name: bool,
@@ -48,9 +47,9 @@ pub struct Entry {
 pub struct Site {
     /// Host name.
     pub name: String,
-    /// Address on the internet.
+    /// Public address.
     pub address: Ipv4Addr,
-    /// Detection.
+    /// Dead peer detection.
     pub keepalive: Option<Keepalive>,
     /// Seconds until an unanswered initiation has failed.
     pub give_up: u32,
@@ -60,20 +59,20 @@ pub struct Site {
     pub ike_lifetime: Option<u32>,
     /// Whether the crypto map is on the interface.
     pub applied: bool,
-    /// The entries are those of a dynamic map: it answers the peers, and never asks them.
+    /// The entries are those of a dynamic map: it only responds.
     pub dynamic: bool,
     /// The entries.
     pub entries: Vec<Entry>,
 }
 
-/// The name under which a site's address can be resolved.
+/// The name that resolves to a site's address.
 pub fn dns_name(site: &Site) -> String {
     format!("{}.example", site.name)
 }
 
 impl Site {
-    /// The configuration, as an operator would type it. `sites` are all, since entries name their
-    /// peers by index.
+    /// The configuration as text. `sites` are all sites, since entries refer to their peers by
+    /// index.
     pub fn text(&self, sites: &[Site]) -> String {
         let mut text = String::new();
         let out = &mut text;
@@ -128,16 +127,16 @@ impl Site {
         text
     }
 
-    /// The same, parsed.
+    /// The configuration, parsed.
     ///
     /// # Errors
-    /// What the parser refuses, which is a mistake of this module.
+    /// A parse error, which is a defect of this module.
     pub fn configuration(&self, sites: &[Site]) -> Result<Configuration, String> {
         let loaded = config::file::parse(&self.name, &self.text(sites), &mut Offline);
         loaded.map(|loaded| loaded.configuration).map_err(|error| error.to_string())
     }
 
-    /// The device behind the interface that [`Site::text`] configures.
+    /// The device of the interface that [`Site::text`] configures.
     pub fn devices(&self) -> Devices {
         let device = Device { ifindex: 3, mtu: 1500, addresses: vec![self.address.into()], up: true };
         InterfaceName::parse("GigabitEthernet0/1").map(|name| (name, device)).into_iter().collect()
@@ -148,8 +147,8 @@ impl Site {
         self.address.into()
     }
 
-    /// From the last sign of life of a peer to the verdict, milliseconds, with a second for the
-    /// scan.
+    /// Time from the last sign of life of a peer to the verdict in milliseconds, including a second
+    /// for the scan.
     pub fn detection_ms(&self) -> Option<u64> {
         self.keepalive.map(|k| u64::from(k.interval + 6 * k.retry + 1) * 1000)
     }
@@ -181,8 +180,7 @@ impl Entry {
     }
 }
 
-/// Whether two sites can come to an agreement: each names the other, with the same key and
-/// algorithms.
+/// Whether two sites can negotiate: each names the other, with the same key and algorithms.
 pub fn compatible(sites: &[Site], a: usize, b: usize) -> bool {
     let toward = |from: usize, to: usize| {
         sites.get(from).filter(|site| site.applied)?.entries.iter().find(|entry| entry.peers.contains(&to))

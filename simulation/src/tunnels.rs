@@ -1,12 +1,12 @@
-//! A hub and as many spokes as it has crypto-map entries: thousands of tunnels between two control
+//! A hub and a spoke for each of its crypto map entries: thousands of tunnels between two control
 //! planes, in memory.
 //!
-//! The wire takes no time and loses nothing; what is watched is how much the two control planes
-//! hold, in the shared segments and on the heap, while tunnels come up, stand idle and are closed
-//! by their idle timers. The spokes are one control plane with one interface each.
+//! The network has no delay and no loss. Measured is the memory of the two control planes, in the
+//! shared segments and on the heap, while tunnels come up, stay idle and are closed by their idle
+//! timers. The spokes are one control plane with one interface for each.
 //!
-//! Who calls it brings the counting allocator as a function; heap is charged to the control plane
-//! that was at work when it was taken or given back.
+//! The caller provides the counting allocator as a function; heap is charged to the control plane
+//! that ran when it was allocated or freed.
 
 mod hub;
 mod plane;
@@ -24,28 +24,28 @@ use plane::End;
 pub use hub::capacities;
 pub use rounds::{LEFT, LIMIT, Rounds};
 
-/// Octets of heap in use, as the caller's allocator counts them.
+/// Octets of heap in use, as counted by the caller's allocator.
 pub type Heap = fn() -> i64;
 
-/// The clock begins here, so that no time stamp is zero, which means never.
+/// Start time of the clock; not zero, because a time stamp of zero means never.
 const ORIGIN: Duration = Duration::from_secs(1000);
 
-/// Tunnels that are asked for at the same moment.
+/// Number of tunnels requested at the same time.
 const AT_ONCE: u32 = 32;
 
-/// Long enough for everything that only lingers after an exchange, and shorter than the idle timer.
+/// Longer than any state that remains after an exchange, and shorter than the idle timer.
 const REST: Duration = Duration::from_secs(45);
 
-/// One control plane at one moment.
+/// The resources of one control plane at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
     /// Octets of its heap.
     pub heap: i64,
-    /// What it counts itself.
+    /// Its own resource counts.
     pub load: Load,
     /// Entries in the tables of its IKE endpoint.
     pub ike: ike::Tables,
-    /// Policies whose packets go through an SA, as the data plane reads it.
+    /// Policies with an SA, as read by the data plane.
     pub carried: usize,
 }
 
@@ -54,18 +54,18 @@ pub struct Tunnels {
     ends: [End; 2],
     count: u32,
     now: Duration,
-    /// Datagrams under way and the end that they go to.
+    /// Datagrams in flight, with the destination.
     wire: VecDeque<(usize, SocketAddr, SocketAddr, Vec<u8>)>,
     /// Calls into the control planes so far.
     steps: u64,
 }
 
 impl Tunnels {
-    /// Both control planes configured for `count` tunnels, up to 50 000, none of which is up. The
-    /// segments have a slot for each tunnel and no more.
+    /// Both control planes configured for `count` tunnels, up to 50 000, with none up. The segments
+    /// have exactly one slot for each tunnel.
     ///
     /// # Errors
-    /// If the segments cannot be made.
+    /// If the segments cannot be created.
     pub fn new(count: u32, heap: Heap) -> Result<Self, crate::network::SimulationError> {
         let mut tunnels = Tunnels {
             ends: [End::new(HUB, count, heap)?, End::new(SPOKES, count, heap)?],
@@ -82,7 +82,7 @@ impl Tunnels {
         Ok(tunnels)
     }
 
-    /// A host behind each spoke sends one packet to the hub, which answers it: every tunnel comes
+    /// A host behind each spoke sends one packet to the hub and gets a reply: every tunnel comes
     /// up.
     ///
     /// # Panics
@@ -104,19 +104,19 @@ impl Tunnels {
         }
     }
 
-    /// Lets end what only lingers.
+    /// Waits until state that only remains after an exchange has expired.
     pub fn rest(&mut self) {
         self.pass(REST);
     }
 
-    /// No packet any more, until the idle timer of the last tunnel has run out and what lingers has
-    /// ended.
+    /// Advances the time without packets until the idle timer of the last tunnel and all remaining
+    /// state have expired.
     pub fn idle_out(&mut self) {
         self.pass(IDLE + Duration::from_secs(5));
         self.rest();
     }
 
-    /// What the hub and the spokes hold.
+    /// The resources of the hub and of the spokes.
     pub fn holdings(&self) -> [Holding; 2] {
         [HUB, SPOKES].map(|end| self.ends[end].holding())
     }
@@ -134,7 +134,7 @@ impl Tunnels {
                 .into_iter()
                 .min()
                 .unwrap_or_default();
-            // As the process does it: what is overdue is served in the next millisecond.
+            // As in the process, overdue timers are served in the next millisecond.
             let at = at.max(self.now + Duration::from_millis(1));
             if at > end {
                 break;
@@ -147,7 +147,7 @@ impl Tunnels {
         self.now = end;
     }
 
-    /// Until both control planes are quiet.
+    /// Runs until neither control plane has output.
     fn deliver(&mut self) {
         loop {
             for (index, end) in self.ends.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! Dynamic maps, pairs of hosts, several entries: flows that come and go by themselves.
+//! Dynamic maps, host pairs, several entries: flows that are created and removed with their SAs.
 
 mod lab;
 
@@ -41,7 +41,8 @@ fn a_dynamic_map_answers_unknown_peers_and_asks_nobody() {
             1,
             &[("10.1.1.1", hub(list)), ("198.51.100.7", branch(7, "")), ("203.0.113.8", branch(8, ""))],
         );
-        // Before anybody has called, what the template permits is dropped, and nobody is called.
+        // Before a peer has connected, traffic that the template permits is dropped and causes no
+        // initiation.
         let down = flow(&mut network, HUB, "192.168.2.9", "10.7.0.9");
         network.set_interval(down, 200);
         pass(&mut network, 20);
@@ -64,15 +65,15 @@ fn a_dynamic_map_answers_unknown_peers_and_asks_nobody() {
         ] {
             assert!(shown.contains(words), "{words}: {shown}");
         }
-        // Now there is a way back, and each packet takes the right one.
+        // Both branches are reachable now, each through its own tunnel.
         network.set_interval(down, 200);
         pass(&mut network, 5);
         assert!(answered(&network, down) > 20, "{}", timeline(&network));
 
-        // The branch hangs up: its entry goes, the other's stays.
+        // The branch disconnects: its entry is removed, the other's stays.
         network.set_interval(first, 0);
         clear(&mut network, 1);
-        // What no access list permits stays closed for a while.
+        // Traffic that no access list permits is still dropped for a while.
         pass(&mut network, 12);
         let shown = show_map(&network, HUB);
         assert!(!shown.contains("198.51.100.7") && shown.contains("203.0.113.8"), "{shown}");
@@ -190,18 +191,18 @@ fn level_per_host_makes_a_pair_of_sas_for_each_pair_of_hosts_with_timers_of_thei
         let load = network.gateways[gateway].control.load();
         assert_eq!((load.ike_sas, load.pairs), (1, 3), "{}", timeline(&network));
     }
-    // One pair of hosts falls silent; its SAs idle out, the others' stay.
+    // One host pair stops sending; its SAs idle out, the others' stay.
     network.set_interval(flows[0], 0);
     let before = answered(&network, flows[1]);
     pass(&mut network, 75);
     assert_eq!(network.gateways[0].control.load().pairs, 2, "{}", timeline(&network));
     assert!(answered(&network, flows[1]) >= before + 370, "undisturbed");
-    // It speaks again.
+    // It sends again.
     let before = answered(&network, flows[0]);
     network.set_interval(flows[0], 200);
     pass(&mut network, 10);
     assert!(answered(&network, flows[0]) > before + 40, "{}", timeline(&network));
-    // All fall silent: nothing is left but the configuration.
+    // All stop sending: only the configuration is left.
     for flow in flows {
         network.set_interval(flow, 0);
     }
@@ -316,7 +317,7 @@ access-list 102 permit ip 192.168.1.0 0.0.0.255 192.168.3.0 0.0.0.255
     pass(&mut network, 60);
     assert!(answered(&network, two) > before, "{}", timeline(&network));
     let text = timeline(&network);
-    // The entry with a default peer tries it again; the other one goes on at once.
+    // The entry with a default peer tries it again; the other one moves on at once.
     assert!(text.contains("crypto map m 2: current peer 10.2.2.2 -> 10.3.3.3 (reason dpd)"), "{text}");
     assert!(text.contains("crypto map m 1: current peer 10.2.2.2 -> 10.3.3.3 (reason init-fail)"), "{text}");
 }
@@ -503,8 +504,8 @@ fn a_machine_that_slept_an_hour_is_back_within_the_time_of_detection() {
     network.stop(0, simulation::gateway::Condition::Asleep);
     pass(&mut network, 3600);
     assert_eq!(network.gateways[1].control.load().pairs, 0, "the peer has given it up");
-    // CLOCK_MONOTONIC stood still: nothing expired here, and only silence shows that the SAs are
-    // dead.
+    // CLOCK_MONOTONIC stood still: no timer expired here, and only missing replies show that the
+    // SAs are dead.
     network.wake(0, 3_600_000);
     let before = answered(&network, there);
     pass(&mut network, 25);

@@ -1,4 +1,4 @@
-//! A few hundred histories, and for each invariant a broken component that it catches.
+//! A few hundred histories, and for each invariant a broken component that must be detected.
 
 use simulation::history::{Options, Outcome, report, run};
 use simulation::monitor::Invariant;
@@ -23,10 +23,10 @@ fn the_first_histories_hold_every_invariant() {
     }
 }
 
-/// 1253: after a restart of the control plane a dynamic name resolves to the address that it had
-/// before. 53515: the peer idles the IKE SA out while a rekeying of ours is under way, which is no
-/// refusal. 99036: two initiations cross, and the peer closes the surplus IKE SA over which a child
-/// is being made, which is none either.
+/// 1253: after a restart of the control plane a dynamic name resolves to its previous address.
+/// 53515: the peer idles the IKE SA out during a local rekey, which is not a refusal. 99036:
+/// simultaneous initiations, and the peer closes the surplus IKE SA during the creation of a child,
+/// which is not a refusal either.
 #[test]
 fn histories_that_once_failed_hold_every_invariant() {
     for seed in [1253, 53515, 99036] {
@@ -58,8 +58,7 @@ fn histories_differ_and_something_happens_in_them() {
     assert!(lengths.len() > 25);
 }
 
-/// A broken component is noticed by the invariant that it breaks, and by a share of the seeds at
-/// least.
+/// The broken component must violate this invariant, in at least a share of the seeds.
 fn catches(sabotage: Sabotage, invariant: Invariant) {
     let caught = |seed: &u64| {
         let found = outcome(*seed, Options { sabotage, ..Options::default() });

@@ -1,5 +1,5 @@
-//! What idle tunnels hold, and that they give everything back. `make bench-ike` does the same with
-//! 10 000.
+//! The memory of idle tunnels, and that all of it is freed. `make bench-ike` does the same with 10
+//! 000.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::alloc::System;
@@ -17,7 +17,7 @@ fn heap() -> i64 {
     stats.bytes_allocated as i64 - stats.bytes_deallocated as i64
 }
 
-// The only test of this file: another one at the same time would be counted, too.
+// Must be the only test of this file: the allocator would count a concurrent one, too.
 #[test]
 fn idle_tunnels_give_everything_back_and_the_next_ones_find_room() {
     let rounds = Rounds::play(TUNNELS, heap).unwrap();

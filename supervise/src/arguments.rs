@@ -1,51 +1,50 @@
-//! The arguments of `tohub-supervise`, and what of them the two processes get.
+//! The arguments of `tohub-supervise`, and those that it passes to the two processes.
 
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use program::DEFAULT_RUN_DIR;
 
-/// Runs the gateway: both processes and the memory that they share, until SIGTERM or SIGINT.
+/// Runs the gateway, its two processes and their shared memory, until SIGTERM or SIGINT.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-supervise", version)]
 pub(crate) struct Arguments {
     /// Run directory of the gateway.
-    // Given once more by `tohub`, which has the option in front of its subcommands; the last one
-    // counts.
+    // `tohub` passes its own option before those of the subcommand; the last one wins.
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUN_DIR, env = "TOHUB_RUN_DIR", overrides_with = "run_dir")]
     pub run_dir: PathBuf,
     /// The configuration file; also where `write memory` writes.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Runs every timer of the control plane N times as fast: for drills and tests only.
+    /// Runs every timer of the control plane N times as fast: for tests only.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub time_scale: u32,
     /// Cores for the data plane's workers, such as 1,2,3.
     #[arg(long, value_name = "LIST")]
     cores: Option<String>,
-    /// Frames of packet memory.
+    /// Number of frames of packet memory.
     #[arg(long, value_name = "N")]
     frames: Option<u32>,
-    /// Entries of each ring.
+    /// Number of entries of each ring.
     #[arg(long, value_name = "N")]
     ring: Option<u32>,
-    /// Packet memory on huge pages.
+    /// Allocates packet memory on huge pages.
     #[arg(long)]
     huge_pages: bool,
     /// `auto`, `zero-copy` or `copy`.
     #[arg(long, value_name = "MODE")]
     copy_mode: Option<String>,
-    /// Busy-poll for this many microseconds.
+    /// Busy-polls for this many microseconds.
     #[arg(long, value_name = "MICROSECONDS")]
     busy_poll: Option<u32>,
-    /// Seconds without progress after which a process is killed and started again.
+    /// Seconds without progress after which a process is killed and restarted.
     #[arg(long, value_name = "SECONDS", default_value_t = 20, env = "TOHUB_HUNG_AFTER",
         value_parser = clap::value_parser!(u32).range(3..=3600))]
     pub hung_after: u32,
     /// AEAD back end by name.
     #[arg(long, value_name = "NAME")]
     aead: Option<String>,
-    /// Of earlier releases, refused.
+    /// An option of earlier releases, rejected.
     #[arg(long, hide = true)]
     pub large_rule_lists: bool,
     /// Log filter of all processes, such as info or debug.
@@ -63,7 +62,7 @@ impl Arguments {
         list
     }
 
-    /// The arguments of `tohub-dataplane`: its options are handed on as they are.
+    /// The arguments of `tohub-dataplane`; its options are passed unchanged.
     pub fn of_data_plane(&self) -> Vec<String> {
         let mut list = vec!["--run-dir".into(), text(&self.run_dir)];
         let mut option = |name: &str, value: Option<String>| {

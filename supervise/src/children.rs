@@ -1,5 +1,4 @@
-//! One process of the gateway: where its program is, its lives and deaths, and when it starts
-//! again.
+//! One process of the gateway: its program, its starts and exits, and when it is restarted.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,32 +14,33 @@ use tracing::{info, warn};
 use crate::notify;
 use crate::watch::Watch;
 
-/// The first restart waits this long, every further one twice as long.
+/// Delay of the first restart; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
-/// The longest wait.
+/// Maximum delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
-/// A process that lived so long is sound: the waits begin anew.
+/// After this lifetime the delay starts again from the minimum.
 const SOUND: Duration = Duration::from_secs(10);
-/// A process that died before is one that cannot start.
+/// A process that exits earlier than this counts as unable to start.
 const YOUNG: Duration = Duration::from_secs(5);
 
-/// Exit codes with which a process that was just started says that starting it again is of no use.
+/// Exit codes with which a newly started process reports a permanent error, so that a restart is
+/// useless.
 const PERMANENT: [i32; 8] = [2, 3, 4, 5, 6, 7, 8, 9];
 
-/// A process that ended.
+/// The exit of a process.
 pub(crate) struct Death {
     /// Its program.
     pub name: &'static str,
     /// Exit code, `None` when a signal killed it.
     pub code: Option<i32>,
-    /// It was the first one of its kind.
+    /// Whether it was the first start of this program.
     pub first_life: bool,
-    /// It died soon after its start.
+    /// Whether it exited shortly after its start.
     pub young: bool,
 }
 
 impl Death {
-    /// True when it said at its first start that starting it again is of no use.
+    /// Whether its first start reported a permanent error.
     pub fn is_permanent(&self) -> bool {
         self.first_life && self.young && self.code.is_some_and(|code| PERMANENT.contains(&code))
     }
@@ -60,7 +60,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Finds the program beside this one.
+    /// Locates the program in the directory of this one.
     pub fn new(name: &'static str, arguments: Vec<String>, log: &str) -> Result<Self, Failure> {
         let program = find(name)?;
         let next_start = Some(Instant::now());
@@ -69,25 +69,25 @@ impl Child {
         Ok(Self { name, program, arguments, log, running, watch, lives: 0, delay: FIRST_DELAY, next_start })
     }
 
-    /// When it is to be started, `None` while it runs.
+    /// When it is to be started; `None` while it runs.
     pub fn next_start(&self) -> Option<Instant> {
         self.next_start.filter(|_| self.running.is_none())
     }
 
-    /// True when it is to be started now.
+    /// Whether it has to be started now.
     pub fn is_due(&self, now: Instant) -> bool {
         self.next_start().is_some_and(|due| due <= now)
     }
 
-    /// Starts it; `spawn` adds the descriptors, that of its pulse among them.
+    /// Starts it; `spawn` adds the inherited descriptors, including that of its pulse.
     pub fn start(
         &mut self,
         spawn: impl FnOnce(&mut Command, &PulseMonitor) -> io::Result<process::Child>,
     ) -> Result<(), Failure> {
         let monitor = PulseMonitor::new().map_err(|error| Failure::system("making an eventfd", &error))?;
         let mut command = Command::new(&self.program);
-        // In a group of its own: a Ctrl-C at the terminal goes to the supervisor, which stops both
-        // in order.
+        // In its own process group: Ctrl-C at the terminal reaches only the supervisor, which stops
+        // both processes in order.
         command.args(&self.arguments).env("TOHUB_LOG", &self.log).stdin(Stdio::null()).process_group(0);
         notify::keep_from(&mut command);
         let child = spawn(&mut command, &monitor)
@@ -99,23 +99,23 @@ impl Child {
         Ok(())
     }
 
-    /// Looks whether it makes progress, and kills it when it did not for `patience`; it starts
-    /// again like any other that died. Returns whether it is at work.
+    /// Checks whether the process makes progress, and kills it if it has made none for `patience`;
+    /// it is then restarted like after any other exit. Returns whether it works.
     pub fn look(&mut self, patience: Duration) -> bool {
         let Some((child, _)) = &mut self.running else { return false };
         match self.watch.look(Instant::now(), patience) {
             Ok(works) => works,
             Err(silent) => {
                 warn!("{} makes no progress for {} s and is killed", self.name, silent.as_secs());
-                // Not asked to end: what hangs does not hear. It may have ended meanwhile, which
-                // the next look finds.
+                // SIGKILL, since a hung process does not handle SIGTERM. If it has exited
+                // meanwhile, the next check finds that.
                 let _ = child.kill();
                 false
             }
         }
     }
 
-    /// Collects it if it has ended, and settles when it starts again.
+    /// Reaps the process if it has exited, and schedules its restart.
     pub fn reap(&mut self) -> Result<Option<Death>, Failure> {
         let Some((child, started)) = &mut self.running else { return Ok(None) };
         let ended = child
@@ -146,14 +146,14 @@ impl Child {
         Ok(Some(death))
     }
 
-    /// Asks it to end, waits, and kills it when it does not. Afterwards it is reaped and due at
-    /// once.
+    /// Sends SIGTERM, waits, and kills the process if it does not exit. It is then reaped and can
+    /// be started at once.
     pub fn stop(&mut self, patience: Duration) {
         self.next_start = Some(Instant::now());
         let Some((mut child, _)) = self.running.take() else { return };
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
-            // It may have ended by itself: then there is nothing to tell.
+            // The process may already have exited.
             let _ = kill_process(pid, Signal::TERM);
         }
         let deadline = Instant::now() + patience;

@@ -1,5 +1,4 @@
-//! Both processes of the gateway and the segments that they share: started, watched, restarted,
-//! stopped.
+//! The two processes of the gateway and their shared segments: start, supervision, restart, stop.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -18,23 +17,23 @@ use crate::signals::Signals;
 /// How long a process may take to stop before it is killed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Both processes and what they share.
+/// Both processes and their shared segments.
 pub(crate) struct Gateway {
     segments: Segments,
     run_dir: PathBuf,
     config: PathBuf,
-    /// When the segments were made.
+    /// When the segments were created.
     segments_made: Instant,
     control: Child,
     data: Child,
-    /// How long a process may show no progress.
+    /// Maximum time without progress of a process.
     hung_after: Duration,
-    /// Both processes worked once.
+    /// Whether both processes have worked at the same time once.
     ready: bool,
 }
 
 impl Gateway {
-    /// Makes the segments and finds both programs; starts nothing yet.
+    /// Creates the segments and locates both programs; starts nothing yet.
     pub fn new(arguments: &Arguments, capacities: Capacities) -> Result<Self, Failure> {
         let control = Child::new("tohub-controlplane", arguments.of_control_plane(), &arguments.log)?;
         let data = Child::new("tohub-dataplane", arguments.of_data_plane(), &arguments.log)?;
@@ -45,7 +44,7 @@ impl Gateway {
         Ok(Self { segments, run_dir, config, segments_made, control, data, hung_after, ready: false })
     }
 
-    /// Starts and restarts until a signal. An error is permanent.
+    /// Starts and restarts the processes until a signal arrives. An error is permanent.
     pub fn serve(&mut self, signals: &Signals) -> Result<(), Failure> {
         loop {
             if signals.stop_requested() {
@@ -73,7 +72,7 @@ impl Gateway {
         }
     }
 
-    /// Looks after both processes, and notifies the service manager only of what both prove.
+    /// Checks both processes; the service manager is notified only while both make progress.
     fn watch(&mut self) {
         let work = [self.control.look(self.hung_after), self.data.look(self.hung_after)];
         if work != [true, true] {
@@ -87,7 +86,7 @@ impl Gateway {
         notify::alive();
     }
 
-    /// What a death means for the gateway.
+    /// Handles the exit of a process.
     fn judge(&mut self, death: &Death) -> Result<(), Failure> {
         if death.code == Some(i32::from(Failure::SEGMENTS)) {
             return self.renew_segments(death);
@@ -100,7 +99,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// The segments are of no use any more: both processes start over with new ones.
+    /// The segments are unusable: restarts both processes with new ones.
     fn renew_segments(&mut self, death: &Death) -> Result<(), Failure> {
         if death.young && self.segments_made.elapsed() < Duration::from_secs(2) {
             let text = format!(
@@ -112,13 +111,13 @@ impl Gateway {
         warn!("{} cannot work with the shared segments; both processes restart with new ones", death.name);
         self.control.stop(PATIENCE);
         self.data.stop(PATIENCE);
-        // The file may ask for more than it did.
+        // The configuration file may need larger segments than before.
         self.segments = make_segments(guard::close(&self.run_dir, &self.config)?)?;
         self.segments_made = Instant::now();
         Ok(())
     }
 
-    /// The control plane first: it says goodbye to its peers while the data plane still works.
+    /// Stops the control plane first: it sends its Delete messages while the data plane still runs.
     pub fn stop(&mut self) {
         self.control.stop(PATIENCE);
         self.data.stop(PATIENCE);

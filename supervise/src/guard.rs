@@ -1,5 +1,4 @@
-//! The boot guard, run to its end: it closes the machine and says how large the shared segments
-//! have to be.
+//! Runs the boot guard, which closes the system and reports the required segment sizes.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -8,17 +7,18 @@ use std::process::{Command, Stdio};
 use program::{Failure, find};
 use sa_table::Capacities;
 
-/// Most octets of the line with the sizes: eight numbers with their names are less than 300.
+/// Maximum length of the line with the sizes in octets: eight numbers with their names need less
+/// than 300.
 const LONGEST_LINE: usize = 1024;
 
 const REMEDY: &str = "install all programs of one release";
 
-/// Runs `tohub-guard` to its end. Gives the sizes of the shared segments that the configuration
-/// needs.
+/// Runs `tohub-guard` to completion. Returns the sizes of the shared segments that the
+/// configuration needs.
 ///
 /// # Errors
-/// It cannot be started; it ended with the exit code of the failure after it printed the reason; or
-/// what it printed are no sizes within their bounds.
+/// It cannot be started; it failed, with its exit code, after printing the reason; or its output is
+/// not a set of sizes within bounds.
 pub(crate) fn close(run_dir: &Path, config: &Path) -> Result<Capacities, Failure> {
     let program = find("tohub-guard")?;
     let mut guard = Command::new(&program)
@@ -32,7 +32,8 @@ pub(crate) fn close(run_dir: &Path, config: &Path) -> Result<Capacities, Failure
         .map_err(|error| Failure::system(&format!("starting {}", program.display()), &error))?;
     let mut printed = Vec::new();
     let read = match guard.stdout.take() {
-        // One octet more shows a line that is too long. The rest of it would find the pipe closed.
+        // One octet more reveals a line that is too long. Writing the rest of it fails with a
+        // closed pipe.
         Some(output) => output.take(LONGEST_LINE as u64 + 1).read_to_end(&mut printed),
         None => Ok(0),
     };

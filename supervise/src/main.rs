@@ -1,9 +1,10 @@
-//! `tohub-supervise`: the small privileged parent of both processes. `tohub supervise` becomes it.
+//! `tohub-supervise`: the small privileged parent of both processes, executed by `tohub supervise`.
 //!
 //! It owns the shared segments, starts the control plane and the data plane with their descriptors,
-//! restarts what dies or hangs (only after it was reaped) and stops both in order. Before all that
-//! it runs `tohub-guard`, which closes the machine for what the saved configuration protects and
-//! prints how large the segments have to be. It reads no configuration and opens no network socket.
+//! restarts a process that exits or hangs (after reaping it) and stops both in order. Before that
+//! it runs `tohub-guard`, which closes the system for what the saved configuration protects and
+//! prints the required segment sizes. It does not parse the configuration and opens no network
+//! socket.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -45,7 +46,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let signals =
         Signals::install().map_err(|error| Failure::system("installing signal handlers", &error))?;
-    // Closed first: whatever fails from here on, at whatever line, leaves the machine closed.
+    // First of all: a later failure of any kind leaves the system closed.
     let capacities = guard::close(&arguments.run_dir, &arguments.config)?;
     let mut gateway = Gateway::new(arguments, capacities)?;
     let outcome = gateway.serve(&signals);

@@ -1,5 +1,5 @@
-//! Notifications to the service manager (sd_notify(3)): ready, alive, stopping. Without a service
-//! manager nothing is sent.
+//! Notifications to the service manager (sd_notify(3)): ready, alive, stopping. No-ops without a
+//! service manager.
 
 use std::process::Command;
 
@@ -10,18 +10,18 @@ pub(crate) fn ready() {
     send(&[NotifyState::Ready]);
 }
 
-/// Both processes still make progress. When this stays out for `WatchdogSec=`, the service manager
-/// starts everything anew.
+/// Both processes make progress. If this is missing for `WatchdogSec=`, the service manager
+/// restarts the service.
 pub(crate) fn alive() {
     send(&[NotifyState::Watchdog]);
 }
 
-/// The end was ordered, or something permanent came up.
+/// The service is stopping, by request or after a permanent error.
 pub(crate) fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
-/// The processes do not speak for the service.
+/// Child processes must not send notifications for the service.
 pub(crate) fn keep_from(command: &mut Command) {
     for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
         command.env_remove(name);

@@ -1,4 +1,4 @@
-//! Signals, and sleeping until one comes.
+//! Signal handling, and sleeping until a signal arrives.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -9,15 +9,15 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 
-/// The handlers of this process.
+/// The signal handlers of this process.
 pub(crate) struct Signals {
     stop: Arc<AtomicBool>,
     wake: UnixStream,
 }
 
 impl Signals {
-    /// SIGTERM and SIGINT ask to stop; SIGCHLD wakes; SIGHUP is ignored, since a supervisor
-    /// outlives its terminal.
+    /// SIGTERM and SIGINT request a stop; SIGCHLD ends the sleep; SIGHUP is ignored, since the
+    /// supervisor outlives its terminal.
     pub fn install() -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (wake, write_end) = UnixStream::pair()?;
@@ -31,7 +31,7 @@ impl Signals {
         Ok(Self { stop, wake })
     }
 
-    /// True once a stop was asked for.
+    /// Whether a stop was requested.
     pub fn stop_requested(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -40,7 +40,7 @@ impl Signals {
     pub fn wait(&self, limit: Option<Duration>) {
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let mut descriptors = [PollFd::new(&self.wake, PollFlags::IN)];
-        // An interrupted sleep is a signal; its cause is looked for by the caller anyway.
+        // An interrupted sleep means a signal, which the caller checks for in any case.
         let _ = poll(&mut descriptors, limit.as_ref());
         let mut drain = [0u8; 64];
         while matches!((&self.wake).read(&mut drain), Ok(count) if count > 0) {}

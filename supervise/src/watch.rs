@@ -1,21 +1,22 @@
-//! Whether a process makes progress, by its pulse.
+//! Checks by its pulse whether a process makes progress.
 
 use std::time::{Duration, Instant};
 
 use sa_table::{PULSE_PERIOD, PulseMonitor};
 
-/// A process that was just started reads its configuration and takes over maps, which a large one
-/// makes long.
+/// Time allowed after a start, when the process reads its configuration and takes over eBPF maps,
+/// which takes long for large ones.
 const STARTING: Duration = Duration::from_secs(120);
-/// A process that was silent for so long does not count as one that makes progress, long before it
-/// is given up.
+/// After this time without a pulse a process no longer counts as making progress, long before it is
+/// killed.
 const QUIET: Duration = Duration::from_secs(5);
-/// Two looks lie no further apart, or this process was paused itself, and the silence says nothing.
+/// Maximum time between two checks. A longer gap means that the supervisor itself was suspended,
+/// and does not count as silence of the process.
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 const _: () = assert!(LONGEST_LOOK.as_millis() > PULSE_PERIOD.as_millis());
 
-/// One life of a process.
+/// One run of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     monitor: Option<PulseMonitor>,
@@ -27,20 +28,20 @@ impl Watch {
         Self { monitor: Some(monitor), progress: Progress::default() }
     }
 
-    /// Whether the process works: it came up, and showed life lately. `Err`: how long it has been
-    /// silent, when that is longer than `patience`.
+    /// Whether the process works: it has come up and its pulse is recent. `Err`: the time without a
+    /// pulse, if that exceeds `patience`.
     pub fn look(&mut self, now: Instant, patience: Duration) -> Result<bool, Duration> {
         let beat = self.monitor.as_ref().is_some_and(PulseMonitor::take);
         self.progress.look(beat, now, patience)
     }
 }
 
-/// What the beats say.
+/// Progress as derived from the pulse.
 #[derive(Debug, Default)]
 struct Progress {
-    /// It showed a first sign of life.
+    /// Whether a first pulse was seen.
     up: bool,
-    /// How long it has shown none, as far as anybody looked.
+    /// Time without a pulse, counted only while the supervisor itself was running.
     silent: Duration,
     looked: Option<Instant>,
 }
@@ -65,7 +66,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Looks once a second; a beat where `beats` says so. The last answer.
+    /// Checks once a second, with a pulse where `beats` has one; returns the last result.
     fn looks(progress: &mut Progress, now: &mut Instant, beats: &[bool]) -> Result<bool, Duration> {
         let mut answer = Ok(false);
         for beat in beats {

@@ -1,4 +1,4 @@
-//! The real `tohub-supervise`, as far as it needs neither root nor the other programs.
+//! Tests of `tohub-supervise` that need neither root nor the other programs.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;

@@ -1,8 +1,7 @@
-//! A data plane without a control plane: the laboratory writes the SAs itself, with keys that it
-//! knows.
+//! A data plane without a control plane: the laboratory writes the SAs itself, with known keys.
 //!
-//! Shows the packet process alone, and lets other programs that are given the keys read and write
-//! our ESP.
+//! Tests the packet process alone, and lets other programs with the same keys read and write our
+//! ESP.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,8 +18,8 @@ use crate::command::{LabError, Result, clean_up, wait_for};
 use crate::gateway::program;
 use crate::namespace::Namespace;
 
-/// One end of a hand-keyed pair between two networks, or, in transport mode, between the two ends
-/// themselves.
+/// One end of a manually keyed SA pair between two networks, or, in transport mode, between the two
+/// ends themselves.
 #[derive(Debug, Clone)]
 pub struct Tunnel {
     /// Our address on the wire, on interface `outside`.
@@ -35,11 +34,11 @@ pub struct Tunnel {
     pub inner_local: (IpAddr, u8),
     /// The peer's network.
     pub inner_remote: (IpAddr, u8),
-    /// SPI of what we receive.
+    /// Inbound SPI.
     pub spi_in: u32,
-    /// SPI of what we send.
+    /// Outbound SPI.
     pub spi_out: u32,
-    /// EspAlgorithm of both directions.
+    /// ESP algorithm of both directions.
     pub algorithm: EspAlgorithm,
     /// Key and then salt, of both directions.
     pub key: Vec<u8>,
@@ -154,7 +153,7 @@ impl ByHand {
         Ok(gateway)
     }
 
-    /// The namespace that it lives in.
+    /// Its namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -167,7 +166,7 @@ impl ByHand {
             .map_err(LabError::io("looking at the data plane"))
     }
 
-    /// Starts a second data plane on the same tables and returns its exit code and what it said.
+    /// Starts a second data plane on the same tables and returns its exit code and output.
     pub fn start_second(&self) -> Result<(Option<i32>, String)> {
         let mut command = self.namespace.command(&program("tohub-dataplane")?.to_string_lossy());
         command

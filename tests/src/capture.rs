@@ -1,4 +1,4 @@
-//! Captures: what an eavesdropper on a wire would have seen.
+//! Packet captures of a wire.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -16,24 +16,24 @@ pub struct Capture {
     _folder: tempfile::TempDir,
 }
 
-/// What a finished capture holds.
+/// The result of a capture.
 #[derive(Debug)]
 pub struct Recording {
     /// The frames in order.
     pub packets: Vec<Captured>,
-    /// How many frames did not get from the wire into the capture. A count of zero clear packets
-    /// means nothing unless this is 0.
+    /// Number of frames lost by the capture. A count of zero clear packets is only valid if this is
+    /// 0.
     pub dropped: u64,
 }
 
 impl Capture {
-    /// Starts capturing whole headers (256 bytes of each frame) and returns when the capture really
-    /// runs.
+    /// Starts capturing whole headers (256 bytes of each frame) and returns when the capture is
+    /// running.
     pub fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
         Self::start_with(namespace, interface, 256)
     }
 
-    /// The same with a snapshot length of the caller's.
+    /// The same with another snapshot length.
     pub fn start_with(namespace: &Namespace, interface: &str, snapshot_length: u32) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix(&format!("tohub-{}-capture-", std::process::id()))
@@ -72,8 +72,8 @@ impl Capture {
 
     /// Ends the capture and reads it.
     pub fn finish(mut self) -> Result<Recording> {
-        // tcpdump looks at its ring at least once a second: what passed before this call is in the
-        // file afterwards. What passes during the wait may still be in the ring.
+        // tcpdump reads its ring at least once a second: frames from before this call are then in
+        // the file. Frames during the wait may still be in the ring.
         std::thread::sleep(std::time::Duration::from_millis(1500));
         self.end();
         let log = self.log();
@@ -106,19 +106,19 @@ impl Drop for Capture {
 }
 
 impl Recording {
-    /// Frames that carry something of the protected networks (192.168.0.0/16 as source or
-    /// destination) readable to everybody.
+    /// Frames with clear packets of the protected networks (192.168.0.0/16 as source or
+    /// destination).
     pub fn clear_packets(&self) -> usize {
         self.clear().count()
     }
 
-    /// The same, each as a line for a person: when, from where to where, what.
+    /// The same as text lines: time, addresses, protocol.
     pub fn describe_clear(&self) -> Vec<String> {
         self.clear().map(describe).collect()
     }
 
     /// IPv4 packets that are neither ESP nor UDP on IKE's ports: on a wire between two hosts that
-    /// protect everything between themselves, nothing else may be seen.
+    /// protect everything between themselves, no other packet may occur.
     pub fn describe_unprotected(&self) -> Vec<String> {
         self.packets
             .iter()
@@ -140,13 +140,12 @@ impl Recording {
         self.packets.iter().filter(|packet| packet.protocol() == Some(50)).count()
     }
 
-    /// ESP packets in UDP (RFC 3948 section 2.1: what does not begin with the non-ESP marker and is
-    /// no keepalive).
+    /// ESP packets in UDP (RFC 3948 §2.1: neither the non-ESP marker nor a keepalive).
     pub fn udp_esp_packets(&self) -> usize {
         self.natt().filter(|payload| payload.len() > 4 && payload[..4] != [0; 4]).count()
     }
 
-    /// NAT keepalives (RFC 3948 section 2.3: one octet of ones).
+    /// NAT keepalives (RFC 3948 §2.3: one octet of ones).
     pub fn nat_keepalives(&self) -> usize {
         self.natt().filter(|payload| payload.first() == Some(&0xff) && payload.len() == 1).count()
     }
@@ -166,13 +165,13 @@ impl Recording {
             let udp = packet.ipv4()?.get(usize::from(packet.ipv4()?[0] & 0x0f) * 4..)?;
             let length = usize::from(u16::from_be_bytes([*udp.get(4)?, *udp.get(5)?]));
             let natt = udp.get(..2)? == PORT || udp.get(2..4)? == PORT;
-            // A capture holds the padding of short frames too; a long packet is cut.
+            // The capture includes the padding of short frames and truncates long ones.
             natt.then(|| udp.get(8..length.min(udp.len()))).flatten()
         })
     }
 
-    /// Whom `from` asked for a new IKE SA (IKE_SA_INIT requests, RFC 7296 section 3.1), in order;
-    /// retransmissions count once.
+    /// The peers to which `from` initiated an IKE SA (IKE_SA_INIT requests, RFC 7296 §3.1), in
+    /// order; retransmissions count once.
     pub fn initiations(&self, from: [u8; 4]) -> Vec<std::net::Ipv4Addr> {
         const IKE_SA_INIT: u8 = 34;
         const RESPONSE: u8 = 0x20;

@@ -1,4 +1,4 @@
-//! Running programs, with errors that say what was run and what it printed.
+//! Running programs; errors contain the command and its output.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// What went wrong in the laboratory itself (not in the product under test).
+/// A failure of the laboratory itself (not of the product under test).
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// A program could not be started.
@@ -14,7 +14,7 @@ pub enum LabError {
         "cannot start `{command}`: {source} (is it installed? scripts/setup.sh installs what the laboratory needs)"
     )]
     Start {
-        /// The program and its arguments.
+        /// The command line.
         command: String,
         /// Why it did not start.
         source: std::io::Error,
@@ -22,38 +22,38 @@ pub enum LabError {
     /// A program ended with an error.
     #[error("`{command}` failed ({status}): {output}")]
     Failed {
-        /// The program and its arguments.
+        /// The command line.
         command: String,
         /// Its exit status.
         status: std::process::ExitStatus,
-        /// What it printed, both streams.
+        /// Its output, both streams.
         output: String,
     },
-    /// Something did not happen in time.
+    /// An event did not happen in time.
     #[error("gave up after {seconds} s waiting for {what}")]
     Timeout {
-        /// What was awaited.
+        /// The event.
         what: String,
-        /// For how long.
+        /// The timeout.
         seconds: u64,
     },
     /// A file or a pipe failed.
     #[error("{what}: {source}")]
     Io {
-        /// Which object and operation.
+        /// The object and operation.
         what: String,
         /// The system's error.
         source: std::io::Error,
     },
-    /// What a program answered could not be understood.
+    /// The output of a program could not be parsed.
     #[error("{0}")]
     Unexpected(String),
-    /// The person at the keyboard ended it.
+    /// Interrupted by the user.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Result of a step of the laboratory.
+/// Result of a laboratory operation.
 pub type Result<T> = std::result::Result<T, LabError>;
 
 impl LabError {
@@ -89,7 +89,7 @@ pub fn checked(command: &mut Command) -> Result<String> {
     })
 }
 
-/// Runs a prepared command to its end, whatever its exit status.
+/// Runs a prepared command to its end, for any exit status.
 pub fn output(command: &mut Command) -> Result<Output> {
     command
         .stdin(Stdio::null())
@@ -120,13 +120,13 @@ thread_local! {
     static GAVE_UP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
-/// Whether the story told on this thread goes wrong: it panics, or waited in vain. What is dropped
-/// then shows its log.
+/// Whether the test on this thread is failing: it panics, or a wait timed out. Objects that are
+/// dropped then print their log.
 pub fn goes_wrong() -> bool {
     std::thread::panicking() || GAVE_UP.get()
 }
 
-/// Polls `condition` every 50 ms until it gives a value, for at most `seconds`.
+/// Polls `condition` every 50 ms until it returns a value, for at most `seconds`.
 pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Option<T>) -> Result<T> {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     loop {
@@ -141,8 +141,8 @@ pub fn wait_for<T>(what: &str, seconds: u64, mut condition: impl FnMut() -> Opti
     }
 }
 
-/// The same as [`output`] for cleaning up: in a process group of its own, so that a second Ctrl-C
-/// at the terminal does not end it.
+/// The same as [`output`] for cleaning up: in a separate process group, so that a second Ctrl-C at
+/// the terminal does not end it.
 pub fn clean_up(command: &mut Command) -> Result<Output> {
     output(command.process_group(0))
 }
@@ -160,7 +160,7 @@ pub fn settle(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// The command line as a person would type it.
+/// The command line as text.
 pub fn describe(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::command::{LabError, Result, clean_up, describe, wait_for};
 use crate::namespace::Namespace;
 
-/// Where Debian puts it.
+/// Path in Debian.
 const DNSMASQ: &str = "/usr/sbin/dnsmasq";
 
 /// A running name server for names below `example.net`. Dropping it ends it.
@@ -18,8 +18,7 @@ pub struct NameServer {
     folder: tempfile::TempDir,
 }
 
-/// Whether it is installed. If not, says so in the line that the test runner counts as a skipped
-/// test.
+/// Whether it is installed. If not, prints the line that the test runner counts as a skipped test.
 pub fn available(test: &str) -> bool {
     let installed = std::path::Path::new(DNSMASQ).exists();
     if !installed {
@@ -54,21 +53,20 @@ impl NameServer {
         Ok(server)
     }
 
-    /// From now on it answers this.
+    /// Replaces the answers.
     pub fn answer(&self, zone: &[(&str, &str)]) -> Result<()> {
         write(&self.folder, zone)?;
         self.signal(Signal::HUP);
-        // The signal is served before the next question; giving it the processor is all that is
-        // needed.
+        // The signal is handled before the next query; a short wait is enough.
         crate::command::sleep_ms(100)
     }
 
-    /// It listens and does not answer.
+    /// Stops answering, while still listening.
     pub fn stall(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// It answers again.
+    /// Resumes answering.
     pub fn go_on(&self) {
         self.signal(Signal::CONT);
     }

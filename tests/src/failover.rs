@@ -1,13 +1,13 @@
-//! The network of the main job: a branch, two or three hubs, an internet between them that can be
-//! cut, and a host behind each side.
+//! The network of the fail-over tests: a branch, two or three hubs, an internet between them that
+//! can be cut, and a host behind each side.
 //!
 //! ```text
 //! host-a ── branch ── internet ──┬── hub1 (10.1.1.1) ──┬── LAN ── host-b
 //! 192.168.1.10                   └── hub2 (10.2.2.2) ──┘          192.168.2.10
 //! ```
 //!
-//! host-b's gateway is hub1. Each hub has a worse static route to the branch's network through
-//! another hub, and a better one (reverse-route) while it has the SA.
+//! host-b's gateway is hub1. Each hub has a static route of lower preference to the branch's
+//! network through another hub, and a preferred one (reverse-route) while it has the SA.
 
 use crate::command::Result;
 use crate::gateway::Gateway;
@@ -20,7 +20,7 @@ pub const HOST_A: &str = "192.168.1.10";
 /// host-b's address.
 pub const HOST_B: &str = "192.168.2.10";
 
-/// Which hub.
+/// A hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hub {
     /// 10.1.1.1, the default peer.
@@ -54,14 +54,14 @@ impl Hub {
         ["10.1.1.254", "10.2.2.254", "10.3.3.254"][self as usize]
     }
 
-    /// The hub that its worse static route names, so that the hubs without SA pass a packet on to
-    /// the one that has it.
+    /// The next hop of its static route of lower preference, so that hubs without SA forward
+    /// packets to the one that has it.
     fn sister(self, hubs: usize) -> Self {
         Self::ALL[(self as usize + 1) % hubs]
     }
 }
 
-/// What the tests vary.
+/// Parameters that the tests vary.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Divides every timer of the control planes.
@@ -79,7 +79,7 @@ pub struct Options {
     pub keepalive: String,
     /// Further lines of the hubs' crypto map entries.
     pub hub_entry: String,
-    /// Seconds after which an initiation counts as failed.
+    /// Time after which an initiation fails, in seconds.
     pub give_up: u32,
     /// The branch's and the hubs' pre-shared keys.
     pub keys: (String, String),
@@ -108,7 +108,7 @@ impl Default for Options {
 /// The running network.
 #[derive(Debug)]
 pub struct Failover {
-    // Gateways before wires: they are dropped, and thereby released, first.
+    // Gateways before wires: fields drop in order, so gateways are released first.
     /// The branch gateway.
     pub branch: Gateway,
     hubs: Vec<Gateway>,
@@ -169,7 +169,7 @@ impl Failover {
         Ok(Self { branch, hubs, host_a, host_b, internet, _lan: lan })
     }
 
-    /// Cuts a hub off the internet, silently and both ways.
+    /// Drops all packets between a hub and the internet, both ways.
     pub fn cut(&self, hub: Hub) -> Result<()> {
         for side in ["iifname", "oifname"] {
             self.internet.run("nft", &[&format!("add rule ip lab forward {side} {} drop", hub.wire())])?;
@@ -177,13 +177,13 @@ impl Failover {
         Ok(())
     }
 
-    /// Drops this share of what the internet forwards, at random.
+    /// Drops this percentage of the packets that the internet forwards, at random.
     pub fn lose(&self, percent: u32) -> Result<()> {
         let rule = format!("add rule ip lab forward numgen random mod 100 < {percent} drop");
         self.internet.run("nft", &[&rule]).map(drop)
     }
 
-    /// Takes back every cut and loss.
+    /// Removes all cuts and losses.
     pub fn heal(&self) -> Result<()> {
         self.internet.run("nft", &["flush chain ip lab forward"]).map(drop)
     }
@@ -250,7 +250,8 @@ access-list 101 permit ip 192.168.1.0 0.0.0.255 192.168.2.0 0.0.0.255
     )
 }
 
-/// A hub: the mirror image, with reverse-route and the worse way through its sister.
+/// A hub: the mirrored configuration, with reverse-route and the static route of lower preference
+/// through another hub.
 pub fn hub_configuration(hub: Hub, options: &Options) -> String {
     let Options { give_up, hub_entry, keys: (_, key), transforms: (_, transform), .. } = options;
     let (name, outside, inside) = (hub.wire(), hub.address(), hub.inside());

@@ -1,6 +1,6 @@
-//! What an adversary on the wire sends: datagrams that are almost IKE, and frames broken in every
-//! header. The same bytes in every run; all of it is sent in bursts with pauses, so that it is the
-//! gateway and not the wire that has to bear it.
+//! Malformed traffic of an attacker: datagrams that resemble IKE, and frames with errors in every
+//! header. The same bytes in every run, sent in bursts with pauses, so that the gateway and not the
+//! wire is the bottleneck.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ const ESP: u8 = 50;
 const BURST: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Bytes that look random (xorshift64).
+/// Pseudo-random bytes (xorshift64).
 struct Noise(u64);
 
 impl Noise {
@@ -51,15 +51,15 @@ pub fn flood_ike(target: Ipv4Addr, count: u32, sources: &[Ipv4Addr]) -> io::Resu
     Ok(())
 }
 
-/// Noise, a header cut short, or a header of which one thing is a lie (RFC 7296 §3.1: SPIs, next
-/// payload, version, exchange type, flags, message ID, length).
+/// Noise, a truncated header, or a header with one wrong field (RFC 7296 §3.1: SPIs, next payload,
+/// version, exchange type, flags, message ID, length).
 fn almost_ike(noise: &mut Noise) -> Vec<u8> {
     let exchange = [34_u8, 35, 36, 37, 43, 255][noise.below(6)];
     let next_payload = [0_u8, 33, 34, 40, 41, 46, 53, 255][noise.below(8)];
     let flags = [0x08_u8, 0x20, 0x28, 0xff][noise.below(4)];
     let body = noise.below(300);
     let mut message = noise.bytes(8);
-    // The first message of an exchange has no responder's SPI.
+    // The first message of an exchange has no responder SPI.
     message.extend(if exchange == 34 { vec![0; 8] } else { noise.bytes(8) });
     message.extend([next_payload, 0x20, exchange, flags]);
     message.extend(u32::try_from(noise.below(3)).unwrap_or(0).to_be_bytes());
@@ -73,7 +73,7 @@ fn almost_ike(noise: &mut Noise) -> Vec<u8> {
         3 => message[24..28].copy_from_slice(&(length + 1).to_be_bytes()),
         4 => message[24..28].copy_from_slice(&0_u32.to_be_bytes()),
         5 => message[17] = 0xf0,
-        // A payload that says it is longer than the rest of the message.
+        // A payload length beyond the end of the message.
         6 if body >= 4 => message[30..32].copy_from_slice(&[0xff, 0xff]),
         _ => {}
     }
@@ -100,14 +100,14 @@ pub fn flood_frames(interface: &str, mac: &str, target: Ipv4Addr, count: u32) ->
         let mut frame = mac.clone();
         frame.extend([2, 0, 0, 0, 0, 9]);
         frame.extend(broken_packet(&mut noise, target));
-        // Too short for the kernel to send: not every bad frame can be sent.
+        // The kernel refuses some malformed frames, e.g. too short ones.
         let _ = packet::send(socket.as_raw_fd(), &frame, packet::MsgFlags::empty());
         pause(number);
     }
     Ok(())
 }
 
-/// From the Ethernet type on.
+/// The frame from the Ethernet type on.
 fn broken_packet(noise: &mut Noise, target: Ipv4Addr) -> Vec<u8> {
     let source = Ipv4Addr::new(10, 1, 1, 1);
     let tail = noise.below(60);
@@ -115,7 +115,7 @@ fn broken_packet(noise: &mut Noise, target: Ipv4Addr) -> Vec<u8> {
     let mut esp = ipv4(source, target, ESP, &noise.bytes(8 + tail));
     let typed = |ethernet_type: u16, packet: &[u8]| [&ethernet_type.to_be_bytes(), packet].concat();
     match noise.below(12) {
-        // Nothing known at all, or nothing behind the Ethernet header.
+        // Unknown content, or nothing after the Ethernet header.
         0 => noise.bytes(2 + tail),
         1 => typed(0x0800, &payload[..tail.min(19)]),
         // Version, header length, total length, checksum.
@@ -123,15 +123,15 @@ fn broken_packet(noise: &mut Noise, target: Ipv4Addr) -> Vec<u8> {
         3 => with(&mut esp, 0, 0x4f, |packet| typed(0x0800, &packet[..28.min(packet.len())])),
         4 => with(&mut esp, 2, 0xff, |packet| typed(0x0800, packet)),
         5 => with(&mut esp, 10, noise.bytes(1)[0], |packet| typed(0x0800, packet)),
-        // ESP: no such SPI, and cut off in the header.
+        // ESP: unknown SPI, and truncated in the header.
         6 => typed(0x0800, &esp),
         7 => typed(0x0800, &ipv4(source, target, ESP, &payload[..tail.min(7)])),
-        // 802.1Q: cut off, nested, and with noise inside.
+        // 802.1Q: truncated, nested, and with noise inside.
         8 => typed(0x8100, &payload[..tail.min(3)]),
         9 => typed(0x8100, &[&[0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3], payload.as_slice()].concat()),
-        // ARP of hardware and protocols that do not exist, cut anywhere.
+        // ARP with unknown hardware and protocol types, truncated anywhere.
         10 => typed(0x0806, &payload[..tail.min(28)]),
-        // IPv6 with a length and extension headers that lead nowhere.
+        // IPv6 with a wrong length and invalid extension headers.
         _ => typed(0x86dd, &[&[0x60, 0, 0, 0, 0xff, 0xff, 0, 64], payload.as_slice()].concat()),
     }
 }

@@ -8,8 +8,8 @@ use std::process::{Child, Stdio};
 use crate::command::{LabError, Result, checked, clean_up, describe, goes_wrong, settle, wait_for};
 use crate::namespace::Namespace;
 
-/// Where the programs of this build are: beside the running test, or one folder up (cargo puts
-/// tests into `deps/`).
+/// Path of a program of this build: beside the running test, or one folder up (cargo puts tests
+/// into `deps/`).
 pub fn program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(LabError::io("finding this program"))?;
     own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.exists()).ok_or_else(
@@ -86,27 +86,27 @@ impl Gateway {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// The exit status of the supervisor, if it has ended by itself.
+    /// The exit status of the supervisor, if it has ended.
     pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
         self.supervisor.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
-    /// Whether both processes work: the control plane takes connections and the data plane says
-    /// that it is ready. Starts no process, and so may be asked often.
+    /// Whether both processes work: the control plane accepts connections and the data plane
+    /// reports that it is ready. Starts no process, so it is cheap to call.
     pub fn is_ready(&self) -> bool {
         self.dataplane_status().is_some_and(|status| status["state"] == "ready")
             && UnixStream::connect(self.run_dir.join("control.sock")).is_ok()
     }
 
-    /// What the data plane's status socket says, if it answers.
+    /// The report of the data plane's status socket, if it answers.
     pub fn dataplane_status(&self) -> Option<serde_json::Value> {
         let mut answer = String::new();
         UnixStream::connect(self.run_dir.join("dataplane.sock")).ok()?.read_to_string(&mut answer).ok()?;
         serde_json::from_str(&answer).ok()
     }
 
-    /// Waits until both processes work: the control plane answers and the data plane says that it
-    /// is ready.
+    /// Waits until both processes work: the control plane answers and the data plane reports that
+    /// it is ready.
     pub fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
@@ -132,7 +132,7 @@ impl Gateway {
         }
     }
 
-    /// The namespace that it lives in.
+    /// Its namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -154,7 +154,7 @@ impl Gateway {
             .map_err(|error| LabError::Unexpected(format!("`{line} | json` gave no JSON ({error}): {text}")))
     }
 
-    /// Types configuration lines, as after `configure terminal`.
+    /// Enters configuration lines, as after `configure terminal`.
     pub fn configure(&self, lines: &[&str]) -> Result<String> {
         let mut command = self.tohub_command();
         command.args(["-c", "configure terminal"]);
@@ -182,7 +182,7 @@ impl Gateway {
         })
     }
 
-    /// Process id of what was started as `tohub supervise`, while it runs.
+    /// Process id of the supervisor, while it runs.
     pub fn supervisor_pid(&self) -> Option<i32> {
         self.supervisor.as_ref().and_then(|child| i32::try_from(child.id()).ok())
     }
@@ -196,8 +196,8 @@ impl Gateway {
         Ok(pid)
     }
 
-    /// Stops one of its processes where it stands (SIGSTOP), so that it lives and does nothing, and
-    /// returns its pid.
+    /// Stops one of its processes (SIGSTOP), so that it exists but does nothing, and returns its
+    /// pid.
     pub fn freeze(&self, program: &str) -> Result<i32> {
         let pid = self.pid_of(program).ok_or_else(|| {
             LabError::Unexpected(format!("{program} does not run in {}", self.namespace.name()))
@@ -213,8 +213,8 @@ impl Gateway {
         })
     }
 
-    /// Stops the gateway in order (SIGTERM to the supervisor). Its dropping programs stay until the
-    /// release.
+    /// Stops the gateway cleanly (SIGTERM to the supervisor). Its guard programs stay attached
+    /// until the release.
     pub fn stop(&mut self) {
         let Some(mut child) = self.supervisor.take() else { return };
         if let Ok(pid) = i32::try_from(child.id()) {
@@ -232,7 +232,7 @@ impl Gateway {
         checked(self.tohub_command().arg("release"))
     }
 
-    /// Everything that the gateway's processes logged.
+    /// The log of all processes of the gateway.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
@@ -258,7 +258,7 @@ impl Gateway {
         file.write_all(text.as_bytes()).map_err(LabError::io("writing a gateway's configuration"))
     }
 
-    /// Where its configuration is.
+    /// Path of its configuration.
     pub fn configuration_file(&self) -> PathBuf {
         self.run_dir.join("startup-config")
     }

@@ -1,12 +1,11 @@
 //! The laboratory of tohub: network namespaces wired like a small internet, gateways running in
-//! them, probes that measure what a user of the tunnel sees, and captures that count what an
-//! eavesdropper sees.
+//! them, probes that measure the traffic through the tunnel, and captures that count clear packets
+//! on the wire.
 //!
-//! Used by the end-to-end tests (`tests/tests/`), by the demo (`tohub-demo`) and by nothing that
-//! ships. Every name on the machine that a laboratory makes carries its own process id, so that
-//! tests run side by side; every object removes itself when it is dropped, also while a test
-//! panics. It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`; tests of names need
-//! `dnsmasq`.
+//! Used by the end-to-end tests (`tests/tests/`), by the demo (`tohub-demo`) and by no released
+//! program. Every name that a laboratory creates on the machine includes its process id, so that
+//! tests can run in parallel; every object is removed when it is dropped, also when a test panics.
+//! It needs root, `ip`, `nsenter`, `nft`, `ethtool` and `tcpdump`; tests of names need `dnsmasq`.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::missing_errors_doc,

@@ -13,8 +13,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes a namespace whose name ends in `role`; loopback is up, IPv6 autoconfiguration and its
-    /// chatter are off.
+    /// Makes a namespace whose name ends in `role`; loopback is up, IPv6 autoconfiguration is off.
     pub fn new(role: &str) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tohub-{}-{}-{role}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -40,8 +39,8 @@ impl Namespace {
         run("ip", &all)
     }
 
-    /// A command that will run inside the namespace. The mount namespace stays that of the machine
-    /// (so that the BPF file system stays visible), which `ip netns exec` would not give.
+    /// A command to run inside the namespace. It keeps the machine's mount namespace, so that the
+    /// BPF file system stays visible; `ip netns exec` would change it.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).arg("--").arg(program);
@@ -81,8 +80,8 @@ impl Namespace {
         self.ip(&["route", "add", prefix, "via", via]).map(drop)
     }
 
-    /// Makes an interface compute whole checksums: what leaves through AF_XDP is not finished by
-    /// any hardware.
+    /// Disables checksum offload: no hardware completes the checksums of packets sent through
+    /// AF_XDP.
     pub fn end_host_offloads(&self, interface: &str) -> Result<()> {
         self.run("ethtool", &["-K", interface, "tx", "off"]).map(drop)
     }
@@ -97,8 +96,8 @@ impl Namespace {
             .unwrap_or_default()
     }
 
-    /// Kills the processes inside, and waits until they have let go of what they hold (locks,
-    /// ports, programs).
+    /// Kills the processes inside, and waits until their resources (locks, ports, programs) are
+    /// released.
     pub fn end_processes(&self) {
         settle(5, || {
             let processes = self.processes();
@@ -109,7 +108,7 @@ impl Namespace {
         });
     }
 
-    /// A namespace that an earlier laboratory made, to be removed.
+    /// A namespace left by an earlier laboratory, to be removed.
     pub(crate) fn adopt(name: &str) -> Self {
         Self { name: name.to_owned() }
     }
@@ -122,8 +121,8 @@ impl Drop for Namespace {
     }
 }
 
-/// Whether namespaces can be made here. If not, says so in the line that the test runner counts as
-/// a skipped test.
+/// Whether namespaces can be created. If not, prints the line that the test runner counts as a
+/// skipped test.
 pub fn available(test: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         remove_stale();

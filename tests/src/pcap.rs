@@ -1,4 +1,4 @@
-//! Reading capture files: just enough of the pcap format to walk Ethernet frames.
+//! Reading capture files: the subset of the pcap format that is needed to read Ethernet frames.
 
 use std::path::Path;
 
@@ -67,7 +67,7 @@ pub fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Hexadecimal digits as bytes; `None` if they are none.
+/// Hexadecimal digits as bytes; `None` if the text is something else.
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     if !text.is_ascii() || !text.len().is_multiple_of(2) {
         return None;

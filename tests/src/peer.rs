@@ -1,8 +1,8 @@
-//! Third-party IPsec peers opposite a gateway, each in a namespace of its own, started by the
-//! scripts in `tests/peers/`.
+//! Third-party IPsec peers of a gateway, each in its own namespace, started by the scripts in
+//! `tests/peers/`.
 //!
 //! ```text
-//! host ── gateway (tohub, 192.0.2.1) ── stranger (strongSwan, 192.0.2.2, and 10.2.0.1 behind it)
+//! host ── gateway (tohub, 192.0.2.1) ── peer (strongSwan, 192.0.2.2, and 10.2.0.1 behind it)
 //! 192.168.1.10
 //! ```
 
@@ -16,7 +16,7 @@ use crate::namespace::{Namespace, connect};
 /// The pre-shared key of both ends.
 pub const KEY: &str = "interoperable-0123456789";
 
-/// Which strongSwan.
+/// Release of strongSwan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// 5.9 of Debian 12: ESP in UDP only.
@@ -26,7 +26,7 @@ pub enum Release {
 }
 
 impl Release {
-    /// What `setup.sh` calls it.
+    /// Its name for `setup.sh`.
     pub fn root(self) -> &'static str {
         match self {
             Self::Five => "strongswan5",
@@ -42,16 +42,16 @@ impl Release {
     }
 }
 
-/// A program of the peers that runs in a namespace. Dropping it stops it and removes its files,
-/// logs included.
+/// A third-party peer that runs in a namespace. Dropping it stops it and removes its files, logs
+/// included.
 #[derive(Debug)]
 pub struct Stranger {
     namespace: String,
 }
 
 impl Stranger {
-    /// Starts a strongSwan with a `swanctl.conf`, and the folder that `make-pki.sh` made, if there
-    /// is one.
+    /// Starts a strongSwan with a `swanctl.conf`, and optionally the folder created by
+    /// `make-pki.sh`.
     pub fn strongswan(
         namespace: &Namespace,
         release: Release,
@@ -90,14 +90,14 @@ impl Stranger {
         Ok(stranger)
     }
 
-    /// Starts a strongSwan inside this virtual machine; one that runs there is replaced.
+    /// Starts a strongSwan inside this virtual machine; a running one is replaced.
     pub fn strongswan_in_guest(&self, configuration: &str, pki: Option<&Path>) -> Result<()> {
         let file = private_file(configuration)?;
         checked(script("start-strongswan.sh").args([&self.namespace, "vm"]).arg(file.path()).args(pki))
             .map(drop)
     }
 
-    /// Hands the strongSwan that runs in this guest another configuration and ends what it has.
+    /// Loads another configuration into the strongSwan of this guest and closes its SAs.
     pub fn reload_in_guest(&self, configuration: &str) -> Result<()> {
         let _ = self.swanctl(&["--terminate", "--ike", "gw", "--force"]);
         std::fs::write(self.folder().join("swanctl.conf"), configuration)
@@ -105,14 +105,14 @@ impl Stranger {
         self.swanctl(&["--load-all", "--noprompt"]).map(drop)
     }
 
-    /// Starts a libreswan inside this virtual machine; one that runs there is replaced.
+    /// Starts a libreswan inside this virtual machine; a running one is replaced.
     pub fn libreswan_in_guest(&self, configuration: &str) -> Result<()> {
         let file = private_file(configuration)?;
         checked(script("start-libreswan.sh").args([&self.namespace, "vm"]).arg(file.path()).arg(KEY))
             .map(drop)
     }
 
-    /// Hands the libreswan that runs in this guest another configuration and ends what it has.
+    /// Loads another configuration into the libreswan of this guest and closes its SAs.
     pub fn reload_libreswan_in_guest(&self, configuration: &str) -> Result<()> {
         std::fs::write(self.folder().join("ipsec.conf"), configuration)
             .map_err(LabError::io("writing ipsec.conf"))?;
@@ -120,8 +120,8 @@ impl Stranger {
         self.exec(&["ipsec", "addconn", "--config", "/peer/ipsec.conf", "gw"]).map(drop)
     }
 
-    /// Gives the guest's kernel hand-keyed SAs; the operands are those of `manual-sas.sh` behind
-    /// the namespace.
+    /// Adds manually keyed SAs to the guest's kernel; the arguments are those of `manual-sas.sh`
+    /// after the namespace.
     pub fn manual_sas(&self, arguments: &[&str]) -> Result<()> {
         checked(script("manual-sas.sh").arg(&self.namespace).args(arguments)).map(drop)
     }
@@ -131,7 +131,7 @@ impl Stranger {
         checked(&mut self.command(arguments))
     }
 
-    /// The same, not yet started.
+    /// The same command, not yet started.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = script("exec.sh");
         command.arg(&self.namespace).args(arguments);
@@ -153,12 +153,12 @@ impl Stranger {
             .ok_or_else(|| LabError::Unexpected(format!("no process id in {}", file.display())))
     }
 
-    /// Where its files are; a guest sees this folder as `/peer`.
+    /// Its folder; a guest sees this folder as `/peer`.
     pub fn folder(&self) -> PathBuf {
         state_folder().join(&self.namespace)
     }
 
-    /// What its daemon logged.
+    /// The log of its daemon.
     pub fn log(&self) -> String {
         ["charon.log", "pluto.log"]
             .iter()
@@ -180,8 +180,8 @@ pub fn render(template: &str, settings: &[&str]) -> Result<String> {
     checked(script("render-conf.sh").arg(template).args(settings))
 }
 
-/// A folder with a CA, and certificates and keys of this type for both ends; `gateway.pem` in it is
-/// what the gateway imports.
+/// A folder with a CA, and certificates and keys of this type for both ends; the gateway imports
+/// `gateway.pem`.
 pub fn make_pki(key_type: &str) -> Result<tempfile::TempDir> {
     let folder = tempfile::Builder::new()
         .prefix(&format!("tohub-{}-pki-", std::process::id()))
@@ -223,7 +223,7 @@ pub fn version(root: &str) -> String {
     format!("{} {version}", package.trim_end_matches("-charon"))
 }
 
-/// Where every running peer has its folder.
+/// The folder in which every running peer has its own.
 pub fn state_folder() -> PathBuf {
     std::env::var_os("PEERS_STATE").map_or_else(|| PathBuf::from("/run/tohub-peers"), PathBuf::from)
 }
@@ -240,8 +240,8 @@ pub struct Pair {
     _network: Namespace,
 }
 
-/// Installs the peer if it is not there. `false` (and a line that says why) where that is
-/// impossible, for example without a Debian mirror.
+/// Installs the peer if it is missing. `false` (and a line with the reason) if that is impossible,
+/// for example without a Debian mirror.
 pub fn installed(test: &str, release: Release) -> bool {
     if !crate::namespace::available(test) {
         return false;

@@ -1,5 +1,5 @@
-//! Probes: what a user of the tunnel sees. The sending and echoing ends are `tohub-lab` programs
-//! inside the hosts' namespaces; this side reads what they report.
+//! Probes: measurements of the traffic through a tunnel. The sending and echoing ends are
+//! `tohub-lab` programs inside the hosts' namespaces; this side reads their reports.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -59,7 +59,7 @@ pub fn echo_server(namespace: &Namespace, port: u16) -> Result<Helper> {
     Ok(helper)
 }
 
-/// What became of the packets sent in a span of time.
+/// Statistics of the packets sent in a time span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
     /// Requests sent.
@@ -118,8 +118,8 @@ impl Probe {
         count
     }
 
-    /// The longest time without any echo, between two times, in milliseconds: what a user calls the
-    /// outage.
+    /// The longest time without any echo, between two times, in milliseconds: the outage seen by a
+    /// user.
     pub fn longest_silence(&self, from: u64, to: u64) -> u64 {
         let log = lock(&self.log);
         let mut echoes: Vec<u64> = log
@@ -181,12 +181,12 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a TCP transfer came to.
+/// Result of a TCP transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
     /// Bytes received.
     pub bytes: u64,
-    /// Whether the SHA-256 of what was received is that of what was sent.
+    /// Whether the SHA-256 of sent and received data is equal.
     pub intact: bool,
     /// From connect to the end of the stream.
     pub milliseconds: u64,

@@ -1,6 +1,6 @@
-//! What laboratories left behind that were killed too hard to clean up: namespaces with the
-//! processes in them, pinned programs, run directories, captures. Every name carries the process id
-//! of its maker, `tohub-PID-…`.
+//! Removal of what killed laboratories left behind: namespaces with their processes, pinned
+//! programs, run directories, captures. Every name includes the process id of its creator,
+//! `tohub-PID-…`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::command::run;
 use crate::namespace::Namespace;
 
-/// Where laboratories leave files, with what stands before and behind the process id in their
-/// names.
+/// The places of these files, with the parts of their names before and after the process id.
 const PLACES: [(&str, &str, char); 4] = [
     ("/run", "tohub-", '-'),
     ("/run/tohub-peers", "tohub-", '-'),
@@ -17,9 +16,9 @@ const PLACES: [(&str, &str, char); 4] = [
     ("/tmp", "tohub-", '-'),
 ];
 
-/// Removes everything whose maker does not exist any more.
+/// Removes everything whose creator no longer exists.
 pub fn remove_stale() {
-    // The namespaces first: with them go the processes, which hold the rest.
+    // The namespaces first: this ends the processes, which hold the other objects.
     for name in run("ip", &["netns", "list"]).unwrap_or_default().lines() {
         let name = name.split_whitespace().next().unwrap_or_default();
         if is_stale(name, "tohub-", '-') {
@@ -28,8 +27,8 @@ pub fn remove_stale() {
     }
     for (folder, prefix, separator) in PLACES {
         for path in stale_in(Path::new(folder), prefix, separator) {
-            // Removing a pinned link detaches its program; the interface went with its namespace
-            // anyway.
+            // Removing a pinned link detaches its program; the interface was removed with its
+            // namespace.
             let _ = fs::remove_dir_all(path);
         }
     }

@@ -1,5 +1,5 @@
-//! Strangers at the gate: garbage of every kind changes a counter and nothing else, and the tunnel
-//! carries on.
+//! Malformed packets from arbitrary sources change a counter and nothing else, and the tunnel keeps
+//! working.
 
 use lab::Result;
 use lab::command::{LabError, sleep_ms, wait_for};
@@ -9,7 +9,7 @@ use lab::probe::{Probe, echo_server, now_ms};
 
 const IKE_DATAGRAMS: u64 = 10_000;
 const FRAMES: u64 = 6_000;
-/// Between the samples of memory, a sound gateway grows by less.
+/// Limit of memory growth between the samples.
 const GROWTH_KIB: u64 = 32 << 10;
 const LOG_BYTES: usize = 64 << 10;
 
@@ -28,7 +28,7 @@ fn garbage_is_counted_and_changes_nothing_while_the_tunnel_carries_on() -> Resul
     let lab = lab::gateway::program("tohub-lab")?;
     let lab = lab.to_string_lossy();
     let count = IKE_DATAGRAMS.to_string();
-    // In the names of the peer in use, of the other peer, and of a stranger.
+    // With the source address of the peer in use, of the other peer, and of an unknown host.
     network.internet.run(&lab, &["ike-garbage", "10.9.9.9", &count, "10.1.1.1", "10.2.2.2", "10.9.9.77"])?;
     let sides =
         [(&network.internet, "branch", "outside", "10.9.9.9"), (&network.host_a, "eth0", "inside", HOST_B)];
@@ -72,7 +72,7 @@ fn garbage_is_counted_and_changes_nothing_while_the_tunnel_carries_on() -> Resul
     Ok(())
 }
 
-/// What garbage must not change, and what it may change a little.
+/// State that garbage must not change, and state that it may change a little.
 struct Sample {
     /// Both processes' ids, the peer in use, the SPIs, the IKE SAs.
     state: Vec<String>,

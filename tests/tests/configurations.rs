@@ -1,4 +1,4 @@
-//! The configurations that the laboratory writes are accepted whole, and mean the same after being
+//! The configurations of the laboratory are accepted completely, and are equivalent after being
 //! saved and read again.
 
 use config::edit::Environment;

@@ -23,7 +23,7 @@ fn editing_one_entry_loses_no_packet_of_another() -> Result<()> {
     sleep_ms(500)?;
     let begin = now_ms();
     let branch = &network.branch;
-    // It goes on protecting what entry 2 does while that one comes and goes.
+    // It protects the traffic of entry 2 while that entry is added and removed.
     branch.configure(&[
         "access-list 102 permit ip 192.168.1.0 0.0.0.255 192.168.7.0 0.0.0.255",
         "crypto map tohub 3 ipsec-isakmp",
@@ -31,7 +31,7 @@ fn editing_one_entry_loses_no_packet_of_another() -> Result<()> {
         "set transform-set ts",
         "match address 102",
     ])?;
-    // As many edits as it takes for a hundred packets to meet them.
+    // Repeat the edits until a hundred packets were sent during them.
     let mut round = 0;
     while round < 5 || probe.count(begin, now_ms()).sent <= 100 {
         branch.configure(&[
@@ -65,11 +65,11 @@ fn editing_one_entry_loses_no_packet_of_another() -> Result<()> {
     assert!(count.sent > 100, "{count:?}");
     assert_eq!(count.lost, 0, "{count:?}\n{}", branch.log_tail());
     assert_eq!(network.current_peer().as_deref(), Some("10.1.1.1"));
-    // Nothing else protects what entry 3 does: it is not removed.
+    // No other entry protects the traffic of entry 3, so its removal is refused.
     let refused = branch.configure(&["no crypto map tohub 3"]);
     assert!(format!("{refused:?}").contains("crypto map tohub 3 is in force"), "{refused:?}");
     assert!(branch.cli("show running-config")?.contains("crypto map tohub 3 ipsec-isakmp"));
-    // The set is in use, and it is not taken away under what it protects.
+    // The set is applied to an interface, so its removal is refused.
     let refused = branch.configure(&["no crypto map tohub"]);
     assert!(format!("{refused:?}").contains("in use by interface(s): GigabitEthernet0/1"), "{refused:?}");
     Ok(())
@@ -97,8 +97,8 @@ fn a_dynamic_map_answers_a_branch_that_it_does_not_know() -> Result<()> {
         "interface GigabitEthernet0/1",
         "crypto map tohub",
     ])?;
-    // What the template permits and nobody has brought is dropped: host-b reaches nobody, and
-    // nobody is called.
+    // Traffic that the template permits but that no peer has negotiated is dropped: host-b's
+    // packets are not forwarded, and no IKE SA is initiated.
     let ping = network.host_b.run("ping", &["-c", "2", "-i", "0.2", "-W", "1", "192.168.1.10"]);
     assert!(ping.is_err(), "{ping:?}");
     assert!(!hub.log().contains("NEG_ABORT"), "{}", hub.log_tail());

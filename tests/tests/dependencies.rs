@@ -1,4 +1,4 @@
-//! What the small programs must not link, by the dependency graph that cargo builds them from.
+//! Packages that the small programs must not link, checked by cargo's dependency graph.
 
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Every transform, transport mode and hand-made keys on real packets: between two gateways, and
-//! with strongSwan's own ESP.
+//! Every transform, transport mode and manual keys on real packets: between two gateways, and with
+//! strongSwan's own ESP.
 
 use lab::Result;
 use lab::command::wait_for;
@@ -14,7 +14,7 @@ struct Two {
     gateways: [Gateway; 2],
 }
 
-/// What is typed into a transform set, and what `show crypto ipsec sa` calls it.
+/// The name in a transform set, and in `show crypto ipsec sa`.
 const TRANSFORMS: [(&str, &str); 14] = [
     ("esp-gcm 128", "esp-gcm"),
     ("esp-gcm 192", "esp-gcm 192"),
@@ -46,8 +46,8 @@ impl Two {
             host.end_host_offloads("eth0")?;
             host.route("default", &format!("192.168.{number}.1"))?;
         }
-        // The inner device is the older one: the kernel would take its address where nothing says
-        // which.
+        // The inner device is created first: the kernel uses the address of the oldest device if no
+        // source is selected.
         connect(&spaces[0], "outside", &spaces[1], "outside")?;
         let [first, second] = spaces;
         let start = |space: Namespace, place: usize| {
@@ -85,7 +85,7 @@ fn networks(place: usize) -> String {
     format!("ip 192.168.{}.0 0.0.0.255 192.168.{}.0 0.0.0.255", place + 1, 2 - place)
 }
 
-/// Lines up to the crypto-map entry of a gateway that speaks IKE with the other one.
+/// Lines up to the crypto-map entry of a gateway that uses IKE with the other one.
 fn by_ike(place: usize, transform: &str, set: &[&str]) -> String {
     let peer = 2 - place;
     let lines: String = set.iter().map(|line| format!(" {line}\n")).collect();
@@ -147,7 +147,8 @@ fn in_transport_mode_the_gateways_themselves_talk() -> Result<()> {
         let ping = gateway.run("ping", &["-c", "3", "-i", "0.2", "-W", "3", "-s", size, "192.0.2.2"])?;
         assert!(ping.contains("3 received"), "{ping}");
     }
-    // Segments of the wire's MTU are too long for the SA: the stack must learn what fits.
+    // Segments of the wire's MTU are too long for the SA: the host's stack must learn the smaller
+    // MTU.
     let transfer = tcp_transfer(gateway, two.gateways[1].namespace(), "192.0.2.2", 7001, 4, 30)?;
     assert!(transfer.intact && transfer.bytes == 4 << 20, "{transfer:?}");
     let sas = two.gateways[0].cli("show crypto ipsec sa")?;
@@ -180,7 +181,7 @@ fn the_gateways_own_packets_have_an_address_that_the_crypto_map_protects() -> Re
     assert!(transfer.intact && transfer.bytes == 4 << 20, "{transfer:?}");
     assert!(two.gateways[0].cli("show crypto ipsec sa")?.contains("transform: esp-gcm ,"));
 
-    // Another permit, for an address that comes later.
+    // Another permit, for an address that is added later.
     two.gateways[0].configure(&[
         "ip route 192.168.3.0 255.255.255.0 192.0.2.2",
         "access-list 101 permit ip host 192.0.2.7 host 192.168.3.1",
@@ -192,8 +193,8 @@ fn the_gateways_own_packets_have_an_address_that_the_crypto_map_protects() -> Re
     wait_for("the address that is protected", 10, || {
         (source_of(gateway, "192.168.3.1").ok()? == "192.0.2.7").then_some(())
     })?;
-    // On a numbered list "no access-list 101 …" would remove the whole list, which is put back: the
-    // map needs it.
+    // On a numbered list "no access-list 101 …" would remove the whole list, which is refused,
+    // because the map uses it.
     let refused =
         two.gateways[0].configure(&["no access-list 101 permit ip host 192.0.2.7 host 192.168.3.1"]);
     assert!(format!("{refused:?}").contains("access list 101 is used by crypto map tohub 1"), "{refused:?}");

@@ -1,5 +1,5 @@
-//! The data plane alone, with SAs written by the test: a ping crosses two gateways, and scapy,
-//! given the key, reads our ESP and writes ESP that we accept.
+//! The data plane alone, with SAs written by the test: a ping crosses two gateways, and scapy, with
+//! the same key, reads our ESP and writes ESP that we accept.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -37,7 +37,7 @@ ip access-list extended IN
     assert!(network.has_sa_with(Hub::One));
     assert!(!reaches(&network.host_b, HOST_A)?, "the requests of the other direction are");
 
-    // Nothing listens, so what arrives is answered with RST, and RST is "established".
+    // No server listens, so a SYN that arrives is answered with RST, which matches "established".
     assert_eq!(connects(&network.host_a, HOST_B, 7002)?, "refused");
     assert_eq!(connects(&network.host_a, HOST_B, 7001)?, "prohibited");
     assert_eq!(connects(&network.host_b, HOST_A, 7003)?, "prohibited", "the error crosses the tunnel");
@@ -81,7 +81,7 @@ fn an_interface_of_hosts_filters_and_an_edit_acts_on_running_flows() -> Result<(
     if !available("an_interface_of_hosts_filters_and_an_edit_acts_on_running_flows") {
         return Ok(());
     }
-    // Long enough for its verdicts to be remembered.
+    // Long enough for its verdicts to be cached.
     let others: String = (8001..8011).map(|port| format!(" permit tcp any any eq {port}\n")).collect();
     let list = format!(
         "ip access-list extended INSIDE\n deny tcp any any eq 7001 log\n{others} permit ip any any\n"
@@ -125,8 +125,8 @@ fn the_interface_of_a_crypto_map_filters_what_is_on_its_wire() -> Result<()> {
     }
     let network = Failover::start(&Options::default())?;
     network.internet.route("192.168.1.0/24", BRANCH)?;
-    // What is for the gateway itself goes through the packet path, which a veth pair hands
-    // unfinished checksums.
+    // Packets for the gateway itself pass through the packet path, which gets incomplete checksums
+    // from a veth pair.
     network.internet.end_host_offloads("branch")?;
     let clear_and_sealed = |clear: bool, sealed: bool| -> Result<()> {
         wait_for("the filter to be in force", 5, || {
@@ -172,13 +172,13 @@ fn the_interface_of_a_crypto_map_filters_what_is_on_its_wire() -> Result<()> {
     assert!(reaches(&network.internet, BRANCH)?, "what the gateway itself sends is no subject");
     assert!(reaches(&network.host_a, HOST_B)?, "ESP is permitted");
 
-    // A list that is not there denies everything, ESP too, and the line says so.
+    // A list that does not exist denies everything, ESP too, which the CLI reports.
     let said =
         network.branch.configure(&[outside, "no ip access-group IPSEC out", "ip access-group NONE in"])?;
     assert!(said.contains("access list NONE, which is not configured: everything is denied there"), "{said}");
     clear_and_sealed(false, false)?;
 
-    // Nobody can ask the list while the data plane is dead: what is for the gateway itself is
+    // While the data plane is dead the list cannot be evaluated: packets for the gateway itself are
     // dropped, too.
     network.branch.configure(&[outside, "ip access-group OPEN in"])?;
     clear_and_sealed(true, true)?;

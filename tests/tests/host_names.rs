@@ -1,4 +1,4 @@
-//! Peers by name, with a real name server that changes its mind. Timers run ten times as fast.
+//! Peers by name, with a real name server whose answers change. Timers run ten times as fast.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,8 @@ fn a_dynamic_name_leads_to_where_the_name_server_says_now() -> Result<()> {
         return Ok(());
     }
     let network = Failover::start(&options(" set peer hub dynamic\n"))?;
-    // A short name: `ip domain name` is appended. The first address is a lie, the second is used.
+    // A short name: `ip domain name` is appended. The first address does not answer, the second is
+    // used.
     let server =
         NameServer::start(&network.internet, SERVER, &[(HUB, "127.0.0.1"), (HUB, Hub::One.address())], 0)?;
     let _echo = echo_server(&network.host_b, ECHO_PORT)?;
@@ -65,7 +66,7 @@ fn a_dynamic_name_without_a_useful_answer_leads_to_the_next_peer() -> Result<()>
     let log = network.branch.log();
     assert!(log.contains("it is a multicast address") && log.contains("100 addresses"), "{log}");
 
-    // Nobody answers at all: the packets wait, and the next peer carries them.
+    // The name server does not answer: the packets are held, and the next peer is used.
     server.stall();
     network.branch.cli("clear crypto session")?;
     wait_for("the stalled name to be given up", 20, || {
@@ -98,14 +99,15 @@ fn a_typed_name_is_resolved_at_once_and_keeps_its_address_until_reload() -> Resu
         running.contains("set peer hub.example.net\n"),
         "the name stands in the configuration: {running}"
     );
-    // It is somewhere else now; whoever typed the name without `dynamic` does not want to know.
+    // The address has changed; without `dynamic` the name is not resolved again.
     server.answer(&[(HUB, Hub::One.address())])?;
     let _echo = echo_server(&network.host_b, ECHO_PORT)?;
     let probe = Probe::start(&network.host_a, &format!("{HOST_B}:{ECHO_PORT}"), 20)?;
     probe.wait_for_echo(15)?;
     assert!(network.has_sa_with(Hub::Two) && !network.has_sa_with(Hub::One));
 
-    // A name server that stalls keeps one session waiting, no packet and no other session.
+    // A name server that does not answer delays one CLI session, but no packets and no other
+    // session.
     server.stall();
     let begun = Instant::now();
     let branch = &network.branch;

@@ -1,5 +1,5 @@
-//! The preferred peer on real packets: fail-over, staying, coming home, and not coming home where
-//! the configuration says so. Timers run ten times as fast.
+//! The preferred peer on real packets: fail-over, staying on the new peer, and failing back to the
+//! default peer or not, as configured. Timers run ten times as fast.
 
 use lab::Result;
 use lab::command::{sleep_ms, wait_for};

@@ -1,4 +1,4 @@
-//! The life of the processes: what survives a kill, what refuses to start twice, what stays closed.
+//! Processes: state that survives a kill, refusal of a second start, traffic that stays closed.
 
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
@@ -68,7 +68,7 @@ fn a_process_that_hangs_is_restarted_and_nothing_leaves_in_clear() -> Result<()>
     }
     let mut network = Failover::start(&Options::default())?;
     network.branch.stop();
-    // What a service manager would be.
+    // Acts as a service manager.
     let path = network.branch.run_dir().join("notify.sock");
     let manager = UnixDatagram::bind(&path).map_err(LabError::io("binding a socket"))?;
     manager.set_read_timeout(Some(Duration::from_secs(20))).map_err(LabError::io("setting a timeout"))?;
@@ -95,7 +95,7 @@ fn a_process_that_hangs_is_restarted_and_nothing_leaves_in_clear() -> Result<()>
     }
     let recording = capture.finish()?;
     assert_eq!((recording.clear_packets(), recording.dropped), (0, 0));
-    // What was sent in the meantime is worked off; then it goes on.
+    // Process the messages received meanwhile; then new ones must follow.
     manager.set_nonblocking(true).map_err(LabError::io("setting a socket"))?;
     while told().is_ok() {}
     manager.set_nonblocking(false).map_err(LabError::io("setting a socket"))?;

@@ -1,4 +1,4 @@
-//! The programs of one build: what is in their files, and how `tohub` becomes those beside it.
+//! The programs of one build: what is in their files, and how `tohub` executes those beside it.
 
 use std::process::{Command, Output};
 
@@ -24,7 +24,7 @@ fn no_program_of_a_gateway_contains_a_fake_provider() -> Result<()> {
     Ok(())
 }
 
-/// What `tohub SUBCOMMAND` and the program that it becomes do with the same options.
+/// Results of `tohub SUBCOMMAND` and of the program that it executes, with the same options.
 fn both(front: &[&str], name: &str, options: &[&str]) -> Result<(Output, Output)> {
     let through = output(Command::new(program("tohub")?).args(front).args(options))?;
     let direct = output(Command::new(program(name)?).args(options))?;

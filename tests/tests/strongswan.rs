@@ -35,7 +35,7 @@ fn strongswan_5_answers_our_initiation() -> Result<()> {
         return Ok(());
     }
     let pair = pair(Release::Five, "aes256-sha256-ecp256", "aes128gcm16")?;
-    // The first packets raise the tunnel; that release has ESP in UDP only.
+    // The first packets bring up the tunnel; that release has ESP in UDP only.
     let _ = lab::command::output(pair.host.command("ping").args(["-c", "2", "-W", "2", "10.2.0.1"]))?;
     assert_established(&pair)
 }

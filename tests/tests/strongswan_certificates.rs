@@ -42,7 +42,7 @@ fn a_certificate_of_another_ca_opens_no_tunnel() -> Result<()> {
     Ok(())
 }
 
-/// First they initiate, then we do.
+/// First strongSwan initiates, then we do.
 fn both_roles(test: &str, release: Release, key_type: &str, method: &str) -> Result<()> {
     if !installed(test, release) {
         return Ok(());
@@ -59,7 +59,7 @@ fn both_roles(test: &str, release: Release, key_type: &str, method: &str) -> Res
     wait_for("the gateway to see the end", 10, || {
         (!pair.gateway.cli("show crypto ikev2 sa").ok()?.contains("READY")).then_some(())
     })?;
-    // The first packets raise the tunnel.
+    // The first packets bring up the tunnel.
     let _ = lab::command::output(pair.host.command("ping").args(["-c", "3", "-W", "2", "10.2.0.1"]))?;
     assert_established(&pair, method)?;
     assert_fragmented(&pair);
@@ -94,7 +94,7 @@ crypto ikev2 profile P
     Ok(pair)
 }
 
-/// Both ends show the IKE SA and one child, and how they proved themselves.
+/// Both ends show the IKE SA and one child, and the authentication method.
 fn assert_established(pair: &Pair, method: &str) -> Result<()> {
     let name = if method == "rsa-sig" { "RSA" } else { "ECDSA" };
     let auth = format!("Auth sign: {name}, Auth verify: {name}");
@@ -106,7 +106,7 @@ fn assert_established(pair: &Pair, method: &str) -> Result<()> {
     })
 }
 
-/// Certificates do not fit into the 576 octets that strongSwan is told to use.
+/// Certificates do not fit into the 576 octets that strongSwan is configured to use.
 fn assert_fragmented(pair: &Pair) {
     let log = pair.stranger_log();
     assert!(log.contains("IKE_AUTH") && log.contains("EF(2/"), "{log}");

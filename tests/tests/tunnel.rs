@@ -1,4 +1,4 @@
-//! One tunnel, end to end: what passes, and what must not.
+//! One tunnel, end to end: packets that pass, and packets that must not.
 
 use lab::Result;
 use lab::capture::Capture;
@@ -87,7 +87,7 @@ fn a_clear_packet_on_a_protected_flow_is_dropped_and_counted() -> Result<()> {
     let at_host = Capture::start(&network.host_a, "eth0")?;
     let before = drops(&network)?;
 
-    // Somebody on the internet pretends to be host-b.
+    // A host on the internet sends with the source address of host-b.
     network.internet.route("192.168.1.0/24", "10.9.9.9")?;
     network.internet.ip(&["address", "add", "192.168.2.77/32", "dev", "lo"])?;
     let forger = lab::gateway::program("tohub-lab")?;

@@ -1,9 +1,9 @@
-//! Other libraries behind one face: text and tag in one buffer, one call for one packet.
+//! A common interface to other libraries: text and tag in one buffer, one call per packet.
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes128Gcm, Aes256Gcm, KeyInit};
 
-/// A library that runs beside ours.
+/// A library that is compared with ours.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Library {
     /// ring.
@@ -30,7 +30,7 @@ impl Library {
     /// All of them.
     pub const ALL: [Library; 3] = [Library::Ring, Library::RustCrypto, Library::AwsLc];
 
-    /// For the table.
+    /// Name in the table.
     pub fn name(self) -> &'static str {
         match self {
             Library::Ring => "ring",

@@ -21,7 +21,7 @@ use ike::{
 
 const KEY: &str = "a-key-for-measurements";
 const AT_A_TIME: usize = 16;
-/// A handshake that takes longer has failed.
+/// Timeout of a handshake.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
@@ -156,7 +156,7 @@ impl Attempt {
         Ok(Attempt { endpoint, sockets, begun: Instant::now(), up: false, children: 0 })
     }
 
-    /// Does what can be done now; false if there was nothing.
+    /// Processes what is due; false if there was nothing.
     fn work(&mut self, now: Time, buffer: &mut [u8]) -> Result<bool, Box<dyn Error>> {
         let mut busy = false;
         for socket in &self.sockets {

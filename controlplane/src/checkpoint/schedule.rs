@@ -1,42 +1,45 @@
-//! When a checkpoint is written, and the one of the previous control plane until it is taken over.
+//! Decides when a checkpoint is written, and holds the previous control plane's checkpoint until it
+//! is restored.
 
 use std::time::Duration;
 
 use super::Memory;
 
-/// A checkpoint holds everything: writing it at each of many changes would take longer than the
-/// changes. So long for each policy, pair and session it waits after the one before.
+/// Interval before the next checkpoint, multiplied by the number of policies, pairs and sessions. A
+/// checkpoint is always written in full, so with many items one write for each change would cost
+/// more than the change.
 const PAUSE_PER_ITEM: Duration = Duration::from_micros(33);
 
-/// A shorter pause is none: a gateway with less than a hundred tunnels does not wait at all.
+/// Intervals up to this length are treated as zero, so that a gateway with fewer than about a
+/// hundred tunnels writes without delay.
 const NO_PAUSE_UP_TO: Duration = Duration::from_millis(10);
 
-/// Whether a checkpoint is wanted, and from when on.
+/// Whether a checkpoint is wanted, and the earliest time for it.
 #[derive(Debug)]
 pub struct Schedule {
-    /// Until the first configuration.
+    /// Set until the first configuration is applied.
     previous: Option<Memory>,
     changed: bool,
     not_before: Duration,
 }
 
 impl Schedule {
-    /// Nothing is written before the memory of the previous control plane was taken over.
+    /// Nothing is written before the previous control plane's checkpoint has been restored.
     pub fn new(previous: Memory) -> Self {
         Schedule { previous: Some(previous), changed: false, not_before: Duration::ZERO }
     }
 
-    /// What the previous control plane remembered, if it was not taken over yet.
+    /// The previous control plane's checkpoint, if it has not been restored yet.
     pub fn previous(&self) -> Option<&Memory> {
         self.previous.as_ref()
     }
 
-    /// The same, to be taken over now.
+    /// Takes the previous control plane's checkpoint in order to restore it.
     pub fn take_previous(&mut self) -> Option<Memory> {
         self.previous.take()
     }
 
-    /// Something that the checkpoint holds has changed.
+    /// Marks the checkpoint as outdated.
     pub fn mark(&mut self) {
         self.changed = true;
     }
@@ -46,7 +49,7 @@ impl Schedule {
         (self.previous.is_none() && self.changed).then_some(self.not_before)
     }
 
-    /// A checkpoint of so many policies, pairs and sessions is written now.
+    /// Records that a checkpoint with this number of policies, pairs and sessions was written.
     pub fn written(&mut self, now: Duration, items: usize) {
         self.changed = false;
         let pause = PAUSE_PER_ITEM.saturating_mul(u32::try_from(items).unwrap_or(u32::MAX));

@@ -1,5 +1,5 @@
-//! Entries that answer and never ask (`crypto dynamic-map`), and pairs of hosts (`level per-host`):
-//! the parts of a rule list that come and go with SAs.
+//! Rules that are added and removed with SAs: entries of `crypto dynamic-map`, which only respond,
+//! and host pairs (`level per-host`).
 
 use config::model::{AclAction, CryptoMapEntry, Keying};
 use ike::TrafficSelector;
@@ -11,9 +11,9 @@ use super::{Entry, EntryKey, Plan, PolicyKey, PolicyNumbers, SetCompiler, Templa
 use crate::plan::{self, Peer, TemplateKey, Temporary};
 
 impl SetCompiler<'_> {
-    /// A crypto-map entry that names a dynamic map. What a template permits and no temporary entry
-    /// carries is dropped; a template without access list concerns only what its peers have asked
-    /// for.
+    /// Compiles a crypto map entry that refers to a dynamic map. Traffic that a template permits
+    /// and no temporary entry carries is dropped. A template without an access list selects only
+    /// what its peers have negotiated.
     pub(super) fn dynamic_entry(
         &self,
         seq: u16,
@@ -66,7 +66,7 @@ impl SetCompiler<'_> {
         rules: &mut Vec<Rule>,
         as_entry: &CryptoMapEntry,
     ) {
-        // The newest first: a peer that comes back under another address is answered there.
+        // Newest first: a peer that returns with another address must match its newest entry.
         let mut temporaries: Vec<&Temporary> =
             self.derived.temporaries.iter().rev().filter(|one| one.template == *key).collect();
         let mut permits = Vec::new();
@@ -102,7 +102,7 @@ impl SetCompiler<'_> {
         plan.templates.push(Template { key: key.clone(), entry, permits });
     }
 
-    /// The pairs of hosts within one permit, in front of it.
+    /// The rules of the host pairs within one permit; they precede the rule of the permit.
     pub(super) fn host_flows(
         &self,
         entry: &mut Entry,

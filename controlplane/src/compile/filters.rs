@@ -1,7 +1,7 @@
-//! Access groups of interfaces and of crypto map entries as filters of the data plane.
+//! Compiles the access groups of interfaces and crypto map entries into data-plane filters.
 //!
-//! Closed where IOS is open: a list that is missing or empty denies everything, and is named in a
-//! note.
+//! Unlike IOS, which permits everything in this case, a missing or empty access list denies
+//! everything and produces a note.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use sa_table::{
 
 use super::{EntryKey, Plan};
 
-/// The filters of a plan whose ports and policies are known, and notes about access groups.
+/// The filters of a plan whose ports and policies are complete, with notes about access groups.
 pub(super) fn compile(configuration: &Configuration, plan: &mut Plan) {
     let mut compiler = Compiler { configuration, filters: Filters::default(), indices: BTreeMap::new() };
     for carrier in carriers(configuration) {
@@ -32,7 +32,7 @@ pub(super) fn compile(configuration: &Configuration, plan: &mut Plan) {
     plan.notes.extend(notes.into_iter().map(|note| note.trim_start_matches("%NOTE: ").to_owned()));
 }
 
-/// Adds the filters that `old` has for a policy to those of a plan that retains the policy.
+/// Copies the filters of a policy from `old` when the plan retains the policy.
 pub(super) fn carry_over(filters: &mut Filters, old: &Filters, policy: PolicyId) {
     let point = FilterPoint::Policy(policy);
     for binding in old.bindings.iter().filter(|binding| binding.point == point) {
@@ -45,8 +45,8 @@ pub(super) fn carry_over(filters: &mut Filters, old: &Filters, policy: PolicyId)
     }
 }
 
-/// The access groups of an entry. What a dynamic map made has those of its template, and those of
-/// the entry that names the dynamic map where the template says nothing.
+/// The access groups of an entry. A temporary entry uses those of its template; where the template
+/// has none, those of the crypto map entry that refers to the dynamic map.
 fn of_entry(configuration: &Configuration, plan: &Plan, key: &EntryKey) -> AccessGroups {
     let configured =
         |seq| Some(&configuration.crypto_maps.get(&key.map)?.entries.get(&seq)?.body.access_groups);
@@ -82,7 +82,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The index of a list, which is there once however often it is applied.
+    /// The index of a list. Each list is stored once, however often it is applied.
     fn list(&mut self, name: &str) -> u32 {
         if let Some(index) = self.indices.get(name) {
             return *index;

@@ -1,22 +1,22 @@
-//! While configuration mode is open, protection does not shrink: what the configuration protected
-//! when a session entered it stays protected, in union with what it protects now.
+//! Retained protection: while a session is in configuration mode, everything that was protected
+//! when the session entered it stays protected, in union with what the configuration protects now.
 //!
-//! A rule list is ordered and a deny is a jump, so the union of two lists is the old one followed
-//! by the new one: jumps that led behind the old list, and its end, lead to the first rule of the
-//! new one. What the old list protects is protected by its rules; about everything else the new
-//! list decides.
+//! A rule list is ordered and a deny is a forward jump. The union of two lists is therefore the old
+//! list followed by the new one: jumps past the end of the old list, and its end, lead to the first
+//! rule of the new list. Traffic that the old list protects is still protected by its rules; the
+//! new list decides about all other traffic.
 
 use sa_table::{Action, MAX_CRYPTO_ADDRESSES, PortRange, PortRecord, Prefix, Rule, union};
 
 use super::filters::carry_over;
 use super::{Entry, Plan};
 
-/// Comparisons of rules that [`covers`] spends. Beyond it the union is published, which is never
-/// less.
+/// Maximum number of rule comparisons in [`covers`]. When it is exceeded the union is published,
+/// which never protects less.
 const COMPARISONS: usize = 1 << 20;
 
-/// Adds to `plan` what `old` protects by any device and `plan` does not, with the entries that keep
-/// its SAs up. True if there was something.
+/// Adds to `plan` what `old` protects on any device and `plan` does not, with the entries that its
+/// SAs need. Returns true if something was added.
 pub fn retain(plan: &mut Plan, old: &Plan) -> bool {
     let mut added = false;
     for port in &old.ports {
@@ -39,7 +39,7 @@ pub fn retain(plan: &mut Plan, old: &Plan) -> bool {
     added
 }
 
-/// A map that was closed on every device stays so.
+/// A map that dropped its traffic on every device continues to do so.
 fn retain_everywhere(plan: &mut Plan, port: &PortRecord, rules: &[Rule]) -> bool {
     let everywhere = |port: &PortRecord| port.device.is_empty() || port.fail_close;
     let stays = |now: &PortRecord| everywhere(now) && covers(rules_of(plan, now), rules);
@@ -59,14 +59,14 @@ fn rules_of<'p>(plan: &'p Plan, port: &PortRecord) -> &'p [Rule] {
     port.rule_list.and_then(|list| plan.rules.get(list as usize)).map_or(&[], Vec::as_slice)
 }
 
-/// The policies of the permits that `plan` has no longer, with the entries that they need.
+/// Adds the policies of permits that `plan` no longer has, with the entries that they need.
 fn retain_policies(plan: &mut Plan, old: &Plan, interface: &str) {
     for (id, key) in old.policies.iter().filter(|(_, key)| key.entry.interface.as_str() == interface) {
         if plan.policies.contains_key(id) {
             continue;
         }
         if let Some(manual) = old.manual.get(&key.entry) {
-            // An entry has one hand-keyed pair; that of the new permit takes its place.
+            // A hand-keyed entry has only one pair; the pair of the new permit replaces it.
             if plan.manual.contains_key(&key.entry) {
                 continue;
             }
@@ -87,14 +87,14 @@ fn retain_policies(plan: &mut Plan, old: &Plan, interface: &str) {
     }
 }
 
-/// Peers may still propose what the template permitted, as their next attempt may fall into the
-/// time of the edit. The old permits stand in front, like the old rules.
+/// Keeps the old permits of a template, ahead of the new ones: a peer may still propose them while
+/// the edit is in progress.
 fn retain_permits<P: Clone + PartialEq>(now: &mut Vec<P>, old: &[P]) {
     let added = now.iter().filter(|permit| !old.contains(permit)).cloned();
     *now = old.iter().cloned().chain(added).collect();
 }
 
-/// The rules, with a drop where the policy has no entry any more.
+/// The rules, with a drop where the policy no longer has an entry.
 fn usable(rules: &[Rule], plan: &Plan) -> Vec<Rule> {
     let action = |action| match action {
         Action::Protect(policy) if !plan.policies.contains_key(&policy) => Action::Drop,
@@ -103,8 +103,8 @@ fn usable(rules: &[Rule], plan: &Plan) -> Vec<Rule> {
     rules.iter().map(|rule| Rule { action: action(rule.action), ..*rule }).collect()
 }
 
-/// Gives the device of `port` this list: that at `place`, or one that the configuration has no
-/// longer.
+/// Sets the rule list of the device of `port`: the port at index `place`, or a new port if the
+/// configuration no longer has it.
 fn set_list(plan: &mut Plan, place: Option<usize>, port: &PortRecord, list: Vec<Rule>) {
     let place = place.unwrap_or_else(|| {
         let id = u16::try_from(plan.ports.len()).unwrap_or(u16::MAX);
@@ -132,9 +132,9 @@ fn set_list(plan: &mut Plan, place: Option<usize>, port: &PortRecord, list: Vec<
     }
 }
 
-/// Whether `new` is `old` with additions that take no packet from it: none of them overlaps with a
-/// later rule of `old`. Then `new` protects whatever `old` does, with the same SAs. False negatives
-/// only cost a longer list.
+/// Whether `new` is `old` plus rules that take no packet away from it: none of the added rules
+/// overlaps a later rule of `old`. Then `new` protects everything that `old` does, with the same
+/// SAs. A false negative only costs a longer list.
 fn covers(new: &[Rule], old: &[Rule]) -> bool {
     let mut places = Vec::with_capacity(old.len());
     let mut left = COMPARISONS;
@@ -153,8 +153,8 @@ fn covers(new: &[Rule], old: &[Rule]) -> bool {
     places.len() == old.len() && jumps_agree(new, old, &places)
 }
 
-/// Whether a rule of the new list does what one of the old list did; the targets of jumps are
-/// compared later.
+/// Whether a rule of the new list has the same effect as one of the old list, apart from jump
+/// targets, which [`jumps_agree`] compares.
 fn stands_for(new: &Rule, old: &Rule) -> bool {
     let same_action = match (new.action, old.action) {
         (Action::Jump(_), Action::Jump(_)) | (Action::Protect(_), Action::Drop) => true,
@@ -163,8 +163,8 @@ fn stands_for(new: &Rule, old: &Rule) -> bool {
     same_action && Rule { action: old.action, ..*new } == *old
 }
 
-/// Each jump of the old list skips the same rules of it in the new list. `places`: where they stand
-/// there.
+/// Whether each jump of the old list skips the same old rules in the new list. `places` gives the
+/// position of each old rule in the new list.
 fn jumps_agree(new: &[Rule], old: &[Rule], places: &[usize]) -> bool {
     old.iter().zip(places).enumerate().all(|(from, (rule, place))| {
         let (Action::Jump(before), Action::Jump(now)) = (rule.action, new[*place].action) else {

@@ -7,7 +7,7 @@ use config::model::{
     PeerName, PortMatch, Prefix as ConfiguredPrefix, Secret, TransformSet,
 };
 
-/// Numbers in the order of asking.
+/// Allocates IDs in the order of requests.
 #[derive(Default)]
 struct Numbers(Vec<PolicyKey>);
 
@@ -269,7 +269,7 @@ fn a_temporary_entry_stands_before_what_its_template_drops() {
     let entry = plan.entries.values().next().unwrap();
     assert_eq!((entry.key.seq, entry.key.configured()), (65_536, None));
     assert!(entry.template.is_some());
-    // What the access list does not cover any more is gone.
+    // A temporary entry that the access list no longer covers is removed.
     let plan = compile_with(&configuration, &devices, &temporary(65_536, "192.168.3.16"), &mut numbers);
     assert_eq!(actions(&plan), [Action::Drop]);
     assert!(plan.entries.is_empty());

@@ -1,4 +1,4 @@
-//! Algorithms and modes as IKE takes them.
+//! Converts configured algorithms and modes to the types of `ike`.
 
 use std::net::IpAddr;
 
@@ -37,7 +37,7 @@ fn additional(exchange: &config::model::AdditionalExchange) -> AdditionalExchang
     AdditionalExchange { number: exchange.number, groups: groups.collect(), optional: exchange.optional }
 }
 
-/// Algorithms and mode of a hand-keyed pair; none for what ESP does not have.
+/// Algorithms and mode of a hand-keyed pair; `None` for a combination that ESP does not support.
 pub fn manual_suite(entry: &ManualEntry, permit: &PolicyKey) -> Option<(ike::EspSuite, ike::Mode)> {
     let proposal = esp_proposals(&entry.parameters.ipsec).into_iter().next()?;
     let suite = ike::EspSuite {
@@ -51,8 +51,9 @@ pub fn manual_suite(entry: &ManualEntry, permit: &PolicyKey) -> Option<(ike::Esp
     Some((suite, mode))
 }
 
-/// The mode for a permit, and whether it is required. Transport mode is for the endpoints
-/// themselves, as IOS does; where it is required and the permit is for others, there is none.
+/// The encapsulation mode for a permit, and whether it is required. As in IOS, transport mode
+/// applies only to traffic between the two endpoints; `None` where it is required and the permit
+/// covers other addresses.
 pub(super) fn mode_for(
     wanted: Mode,
     permit: &PolicyKey,

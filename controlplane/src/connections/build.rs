@@ -1,4 +1,4 @@
-//! The IKE connections that follow from the compiled entries.
+//! Builds the IKE connections of the compiled entries.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,8 +19,9 @@ use crate::pki::Pki;
 use crate::plan::{Entry, Peer, Plan, PolicyKey};
 use crate::tunnels::{self, Timing};
 
-/// Builds the connections of a plan. `resolve` gives the address of a peer, if it is known; `id` a
-/// stable number for each key. The second list says which peers cannot be connected to, and why.
+/// Builds the connections of a plan. `resolve` returns the address of a peer, if it is known; `id`
+/// returns a stable number for each key. The second list holds the peers without a connection, with
+/// the reason.
 pub(super) fn relations(
     plan: &Plan,
     hostname: &str,
@@ -76,7 +77,8 @@ pub(super) fn connection(
     let parameters = &entry.ike;
     let authentication = authentication(parameters, peer, remote, pki)?;
     let name = peer.host_name().map(|name| ConfiguredIdentity::Fqdn(name.to_owned()));
-    // With certificates there need not be a key, and a PPK may stand beside them.
+    // With certificate authentication a pre-shared key is optional, and a PPK may be configured as
+    // well.
     let key = parameters.key_for(remote, name.as_ref());
     let ike_proposals: Vec<IkeProposal> =
         parameters.proposals_at(entry.local).iter().map(ike_proposal).collect();
@@ -121,8 +123,8 @@ pub(super) fn connection(
     })
 }
 
-/// How the two ends prove themselves. `rsa-sig` stands for RSA keys, `ecdsa-sig` for keys on
-/// elliptic curves, Ed25519 too.
+/// Authentication of both ends. `rsa-sig` stands for RSA keys, `ecdsa-sig` for elliptic-curve keys
+/// including Ed25519.
 fn authentication(
     parameters: &IkeParameters,
     peer: &Peer,
@@ -172,9 +174,9 @@ pub(super) fn ppk(key: &IkeKey) -> Option<Ppk> {
     })
 }
 
-/// How long a request over an established IKE SA may stay unanswered: as long as detection would
-/// take. Packets that still arrive keep detection quiet, and after a restart of the peer's control
-/// plane they do although it has forgotten the IKE SA.
+/// Timeout of a request over an established IKE SA: the duration of dead peer detection. ESP that
+/// still arrives resets detection, and after a restart of the peer's control plane ESP can continue
+/// to arrive although the peer no longer has the IKE SA.
 fn patience(parameters: &IkeParameters) -> Duration {
     let longest = Retransmission::default().give_up;
     let Some(dpd) = parameters.dpd else { return longest };
@@ -187,8 +189,8 @@ fn children<'a>(plan: &'a Plan, entry: &'a Entry, remote: IpAddr) -> impl Iterat
     entry.policies.iter().filter_map(move |id| child(entry, tag(*id), plan.policies.get(id)?, remote))
 }
 
-/// What a peer at `remote` may ask for, and how; none where transport mode is required and the
-/// permit is for others.
+/// What a peer at `remote` may propose, and in which mode; `None` where transport mode is required
+/// and the permit covers other addresses.
 pub(super) fn child(entry: &Entry, tag: ChildTag, permit: &PolicyKey, remote: IpAddr) -> Option<ChildPolicy> {
     let wanted = entry.ipsec.proposals.first().map(|proposal| proposal.mode).unwrap_or_default();
     let (mode, transport_required) = mode_for(wanted, permit, entry.local, remote)?;
@@ -203,8 +205,8 @@ pub(super) fn child(entry: &Entry, tag: ChildTag, permit: &PolicyKey, remote: Ip
     })
 }
 
-/// The endpoint reports the soft limit and the gateway decides: an SA that carried nothing is not
-/// rekeyed.
+/// The endpoint reports the soft limit and the gateway decides whether to rekey: an SA that carried
+/// no traffic is left to expire.
 fn child_lifetime(ipsec: &IpsecParameters) -> ChildLifetime {
     let hard = Duration::from_secs(ipsec.lifetime_seconds.into());
     let margin = (hard * 3 / 40).max(Duration::from_secs(30)).min(hard / 2);
@@ -218,7 +220,8 @@ pub(super) fn local_identity(
 ) -> Option<Identity> {
     match configured {
         ConfiguredIdentity::Address(None) => None,
-        // With several certificates it is the first one's: `identity local dn` is for one.
+        // With several certificates, the subject of the first one: `identity local dn` selects a
+        // single identity.
         ConfiguredIdentity::Dn => match &authentication.local {
             Proof::Certificate(credentials) => {
                 credentials.first().map(|credential| credential.certificate().subject())
@@ -241,7 +244,7 @@ fn remote_identity(configured: &RemoteIdentity) -> IdentityMatch {
         RemoteIdentity::FqdnDomain(domain) => IdentityMatch::FqdnDomain(domain.clone()),
         RemoteIdentity::Email(name) => IdentityMatch::Exact(Identity::Email(name.clone())),
         RemoteIdentity::KeyId(id) => IdentityMatch::Exact(Identity::KeyId(id.clone().into_bytes())),
-        // What is no name matches nothing; it was said when it was configured.
+        // An unparsable distinguished name matches nothing (reported at configuration time).
         RemoteIdentity::Dn(name) => IdentityMatch::Exact(
             Identity::distinguished_name(name)
                 .unwrap_or_else(|| Identity::Other(9, name.clone().into_bytes())),

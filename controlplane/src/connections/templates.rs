@@ -1,5 +1,4 @@
-//! Connections for peers that nobody named: whoever has a key that the configuration gives,
-//! answered by a dynamic map.
+//! Connections for dynamic maps: peers without an entry of their own that hold a configured key.
 
 use std::collections::{BTreeMap, btree_map};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,19 +12,19 @@ use super::{ConnectionKey, NoConnection, Relation};
 use crate::pki::Pki;
 use crate::plan::{Entry, Peer, Plan, PolicyKey, Template, TemplateKey};
 
-/// One permit of a template: what a peer may ask for.
+/// One permit of a template: what a peer may propose.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TemplateFlow {
     /// The template.
     pub template: TemplateKey,
-    /// Our side.
+    /// Local traffic selectors.
     pub local: Vec<TrafficSelector>,
-    /// The peer's side.
+    /// Remote traffic selectors.
     pub remote: Vec<TrafficSelector>,
 }
 
-/// Adds them. A peer that an entry names may ask for what templates permit, too, behind what its
-/// own entries do.
+/// Adds the connections of templates. A peer that an entry names may also propose what templates
+/// permit; its own entries are matched first.
 pub(super) fn add(
     plan: &Plan,
     hostname: &str,
@@ -44,8 +43,8 @@ pub(super) fn add(
                 let permit = PolicyKey { entry: template.entry.key.clone(), local, remote };
                 let (local, remote) = (permit.local.clone(), permit.remote.clone());
                 let tag = tag(&TemplateFlow { template: template.key.clone(), local, remote });
-                // No permit of a template is for the endpoints themselves: their addresses are not
-                // known.
+                // A template permit never covers the endpoints themselves: the peer addresses are
+                // not known.
                 child(&template.entry, tag, &permit, template.entry.local)
             })
             .collect();
@@ -80,13 +79,15 @@ pub(super) fn add(
     }
 }
 
-/// `set peer` in a dynamic map, which is seldom, restricts it to these peers.
+/// Whether the template accepts this peer: `set peer` in a dynamic map restricts it to the listed
+/// peers.
 fn admits(template: &Template, remote: IpAddr) -> bool {
     let peers = &template.entry.peers;
     peers.is_empty() || peers.contains(&Peer::Address(remote))
 }
 
-/// A connection for each pre-shared key; one for all where peers prove themselves otherwise.
+/// One connection for each pre-shared key; a single one where peers use another authentication
+/// method.
 fn keys(entry: &Entry) -> Vec<(ConnectionKey, Option<&IkeKey>)> {
     let any = match entry.local {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),

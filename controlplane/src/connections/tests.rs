@@ -9,7 +9,7 @@ use super::*;
 use crate::compile::{PolicyNumbers, compile};
 use crate::plan::{Device, Devices, PolicyKey};
 
-/// Numbers in the order of asking.
+/// Allocates IDs in the order of requests.
 #[derive(Default)]
 struct Numbers(BTreeMap<PolicyKey, PolicyId>);
 

@@ -1,4 +1,4 @@
-//! What the IKE endpoint reports of IKE SAs.
+//! Reports of the IKE endpoint about IKE SAs.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,19 +42,19 @@ impl Gateway {
         self.report.ike_up(now, info.remote, began);
     }
 
-    /// An IKE SA is over. One that `detect` gave up is not known any more.
+    /// An IKE SA has ended. If `detect` already declared its peer dead, it is unknown here.
     fn ike_down(&mut self, now: Duration, ike: IkeId, reason: IkeDownReason) {
         let Some(ended) = self.tunnels.end_ike(ike) else { return };
         self.report.ike_down(now, ended.remote, &format!("{reason:?}"));
         match reason {
-            // A request stayed without an answer.
+            // A request was not answered.
             IkeDownReason::PeerDead | IkeDownReason::Timeout => self.peer_dead(now, ended),
             _ => self.ike_ended(now, ended, is_no_refusal(reason)),
         }
     }
 
-    /// An IKE SA ended although its peer lives. Where that says nothing against the peer, it is
-    /// asked again for what was being made over the IKE SA.
+    /// An IKE SA ended although its peer is alive. If the reason is not a refusal, the exchanges
+    /// that were pending on it are started again with the same peer.
     fn ike_ended(&mut self, now: Duration, ended: Ended, no_refusal: bool) {
         let lost = self.take_down(now, ended.pairs);
         if no_refusal {
@@ -88,8 +88,8 @@ impl Gateway {
         }
     }
 
-    /// The peer is somewhere else. ESP goes there at once; pairs whose records cannot express it
-    /// are replaced.
+    /// The peer's address or port changed. ESP is redirected at once; pairs whose records cannot
+    /// express the change are rekeyed.
     fn peer_endpoint(
         &mut self,
         now: Duration,
@@ -108,8 +108,8 @@ impl Gateway {
         self.report.transition(now, remote.ip(), format!("peer endpoint is now {remote}"));
     }
 
-    /// A gateway sent us to another one (RFC 5685), which stands in for the peer that the entry
-    /// names: the cursor stays where it is.
+    /// A gateway redirected us to another one (RFC 5685), which stands in for the configured peer:
+    /// the cursor does not move.
     fn redirected(
         &mut self,
         now: Duration,
@@ -122,7 +122,7 @@ impl Gateway {
         self.report.transition(now, from, format!("redirected to {}", remote.ip()));
     }
 
-    /// The endpoint's own view of an IKE SA.
+    /// The endpoint's information about an IKE SA.
     pub(super) fn ike_info(&self, ike: IkeId) -> Option<IkeInfo> {
         self.endpoint.ike_sa(ike)
     }
@@ -133,8 +133,8 @@ impl Gateway {
     }
 }
 
-/// An IKE SA that ended so says nothing against the peer: that one is alive and did not refuse what
-/// was asked for over it.
+/// Whether an IKE SA that ended for this reason leaves its peer usable: the peer is alive and did
+/// not refuse the request.
 fn is_no_refusal(reason: IkeDownReason) -> bool {
     matches!(
         reason,

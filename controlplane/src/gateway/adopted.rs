@@ -1,9 +1,9 @@
-//! SA pairs that outlived their control plane.
+//! SA pairs adopted from a previous control plane.
 //!
-//! A new control plane goes on with the pairs that it finds: packets flow, cursors stand where they
-//! stood, and nothing is renegotiated without a reason. It has not the keys of their IKE SAs, so it
-//! can neither rekey them nor probe their peer; silence, or the approach of their end, is the
-//! reason to make a new IKE SA, which takes the flow over.
+//! After a restart the control plane keeps the pairs that it finds in the table: packets continue
+//! to flow, the cursors stay where they were, and nothing is renegotiated without a reason. The
+//! keys of the IKE SAs are lost, so adopted pairs can be neither rekeyed nor probed. Silence of the
+//! peer, or an approaching hard limit, causes a new IKE SA, whose pairs take over the flow.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,18 +15,18 @@ use sa_table::PolicyId;
 use super::Gateway;
 use crate::tables::Activity;
 
-/// Without detection configured: silence after which such a pair is not relied upon any more.
+/// Silence after which an adopted pair is given up when no keepalive is configured.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// So long before its end such a pair is replaced.
+/// Time before its hard limit at which an adopted pair is replaced.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// What is known of the peer of such pairs.
+/// Liveness of the peer of adopted pairs.
 #[derive(Clone, Copy)]
 struct Sign {
-    /// Its silence is borne for so long.
+    /// Maximum silence.
     patience: Duration,
-    /// When any of them heard it last.
+    /// The last authenticated packet on any of the adopted pairs.
     heard: Option<Duration>,
 }
 
@@ -55,10 +55,11 @@ impl Gateway {
         }
     }
 
-    /// Such a pair ends when its peer is silent for as long as detection would wait before its
-    /// first probe, since the other side may have given us up; a little before its hard limit a
-    /// successor is made. Silence is that of all such pairs with the peer: it is not told when one
-    /// ends, and as long as it hears the others it would go on sending into the void.
+    /// Ends the pair when the peer has been silent for as long as detection would wait before its
+    /// first probe, because the peer may have deleted its end; shortly before the hard limit, a
+    /// successor is negotiated. The silence is measured over all adopted pairs with the peer: the
+    /// end of a single pair cannot be signalled, and while others deliver packets the peer would go
+    /// on sending on the ended one.
     fn scan_adopted_pair(&mut self, now: Duration, child: ChildId, activity: &Activity, sign: Sign) {
         let Some(pair) = self.tunnels.pair(child) else { return };
         let (key, policy, hard_limit) = (pair.entry().clone(), pair.policy(), pair.facts().hard_limit);
@@ -83,12 +84,13 @@ impl Gateway {
         if near_end && self.tunnels.begin_replacement(child) {
             self.initiate(now, &key, peer, policy);
         }
-        // Nor does it idle out while a sibling lives: the peer would not be told.
+        // For the same reason it does not idle out while another adopted pair with the peer is in
+        // use.
         let sent = sent.max(sign.heard);
         self.tell(now, &key, |session, intents| session.activity(now, child, heard, sent, intents));
     }
 
-    /// A pair of our own carries the flow now.
+    /// A negotiated pair now carries the flow; the adopted one is removed.
     pub(super) fn replace_adopted(&mut self, now: Duration, policy: PolicyId, remote: IpAddr) {
         let replaced: Vec<ChildId> = self
             .tunnels

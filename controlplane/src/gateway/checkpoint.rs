@@ -1,5 +1,4 @@
-//! What survives this process: writing the checkpoint, and going on with that of a previous control
-//! plane.
+//! Writing the checkpoint, and restoring that of a previous control plane.
 
 use std::time::Duration;
 
@@ -12,8 +11,8 @@ use crate::plan::EntryKey;
 use crate::tunnels::{FIRST_ADOPTED, PairFacts, SaPair};
 
 impl Gateway {
-    /// What to store in the checkpoint, if anything changed since the last call. With many pairs it
-    /// comes a moment late, and a control plane that dies in this moment negotiates its last pairs
+    /// The checkpoint to store, if anything changed since the last call. With many pairs it is
+    /// written with a delay; if the control plane dies in between, the latest pairs are negotiated
     /// again.
     pub fn checkpoint(&mut self, now: Duration) -> Option<Vec<u8>> {
         if self.checkpoint.at().is_none_or(|at| at > now) {
@@ -50,8 +49,8 @@ impl Gateway {
         Some(stored.with(&agreed))
     }
 
-    /// Takes over what a previous control plane left, as far as the configuration still wants it.
-    /// Called by the first configuration, when sessions and policies are there.
+    /// Restores the previous control plane's state, as far as it matches the configuration. Called
+    /// for the first configuration, when sessions and policies exist.
     pub(super) fn remember(&mut self, now: Duration, memory: Memory) {
         for (entry, selection) in memory.cursors {
             if let Some(key) = entry.key() {
@@ -66,7 +65,7 @@ impl Gateway {
         }
         self.tables.retire_strangers();
         self.dynamic.mark();
-        // Peers by name may have got the address that they had before.
+        // Peers configured by name may have got back their previous address.
         self.refresh_connections(now);
     }
 
@@ -97,7 +96,7 @@ impl Gateway {
         self.names.resume(&stored.peer, facts.remote);
         let routes = self.routes_up(&key, &facts.remote_selectors, facts.remote);
         self.tunnels.insert_pair(child, SaPair::new(None, key.clone(), policy, facts, routes));
-        // Silence counts from now: what was heard before is in the table.
+        // Silence counts from now; the time of the last packet is in the table.
         self.peers.adopt(now, &key, child, policy, stored.peer.clone(), stored.carries);
         Some(key)
     }

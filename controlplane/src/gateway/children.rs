@@ -1,4 +1,4 @@
-//! What the IKE endpoint reports of Child SAs: pairs come, are replaced, and go.
+//! Reports of the IKE endpoint about Child SAs: installed, rekeyed, removed.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Gateway {
             Some((policy, key, peer, PairParameters::of(entry, policy)))
         });
         let Some((policy, key, peer, parameters)) = found else {
-            // The entry was edited while IKE was under way.
+            // The entry was edited during the negotiation.
             self.order(now, Command::DeleteChild { child: child.child });
             return;
         };
@@ -58,8 +58,8 @@ impl Gateway {
         self.replace_adopted(now, policy, child.remote);
     }
 
-    /// Whom of the entry's peers a child is with. A name may have another address by now than the
-    /// one its IKE SA was made with.
+    /// The peer of the entry that a child SA belongs to. A name may meanwhile resolve to an address
+    /// other than the one its IKE SA was set up with.
     fn peer_at(&self, entry: &Entry, child: &InstallChild) -> Option<Peer> {
         let v6 = child.remote.is_ipv6();
         let by_address =
@@ -82,8 +82,8 @@ impl Gateway {
 
     pub(super) fn child_removed(&mut self, now: Duration, child: ChildId, reason: RemoveReason) {
         if reason == RemoveReason::IkeDown {
-            // Whether the peer is dead decides where the cursor goes; the report about the IKE SA
-            // follows, and its pairs end with it.
+            // The cursor depends on whether the peer is dead; the report about the IKE SA follows
+            // and ends its pairs.
             return;
         }
         let drains = matches!(reason, RemoveReason::Replaced | RemoveReason::Redundant);
@@ -95,14 +95,14 @@ impl Gateway {
         }
     }
 
-    /// Ends a pair and takes its slots out of use; the session is told by the caller.
+    /// Removes a pair and retires its slots; the caller notifies the session.
     pub(super) fn forget_pair(&mut self, now: Duration, child: ChildId, drains: bool) -> Option<EntryKey> {
         let pair = self.tunnels.remove_pair(child)?;
         self.release_pair(now, child, &pair, drains);
         Some(pair.entry().clone())
     }
 
-    /// Takes the slots and routes of a pair that is over out of use.
+    /// Retires the slots and removes the routes of a pair that has ended.
     pub(super) fn release_pair(&mut self, now: Duration, child: ChildId, pair: &SaPair, drains: bool) {
         self.checkpoint.mark();
         self.dynamic.mark();
@@ -129,8 +129,8 @@ impl Gateway {
         let Some(policy) = policy(tag) else { return };
         if let Some(old) = rekeying {
             if reason == FailReason::Cancelled {
-                // Nobody refused: the IKE SA, or the child itself, ended meanwhile, and how it
-                // ended says what follows.
+                // Not a refusal: the IKE SA or the child ended meanwhile, and that event is handled
+                // separately.
                 return;
             }
             let Some(key) = self.tunnels.pair(old).map(|pair| pair.entry().clone()) else { return };
@@ -141,14 +141,14 @@ impl Gateway {
             return;
         }
         if reason == FailReason::Cancelled && self.ike_info(ike).is_none_or(|info| !info.established) {
-            // It ended with its IKE SA, and how that ended says what follows.
+            // It ended with its IKE SA, and that event is handled separately.
             return;
         }
         let failed = self.tunnels.take_attempts(|attempt| attempt.ike == ike && attempt.policy == policy);
         self.fail(now, failed, reason);
     }
 
-    /// Deletes a pair: by IKE, which tells the peer, or here alone when there is no IKE SA.
+    /// Deletes a pair: over IKE, which notifies the peer, or only locally when there is no IKE SA.
     pub(super) fn delete_child(&mut self, now: Duration, child: ChildId) {
         match self.tunnels.pair(child).map(SaPair::ike) {
             Some(None) => self.drop_adopted(now, child, false),

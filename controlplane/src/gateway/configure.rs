@@ -1,5 +1,5 @@
-//! Taking over a configuration: first what is new, then what is switched over, then what goes. SAs
-//! whose entry and permit stay are not touched.
+//! Applies a configuration in this order: add what is new, switch over, remove what is old. SAs
+//! whose entry and permit are unchanged are not affected.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::report::Message;
 use crate::room::{NoRoom, demand};
 use crate::settings::endpoint_config;
 
-/// An edited configuration that fits, compiled.
+/// A compiled candidate configuration that fits into the shared segments.
 #[derive(Debug)]
 pub struct Admitted {
     configuration: Configuration,
@@ -28,8 +28,9 @@ impl Admitted {
 }
 
 impl Gateway {
-    /// Makes `configuration`, on these devices, the running one. Called at the start and whenever a
-    /// device or an address of it changes. What does not fit into the table is dropped.
+    /// Makes `configuration`, on these devices, the running one. Called at start-up and whenever a
+    /// device or one of its addresses changes. Traffic of policies that do not fit into the table
+    /// is dropped.
     pub fn configure(&mut self, now: Duration, configuration: Configuration, devices: Devices) {
         if let Some(memory) = self.checkpoint.previous() {
             self.dynamic.restore(memory.derived());
@@ -38,11 +39,11 @@ impl Gateway {
         self.take_over(now, configuration, devices, plan);
     }
 
-    /// Compiles an edited configuration, for [`Gateway::configure_admitted`], if the shared
-    /// segments can hold it.
+    /// Compiles a candidate configuration for [`Gateway::configure_admitted`], if it fits into the
+    /// shared segments.
     ///
     /// # Errors
-    /// What has no room; the running configuration stays as it is.
+    /// What exceeds the segments; the running configuration is unchanged.
     pub fn admit(&mut self, candidate: Configuration) -> Result<Admitted, NoRoom> {
         self.check_room(&candidate)?;
         let plan = self.compile(&candidate, &self.devices.clone());
@@ -54,23 +55,23 @@ impl Gateway {
         Ok(Admitted { configuration: candidate, plan })
     }
 
-    /// Whether the shared segments are large enough for a configuration, whatever devices and
-    /// addresses there will be.
+    /// Whether the shared segments are large enough for a configuration, independently of devices
+    /// and addresses.
     ///
     /// # Errors
-    /// What has no room.
+    /// What exceeds the segments.
     pub fn check_room(&self, configuration: &Configuration) -> Result<(), NoRoom> {
         Ok(self.tables.capacities().check_room(&demand(configuration, self.dynamic.derived()))?)
     }
 
-    /// Makes an edited configuration the running one, on the devices that there are.
+    /// Makes a candidate configuration the running one, on the current devices.
     pub fn configure_admitted(&mut self, now: Duration, admitted: Admitted) {
         let devices = self.devices.clone();
         self.take_over(now, admitted.configuration, devices, admitted.plan);
     }
 
-    /// Permits that found no policy while the data plane still used those of former permits get one
-    /// as soon as there are enough.
+    /// Assigns policies to permits that got none because the data plane still used those of removed
+    /// permits, as soon as enough are free.
     pub(super) fn number_the_rest(&mut self, now: Duration) {
         let missing = self.plan.unnumbered;
         if missing > 0 && self.tables.free_policies() >= missing {
@@ -78,7 +79,7 @@ impl Gateway {
         }
     }
 
-    /// Compiles a configuration with what is derived from it and what open edits began with.
+    /// Compiles a configuration with the derived entries and the baselines of open sessions.
     pub(super) fn compile(&mut self, configuration: &Configuration, devices: &Devices) -> Plan {
         self.edits.compile(configuration, devices, self.dynamic.derived(), &mut self.tables)
     }
@@ -124,8 +125,8 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// Takes over certificates, keys and CRLs; before [`Gateway::configure`] if both change. IKE
-    /// SAs that are up stay.
+    /// Sets certificates, keys and CRLs; to be called before [`Gateway::configure`] if both change.
+    /// Established IKE SAs stay.
     pub fn set_pki(&mut self, pki: Pki) {
         for trouble in &pki.troubles {
             if !self.pki.troubles.contains(trouble) {
@@ -135,18 +136,18 @@ impl Gateway {
         self.pki = pki;
     }
 
-    /// The same while the configuration stays: a CRL file has changed.
+    /// Sets them when only a CRL file has changed.
     pub fn renew_pki(&mut self, now: Duration, pki: Pki) {
         self.set_pki(pki);
         self.refresh_connections(now);
     }
 
-    /// What the trustpoints amount to.
+    /// The certificates, keys and CRLs in use.
     pub fn pki(&self) -> &Pki {
         &self.pki
     }
 
-    /// Tells IKE what time it is (since 1970), for the validity of certificates.
+    /// Sets the wall-clock time (since 1970), which certificate validity is checked against.
     pub fn set_unix_time(&mut self, now: Duration, since_1970: Duration) {
         self.endpoint.set_unix_time(ike_time(now), since_1970);
     }
@@ -156,7 +157,7 @@ impl Gateway {
         &self.devices
     }
 
-    /// The addresses on which IKE is spoken.
+    /// The local addresses that IKE listens on.
     pub fn local_addresses(&self) -> std::collections::BTreeSet<std::net::IpAddr> {
         let templates = self.plan.templates.iter().map(|template| template.entry.local);
         self.plan.entries.values().map(|entry| entry.local).chain(templates).collect()
@@ -166,13 +167,13 @@ impl Gateway {
         !self.plan.entries.is_empty() || !self.plan.templates.is_empty()
     }
 
-    /// Whether no newer control plane has taken the table over.
+    /// Whether this control plane still owns the table.
     pub fn is_current(&self) -> bool {
         self.tables.is_current()
     }
 
-    /// Publishes ports and rules; while the last publication is still being taken over, the next
-    /// tick does it. False if they do not fit; the last ones stay in force.
+    /// Publishes ports and rules; while the workers still take over the last publication, the next
+    /// tick repeats it. False if they do not fit: the last publication stays in force.
     pub(super) fn publish(&mut self) -> bool {
         match self.tables.publish(&self.plan.ports, &self.plan.rules, &self.plan.filters) {
             Ok(()) => true,
@@ -183,7 +184,7 @@ impl Gateway {
         }
     }
 
-    /// A peer's name got another address, or certificates changed: only the connections change.
+    /// A peer's name has a new address, or certificates changed: only the connections are rebuilt.
     pub(super) fn refresh_connections(&mut self, now: Duration) {
         self.rebuild_connections(false);
         self.connections.keep_used(&self.tunnels.connections_in_use());
@@ -205,8 +206,8 @@ impl Gateway {
         }
     }
 
-    /// The entry is gone, or its map was taken off the interface: its SAs are deleted, the peers
-    /// told.
+    /// The entry was removed, or its map was taken off the interface: deletes its SAs and notifies
+    /// the peers.
     pub(super) fn close_session(&mut self, now: Duration, key: &EntryKey) {
         self.tunnels.take_attempts(|attempt| attempt.entry == *key);
         self.names.forget_waiting(|waiting| waiting.entry == *key);
@@ -218,8 +219,8 @@ impl Gateway {
         self.report.forget_entry(key);
     }
 
-    /// Hands new and changed connections to the endpoint. `reports` says why there is none for a
-    /// peer.
+    /// Passes new and changed connections to the endpoint. With `reports`, logs why a peer has
+    /// none.
     fn rebuild_connections(&mut self, reports: bool) {
         let names = &self.names;
         let (connections, refused) = self.connections.rebuild(
@@ -236,14 +237,14 @@ impl Gateway {
         }
     }
 
-    /// Removes connections that nothing names any more, with their IKE SAs.
+    /// Removes connections that are no longer configured, with their IKE SAs.
     fn drop_stale_connections(&mut self, now: Duration) {
         for id in self.connections.drop_stale() {
             self.endpoint.remove_connection(ike_time(now), id);
         }
     }
 
-    /// Keepalive lines take effect on IKE SAs that exist.
+    /// Applies changed keepalive lines to existing IKE SAs.
     fn refresh_detection(&mut self) {
         let sas: Vec<_> = self.tunnels.ikes().map(|(ike, sa)| (ike, sa.connection())).collect();
         for (ike, connection) in sas {

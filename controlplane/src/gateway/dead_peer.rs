@@ -1,8 +1,9 @@
-//! A peer that does not answer: from the verdict to what the sessions do next.
+//! Handling of a dead peer.
 //!
-//! `tunnels` counts the probes and gives the verdict with everything that ended with it; the
-//! sessions answer with the next initiation, which `intents` carries out. The endpoint is told once
-//! to forget the IKE SA, and what it reports of that finds nothing here any more.
+//! `tunnels` counts the probes and declares the peer dead, with everything that ended with it. The
+//! sessions respond with the next initiation, which `intents` carries out. The endpoint is
+//! instructed once to drop the IKE SA; its later report about that SA finds no entry here and is
+//! ignored.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::plan::EntryKey;
 use crate::tunnels::{Detected, Ended, SaPair};
 
 impl Gateway {
-    /// Asks the detections whose time has come what to do.
+    /// Polls the detections that are due.
     pub(super) fn detect(&mut self, now: Duration) {
         let mut dead = Vec::new();
         for detected in self.tunnels.detect(now) {
@@ -34,8 +35,8 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// The peer of an IKE SA is dead: its sessions turn to the next peer, unless they have another
-    /// SA with this one.
+    /// The peer of an IKE SA is dead: its sessions move on to the next peer, unless they have
+    /// another SA with this one.
     pub(super) fn peer_dead(&mut self, now: Duration, ended: Ended) {
         let lost = self.take_down(now, ended.pairs);
         for attempt in ended.attempts {
@@ -63,8 +64,8 @@ impl Gateway {
         }
     }
 
-    /// Takes the slots and routes of pairs that are over out of use; the children of each session,
-    /// which is told by the caller.
+    /// Retires the slots and removes the routes of pairs that have ended; returns the children of
+    /// each session, which the caller notifies.
     pub(super) fn take_down(
         &mut self,
         now: Duration,
@@ -81,7 +82,7 @@ impl Gateway {
         lost
     }
 
-    /// Children of a session are gone, and its peer is not dead.
+    /// Child SAs of a session are gone although its peer is alive.
     pub(super) fn children_gone(&mut self, now: Duration, key: &EntryKey, children: &[ChildId]) {
         self.tell(now, key, |session, intents| {
             for child in children {

@@ -1,5 +1,5 @@
-//! Flows that no line of the configuration names: what peers of dynamic maps brought, and pairs of
-//! hosts. `dynamic` knows what there is; here it becomes policies.
+//! Flows of derived entries: those of dynamic-map peers, and host pairs. The module `dynamic` holds
+//! the entries; here they become policies.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::connections::{Meaning, TemplateFlow};
 use crate::plan::{self, EntryKey, HostFlow, MAX_HOST_FLOWS, PolicyKey, TemplateKey};
 
 impl Gateway {
-    /// The flow that a new child SA belongs to; none if it is to be deleted again.
+    /// The policy for a new child SA; `None` if the child SA is to be deleted again.
     pub(super) fn place_child(&mut self, now: Duration, child: &InstallChild) -> Option<PolicyId> {
         if let Some(pair) = child.replaces.and_then(|old| self.tunnels.pair(old)) {
             return Some(pair.policy()).filter(|policy| self.plan.policies.contains_key(policy));
@@ -29,18 +29,18 @@ impl Gateway {
         let whole = ike::is_subset(&permit.local, &child.local_selectors)
             && ike::is_subset(&permit.remote, &child.remote_selectors);
         let (local, remote) = (&child.local_selectors, &child.remote_selectors);
-        // What cannot be written as rules goes with the permit; packets outside of it are dropped
-        // by its selectors.
+        // Selectors that cannot be expressed as rules use the permit's policy; packets outside them
+        // are dropped by the selector check.
         let writable = plan::rules(local, remote, Action::Drop).is_some();
         if ours || whole || !writable {
             return Some(policy);
         }
-        // The peer asked for less than the permit: what is left of it still has no SA.
+        // The peer narrowed the permit: the rest of it still has no SA.
         let flow = HostFlow { entry: permit.entry.clone(), local: local.clone(), remote: remote.clone() };
         self.host_policy(now, flow)
     }
 
-    /// A peer that a dynamic map admits has brought a child SA.
+    /// A peer accepted by a dynamic map has set up a child SA.
     fn accept_unknown(
         &mut self,
         now: Duration,
@@ -67,8 +67,8 @@ impl Gateway {
         self.plan.entries.get(&key)?.policies.first().copied()
     }
 
-    /// What a packet without SA asks for: the flow of its permit or, under `level per-host`, of its
-    /// pair of hosts. None if nothing may be initiated.
+    /// The flow of a packet without an SA: that of its permit or, under `level per-host`, of its
+    /// host pair. `None` if nothing may be initiated.
     pub(super) fn asked_for(
         &mut self,
         now: Duration,
@@ -87,13 +87,14 @@ impl Gateway {
         if !entry.per_host || self.dynamic.is_of_hosts(&found) {
             return Some((policy, found.entry));
         }
-        // The permit itself never gets an SA; its request is answered by making the pair.
+        // The permit itself never gets an SA; its acquire request is answered by creating the host
+        // pair.
         self.tables.drop_held(policy);
         let hosts = HostFlow::of(found.entry.clone(), flow, &found.local, &found.remote)?;
         Some((self.host_policy(now, hosts)?, found.entry))
     }
 
-    /// The policy of a pair of hosts, a new one if it has none.
+    /// The policy of a host pair, allocated if it has none.
     fn host_policy(&mut self, now: Duration, flow: HostFlow) -> Option<PolicyId> {
         let (wanted, place) = (flow.policy_key(), flow.entry.to_string());
         if let Some(known) = self.policy_of(&wanted) {
@@ -121,8 +122,8 @@ impl Gateway {
         self.plan.policies.iter().find(|(_, known)| *known == wanted).map(|(policy, _)| *policy)
     }
 
-    /// The running configuration with what is derived from it now. False if the table did not take
-    /// the rules.
+    /// Recompiles the running configuration with the current derived entries. False if the table
+    /// rejected the rules.
     fn recompile(&mut self, now: Duration) -> bool {
         self.checkpoint.mark();
         let (configuration, devices) =
@@ -141,7 +142,7 @@ impl Gateway {
         published
     }
 
-    /// Removes what has no SA any more and nobody waits for.
+    /// Removes derived entries that have no SA and for which no flow is waiting.
     pub(super) fn sweep(&mut self, now: Duration) {
         let (plan, peers, tunnels, names) = (&self.plan, &self.peers, &self.tunnels, &self.names);
         let maps = &self.configuration.dynamic_maps;

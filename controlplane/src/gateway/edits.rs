@@ -1,4 +1,4 @@
-//! Sessions of the control socket that enter and leave configuration mode.
+//! Sessions entering and leaving configuration mode.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,39 +9,39 @@ use config::shell::Baselines;
 use super::{Gateway, SessionNumber};
 
 impl Gateway {
-    /// A session enters configuration mode; `before` is the running configuration. Gives a note to
-    /// print.
+    /// A session enters configuration mode; `before` is the running configuration. Returns a note
+    /// to print.
     pub fn begin_edit(&mut self, session: SessionNumber, before: Arc<Configuration>) -> Option<String> {
         self.edits.begin(session, before, self.devices.clone())
     }
 
-    /// A session has left configuration mode in order: from now on the configuration says what is
-    /// protected, as far as no other session is in configuration mode.
+    /// A session has left configuration mode normally: the running configuration decides what is
+    /// protected, unless another session is still in configuration mode.
     pub fn end_edit(&mut self, now: Duration, session: SessionNumber) {
         if self.edits.end(session) {
             self.configure(now, self.configuration.clone(), self.devices.clone());
         }
     }
 
-    /// The connection of a session has ended. If it was in configuration mode and what it began
-    /// with protects more than what it left behind, that stays in force.
+    /// A session has disconnected. If it was in configuration mode and its baseline protects more
+    /// than the running configuration, the baseline stays in force.
     pub fn abandon_edit(&mut self, session: SessionNumber) {
         if let Some(reason) = self.edits.abandon(session) {
             self.report.trouble(reason);
         }
     }
 
-    /// Whether something is protected on account of a session that was cut off.
+    /// Whether the baseline of a disconnected session protects additional traffic.
     pub fn has_cut_edits(&self) -> bool {
         self.edits.has_cut()
     }
 
-    /// Whether something is protected that the running configuration does not name.
+    /// Whether traffic is protected that the running configuration does not select.
     pub fn protects_more(&self) -> bool {
         self.edits.protects_more()
     }
 
-    /// What sessions other than this one began with.
+    /// The baselines of all other sessions.
     pub fn other_baselines(&self, session: SessionNumber) -> Baselines {
         self.edits.others(session)
     }

@@ -1,8 +1,8 @@
-//! What the data plane reports: events as they come, and the same facts as level states, read once
+//! Reports of the data plane: events from the rings, and the same facts as level states, read once
 //! a second.
 //!
-//! An event is a hint that may be lost; the level state is the truth. Handling one twice does no
-//! harm.
+//! An event is a hint and may be lost; the level state is authoritative. Handling both is
+//! idempotent.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::report::Message;
 use crate::tunnels::{SaPair, Seen};
 
 impl Gateway {
-    /// One entry of an event ring.
+    /// Processes one entry of an event ring.
     pub fn handle_event(&mut self, now: Duration, event: &Event) {
         match event {
             Event::Acquire { policy, flow } => self.acquire(now, *policy, flow),
@@ -35,7 +35,7 @@ impl Gateway {
             Event::FilterMatch { version, list, permit, flow, port, withheld } => {
                 let names = self.tables.published();
                 let interface = port.and_then(|port| names.port(*version, port)).map(str::to_owned);
-                // A report of a policy that is two publications old has lost its names.
+                // The names of a publication are only kept until the second next one.
                 if let Some(list) = names.list(*version, *list).map(str::to_owned) {
                     self.report.say(Message::FilterMatch { list, permit: *permit, flow: *flow, interface });
                 }
@@ -52,9 +52,9 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// Reads every level state once in [`SCAN_INTERVAL`], and in between those that something is
-    /// about to be decided by: the pairs of sessions whose timer runs out, and of IKE SAs whose
-    /// peer may be given up.
+    /// Reads all level states once in every [`SCAN_INTERVAL`]. In between it reads those that a
+    /// decision depends on: the pairs of sessions whose timer is due, and of IKE SAs whose peer may
+    /// be declared dead.
     pub(super) fn scan(&mut self, now: Duration) {
         let everything = now >= self.next_scan;
         let children: BTreeSet<ChildId> = if everything {
@@ -92,8 +92,8 @@ impl Gateway {
         let (heard, sent) = (at(heard_ms), at(sent_ms));
         let seen = Seen { stamps: (heard_ms, sent_ms), heard, sent, packets: activity.packets() };
         let Some(observed) = self.tunnels.observe(child, &seen) else { return };
-        // The peer was heard while a probe was out: the endpoint's own count begins anew with the
-        // ladder.
+        // The peer was heard while a probe was outstanding: the endpoint's retransmission count is
+        // reset together with the probe ladder.
         if let Some(ike) = observed.alive {
             self.order(now, Command::PeerAlive { ike });
         }
@@ -114,15 +114,15 @@ impl Gateway {
         }
     }
 
-    /// Bytes, packets or sequence numbers are running out.
+    /// The limit of bytes, packets or sequence numbers is near.
     fn volume_limit(&mut self, now: Duration, child: ChildId) {
         if self.tunnels.begin_rekey(child) {
             self.order(now, Command::RekeyChild { child });
         }
     }
 
-    /// Authenticated ESP-in-UDP came from elsewhere; the endpoint decides whether to follow (RFC
-    /// 7296 §2.23).
+    /// Authenticated ESP-in-UDP came from another address or port; the endpoint decides whether to
+    /// follow (RFC 7296 §2.23).
     fn new_endpoint(&mut self, now: Duration, child: ChildId) {
         let Some(ike) = self.tunnels.pair(child).and_then(SaPair::ike) else { return };
         if let Some(remote) = self.tables.reported_endpoint(child) {

@@ -1,5 +1,4 @@
-//! Looking into the gateway without changing it: for simulations that watch every step, and for
-//! counting what is in use.
+//! Read-only access to the gateway's state, for simulations and for resource counts.
 
 use std::net::IpAddr;
 
@@ -11,36 +10,35 @@ use crate::peers::session::Session;
 use crate::plan::{EntryKey, PolicyKey};
 use crate::tables::Occupancy;
 
-/// How much the gateway holds at the moment. All but the configured part goes back to zero when
-/// nothing is going on.
+/// Resource usage. All values except the configured ones return to zero when nothing is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Connections that the configuration asks for.
+    /// Configured connections.
     pub connections: usize,
-    /// IKE SAs, those under way included.
+    /// IKE SAs, including those being negotiated.
     pub ike_sas: usize,
     /// SA pairs.
     pub pairs: usize,
     /// Initiations without a result.
     pub attempts: usize,
-    /// Flows that wait for a name.
+    /// Flows that wait for name resolution.
     pub resolving: usize,
-    /// Facts that wait for the next step; nothing between two calls.
+    /// Events not yet processed; zero between two calls.
     pub unsettled: usize,
-    /// Whether the IKE endpoint waits for any point in time: false without any IKE SA, half-open
-    /// ones included.
+    /// Whether the IKE endpoint has a timer running: false without any IKE SA, half-open ones
+    /// included.
     pub endpoint_waits: bool,
     /// Slots and policies of the table.
     pub table: Occupancy,
 }
 
 impl Gateway {
-    /// Every session with its name.
+    /// Every session with its entry.
     pub fn sessions(&self) -> impl Iterator<Item = (&EntryKey, &Session)> {
         self.peers.sessions()
     }
 
-    /// Every policy in use and what it stands for.
+    /// Every policy in use with its key.
     pub fn policies(&self) -> impl Iterator<Item = (PolicyId, &PolicyKey)> {
         self.plan.policies.iter().map(|(id, key)| (*id, key))
     }
@@ -50,22 +48,22 @@ impl Gateway {
         self.tables.slots(pair)
     }
 
-    /// The fingerprint of the reverse routes that the data plane forwards by.
+    /// Fingerprint of the reverse routes that the data plane uses.
     pub fn forwarded_reverse_routes(&self) -> u64 {
         self.tables.forwarded_reverse_routes()
     }
 
-    /// Addresses, links or routes in the kernel were changed; gives the number of the change.
+    /// Counts a change of addresses, links or routes in the kernel; returns its number.
     pub fn count_kernel_change(&mut self) -> u64 {
         self.tables.count_kernel_change()
     }
 
-    /// Whether the data plane forwards by the kernel change of this number.
+    /// Whether the data plane uses the kernel state as of this change.
     pub fn forwards_by(&self, change: u64) -> bool {
         self.tables.forwards_by(change)
     }
 
-    /// Whether the published policy is in force: in the guard, and in every worker.
+    /// Whether the published policy is in force in the guard and in every worker.
     pub fn policy_in_force(&self) -> bool {
         self.tables.policy_in_force()
     }
@@ -75,23 +73,23 @@ impl Gateway {
         self.tables.policy_version()
     }
 
-    /// Whether the guard covers each interface of the configuration that has a device, under the
-    /// policy in force.
+    /// Whether the guard covers each configured interface that has a device, under the policy in
+    /// force.
     pub fn guard_covers_interfaces(&self) -> bool {
         self.tables.guard_covers(self.plan.ports.iter().map(|port| port.ifindex))
     }
 
-    /// Whether there is an IKE SA with this address, or one under way.
+    /// Whether there is an IKE SA with this address, including one being negotiated.
     pub fn has_ike_with(&self, remote: IpAddr) -> bool {
         self.tunnels.ikes().any(|(_, sa)| sa.remote().ip() == remote)
     }
 
-    /// How much the IKE endpoint holds.
+    /// Resource usage of the IKE endpoint.
     pub fn ike_tables(&self) -> ike::Tables {
         self.endpoint.tables()
     }
 
-    /// How much is in use.
+    /// Current resource usage.
     pub fn load(&self) -> Load {
         Load {
             connections: self.connections.len(),

@@ -1,4 +1,4 @@
-//! Carrying out what sessions want.
+//! Carries out the intents of sessions.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::settings::outgoing_limit;
 use crate::tunnels::Attempt;
 
 impl Gateway {
-    /// Hands an event to a session and carries out what it answers. Peers with which the first pair
-    /// came or the last one went are reported.
+    /// Passes an event to a session and carries out the resulting intents. Reports peers whose
+    /// first pair came up or whose last one went down.
     pub(super) fn tell<R: Default>(
         &mut self,
         now: Duration,
@@ -45,8 +45,8 @@ impl Gateway {
             Intent::CloseChild { pair, why } => {
                 self.report.transition(now, key, format!("SA pair closed ({})", closing(why)));
                 match self.tunnels.ike_of_last_pair(pair) {
-                    // Closing the IKE SA closes its last child too: without it, the next connection
-                    // would be made over the old IKE SA instead of going to the peer under the
+                    // Delete the IKE SA too, which deletes its last child: otherwise the next
+                    // connection would use this IKE SA instead of going to the peer under the
                     // cursor.
                     Some(ike) => self.order(now, Command::DeleteIke { ike, notify_peer: true }),
                     None => self.delete_child(now, pair),
@@ -71,11 +71,11 @@ impl Gateway {
         }
     }
 
-    /// Brings up a child with `peer`: over an IKE SA that is there or on its way, else over a new
-    /// one. A peer known by name whose address is not known, or not any more, is resolved first.
+    /// Sets up a child SA with `peer`: over an IKE SA that exists or is being negotiated, otherwise
+    /// over a new one. A peer name without a current address is resolved first.
     pub(super) fn initiate(&mut self, now: Duration, key: &EntryKey, peer: Peer, policy: PolicyId) {
         if self.plan.entries.get(key).is_some_and(|entry| entry.template.is_some()) {
-            // A dynamic map answers; it never asks.
+            // Dynamic-map entries only respond, they never initiate.
             return;
         }
         let v6 = self.plan.entries.get(key).is_some_and(|entry| entry.local.is_ipv6());
@@ -92,9 +92,9 @@ impl Gateway {
         self.begin(now, key, peer, policy, false);
     }
 
-    /// The IKE SA that an attempt went over was closed by an end that is alive: two initiations
-    /// crossed, it restarted, or the lifetime was over. That is no refusal, so the same peer is
-    /// asked once more; twice in a row is one.
+    /// The IKE SA of an attempt was closed by a peer that is alive: simultaneous initiation, a
+    /// restart, or the end of its lifetime. This is not a refusal, so the same peer is tried once
+    /// more; the second time in a row counts as a failure.
     pub(super) fn connect_again(&mut self, now: Duration, attempt: Attempt) {
         if attempt.again {
             return self.fail(now, vec![attempt], FailReason::Cancelled);
@@ -132,9 +132,9 @@ impl Gateway {
         let child = ChildRequest::new(tag(policy));
         if let Some(ike) = self.tunnels.usable_ike(connection) {
             self.report.transition(now, key, format!("asking {peer} for a child SA"));
-            // On-demand detection probes when there is something to send; a request for a child is
-            // that, too. Without it a peer that has forgotten the IKE SA would cost the long
-            // patience of established IKE SAs.
+            // On-demand detection probes only when there is traffic to send, and a CREATE_CHILD_SA
+            // request counts as such. Otherwise a peer that has lost the IKE SA would only be
+            // detected by the long request timeout of established IKE SAs.
             self.tunnels.sent(ike, now);
             return self
                 .endpoint
@@ -165,8 +165,8 @@ impl Gateway {
         }
     }
 
-    /// Gives up what was begun with `peer` for this entry. An IKE SA on its way that nobody else
-    /// waits for is dropped.
+    /// Cancels the initiations with `peer` for this entry. A half-open IKE SA that no other
+    /// initiation uses is dropped.
     fn abandon(&mut self, now: Duration, key: &EntryKey, peer: &Peer) {
         self.names.forget_waiting(|waiting| waiting.entry == *key && waiting.peer == *peer);
         for ike in self.tunnels.abandon(key, peer) {

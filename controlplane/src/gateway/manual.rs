@@ -1,5 +1,5 @@
-//! `ipsec-manual` entries: their pairs stand in the table as the configuration says, without
-//! sessions, detection or fail-over.
+//! `ipsec-manual` entries: their pairs are in the table as configured, without sessions, detection
+//! or failover.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::plan::ManualEntry;
 use crate::tables::{InstallError, ManualRequest, PairParameters};
 
 impl Gateway {
-    /// Makes the hand-keyed pairs those of the plan. Called when the rules are published.
+    /// Makes the hand-keyed pairs match the plan. Called after the rules are published.
     pub(super) fn configure_manual(&mut self, now: Duration) {
         let now_ms = self.scale.stamp(now);
         let wanted: Vec<PolicyId> = self.plan.manual.values().map(|entry| entry.policy).collect();
-        // What goes first may have the SPI of what comes.
+        // Remove old pairs first: a new one may use the same SPI.
         for policy in self.tables.manual_policies() {
             if !wanted.contains(&policy) {
                 self.tables.remove_manual(policy, now_ms);
@@ -43,9 +43,9 @@ impl Gateway {
         self.tables.set_manual(&request, now_ms)
     }
 
-    /// The 32-bit sequence numbers of a hand-keyed SA begin anew when they are used up: without
-    /// anti-replay the receiver does not look at them (RFC 4303 section 3.3.3), and the IVs of the
-    /// new slot come from another random key.
+    /// Replaces a hand-keyed SA whose 32-bit sequence numbers are used up: without anti-replay the
+    /// receiver ignores them (RFC 4303 §3.3.3), and the new slot derives its IVs from a new random
+    /// key.
     pub(super) fn scan_manual(&mut self, now: Duration) {
         let now_ms = self.scale.stamp(now);
         for entry in self.plan.manual.values().cloned().collect::<Vec<_>>() {

@@ -1,4 +1,4 @@
-//! Peers by name: what is asked, and what an answer leads to.
+//! Name resolution of peers: requests and the handling of answers.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,8 +9,8 @@ use crate::names::{Answer, NameError, Usable};
 use crate::plan::{EntryKey, Peer};
 
 impl Gateway {
-    /// The answer to [`Output::Resolve`]. Flows that wait for it go on: to the first usable address
-    /// of the family that their entry uses, or, if there is none, with the failure of that peer.
+    /// The answer to [`Output::Resolve`]. Waiting flows continue with the first usable address of
+    /// their entry's address family; if there is none, the initiation to that peer has failed.
     pub fn resolved(&mut self, now: Duration, name: &str, answer: Result<Answer, NameError>) {
         let due = self.names.answered(name);
         let failure = match answer {
@@ -36,9 +36,8 @@ impl Gateway {
         self.settle(now);
     }
 
-    /// Somebody types `set peer NAME` and `answer` is what its name resolves to now: from then on
-    /// the peer has this address. False if there is none that can be used; the reason stands in the
-    /// log.
+    /// An operator enters `set peer NAME`, and `answer` is the current result for that name: the
+    /// peer keeps this address. False if no address is usable; the reason is logged.
     pub fn specify(&mut self, now: Duration, name: &str, answer: &Result<Answer, NameError>) -> bool {
         let usable = match answer {
             Ok(answer) => self.believe(now, name, answer),
@@ -58,14 +57,13 @@ impl Gateway {
         true
     }
 
-    /// What `ip host` lines say about a name, as an answer of the name service.
+    /// The `ip host` lines for a name, in the form of a resolver answer.
     pub fn host_line(&self, name: &str) -> Option<Answer> {
         self.names.host_line(name)
     }
 
-    /// Names that were typed without `dynamic` and have no address yet, after a start or because
-    /// the name service was down, are asked for; those that nobody configures any more are
-    /// forgotten.
+    /// Resolves names that were configured without `dynamic` and have no address yet, after a start
+    /// or while name resolution was unavailable. Names that are no longer configured are removed.
     pub(super) fn look_up_fixed_names(&mut self, now: Duration) {
         let configured = self.named_peers();
         self.names.retain(|peer| configured.contains(peer));
@@ -90,13 +88,12 @@ impl Gateway {
         }
     }
 
-    /// The address of a peer in the family of an entry, as far as it is known without asking
-    /// anybody.
+    /// The address of a peer in the address family of an entry, if it is known without a query.
     pub(super) fn address_for(&self, key: &EntryKey, peer: &Peer) -> Option<IpAddr> {
         self.names.address_of(peer, self.plan.entries.get(key)?.local.is_ipv6())
     }
 
-    /// What the name service said about peers: name, addresses, and whether it would be asked anew.
+    /// The resolved peer names: name, addresses, and whether they are still valid.
     pub fn known_names(&self, now: Duration) -> impl Iterator<Item = (&Peer, Vec<IpAddr>, bool)> {
         self.names.iter(now)
     }
@@ -108,7 +105,7 @@ impl Gateway {
         if configured.contains(&dynamic) {
             learnt |= self.learn(now, dynamic, usable.clone(), ttl);
         }
-        // A fixed peer keeps the address that it was given, whatever is answered for others.
+        // A fixed peer keeps its address, whatever later answers for other peers contain.
         if configured.contains(&fixed) && !self.names.is_learnt(&fixed) {
             learnt |= self.learn(now, fixed, usable.clone(), ttl);
         }
@@ -117,7 +114,7 @@ impl Gateway {
         }
     }
 
-    /// The usable part of an answer; what is not believed is said, within a limit.
+    /// The usable part of an answer; rejected addresses are logged with a rate limit.
     fn believe(&mut self, now: Duration, name: &str, answer: &Answer) -> Usable {
         let ours: BTreeSet<IpAddr> =
             self.devices.values().flat_map(|device| device.addresses.iter().copied()).collect();
@@ -139,7 +136,7 @@ impl Gateway {
         changed
     }
 
-    /// Every peer of the configuration that is named and not numbered.
+    /// Every configured peer given by name.
     fn named_peers(&self) -> BTreeSet<Peer> {
         let entries = self.configuration.crypto_maps.values().flat_map(|set| set.entries.values());
         let peers = entries.flat_map(|entry| &entry.body.peers).map(|peer| Peer::of(&peer.name));

@@ -1,4 +1,4 @@
-//! `clear crypto …`: what an operator takes down by hand.
+//! `clear crypto …`: SAs cleared by the operator.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::report::History;
 use crate::tunnels::SaPair;
 
 impl Gateway {
-    /// Carries out a `clear` that concerns SAs; returns how many pairs or IKE SAs it took down.
-    /// Others are not ours.
+    /// Executes a `clear` command that concerns SAs; returns the number of pairs or IKE SAs
+    /// removed, or `None` for other commands.
     pub fn clear(&mut self, now: Duration, command: &ClearCommand) -> Option<usize> {
         let (children, ikes): (Vec<ChildId>, Vec<IkeId>) = match command {
             ClearCommand::AllSas => (self.children(|_| true), Vec::new()),
@@ -32,8 +32,8 @@ impl Gateway {
             }
             ClearCommand::Isakmp(id) => (Vec::new(), self.ikes(&Filter::default(), *id)),
             ClearCommand::Ikev2Sas(filter) | ClearCommand::Sessions(filter) => {
-                // A pair without IKE SA is one of an earlier control plane; it belongs to the
-                // session, too.
+                // A pair without an IKE SA was adopted from an earlier control plane; it belongs to
+                // the session too.
                 let adopted = |pair: &SaPair| {
                     pair.ike().is_none()
                         && filter.remote.is_none_or(|remote| pair.facts().remote == remote)
@@ -72,7 +72,7 @@ impl Gateway {
         Some(count)
     }
 
-    /// The control plane ends in order: the peers are told, so that they need no detection.
+    /// Orderly shutdown: sends Delete messages, so that the peers need no detection.
     pub fn shut_down(&mut self, now: Duration) {
         for ike in self.ikes(&Filter::default(), None) {
             self.order(now, Command::DeleteIke { ike, notify_peer: true });

@@ -1,4 +1,4 @@
-//! `reverse-route`: which routes a pair brings.
+//! `reverse-route`: the routes of an SA pair.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::plan::EntryKey;
 use crate::routes::{ReverseRoute, prefixes};
 
 impl Gateway {
-    /// `reverse-route`: routes to what the peer protects, while a pair does.
+    /// Adds the routes to the peer's networks that exist as long as the pair.
     pub(super) fn routes_up(
         &mut self,
         key: &EntryKey,
@@ -31,8 +31,8 @@ impl Gateway {
         }
     }
 
-    /// The routes that should be in the kernel now, for the start of a service and after a device
-    /// came back.
+    /// The routes that should be in the kernel now, for start-up and for a device that was created
+    /// again.
     pub fn reverse_routes_in_use(&self) -> impl Iterator<Item = &ReverseRoute> {
         self.routes.iter()
     }
@@ -48,7 +48,7 @@ impl Gateway {
         let mut routes: Vec<ReverseRoute> = remote_selectors
             .iter()
             .flat_map(|selector| prefixes(selector.start, selector.end))
-            // A route to everything would carry the tunnel itself into the tunnel.
+            // A default route would send the tunnel's own packets into the tunnel.
             .filter(|prefix| prefix.length > 0 && !prefix.contains(peer))
             .map(|prefix| ReverseRoute {
                 prefix,

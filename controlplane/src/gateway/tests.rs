@@ -1,4 +1,4 @@
-//! The gateway alone: names of peers, limits, refusals. Whole networks are in
+//! Tests of the gateway alone: peer names, limits, refusals. Whole networks are simulated in
 //! `tests/failover_simulated.rs`.
 
 mod edits;
@@ -63,7 +63,7 @@ fn packet(gateway: &mut Gateway, now: Duration) {
     gateway.handle_event(now, &Event::Acquire { policy, flow });
 }
 
-/// Addresses that IKE was sent to, names that were asked for, messages.
+/// Destinations of IKE datagrams, resolved names and messages.
 fn outputs(gateway: &mut Gateway) -> (Vec<String>, Vec<String>, Vec<String>) {
     let (mut sent, mut asked, mut said) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(output) = gateway.poll_output() {
@@ -109,11 +109,12 @@ fn answer(addresses: &[&str], ttl: u64) -> Result<Answer, NameError> {
     Ok(Answer { addresses, ttl: Duration::from_secs(ttl) })
 }
 
-/// The initiation under way is given up: what stock timers make of a peer that does not answer.
+/// Waits until the initiation is given up, as the default timers do for a peer that does not
+/// answer.
 fn give_up(gateway: &mut Gateway, mut now: Duration) -> Duration {
     while !gateway.tunnels.attempts().is_empty() && gateway.failed.is_empty() {
         let before = gateway.tunnels.attempts().to_vec();
-        // As the loop around a gateway does; what waits to be written is due at once.
+        // As the service loop does; a pending checkpoint would otherwise be due at once.
         let _ = gateway.checkpoint(now);
         now = gateway.deadline().max(now);
         gateway.handle_timeout(now);
@@ -158,7 +159,7 @@ fn a_name_service_that_stalls_is_a_failed_initiation_after_ten_seconds() {
         said.iter().any(|text| text.contains("does not answer") && text.contains("hub1.example")),
         "{said:?}"
     );
-    // The answer that comes after all serves the next time, and disturbs nothing now.
+    // A late answer is used for the next initiation and changes nothing now.
     gateway.resolved(limit, "hub1.example", answer(&["10.7.7.7"], 60));
     assert!(outputs(&mut gateway).0.is_empty());
 }
@@ -184,7 +185,7 @@ fn a_name_without_dynamic_is_resolved_at_load_and_keeps_its_address() {
     let mut gateway = gateway(&segments, &text(" set peer hub1.example\n"));
     assert_eq!(outputs(&mut gateway).1, ["hub1.example"], "asked as soon as the configuration is loaded");
     gateway.resolved(NOW, "hub1.example", answer(&["10.7.7.7"], 1));
-    // The service now says something else to whoever asks; nobody asks.
+    // The name service has a new answer now, but the gateway must not query again.
     let now = NOW + Duration::from_secs(1000);
     packet(&mut gateway, now);
     let (sent, asked, _) = outputs(&mut gateway);
@@ -195,7 +196,7 @@ fn a_name_without_dynamic_is_resolved_at_load_and_keeps_its_address() {
     packet(&mut gateway, now);
     let (sent, asked, _) = outputs(&mut gateway);
     assert_eq!((sent, asked), (vec!["10.7.7.7:500".to_owned()], vec![]), "also after it has failed");
-    // Only typing it again asks again.
+    // Only configuring the name again causes a query.
     assert!(gateway.specify(now, "hub1.example", &answer(&["10.8.8.8"], 60)));
     assert_eq!(
         gateway.names.address_of(&Peer::Fixed("hub1.example".into()), false),
@@ -317,7 +318,7 @@ fn a_hand_keyed_pair_stands_without_ike_and_shows_no_key() {
     let reader = segments.table_reader().unwrap();
     let slot = reader.lookup_spi(500).unwrap();
     let inbound = reader.inbound(slot).unwrap();
-    assert_eq!((inbound.replay_window, inbound.esn), (0, false), "RFC 4303 section 3.4.3");
+    assert_eq!((inbound.replay_window, inbound.esn), (0, false), "RFC 4303 §3.4.3");
     assert_eq!(inbound.keys.both_keys(), [[0x11; 32], [0x22; 32]].concat());
     let outbound = reader.outbound(reader.inbound_peer(slot).unwrap()).unwrap();
     assert_eq!((outbound.spi, outbound.keys.encryption_key()), (501, &[0x33; 32][..]));
@@ -343,7 +344,7 @@ fn a_hand_keyed_pair_goes_on_until_its_lines_change() {
     configure(&mut first, &MANUAL.replace("crypto map tohub 1", "hostname other\ncrypto map tohub 1"));
     assert_eq!(reader.lookup_spi(500), Some(slot), "an edit elsewhere disturbs nothing");
 
-    // Another control plane: the pair and its sequence numbers go on.
+    // A new control plane: the pair and its sequence numbers continue.
     let memory = Memory::decode(&first.checkpoint(NOW).unwrap()).unwrap();
     drop(first);
     let table = Tables::new(segments.table_writer().unwrap(), segments.runtime_reader().unwrap(), &memory);

@@ -1,4 +1,4 @@
-//! Edits that leave the plan as it is: they are taken over without compiling and publishing.
+//! Edits that do not change the plan are applied without compiling and publishing.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::Gateway;
 
 impl Gateway {
     /// Makes `candidate`, which differs from the running configuration in `changes`, the running
-    /// one if it compiles to the same plan. Otherwise nothing is changed, and the answer is false.
+    /// one if it compiles to the same plan. Otherwise returns false and changes nothing.
     pub fn configure_unplanned(
         &mut self,
         now: Duration,
@@ -27,11 +27,11 @@ impl Gateway {
     }
 }
 
-/// Whether a change is of no account for what is protected and how. False where that is not seen at
-/// a glance.
+/// Whether a change has no effect on the plan. False if that is not obvious from the changed object
+/// alone.
 fn keeps_plan(running: &Configuration, candidate: &Configuration, change: &Change) -> bool {
     match &change.object {
-        // The kernel has them.
+        // Routes are only in the kernel.
         Object::Routes => true,
         Object::CryptoMapEntry { map, seq, .. } => {
             [running, candidate].into_iter().filter_map(|of| of.entry(map, *seq)).all(selects_nothing)
@@ -40,7 +40,7 @@ fn keeps_plan(running: &Configuration, candidate: &Configuration, change: &Chang
     }
 }
 
-/// An entry that is about to be written: no packet is its business yet.
+/// An entry that is still incomplete and selects no packets yet.
 fn selects_nothing(entry: &CryptoMapEntry) -> bool {
     let body = &entry.body;
     let is_template = matches!(entry.keying, Keying::Dynamic { .. });

@@ -1,4 +1,4 @@
-//! The gateway's state as `show` wants it: plain structs of `config::render_show`, no keys.
+//! The gateway's state as the view structs of `config::render_show`; without keys.
 
 mod closed;
 mod sas;
@@ -23,12 +23,11 @@ use crate::tunnels::{IkeSa, SaPair};
 use closed::{ClosedMap, closed_because, closed_maps};
 use stats::ikev2_stats;
 
-/// ESP is sent for so long and none comes back: worth telling the operator.
+/// ESP is sent for this long without any received: the peer is reported in `show tohub peers`.
 const SUSPICIOUS: Duration = Duration::from_secs(30);
 
 impl Gateway {
-    /// The text of a show command about sessions and SAs; none for commands that are not about the
-    /// gateway's state.
+    /// The text of a show command about sessions and SAs; `None` for commands about something else.
     pub fn show(&self, now: Duration, command: &ShowCommand) -> Option<String> {
         Some(match command {
             ShowCommand::CryptoMap(filter) => {
@@ -59,7 +58,7 @@ impl Gateway {
         })
     }
 
-    /// The JSON form, where a command has one.
+    /// The JSON form, if the command has one.
     pub fn show_json(&self, now: Duration, command: &ShowCommand) -> Option<serde_json::Value> {
         match command {
             ShowCommand::TohubPeers => serde_json::to_value(self.peers_view(now)).ok(),
@@ -185,8 +184,8 @@ impl Gateway {
         }
     }
 
-    /// A peer that answers IKE and from which no ESP comes, although some is sent to it: something
-    /// on its side or on the way swallows the traffic, and no detection will ever notice.
+    /// Reports a peer that answers IKE and from which no ESP arrives although some is sent to it:
+    /// ESP is filtered at the peer or on the path, which dead peer detection does not notice.
     fn suspicion(&self, key: &EntryKey, session: &Session, peer: &Peer) -> Option<String> {
         let answered = self.ike_of(key, peer).filter_map(|sa| Some(sa.liveness()?.last_heard()));
         let answered = answered.max()?;

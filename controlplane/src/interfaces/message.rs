@@ -1,4 +1,4 @@
-//! Routes as netlink messages, and back.
+//! Conversion between routes and netlink messages.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -57,7 +57,7 @@ fn to_address(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// A route of the kernel that carries one of our protocol numbers.
+/// The route in a message, if it carries one of our protocol numbers.
 pub(super) fn ours(message: &RouteMessage) -> Option<KernelRoute> {
     let protocol = match message.header.protocol {
         RouteProtocol::Other(number @ (STATIC_PROTOCOL | REVERSE_PROTOCOL)) => number,

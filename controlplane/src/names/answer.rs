@@ -1,49 +1,49 @@
-//! Answers of the name service, and how much of them is believed.
+//! Resolver answers and the check of their addresses.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Addresses of one answer that are looked at.
+/// Maximum number of addresses considered in one answer.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// What a name service answered.
+/// An answer of the resolver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The addresses of both families, in the order of the answer.
     pub addresses: Vec<IpAddr>,
-    /// How long they may be used without asking again.
+    /// How long they are valid.
     pub ttl: Duration,
 }
 
-/// Why there is no answer; the text stands in the log.
+/// Why there is no answer; the text is logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// `no ip domain lookup`.
     #[error("the name service is switched off; type \"ip domain lookup\", or \"ip host\" with its address")]
     Off,
-    /// Nobody answered in time.
+    /// No server answered in time.
     #[error("the name service does not answer; check \"ip name-server\"")]
     Timeout,
     /// There is no such name, or it has no address.
     #[error("the name does not resolve")]
     NotFound,
-    /// The name service or our way to it is in trouble.
+    /// The query failed.
     #[error("the name does not resolve: {0}")]
     Service(String),
 }
 
-/// The believed part of an answer: the first usable address of each family.
+/// The accepted part of an answer: the first usable address of each family.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usable {
     pub(super) v4: Option<IpAddr>,
     pub(super) v6: Option<IpAddr>,
-    /// What was not believed, for the log.
+    /// The rejected addresses with the reason, for the log.
     pub remarks: Vec<String>,
 }
 
 impl Usable {
-    /// Sorts an answer; `ours` are this machine's addresses.
+    /// Checks an answer; `ours` are the addresses of this machine.
     pub fn of(addresses: &[IpAddr], ours: &BTreeSet<IpAddr>) -> Self {
         let mut usable = Usable::default();
         for address in addresses.iter().take(MAX_ADDRESSES) {
@@ -68,13 +68,13 @@ impl Usable {
         if v6 { self.v6 } else { self.v4 }
     }
 
-    /// Whether nothing of the answer can be used.
+    /// Whether no address is usable.
     pub fn is_empty(&self) -> bool {
         self.v4.or(self.v6).is_none()
     }
 }
 
-/// Why no gateway can have this address.
+/// Why the address cannot belong to a peer.
 fn unusable(address: IpAddr, ours: &BTreeSet<IpAddr>) -> Option<&'static str> {
     let canonical = address.to_canonical();
     if ours.contains(&canonical) || ours.contains(&address) {

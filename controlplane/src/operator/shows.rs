@@ -1,4 +1,4 @@
-//! Shows about the machine: interfaces, routes, clock, users, hosts.
+//! Show commands about the system: interfaces, routes, clock, users, hosts.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use config::shell::CommandError;
 use crate::plan::{Devices, Peer};
 use crate::routes::ReverseRoute;
 
-/// `show users`. Sessions come over a local socket, so all are the console.
+/// `show users`. All sessions use the local socket and are shown as console sessions.
 pub(super) fn users(sessions: usize) -> String {
     let mut text = String::from("    Line       User       Host(s)              Idle       Location\n");
     for number in 0..sessions {
@@ -20,8 +20,8 @@ pub(super) fn users(sessions: usize) -> String {
     text
 }
 
-/// `show interfaces`, `show ip interface`, `show ipv6 interface`: those with a name that is
-/// `wanted`, or all, with the addresses of one family or of both.
+/// `show interfaces`, `show ip interface`, `show ipv6 interface`: the interfaces that `wanted`
+/// selects, or all, with the addresses of one family or of both.
 pub(super) fn interfaces(
     configuration: &Configuration,
     devices: &Devices,
@@ -54,7 +54,7 @@ pub(super) fn interfaces(
     if text.is_empty() { "No such interface is configured\n".to_owned() } else { text }
 }
 
-/// `show ip route`: the kernel's IPv4 routes, with where they come from.
+/// `show ip route`: the kernel's IPv4 routes with their origin.
 ///
 /// # Errors
 /// If the kernel's list cannot be read.
@@ -165,7 +165,7 @@ pub(super) fn clock(time: std::time::SystemTime) -> String {
     format!("*{}.{milliseconds:03} UTC {weekday} {date}\n", time_of_day(seconds))
 }
 
-/// A moment as IOS prints the validity of certificates; seconds since 1970.
+/// A time as IOS prints the validity of certificates; the argument is seconds since 1970.
 pub(crate) fn utc(seconds: u64) -> String {
     format!("{} UTC {}", time_of_day(seconds), date(seconds).1)
 }
@@ -194,7 +194,7 @@ fn date(seconds: u64) -> (&'static str, String) {
     (DAYS[(days % 7) as usize], format!("{month} {day} {year}"))
 }
 
-/// Matches by access list and number of the line, as the data plane's status has them.
+/// Match counts by access list and line number, from the data plane's status.
 pub(super) fn matches(status: &serde_json::Value) -> BTreeMap<(String, u32), u64> {
     let lines = status["access_lists"].as_array().map(Vec::as_slice).unwrap_or_default();
     let one = |line: &serde_json::Value| {

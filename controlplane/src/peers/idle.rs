@@ -1,7 +1,7 @@
 //! Idle timers: one per SA pair, and the idle clock of a crypto-map entry.
 //!
-//! Only packets count, in either direction; IKE messages and dead peer detection do not, so that a
-//! quiet tunnel is closed although its peer answers every probe.
+//! Only packets count, in either direction. IKE messages and dead peer detection do not, so that a
+//! tunnel without traffic is closed although its peer answers every probe.
 
 use std::time::Duration;
 
@@ -19,17 +19,17 @@ impl IdleTimer {
         IdleTimer { last_activity: now }
     }
 
-    /// A packet was authenticated inbound or sent outbound at `at`.
+    /// A packet was received and authenticated, or sent, at `at`.
     pub fn packet(&mut self, at: Duration) {
         self.last_activity = self.last_activity.max(at);
     }
 
-    /// The last packet, or the installation when there was none.
+    /// The time of the last packet, or of the installation.
     pub fn last_activity(&self) -> Duration {
         self.last_activity
     }
 
-    /// When the pair idles out under `rule` if nothing passes.
+    /// When the pair idles out under `rule` if no packet follows.
     pub fn deadline(&self, rule: &IdleRule) -> Option<Duration> {
         Some(self.last_activity + rule.after?)
     }

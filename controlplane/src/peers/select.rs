@@ -1,14 +1,15 @@
-//! Which peer of a crypto-map entry is tried next: the preferred-peer rules, and nothing else.
+//! Peer selection of a crypto map entry: the preferred-peer rules.
 //!
-//! One [`Selection`] belongs to one crypto-map entry on one interface. It is data: every event is a
-//! method, the time is an argument, and the answer says what the cursor did ([`Change`]) and what
-//! the caller has to do next ([`Next`]). It opens no connection and keeps no timer.
+//! One [`Selection`] belongs to one crypto map entry on one interface. It is pure data: every event
+//! is a method, the time is an argument, and the result consists of the cursor movement
+//! ([`Change`]) and the caller's next action ([`Next`]). It opens no connections and runs no
+//! timers.
 //!
-//! The rules come from the feature "IPsec preferred peer": a default peer (the first of the list)
-//! is tried whenever a connection was lost to dead peer detection, and after an idle-out when
-//! `idle-time N default` is configured; an unresponsive peer moves the cursor to the next one and
-//! it stays there. A healthy backup is never left. `docs/preferred-peer.md` explains each rule with
-//! its reason.
+//! The rules follow the IOS feature "IPsec preferred peer". The default peer (the first of the
+//! list) is tried after a connection was lost to dead peer detection, and after an idle timeout
+//! when `idle-time N default` is configured. A peer that does not respond moves the cursor to the
+//! next one, where it stays. A working backup peer is never left. `docs/preferred-peer.md` gives
+//! the reason for each rule.
 
 use std::time::Duration;
 
@@ -16,22 +17,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::IdleRule;
 
-/// At most one exhausted cycle through the peer list per entry in this time.
+/// Minimum interval between exhausted passes through the peer list of an entry.
 pub const CYCLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A flow with active SAs to two peers follows the last one heard, but moves at most once in this
-/// time.
+/// interval.
 pub const HEARD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why the cursor moved; the text form is what `%CRYPTO-5-PEER_CHANGE` prints.
+/// Why the cursor moved; the text is printed by `%CRYPTO-5-PEER_CHANGE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Dead peer detection gave the current peer up.
+    /// Dead peer detection declared the current peer dead.
     Dpd,
-    /// The current peer could not be brought up.
+    /// The initiation to the current peer failed.
     InitFail,
-    /// The entry idled out and its idle timer names the default peer.
+    /// The entry was idle and its idle timer has the `default` keyword.
     IdleDefault,
     /// Another peer of the list was heard last.
     PeerHeard,
@@ -54,52 +55,52 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// One movement of the cursor.
+/// A movement of the cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<P> {
-    /// The peer that was current.
+    /// The previous peer.
     pub old: P,
-    /// The peer that is current now.
+    /// The current peer.
     pub new: P,
-    /// What moved it.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// What the caller does after an event.
+/// The caller's next action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next<P> {
     /// Start IKE with this peer now.
     Initiate(P),
-    /// An attempt with this peer runs already; wait for its result.
+    /// An initiation to this peer is in progress; wait for its result.
     InProgress(P),
-    /// Every peer was tried once: drop what is held. A new attempt may start at this time.
+    /// Every peer was tried once: drop held packets. A new pass may start at this time.
     Exhausted(Duration),
-    /// The last cycle failed too recently: keep holding, ask again at this time.
+    /// The last pass failed too recently: keep holding packets and ask again at this time.
     HoldUntil(Duration),
-    /// The flow whose packet was heard is from now on sent to the peer that was heard.
+    /// Send the flow to the peer whose packet was received.
     Follow,
     /// The entry has no peer.
     NoPeer,
-    /// Nothing.
+    /// No action.
     Rest,
 }
 
-/// The answer to an event.
+/// The result of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Step<P> {
     /// Set when the cursor moved to another peer.
     pub change: Option<Change<P>>,
-    /// What has to be done.
+    /// The next action.
     pub next: Next<P>,
 }
 
-/// How an SA pair stands when a packet arrives on it.
+/// The state of an SA pair when a packet arrives on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// In service.
     Active,
-    /// Replaced by a rekey and kept only for packets under way.
+    /// Replaced by a rekey; still receives packets in flight.
     Draining,
     /// Kept ready beside the active one.
     Standby,
@@ -119,17 +120,17 @@ pub struct Selection<P> {
     default_first: bool,
     idle: IdleRule,
     current: usize,
-    /// `show` prints no current peer before the first use.
+    /// False before the first use: `show` prints no current peer then.
     used: bool,
     attempt: Option<Attempt>,
     not_before: Option<Duration>,
     moved_by_hearing: Option<Duration>,
-    /// The entry's idle clock: the last packet through any of its SAs, either way.
+    /// The entry's idle clock: the last packet through any of its SAs, in either direction.
     last_packet: Option<Duration>,
 }
 
 impl<P: Clone + Eq> Selection<P> {
-    /// A cursor on the first of `peers`; `default_first` says that this one carries the `default`
+    /// A cursor on the first of `peers`; `default_first` is set if that peer has the `default`
     /// keyword.
     pub fn new(peers: Vec<P>, default_first: bool, idle: IdleRule) -> Self {
         Selection {
@@ -145,7 +146,7 @@ impl<P: Clone + Eq> Selection<P> {
         }
     }
 
-    /// The cursor after a restart of the process: an attempt that was under way is forgotten.
+    /// The cursor after a restart of the process: a pass that was in progress is discarded.
     #[must_use]
     pub fn resumed(self, idle: IdleRule) -> Self {
         Selection { attempt: None, idle, ..self }
@@ -161,7 +162,7 @@ impl<P: Clone + Eq> Selection<P> {
         if self.default_first { self.peers.first() } else { None }
     }
 
-    /// The peer that `show` prints as current; none before the first use.
+    /// The peer that `show` prints as current; `None` before the first use.
     pub fn displayed(&self) -> Option<&P> {
         if self.used { self.peers.get(self.current) } else { None }
     }
@@ -171,7 +172,7 @@ impl<P: Clone + Eq> Selection<P> {
         self.peers.get(self.current)
     }
 
-    /// Whether a pass through the list is under way.
+    /// Whether a pass through the list is in progress.
     pub fn is_attempting(&self) -> bool {
         self.attempt.is_some()
     }
@@ -181,7 +182,7 @@ impl<P: Clone + Eq> Selection<P> {
         self.not_before
     }
 
-    /// The last packet through the entry, as told by [`Selection::packet`].
+    /// The last packet through the entry, as reported by [`Selection::packet`].
     pub fn last_packet(&self) -> Option<Duration> {
         self.last_packet
     }
@@ -193,9 +194,9 @@ impl<P: Clone + Eq> Selection<P> {
 
     /// A packet matches a permit of the entry and no SA carries it.
     ///
-    /// The idle clock is read here: a peer's Delete or the expiry of an unused SA leaves the cursor
-    /// alone, but when the silence before this packet was as long as `idle-time N default`, the
-    /// default peer is used.
+    /// The idle clock is evaluated here too: a Delete of the peer, or the expiry of an unused SA,
+    /// does not move the cursor, but if there was no packet for the time of `idle-time N default`
+    /// before this one, the default peer is used.
     pub fn trigger(&mut self, now: Duration) -> Step<P> {
         if self.peers.is_empty() {
             return Step { change: None, next: Next::NoPeer };
@@ -219,9 +220,9 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Initiate(self.peers[self.current].clone()) }
     }
 
-    /// The initiation to `peer` failed: given up after retransmission, refused, not authenticated,
-    /// selectors not acceptable, or its name did not resolve. A report about a peer that is not
-    /// being tried is ignored.
+    /// The initiation to `peer` failed: retransmissions exhausted, refused, authentication failed,
+    /// unacceptable selectors, or its name did not resolve. Ignored for a peer that is not being
+    /// tried.
     pub fn failed(&mut self, peer: &P) -> Step<P> {
         let on_cursor = self.peers.get(self.current) == Some(peer);
         let Some(attempt) = self.attempt.as_mut().filter(|_| on_cursor) else {
@@ -242,8 +243,8 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Exhausted(not_before) }
     }
 
-    /// IKE and IPsec came up with `peer`, whoever began: the cursor goes there and the attempt is
-    /// over. The peer must have authenticated; a peer that is not in the list changes nothing.
+    /// IKE and IPsec came up with `peer`, initiated by either end: the cursor moves there and the
+    /// pass ends. The peer must be authenticated; a peer that is not in the list changes nothing.
     pub fn established(&mut self, peer: &P) -> Step<P> {
         let Some(index) = self.index_of(peer) else {
             return self.rest();
@@ -256,7 +257,7 @@ impl<P: Clone + Eq> Selection<P> {
     }
 
     /// An authenticated packet of a flow that has SAs with several peers arrived from `peer`, while
-    /// the flow is sent to another one. [`Next::Follow`]: this flow's outbound SA becomes that of
+    /// the flow is sent to another one. With [`Next::Follow`] the flow uses the outbound SA of
     /// `peer`.
     pub fn heard(&mut self, now: Duration, peer: &P, standing: Standing) -> Step<P> {
         let too_soon = self.moved_by_hearing.is_some_and(|moved| now < moved + HEARD_INTERVAL);
@@ -267,15 +268,13 @@ impl<P: Clone + Eq> Selection<P> {
             return self.rest();
         }
         self.moved_by_hearing = Some(now);
-        // The cursor of a pass through the list belongs to that pass; the flow may follow all the
-        // same.
+        // During a pass through the list only the pass moves the cursor; the flow may still follow.
         let change = if self.attempt.is_some() { None } else { self.move_to(index, Reason::PeerHeard) };
         Step { change, next: Next::Follow }
     }
 
-    /// Dead peer detection gave `peer` up, or a rekey with it stayed unanswered (RFC 7296 §2.1
-    /// makes the same of both). `survivor` is the peer that still has SAs for the entry, the newest
-    /// first.
+    /// Dead peer detection declared `peer` dead, or a rekey with it was not answered (equivalent by
+    /// RFC 7296 §2.1). `survivor` is the peer that still has SAs for the entry, the newest first.
     ///
     /// Without a survivor the default peer is next, even if it is the one that just died.
     pub fn dead(&mut self, peer: &P, survivor: Option<&P>) -> Step<P> {
@@ -292,14 +291,15 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Rest }
     }
 
-    /// An SA pair of the entry idled out. `last` says that the entry has no other SA pair.
+    /// An SA pair of the entry idled out. `last`: the entry has no other SA pair.
     pub fn idled(&mut self, last: bool) -> Step<P> {
         let to_default = last && self.default_first && self.idle.to_default && self.attempt.is_none();
         let change = if to_default { self.move_to(0, Reason::IdleDefault) } else { None };
         Step { change, next: Next::Rest }
     }
 
-    /// A refused rekey let the last SA with `peer` expire: this counts as one failed initiation.
+    /// The peer refused a rekey and the last SA with it expired: this counts as a failed
+    /// initiation.
     pub fn expired_after_refused_rekey(&mut self, peer: &P) -> Step<P> {
         if self.peers.get(self.current) != Some(peer) || self.attempt.is_some() {
             return self.rest();
@@ -308,8 +308,7 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Rest }
     }
 
-    /// The operator cleared sessions or SAs. `none_left` says that the whole entry has no SA any
-    /// more.
+    /// The operator cleared sessions or SAs. `none_left`: the entry has no SA any more.
     pub fn cleared(&mut self, none_left: bool) -> Step<P> {
         self.attempt = None;
         self.not_before = None;
@@ -325,8 +324,9 @@ impl<P: Clone + Eq> Selection<P> {
         Step { change, next: Next::Rest }
     }
 
-    /// The entry was edited. The cursor stays on a peer that stays and has SAs, else it goes to the
-    /// first one. Returns the peers that are gone, whose SAs have to be deleted.
+    /// The entry was edited. The cursor stays on a peer that is still configured and has SAs,
+    /// otherwise it moves to the first one. Returns the removed peers, whose SAs have to be
+    /// deleted.
     pub fn configure(
         &mut self,
         peers: Vec<P>,

@@ -1,9 +1,8 @@
-//! One crypto-map entry on one interface: which flows are up, which peer carries them, what to do
-//! next.
+//! The session of a crypto map entry on one interface: its flows, their SA pairs and peers.
 //!
-//! A session is fed with events (a packet without an SA, a child SA came up, a peer died, packets
-//! passed) and answers with [`Intent`]s that the gateway carries out. It holds the cursor
-//! ([`Selection`]) and one idle timer per SA pair; it knows neither IKE messages nor the table.
+//! A session receives events (a packet without an SA, a child SA came up, a peer died, packets
+//! passed) and returns [`Intent`]s that the gateway carries out. It holds the cursor
+//! ([`Selection`]) and one idle timer per SA pair. It uses neither IKE messages nor the SA table.
 
 mod few;
 mod kinds;
@@ -22,7 +21,7 @@ use few::Few;
 
 pub use kinds::{Close, Intent, Pair, State};
 
-/// The state of one entry on one interface.
+/// The session of one entry on one interface.
 #[derive(Clone, Debug)]
 pub struct Session {
     selection: Selection<Peer>,
@@ -32,7 +31,7 @@ pub struct Session {
     pending: BTreeSet<PolicyId>,
     attempting: Option<PolicyId>,
     retry_at: Option<Duration>,
-    /// Set by a refused rekey: the expiry of the last pair with this peer counts as a failed
+    /// Peers that refused a rekey: the expiry of the last pair with such a peer counts as a failed
     /// initiation.
     rekey_refused: BTreeSet<Peer>,
 }
@@ -57,7 +56,7 @@ impl Session {
         &self.selection
     }
 
-    /// Takes over a cursor from a checkpoint, unless the peers have changed meanwhile.
+    /// Restores a cursor from a checkpoint, unless the peers have changed.
     pub fn resume(&mut self, selection: Selection<Peer>) {
         if selection.peers() == self.selection.peers() {
             self.selection = selection.resumed(self.rule);
@@ -84,7 +83,7 @@ impl Session {
         self.pending.iter().copied()
     }
 
-    /// The session's condition.
+    /// The state that `show` prints.
     pub fn state(&self) -> State {
         if self.selection.is_attempting() {
             State::Initiating
@@ -97,11 +96,10 @@ impl Session {
         }
     }
 
-    /// A packet of `policy` waits and no SA carries it.
+    /// A packet of `policy` is held and no SA carries it.
     pub fn acquire(&mut self, now: Duration, policy: PolicyId, intents: &mut Vec<Intent>) {
         if let Some(pair) = self.outbound(policy) {
-            // The word was taken away by somebody else's mistake or raced with the packet: say it
-            // again.
+            // The policy word may have been cleared concurrently; publish it again (idempotent).
             intents.push(Intent::Outbound { policy, pair: Some(pair) });
             return;
         }
@@ -119,7 +117,7 @@ impl Session {
         self.follow(now, step, intents);
     }
 
-    /// A child SA pair for `policy` came up with `peer`, which authenticated. The flow uses the
+    /// A child SA pair for `policy` came up with `peer`, which is authenticated. The flow uses the
     /// newest pair.
     pub fn child_up(
         &mut self,
@@ -148,7 +146,7 @@ impl Session {
         self.rekey_refused.remove(peer);
         self.pending.remove(&policy);
         if self.pending.is_empty() {
-            // An empty set may keep its last node.
+            // Free the last node, which an emptied set may keep.
             self.pending = BTreeSet::new();
         }
         self.bind(policy, Some(id), intents);
@@ -156,9 +154,9 @@ impl Session {
         self.drive(now, intents);
     }
 
-    /// `new` replaces `old`: same flow, same peer. The idle timer goes on, since a rekey is no
-    /// traffic. While not `ready`, the old pair keeps carrying: the peer began the rekey and has
-    /// not shown yet that it has the new one.
+    /// `new` replaces `old` for the same flow and peer. The idle timer continues, since a rekey is
+    /// not traffic. While `ready` is false the old pair carries the flow: the peer initiated the
+    /// rekey and has not yet shown that it has installed the new pair.
     pub fn child_rekeyed(
         &mut self,
         now: Duration,
@@ -179,8 +177,7 @@ impl Session {
         }
     }
 
-    /// The peer has shown that it uses `new`: it takes the flow over from the pair that it
-    /// replaces.
+    /// The peer uses `new`: it takes over the flow from the pair that it replaces.
     pub fn outbound_ready(&mut self, new: ChildId, intents: &mut Vec<Intent>) {
         let Some(policy) = self.pairs.get(&new).map(|pair| pair.policy) else {
             return;
@@ -191,13 +188,13 @@ impl Session {
         }
     }
 
-    /// The other side refused a rekey with `peer`: the old SA serves to its hard expiry.
+    /// The peer refused a rekey: the old SA stays in use until its hard limit.
     pub fn rekey_refused(&mut self, peer: &Peer) {
         self.rekey_refused.insert(peer.clone());
     }
 
-    /// A pair is gone: deleted by the peer, expired, drained. The cursor stays, the idle clock runs
-    /// on.
+    /// A pair was removed: deleted by the peer, expired or drained. The cursor stays, the idle
+    /// clock continues.
     pub fn child_gone(&mut self, now: Duration, id: ChildId, intents: &mut Vec<Intent>) {
         let Some(pair) = self.remove_pair(id, intents) else {
             return;
@@ -209,8 +206,8 @@ impl Session {
         }
     }
 
-    /// `peer` is dead: detection gave it up, or a request stayed unanswered. Its pairs are gone;
-    /// the caller erases them. Another listed peer that has SAs carries the flows.
+    /// `peer` is dead: declared so by detection, or a request was not answered. Its pairs are gone;
+    /// the caller erases them. Another listed peer with SAs takes over the flows.
     pub fn peer_dead(&mut self, now: Duration, peer: &Peer, intents: &mut Vec<Intent>) -> Vec<ChildId> {
         let gone: Vec<ChildId> =
             self.pairs.iter().filter(|(_, pair)| pair.peer == *peer).map(|(id, _)| *id).collect();
@@ -233,8 +230,8 @@ impl Session {
         gone
     }
 
-    /// What the data plane saw of one pair: the last authenticated inbound and the last outbound
-    /// packet.
+    /// The data plane's time stamps for one pair: the last authenticated inbound and the last
+    /// outbound packet.
     pub fn activity(
         &mut self,
         now: Duration,
@@ -264,7 +261,7 @@ impl Session {
         if carrier.standing == Standing::Draining && standing == Standing::Active {
             self.outbound_ready(id, intents);
         } else if carrier.peer != peer && carrier.last_heard.max(Some(carrier.installed)) < last_heard {
-            // The negotiation that installed the carrier counts as hearing its peer, too.
+            // The negotiation of the carrying pair counts as hearing its peer, too.
             let step = self.selection.heard(now, &peer, standing);
             if step.next == Next::Follow {
                 self.bind(policy, Some(id), intents);
@@ -273,7 +270,7 @@ impl Session {
         }
     }
 
-    /// Timers: idle pairs and the pause after an exhausted pass.
+    /// Handles the timers: idle pairs, and the pause after an exhausted pass.
     pub fn handle_timeout(&mut self, now: Duration, intents: &mut Vec<Intent>) {
         let idle: Vec<ChildId> = self
             .pairs
@@ -295,7 +292,7 @@ impl Session {
         }
     }
 
-    /// The next time at which [`Session::handle_timeout`] has something to do.
+    /// When [`Session::handle_timeout`] has to be called next.
     pub fn deadline(&self) -> Option<Duration> {
         let idle = self
             .pairs
@@ -305,7 +302,7 @@ impl Session {
         idle.chain(self.retry_at).min()
     }
 
-    /// The operator cleared some or all of the pairs; the caller has removed them with
+    /// The operator cleared some or all pairs; the caller has already removed them with
     /// [`Session::child_gone`].
     pub fn cleared(&mut self, now: Duration, intents: &mut Vec<Intent>) {
         self.abandon(intents);
@@ -314,7 +311,7 @@ impl Session {
         self.drive(now, intents);
     }
 
-    /// The map was applied again, or its interface came back.
+    /// The map was applied again, or its interface came up again.
     pub fn reapplied(&mut self, now: Duration, intents: &mut Vec<Intent>) {
         if self.pairs.is_empty() {
             self.abandon(intents);
@@ -324,7 +321,7 @@ impl Session {
         }
     }
 
-    /// The entry was edited. Pairs with peers that are gone are closed, the others stay.
+    /// The entry was edited. Pairs with removed peers are closed, others stay.
     pub fn configure(
         &mut self,
         now: Duration,
@@ -352,8 +349,7 @@ impl Session {
         self.drive(now, intents);
     }
 
-    /// Forgets flows that the entry no longer has; the pairs of those flows are returned for
-    /// deletion.
+    /// Removes flows that are no longer configured and returns their pairs for deletion.
     pub fn retain_policies(
         &mut self,
         keep: impl Fn(PolicyId) -> bool,
@@ -368,7 +364,7 @@ impl Session {
         gone
     }
 
-    /// Takes a pair from a checkpoint: no event, no cursor movement.
+    /// Adds a pair from a checkpoint, without an event or a cursor movement.
     pub fn adopt(&mut self, id: ChildId, policy: PolicyId, peer: Peer, installed: Duration, carries: bool) {
         if carries {
             self.outbound.insert(policy, id);
@@ -436,7 +432,7 @@ impl Session {
         intents.push(Intent::Outbound { policy, pair });
     }
 
-    /// Removes a pair; a flow that it carried goes to the newest pair that is left, or to none.
+    /// Removes a pair; its flow moves to the newest remaining pair, or is held.
     fn remove_pair(&mut self, id: ChildId, intents: &mut Vec<Intent>) -> Option<Pair> {
         let pair = self.pairs.remove(&id)?;
         if self.outbound(pair.policy) == Some(id) {

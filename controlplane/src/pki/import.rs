@@ -1,5 +1,5 @@
-//! `crypto pki import` and `crypto pki authenticate`: PEM and PKCS#12 taken apart, and the private
-//! key stored.
+//! `crypto pki import` and `crypto pki authenticate`: parses PEM and PKCS#12 and stores the private
+//! key.
 
 use std::fs;
 use std::io::{self, Read};
@@ -15,21 +15,21 @@ use zeroize::Zeroizing;
 
 use super::KeyStore;
 
-/// Largest file with keys or certificates, octets.
+/// Maximum size of a key or certificate file, in octets.
 const MAX_FILE: u64 = 1 << 20;
 
-/// What was found.
+/// The contents of the imported data.
 #[derive(Default)]
 struct Found {
     certificates: Vec<Certificate>,
     keys: Vec<Secret>,
 }
 
-/// Carries an import out. The private key is stored last: nothing is, unless everything fits
-/// together.
+/// Carries out an import. The private key is stored last, after certificate, key and CA have been
+/// checked against each other.
 ///
 /// # Errors
-/// Texts that name the file and the remedy.
+/// Messages that name the file and the remedy.
 pub fn import(request: &Import, store: &KeyStore) -> Result<Imported, ImportError> {
     let password = request.password.as_ref().map(config::model::Secret::expose);
     let found = match &request.source {
@@ -62,7 +62,7 @@ pub fn import(request: &Import, store: &KeyStore) -> Result<Imported, ImportErro
     };
     let with_key = |own: &Certificate| Credential::new(&DEFAULT, own.der(), &[], key).ok();
     let credential = others.iter().find_map(with_key);
-    // RFC 5280 §4.2.1.9: peers that validate the path refuse such a certificate as a gateway's.
+    // RFC 5280 §4.2.1.9: peers that validate the path reject such a certificate for a gateway.
     if credential.is_none() && authorities.iter().any(|authority| with_key(authority).is_some()) {
         return Err(refused(
             place,
@@ -99,7 +99,7 @@ fn refused(place: &str, reason: &str) -> ImportError {
     ImportError::Refused(format!("%ERROR: {place}: {reason}"))
 }
 
-/// The file itself, or the three files that IOS makes of a name.
+/// Reads the file itself, or the three files that IOS derives from a name.
 fn from_files(name: &str, password: Option<&str>) -> Result<Found, ImportError> {
     let mut found = Found::default();
     let parts = [name.to_owned(), format!("{name}.ca"), format!("{name}.prv"), format!("{name}.crt")];

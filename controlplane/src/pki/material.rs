@@ -1,4 +1,4 @@
-//! What the trustpoints of a configuration amount to.
+//! Private keys and CRLs, and the resulting credentials and trust anchors of the trustpoints.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,16 +13,15 @@ use ike::{Credential, Revocation, Secret, TrustStore};
 
 use super::KeyStore;
 
-/// Largest file with a CRL, octets.
+/// Maximum size of a CRL file, in octets.
 const MAX_CRL: u64 = 16 << 20;
 
-/// What lies outside of the configuration: private keys by label and CRLs by file, as they were
-/// read.
+/// Data outside the configuration, as last read: private keys by label and CRLs by file.
 #[derive(Debug, Default)]
 pub struct Material {
     keys: BTreeMap<String, Result<Option<Secret>, String>>,
     crls: BTreeMap<String, Result<Vec<Vec<u8>>, String>>,
-    /// When the CRL files had changed last.
+    /// Modification times of the CRL files.
     changed: BTreeMap<String, Option<SystemTime>>,
 }
 
@@ -43,27 +42,27 @@ impl Material {
         material
     }
 
-    /// Is the private key of this label there?
+    /// Whether the private key of this label is present.
     pub fn has_key(&self, label: &str) -> bool {
         matches!(self.keys.get(label), Some(Ok(Some(_))))
     }
 
-    /// How many CRLs a file holds.
+    /// The number of CRLs in a file.
     pub fn crls_of(&self, file: &str) -> usize {
         self.crls.get(file).and_then(|crls| crls.as_ref().ok()).map_or(0, Vec::len)
     }
 
-    /// Has a CRL file changed since it was read?
+    /// Whether a CRL file has changed since it was read.
     pub fn is_stale(&self) -> bool {
         self.changed.iter().any(|(file, changed)| modified(file) != *changed)
     }
 }
 
-/// The trustpoints as IKE takes them.
+/// The trustpoints in the types of `ike`.
 #[derive(Clone, Debug, Default)]
 pub struct Pki {
     trustpoints: BTreeMap<String, Ready>,
-    /// What is wrong with which trustpoint.
+    /// Errors of trustpoints.
     pub troubles: Vec<String>,
 }
 
@@ -74,7 +73,7 @@ struct Ready {
 }
 
 impl Pki {
-    /// Puts configuration and material together. What cannot be used is left out, and said in
+    /// Combines configuration and material. Unusable trustpoints are left out and listed in
     /// [`Pki::troubles`].
     pub fn new(configuration: &Configuration, material: &Material) -> Self {
         let mut pki = Pki::default();
@@ -86,12 +85,12 @@ impl Pki {
         pki
     }
 
-    /// Our certificates of these trustpoints, those that can be used.
+    /// The usable local certificates of these trustpoints.
     pub fn credentials(&self, names: &[String]) -> Vec<Arc<Credential>> {
         names.iter().filter_map(|name| self.trustpoints.get(name)?.credential.clone()).collect()
     }
 
-    /// The CAs of these trustpoints, those that can be used.
+    /// The usable CAs of these trustpoints.
     pub fn trust(&self, names: &[String]) -> Vec<Arc<TrustStore>> {
         names.iter().filter_map(|name| self.trustpoints.get(name)?.trust.clone()).collect()
     }
@@ -158,7 +157,7 @@ fn modified(file: &str) -> Option<SystemTime> {
     fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
 }
 
-/// The CRLs of a file, DER or PEM.
+/// The CRLs of a file, in DER or PEM.
 fn crl(file: &str) -> Result<Vec<Vec<u8>>, String> {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();

@@ -1,5 +1,5 @@
-//! `show crypto pki certificates` and `show crypto pki trustpoints`. No private key comes near this
-//! file.
+//! `show crypto pki certificates` and `show crypto pki trustpoints`. No code here reads private
+//! keys.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use ike::{Certificate, Identity};
 use super::{Material, Pki};
 use crate::operator::utc;
 
-/// Certificates of one trustpoint or of all; one that several trustpoints have is printed once.
+/// Certificates of one trustpoint or of all; one that several trustpoints share is printed once.
 pub fn certificates(configuration: &Configuration, name: Option<&str>) -> String {
     let mut own: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
     let mut authorities: BTreeMap<&[u8], Vec<&str>> = BTreeMap::new();
@@ -33,7 +33,7 @@ pub fn certificates(configuration: &Configuration, name: Option<&str>) -> String
     text
 }
 
-/// Each trustpoint with its CA, its key and what is wrong with it.
+/// Each trustpoint with its CA, its key and its errors.
 pub fn trustpoints(
     configuration: &Configuration,
     pki: &Pki,

@@ -1,4 +1,4 @@
-//! The key directory: one file a private key, mode 0600, replaced as a whole.
+//! The key directory: one file for each private key, mode 0600, replaced atomically.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use ike::Secret;
 use zeroize::Zeroizing;
 
-/// Largest private key, octets.
+/// Maximum size of a private key, in octets.
 const MAX_KEY: u64 = 64 * 1024;
 
-/// Where the private keys of an instance lie: a directory of mode 0700 beside the configuration
-/// file, `FILE.keys`.
+/// The directory of an instance's private keys: `FILE.keys` beside the configuration file, mode
+/// 0700.
 #[derive(Clone, Debug)]
 pub struct KeyStore {
     folder: PathBuf,
@@ -21,24 +21,24 @@ pub struct KeyStore {
 /// Why a private key cannot be read or stored.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The label is no name for a file.
+    /// The label is not a valid file name.
     #[error(
         "\"{0}\" cannot be the label of a key pair: use letters, digits, \"-\", \"_\" and \".\", at most 64"
     )]
     Label(String),
-    /// The system said no.
+    /// An operating system error.
     #[error(
         "{path}: cannot {operation} the private key: {source}; it must be a file that root alone may read"
     )]
     Io {
         /// The file.
         path: PathBuf,
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// The answer.
+        /// The error.
         source: io::Error,
     },
-    /// Somebody else can read it.
+    /// Other users can read it.
     #[error(
         "{path}: others than its owner may read this private key; type \"chmod 600\" for it, or replace it if it was read"
     )]
@@ -49,17 +49,17 @@ pub enum StoreError {
 }
 
 impl KeyStore {
-    /// The store of the instance with this configuration file. Nothing is created yet.
+    /// The store for this configuration file. Creates nothing.
     pub fn beside(config_file: &Path) -> Self {
         let mut folder = config_file.as_os_str().to_owned();
         folder.push(".keys");
         KeyStore { folder: folder.into() }
     }
 
-    /// The private key of this label, DER; `None` if there is none.
+    /// The private key of this label in DER; `None` if there is none.
     ///
     /// # Errors
-    /// If it is there and cannot be read, or others can read it.
+    /// If it cannot be read, or other users can read it.
     pub fn load(&self, label: &str) -> Result<Option<Secret>, StoreError> {
         let path = self.path(label)?;
         let failed = |source| StoreError::Io { path: path.clone(), operation: "read", source };
@@ -75,17 +75,17 @@ impl KeyStore {
         Ok(Some(Secret::from(&key[..])))
     }
 
-    /// Stores a private key under a label, in place of one that is there: a new file with mode
-    /// 0600, flushed, then renamed.
+    /// Stores a private key under a label, replacing an existing one: a new file with mode 0600 is
+    /// flushed, then renamed.
     ///
     /// # Errors
-    /// If it cannot; the old key is then untouched.
+    /// If this fails; the old key is then unchanged.
     pub fn save(&self, label: &str, key: &Secret) -> Result<(), StoreError> {
         let path = self.path(label)?;
         let temporary = self.folder.join(format!(".{label}.new"));
         let write = || {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-            // A leftover of a crash may have another mode: it is replaced, never reused.
+            // A file left by a crash may have another mode: it is replaced, never reused.
             match fs::remove_file(&temporary) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -100,7 +100,7 @@ impl KeyStore {
         write().map_err(|source| StoreError::Io { path: path.clone(), operation: "store", source })
     }
 
-    /// A label names a file here and nowhere else.
+    /// The path of a label, which must be a plain file name.
     fn path(&self, label: &str) -> Result<PathBuf, StoreError> {
         let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if label.is_empty() || label.len() > 64 || label.starts_with('.') || !label.chars().all(fits) {

@@ -1,8 +1,8 @@
-//! What is protected although no line of the configuration says it: flows of peers that a dynamic
-//! map accepted, and pairs of hosts under `set security-association level per-host`.
+//! Derived entries, protected without a configuration line of their own: temporary entries for
+//! peers that a dynamic map accepted, and host pairs of `set security-association level per-host`.
 //!
-//! Both come and go with their SAs. They stand in front of the permit that they come from; where
-//! the permit does not cover them any more, they are gone.
+//! They are created and removed with their SAs. Their rules precede the permit that they derive
+//! from; they are removed when the permit no longer covers them.
 
 use std::net::IpAddr;
 
@@ -13,26 +13,26 @@ use sa_table::{Action, FiveTuple, PortRange, Rule};
 use super::{EntryKey, PolicyKey};
 use crate::routes::prefixes;
 
-/// Temporary entries have numbers from here on; configured ones end below.
+/// First sequence number of temporary entries; configured ones are below.
 pub const FIRST_TEMPORARY: u32 = 65_536;
 
-/// Temporary entries at a time.
+/// Maximum number of temporary entries.
 pub const MAX_TEMPORARIES: usize = config::sizes::MAX_TEMPORARIES as usize;
 
-/// Pairs of hosts of one entry at a time.
+/// Maximum number of host pairs of one entry.
 pub const MAX_HOST_FLOWS: usize = config::sizes::MAX_HOSTS_OF_ENTRY as usize;
 
-/// Rules that one flow may need: a range of addresses is several prefixes.
+/// Maximum number of rules of one flow: an address range can need several prefixes.
 const MAX_RULES: usize = 64;
 
-/// An entry of a dynamic map, as one crypto map on one interface uses it.
+/// An entry of a dynamic map, as used by one crypto map on one interface.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TemplateKey {
     /// Where the crypto map is applied.
     pub interface: InterfaceName,
     /// The crypto map.
     pub map: String,
-    /// Its entry that names the dynamic map.
+    /// The crypto map entry that refers to the dynamic map.
     pub seq: u16,
     /// The dynamic map.
     pub dynamic: String,
@@ -40,42 +40,42 @@ pub struct TemplateKey {
     pub dynamic_seq: u16,
 }
 
-/// What a peer of a template and we agreed to protect.
+/// A temporary entry: the selectors negotiated with a peer of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Temporary {
-    /// The number of the temporary entry.
+    /// Its sequence number.
     pub seq: u32,
-    /// Where it comes from.
+    /// Its template.
     pub template: TemplateKey,
     /// The peer.
     pub peer: IpAddr,
-    /// Our side.
+    /// Local traffic selectors.
     pub local: Vec<TrafficSelector>,
-    /// The peer's side.
+    /// Remote traffic selectors.
     pub remote: Vec<TrafficSelector>,
 }
 
 impl Temporary {
-    /// The name of its entry.
+    /// The key of its entry.
     pub fn key(&self) -> EntryKey {
         let TemplateKey { interface, map, .. } = &self.template;
         EntryKey { interface: interface.clone(), map: map.clone(), seq: self.seq }
     }
 }
 
-/// A pair of hosts of an entry with `level per-host`.
+/// A host pair of an entry with `level per-host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFlow {
     /// The entry.
     pub entry: EntryKey,
-    /// Our host.
+    /// Local host.
     pub local: Vec<TrafficSelector>,
-    /// The other one.
+    /// Remote host.
     pub remote: Vec<TrafficSelector>,
 }
 
 impl HostFlow {
-    /// The pair that a packet belongs to, within a permit; none if it does not match.
+    /// The host pair of a packet within a permit; `None` if the packet does not match it.
     pub fn of(
         entry: EntryKey,
         flow: &FiveTuple,
@@ -90,18 +90,18 @@ impl HostFlow {
         (!local.is_empty() && !remote.is_empty()).then_some(HostFlow { entry, local, remote })
     }
 
-    /// What its policy stands for.
+    /// The key of its policy.
     pub fn policy_key(&self) -> PolicyKey {
         PolicyKey { entry: self.entry.clone(), local: self.local.clone(), remote: self.remote.clone() }
     }
 
-    /// Whether this is its policy.
+    /// Whether `key` is its policy.
     pub fn is(&self, key: &PolicyKey) -> bool {
         self.entry == key.entry && self.local == key.local && self.remote == key.remote
     }
 }
 
-/// Everything of this kind, oldest first.
+/// All derived entries, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Derived {
     /// Temporary entries.
@@ -110,7 +110,7 @@ pub struct Derived {
     pub hosts: Vec<HostFlow>,
 }
 
-/// Whether what was agreed lies within a permit.
+/// Whether negotiated selectors are within a permit.
 pub fn is_within(
     agreed: (&[TrafficSelector], &[TrafficSelector]),
     permit: (&[TrafficSelector], &[TrafficSelector]),
@@ -118,7 +118,7 @@ pub fn is_within(
     ike::is_subset(agreed.0, permit.0) && ike::is_subset(agreed.1, permit.1)
 }
 
-/// The rules of agreed selectors; none if they cannot be written with a bounded number.
+/// The rules of negotiated selectors; `None` if they need more than `MAX_RULES`.
 pub fn rules(local: &[TrafficSelector], remote: &[TrafficSelector], action: Action) -> Option<Vec<Rule>> {
     let mut rules = Vec::new();
     for source in local {

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 pub enum Peer {
     /// By address.
     Address(IpAddr),
-    /// By a `dynamic` name; resolved at each initiation.
+    /// By a name with `dynamic`; resolved at each initiation.
     Name(String),
-    /// By a name that was resolved when it was typed, or when the configuration was loaded.
+    /// By a name that was resolved when it was configured, or when the configuration was loaded.
     Fixed(String),
 }
 
 impl Peer {
-    /// The peer as `set peer` has it; names in lower case.
+    /// The peer of a `set peer` line; names are in lower case.
     pub fn of(name: &PeerName) -> Self {
         match name {
             PeerName::Address(address) => Peer::Address(*address),
@@ -27,7 +27,7 @@ impl Peer {
         }
     }
 
-    /// The name of a peer that is configured by one.
+    /// The host name, if the peer is configured by name.
     pub fn host_name(&self) -> Option<&str> {
         match self {
             Peer::Address(_) => None,

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Transitions that are remembered for `show tohub history`.
+/// Maximum number of transitions kept for `show tohub history`.
 pub const HISTORY: usize = 1000;
 
 /// One transition of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Transition {
-    /// Milliseconds of the control plane's clock.
+    /// Time in milliseconds on the control plane's clock.
     pub at_ms: u64,
     /// `crypto map M S`, or a peer.
     pub place: String,
-    /// What happened.
+    /// The event.
     pub event: String,
 }
 
@@ -24,7 +24,7 @@ pub struct Transition {
 pub struct History(VecDeque<Transition>);
 
 impl History {
-    /// Remembers one; the oldest is forgotten when there are too many.
+    /// Appends a transition; drops the oldest at the limit.
     pub fn push(&mut self, now: Duration, place: impl Into<String>, event: impl Into<String>) {
         if self.0.len() == HISTORY {
             self.0.pop_front();
@@ -33,7 +33,7 @@ impl History {
         self.0.push_back(Transition { at_ms, place: place.into(), event: event.into() });
     }
 
-    /// Oldest first.
+    /// The transitions, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Transition> {
         self.0.iter()
     }

@@ -1,4 +1,4 @@
-//! What the control plane says: messages in the form of IOS.
+//! Messages of the control plane, in the form of IOS.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,21 +7,21 @@ use sa_table::FiveTuple;
 
 use crate::peers::select::Reason;
 
-/// A message with the mnemonic that an operator greps for. No message ever holds a secret.
+/// A log message with an IOS mnemonic. No message contains a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The cursor of an entry moved.
     PeerChange {
         /// `crypto map M S`.
         entry: String,
-        /// From whom.
+        /// The previous peer.
         old: String,
-        /// To whom.
+        /// The current peer.
         new: String,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
-    /// The first SA pair with a peer came up, or the last one went (`crypto logging session`).
+    /// The first SA pair with a peer came up, or the last one went down (`crypto logging session`).
     SessionStatus {
         /// Up or down.
         up: bool,
@@ -30,11 +30,11 @@ pub enum Message {
         /// Its identity.
         id: String,
     },
-    /// An IKE SA came up or went (`crypto logging ikev2`).
+    /// An IKE SA came up or went down (`crypto logging ikev2`).
     IkeSa {
         /// Up or down.
         up: bool,
-        /// The peer and the reason of its end.
+        /// The peer, and for an ended SA the reason.
         detail: String,
     },
     /// An initiation or a child failed.
@@ -43,7 +43,7 @@ pub enum Message {
         place: String,
         /// The peer.
         peer: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// Every peer of an entry failed once.
@@ -51,37 +51,38 @@ pub enum Message {
         /// `crypto map M S`.
         entry: String,
     },
-    /// ESP with an SPI that nobody has (rate-limited).
+    /// ESP with an unknown SPI (rate-limited).
     InvalidSpi {
-        /// Where it was sent to.
+        /// Destination address.
         destination: IpAddr,
         /// Its SPI.
         spi: u32,
-        /// Where it came from.
+        /// Source address.
         source: IpAddr,
     },
-    /// A packet matched a line with `log` of a filter (rate-limited).
+    /// A packet matched a filter line with `log` (rate-limited).
     FilterMatch {
         /// The access list.
         list: String,
-        /// Whether it passed.
+        /// Whether it was permitted.
         permit: bool,
         /// The packet.
         flow: FiveTuple,
-        /// Where it came in, for `log-input`.
+        /// The input interface, for `log-input`.
         interface: Option<String>,
     },
-    /// So many matches were not logged.
+    /// The number of matches that were not logged.
     FilterMatchesWithheld(u16),
-    /// IKE was turned on or off by the first or last crypto map.
+    /// IKE was enabled by the first or disabled by the last crypto map.
     IsakmpOnOff(bool),
     /// A session left configuration mode.
     Configured,
-    /// What leaves in clear since a session left configuration mode, one text for each permit.
+    /// Traffic that leaves in clear since a session left configuration mode, one text for each
+    /// permit.
     Unprotected(Vec<String>),
-    /// Something that an operator has to mend; the text names place and remedy.
+    /// An error that the operator has to correct; the text names place and remedy.
     Trouble(String),
-    /// A remark about the configuration.
+    /// A note about the configuration.
     Note(String),
 }
 

@@ -1,8 +1,8 @@
-//! Bounds on what others can cause to be said.
+//! Rate limits for messages that third parties can cause.
 
 use std::time::Duration;
 
-/// Lets through so many in each second, and counts what it withheld.
+/// Passes a limited number of messages in each second and counts the suppressed ones.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     per_second: u32,
@@ -17,7 +17,7 @@ impl RateLimit {
         RateLimit { per_second, window: Duration::ZERO, passed: 0, withheld: 0 }
     }
 
-    /// Whether one more may pass now.
+    /// Whether one more message may pass now.
     pub fn pass(&mut self, now: Duration) -> bool {
         if now >= self.window + Duration::from_secs(1) {
             self.window = now;
@@ -31,7 +31,7 @@ impl RateLimit {
         false
     }
 
-    /// How many were withheld so far.
+    /// The number of suppressed messages.
     pub fn withheld(&self) -> u64 {
         self.withheld
     }

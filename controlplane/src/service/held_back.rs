@@ -1,6 +1,6 @@
-//! What waits until the data plane is ready for a tunnel: its routes until the policy is in force
-//! in the guard and in every worker, and the datagrams that tell the peer until the data plane
-//! forwards by the routes.
+//! Output that waits until the data plane is ready for a tunnel: its routes wait until the policy
+//! is in force in the guard and in every worker; the datagrams to the peer wait until the data
+//! plane uses the routes.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -10,23 +10,23 @@ use ike::Transmit;
 
 use crate::routes::RouteChange;
 
-/// How often to look whether the data plane is ready.
+/// Polling interval for the state of the data plane.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// How long a datagram waits for routes that were added. The data plane learns a route within
-/// milliseconds; one that has a long table to read must not keep IKE waiting. There is no such
-/// limit for the policy: without it the peer would be answered in clear.
+/// How long a datagram waits for the data plane to use the added routes. This normally takes
+/// milliseconds; a long routing table must not delay IKE. The wait for the policy is not limited:
+/// without it, replies to the peer would leave in clear.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Batches beyond this are dropped, the newest first: the peer repeats what is not answered.
+/// Maximum number of batches; newer ones are dropped, and the peer retransmits its requests.
 const MOST: usize = 1024;
 
-/// What one step of the gateway wants.
+/// The output of one step of the gateway.
 #[derive(Debug)]
 struct Batch {
     changes: Vec<RouteChange>,
     datagrams: Vec<Transmit>,
-    /// Set when the routes were added.
+    /// Set when the routes have been added.
     until: Option<Instant>,
 }
 
@@ -35,24 +35,24 @@ struct Batch {
 pub(super) struct HeldBack(VecDeque<Batch>);
 
 impl HeldBack {
-    /// Nothing waits.
+    /// Whether no batch is waiting.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether something for that peer waits, so that what comes later must wait too.
+    /// Whether a datagram to this peer is waiting; later ones must then wait too.
     pub(super) fn concerns(&self, peer: SocketAddr) -> bool {
         self.0.iter().flat_map(|batch| &batch.datagrams).any(|datagram| datagram.to == peer)
     }
 
-    /// Keeps what belongs behind a policy that was just published.
+    /// Adds output that depends on a policy that was just published.
     pub(super) fn hold(&mut self, changes: Vec<RouteChange>, datagrams: Vec<Transmit>) {
         if self.0.len() < MOST && !(changes.is_empty() && datagrams.is_empty()) {
             self.0.push_back(Batch { changes, datagrams, until: None });
         }
     }
 
-    /// Once the policy is in force: the route changes of every batch, to be carried out now.
+    /// To be called once the policy is in force: the route changes of all batches, to be made now.
     pub(super) fn take_changes(&mut self, now: Instant) -> Vec<RouteChange> {
         let mut changes = Vec::new();
         for batch in self.0.iter_mut().filter(|batch| batch.until.is_none()) {
@@ -63,8 +63,8 @@ impl HeldBack {
         changes
     }
 
-    /// What may leave now: everything whose routes were added once the data plane has all routes,
-    /// else what has waited long enough.
+    /// The datagrams that may be sent now: those whose routes were added, once the data plane uses
+    /// all routes, or those that have waited for the maximum time.
     pub(super) fn release(&mut self, now: Instant, forwarded: bool) -> Vec<Transmit> {
         let ready = |batch: &Batch| batch.until.is_some_and(|until| forwarded || until <= now);
         let count = self.0.iter().take_while(|batch| ready(batch)).count();

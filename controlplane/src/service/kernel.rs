@@ -1,4 +1,4 @@
-//! Keeping the kernel in line with the configuration and with the SAs.
+//! Keeps the kernel consistent with the configuration and the SAs.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,8 +12,8 @@ use crate::interfaces::{Kernel, KernelRoute};
 use crate::routes::RouteChange;
 use crate::sockets::SocketError;
 
-/// How long an edit waits for the guard of the devices that it names. It goes on without, and the
-/// links follow later.
+/// How long an edit waits for the guard to cover the devices that it names. Then it continues, and
+/// the links are set later.
 const GUARD_PATIENCE: Duration = Duration::from_millis(400);
 
 impl Running {
@@ -38,9 +38,9 @@ impl Running {
         }
     }
 
-    /// The order at every tunnel: the policy is in force in the guard and in every worker, then the
-    /// routes, then the datagram that tells the peer. What the peer sends then may have its answer
-    /// within microseconds, and that must not leave in clear or by another way.
+    /// Order for every tunnel: the policy is in force in the guard and in every worker, then the
+    /// routes are added, then the datagram is sent to the peer. The peer may send traffic at once,
+    /// and the replies to it, microseconds later, must not leave in clear or by another route.
     pub(super) async fn send_behind_routes(&mut self, datagrams: Vec<Transmit>, changes: Vec<RouteChange>) {
         let version = self.gateway.policy_version();
         let published = std::mem::replace(&mut self.policy_version, version) != version;
@@ -70,8 +70,8 @@ impl Running {
         self.held_back.release(now, forwarded).iter().for_each(|datagram| self.sockets.send(datagram));
     }
 
-    /// The configuration changed: the guard covers its devices first, then the kernel follows, and
-    /// then the gateway knows what the kernel made of it.
+    /// The configuration changed: first the guard covers its devices, then the kernel is updated,
+    /// then the gateway gets the resulting state of the devices.
     pub(super) async fn refresh_kernel(&mut self) -> Result<(), ServiceError> {
         self.reported.clear();
         self.refresh_devices().await;
@@ -83,11 +83,11 @@ impl Running {
         self.bring_up().await
     }
 
-    /// Addresses, links and routes of the configuration, once the guard covers every device that is
-    /// there: not before.
+    /// Sets addresses, links and routes of the configuration once the guard covers every existing
+    /// device, and not before.
     ///
     /// # Errors
-    /// At the start, an IKE socket that cannot be opened.
+    /// At start-up, an IKE socket that cannot be opened.
     pub(super) async fn bring_up(&mut self) -> Result<(), ServiceError> {
         if !self.facts.interfaces_wait || !self.gateway.guard_covers_interfaces() {
             return Ok(());
@@ -107,7 +107,7 @@ impl Running {
         Ok(())
     }
 
-    /// Devices or addresses may have changed.
+    /// Handles a possible change of devices or addresses.
     pub(super) async fn refresh_devices(&mut self) {
         for error in self.follow_devices().await {
             self.trouble(&error);
@@ -120,7 +120,7 @@ impl Running {
             Ok(devices) if devices != *self.gateway.devices() => {
                 let known =
                     |name: &InterfaceName| self.gateway.devices().get(name).map(|device| device.ifindex);
-                // A device that was made anew gets its addresses back.
+                // A device that was created again needs its addresses.
                 self.facts.interfaces_wait |=
                     devices.iter().any(|(name, device)| known(name) != Some(device.ifindex));
                 let now = self.now();
@@ -136,7 +136,7 @@ impl Running {
         self.sockets.serve(&self.addresses())
     }
 
-    /// Static and reverse routes as they should be; what a killed control plane left is removed.
+    /// Sets static and reverse routes and removes those of a control plane that was killed.
     pub(super) async fn reconcile_routes(&mut self) {
         let mut wanted: BTreeSet<KernelRoute> =
             Kernel::static_routes(self.gateway.configuration(), self.gateway.devices()).into_iter().collect();

@@ -1,4 +1,4 @@
-//! CLI sessions: each has its shell, and the answers of some come later.
+//! CLI sessions: each has its shell; responses may be delayed by work in progress.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use super::{Finished, Running, ServiceError};
 use crate::control::{Answer, ControlEvent, SessionId};
 use crate::operator::{Operator, Progress, Work};
 
-/// How long an orderly stop waits for its answer to be read.
+/// How long an orderly stop waits for its response to be read.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A CLI session.
 pub(super) struct Dialogue {
     shell: Shell,
-    /// Requests that the shell has not been given yet.
+    /// Requests not yet passed to the shell.
     requests: VecDeque<(Request, Answer)>,
-    /// The places of the answers that the shell owes, in the order of the requests.
+    /// Response channels of requests in progress, in order.
     answers: VecDeque<Answer>,
-    /// Where it stands.
+    /// The session's state.
     state: State,
 }
 
 enum State {
-    /// It waits for requests.
+    /// Ready for requests.
     Ready,
-    /// It has committed a line and has more to commit; the loop turns in between.
+    /// A line was committed and more are to follow; the main loop runs in between.
     Committed(Told),
-    /// It waits for a program or for the name service.
+    /// Waiting for a program or for name resolution.
     Working,
 }
 
@@ -44,7 +44,7 @@ impl Dialogue {
         }
     }
 
-    /// The next step with what is there: an answer, a request, or the end of the requests.
+    /// Executes the next step: a result, a request, or the end of the requests.
     fn step(&mut self, operator: &mut Operator<'_>) -> Option<Progress> {
         match std::mem::replace(&mut self.state, State::Ready) {
             State::Committed(told) => return Some(operator.tell(&mut self.shell, told)),
@@ -82,8 +82,7 @@ impl Running {
         }
     }
 
-    /// Carries a session on until it has nothing to do, waits for work, or has to let the loop
-    /// turn.
+    /// Continues a session until it is idle, waits for work, or has to let the main loop run.
     async fn go_on(
         &mut self,
         session: SessionId,
@@ -102,7 +101,8 @@ impl Running {
                     self.look_up(session, name);
                 }
                 Some(Work::Reload) => {
-                    // A client that does not read its answer does not keep the process from ending.
+                    // A client that does not read its response must not delay the exit of the
+                    // process.
                     if let Some(written) = written {
                         let _ = tokio::time::timeout(ANSWER_PATIENCE, written).await;
                     }
@@ -128,7 +128,7 @@ impl Running {
         }
     }
 
-    /// Goes on with the session that let the loop turn first.
+    /// Continues the session that has waited longest for its next turn.
     pub(super) async fn turn_session(&mut self) -> Result<(), ServiceError> {
         let Some(session) = self.turning.pop_front() else { return Ok(()) };
         match self.sessions.remove(&session) {
@@ -137,8 +137,8 @@ impl Running {
         }
     }
 
-    /// Sends the answers that are due, once the kernel follows the configuration that they speak
-    /// of. The receiver is ready when the last one has been written.
+    /// Sends the pending responses, once the kernel reflects the configuration that they report.
+    /// The receiver completes when the last one has been written.
     async fn send(
         &mut self,
         dialogue: &mut Dialogue,
@@ -153,7 +153,7 @@ impl Running {
         self.carry_out().await;
         let mut written = None;
         for response in progress.replies.drain(..) {
-            // What was sent behind the end of the session is not executed.
+            // Requests after the end of the session are not executed.
             if response.closed {
                 dialogue.requests.clear();
             }

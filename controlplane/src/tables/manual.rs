@@ -1,5 +1,5 @@
-//! Pairs with keys from the configuration (`ipsec-manual`). Nobody rekeys them; they stand as long
-//! as the configuration says the same.
+//! Hand-keyed SA pairs (`ipsec-manual`). They are never rekeyed and stay as long as the
+//! configuration is unchanged.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use super::{Activity, InstallError, PairParameters, Slots, Tables};
 use crate::plan::PolicyKey;
 use config::effective_ike::ManualParameters;
 
-/// A pair that stands, and what it was made of.
+/// An installed pair and its parameters.
 #[derive(Clone, Debug)]
 pub(super) struct ManualPair {
     slots: Slots,
@@ -22,27 +22,27 @@ pub(super) struct ManualPair {
     outbound: OutboundSaRecord,
 }
 
-/// A pair that the configuration asks for.
+/// A configured hand-keyed pair.
 #[derive(Debug)]
 pub struct ManualRequest<'a> {
     /// The permit.
     pub permit: &'a PolicyKey,
-    /// What the entry says.
+    /// The entry's parameters.
     pub parameters: &'a ManualParameters,
-    /// Its algorithms.
+    /// Algorithms.
     pub suite: ike::EspSuite,
     /// Tunnel or transport.
     pub mode: ike::Mode,
-    /// Our address.
+    /// Local address.
     pub local: IpAddr,
-    /// What hand-keyed and negotiated pairs have in common.
+    /// Parameters common to hand-keyed and negotiated pairs.
     pub pair: PairParameters,
 }
 
 impl Tables {
-    /// Makes the hand-keyed pair of a policy what the request says, and sends the flow through it.
-    /// A pair that stands and is the same goes on, with its sequence numbers; otherwise the old one
-    /// goes first, for both may have one SPI. `true` if it is a new one.
+    /// Installs the hand-keyed pair of a policy as requested and sends the flow through it. An
+    /// identical pair stays with its sequence numbers; otherwise the old one is removed first,
+    /// since both may use the same SPI. Returns `true` for a new pair.
     ///
     /// # Errors
     /// There is no pair then, and the flow is held.
@@ -72,19 +72,19 @@ impl Tables {
         Ok(true)
     }
 
-    /// Takes the hand-keyed pair of a policy out of use; the flow is held.
+    /// Retires the hand-keyed pair of a policy; the flow is held.
     pub fn remove_manual(&mut self, policy: PolicyId, now_ms: u64) {
         let Some(pair) = self.manual.remove(&policy) else { return };
-        // All of these are ours and live as long as they are in `manual`.
+        // All slots belong to this control plane as long as they are in `manual`.
         let _ = self.table.set_policy_word(policy, None);
         let _ = self.table.retire_outbound(pair.slots.outbound);
         let _ = self.table.retire_inbound(pair.slots.inbound);
         self.table.collect(now_ms);
     }
 
-    /// Finds the hand-keyed pairs that a previous control plane left: those without replay window
-    /// and lifetime. The configuration decides what becomes of them; one that is still wanted goes
-    /// on with its sequence numbers.
+    /// Finds the hand-keyed pairs of a previous control plane, recognised by having neither a
+    /// replay window nor a lifetime. A pair that is still configured continues with its sequence
+    /// numbers.
     pub(super) fn find_manual(&mut self, kept: &BTreeSet<PolicyId>) {
         let slots: Vec<SlotWord> = self.table.live_outbound().collect();
         for slot in slots {
@@ -116,7 +116,7 @@ impl Tables {
         self.manual.keys().copied().collect()
     }
 
-    /// What was counted for the hand-keyed pair of a policy.
+    /// The counters of the hand-keyed pair of a policy.
     pub fn manual_activity(&self, policy: PolicyId) -> Option<Activity> {
         self.activity_of(self.manual.get(&policy)?.slots)
     }

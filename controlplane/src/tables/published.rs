@@ -1,8 +1,9 @@
-//! What the numbers in reports of the data plane stand for: they count within one publication.
+//! The names for list and port numbers in reports of the data plane, which are valid within one
+//! publication.
 
 use sa_table::{Filters, PolicyVersion, PortRecord};
 
-/// The names of the last publications.
+/// The names of the latest publications.
 #[derive(Debug, Default)]
 pub struct PublishedNames(Vec<Names>);
 
@@ -13,11 +14,12 @@ struct Names {
     ports: Vec<(u16, String)>,
 }
 
-/// A report may be older than the newest publication, but workers take that up at once.
+/// A report may refer to the previous publication, but not to older ones, since workers switch at
+/// once.
 const KEPT: usize = 2;
 
 impl PublishedNames {
-    /// Remembers a publication.
+    /// Adds a publication.
     pub fn add(&mut self, version: PolicyVersion, ports: &[PortRecord], filters: &Filters) {
         self.0.insert(
             0,
@@ -30,7 +32,7 @@ impl PublishedNames {
         self.0.truncate(KEPT);
     }
 
-    /// The name of a filter list; none if the publication is too old.
+    /// The name of a filter list; `None` if the publication is too old.
     pub fn list(&self, version: PolicyVersion, list: u32) -> Option<&str> {
         self.of(version)?.lists.get(list as usize).map(String::as_str)
     }

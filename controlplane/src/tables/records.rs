@@ -1,4 +1,4 @@
-//! From what IKE agreed to what the records of the table say.
+//! Converts the result of an IKE negotiation to table records.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use sa_table::{
 use super::PairParameters;
 use crate::clock::{Scale, from_ike_time};
 
-/// Packets that are sent before a rekey is asked for when sequence numbers have 32 bits: 7/8 of
-/// what there is.
+/// Number of packets after which a rekey is requested with 32-bit sequence numbers: 7/8 of the
+/// sequence number space.
 const SOFT_PACKETS: u64 = (u32::MAX as u64) / 8 * 7;
 
-/// The limits that the data plane keeps by itself, also while no control plane runs.
+/// The limits that the data plane enforces itself, also while no control plane runs.
 pub(super) fn lifetime(
     child: &InstallChild,
     parameters: &PairParameters,
@@ -24,7 +24,7 @@ pub(super) fn lifetime(
     let stamp = |at: Option<ike::Time>| at.map_or(0, |at| scale.stamp(from_ike_time(at).max(now)));
     let own = cipher_limit(child.suite.encryption);
     let bytes = smaller(parameters.bytes, own.bytes);
-    // The margin differs from SA to SA, so that the two ends seldom rekey at once.
+    // The margin depends on the SPI, so that the two ends seldom rekey at the same time.
     let margin = |limit: u64| limit / 100 * (85 + u64::from(child.inbound.spi % 10));
     let packets = if child.suite.esn { 0 } else { SOFT_PACKETS };
     Lifetime {
@@ -32,27 +32,27 @@ pub(super) fn lifetime(
         hard_packets: own.packets,
         soft_bytes: margin(bytes),
         hard_bytes: bytes,
-        // The endpoint watches the soft limit by time and asks whether there was traffic.
+        // The endpoint watches the soft limit by time, since the gateway rekeys only SAs with
+        // traffic.
         soft_deadline_ms: 0,
         hard_deadline_ms: stamp(child.hard_limit),
     }
 }
 
-/// What may be protected under one key, whatever the configuration says; 0 for no limit.
+/// Maximum amount of data under one key, independent of the configuration; 0 for no limit.
 struct CipherLimit {
     bytes: u64,
     packets: u64,
 }
 
-/// Blocks of AES under one key. A block cipher of 128 bits is told from a random function with
-/// probability B^2 / 2^129 after B blocks; with 2^36 that stays below 2^-57, the bound that TLS and
-/// QUIC keep (RFC 8446 section 5.5, RFC 9001 section 6.6, appendix B).
+/// Maximum number of AES blocks under one key. After B blocks, a cipher with 128-bit blocks can be
+/// distinguished from a random function with probability B^2 / 2^129. With 2^36 blocks this stays
+/// below 2^-57, the bound of TLS and QUIC (RFC 8446 §5.5, RFC 9001 §6.6 and appendix B).
 const AES_BLOCKS: u64 = 1 << 36;
 
-/// AES-CBC and AES-GCM spend a block on 16 octets (RFC 3602 section 2.3 and RFC 4106 section 9
-/// leave the number to us), GMAC one on each packet. ChaCha20 is no permutation and has no such
-/// limit (RFC 7634 section 5); NULL encrypts nothing, and its HMAC has a key far beyond any number
-/// of packets.
+/// AES-CBC and AES-GCM use one block for 16 octets (RFC 3602 §2.3 and RFC 4106 §9 set no fixed
+/// limit), GMAC one for each packet. ChaCha20 is not a permutation and has no such limit (RFC 7634
+/// §5). NULL does not encrypt, and the limit of its HMAC key is far beyond any number of packets.
 fn cipher_limit(encryption: ike::Encryption) -> CipherLimit {
     use ike::Encryption as E;
     match encryption {
@@ -64,7 +64,7 @@ fn cipher_limit(encryption: ike::Encryption) -> CipherLimit {
     }
 }
 
-/// The smaller of two limits, of which 0 is none.
+/// The smaller of two limits, where 0 means no limit.
 fn smaller(a: u64, b: u64) -> u64 {
     match (a, b) {
         (0, other) | (other, 0) => other,
@@ -72,7 +72,7 @@ fn smaller(a: u64, b: u64) -> u64 {
     }
 }
 
-/// The algorithm of a negotiated suite; `None` for a combination that ESP does not have.
+/// The algorithm of a negotiated suite; `None` for a combination that ESP does not support.
 pub(super) fn algorithm(suite: &ike::EspSuite) -> Option<EspAlgorithm> {
     use ike::{Encryption as E, Integrity as I};
     let hmac = match suite.integrity {
@@ -98,7 +98,7 @@ pub(super) fn algorithm(suite: &ike::EspSuite) -> Option<EspAlgorithm> {
     })
 }
 
-/// Every combination of a local and a remote selector of one family and compatible protocol.
+/// All combinations of a local and a remote selector with the same family and compatible protocols.
 pub(super) fn selectors(
     local: &[ike::TrafficSelector],
     remote: &[ike::TrafficSelector],
@@ -122,8 +122,8 @@ pub(super) fn selectors(
 }
 
 fn selector(from: &ike::TrafficSelector) -> TrafficSelector {
-    // OPAQUE (start above end) stands for packets whose ports cannot be seen; the table has port 0
-    // for those.
+    // OPAQUE (start port above end port) stands for packets whose ports are not visible; the table
+    // uses port 0 for them.
     let opaque = from.start_port > from.end_port;
     let ports =
         if opaque { PortRange::single(0) } else { PortRange { first: from.start_port, last: from.end_port } };

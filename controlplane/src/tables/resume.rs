@@ -1,4 +1,4 @@
-//! The start: what a previous control plane left in the table, and what of it goes on.
+//! Taking over the table of a previous control plane at start-up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,9 @@ use super::{PublishedNames, Slots, Tables};
 use crate::checkpoint::{Memory, StoredPair};
 
 impl Tables {
-    /// Takes over the segments. What a previous control plane left and `memory` explains goes on
-    /// working: its policies keep their numbers and its SAs their slots. Everything else is taken
-    /// out of use; what is protected by it is held, never sent in clear.
+    /// Takes over the segments. State of a previous control plane that `memory` describes stays in
+    /// service: policies keep their IDs and SAs their slots. Everything else is retired; the
+    /// traffic that it protected is held, never sent in clear.
     pub fn new(table: TableWriter, runtime: RuntimeReader, memory: &Memory) -> Self {
         let mut tables = Tables {
             table,
@@ -42,7 +42,7 @@ impl Tables {
             let leads_nowhere =
                 tables.table.policy_word(*policy).is_none_or(|slot| !outbound.contains(&slot));
             if leads_nowhere || !kept.contains(policy) {
-                // The writer has just named it: it cannot be unknown.
+                // The ID was just registered with the writer, so it is known.
                 let _ = tables.table.set_policy_word(*policy, None);
             }
         }
@@ -59,7 +59,7 @@ impl Tables {
         tables
     }
 
-    /// Goes on with a pair of a previous control plane under a new name. `false` if one of its
+    /// Adopts a pair of a previous control plane under a new ID. Returns `false` if one of its
     /// slots is gone.
     pub fn adopt(&mut self, pair: ChildId, stored: &StoredPair) -> bool {
         let Some((inbound, outbound)) = stored.slot_words() else { return false };
@@ -71,7 +71,7 @@ impl Tables {
         live
     }
 
-    /// Takes out of use what was kept for [`Tables::adopt`] and not adopted.
+    /// Retires pairs that were kept for [`Tables::adopt`] and not adopted.
     pub fn retire_strangers(&mut self) {
         let (mut ours_in, ours_out): (BTreeSet<SlotWord>, BTreeSet<SlotWord>) =
             self.pairs.values().map(|slots| (slots.inbound, slots.outbound)).unzip();

@@ -1,4 +1,4 @@
-//! The order of words in the table, on real segments in memory.
+//! The order of table writes, on real segments in memory.
 
 use config::model::InterfaceName;
 use ike::{ChildHalf, ConnectionId, EspSuite, IkeId, Secret};
@@ -124,7 +124,7 @@ fn a_refused_outbound_half_leaves_no_inbound_half() {
     let mut setup = setup();
     let policy = setup.tables.number(&key(1)).unwrap();
     install(&mut setup, 1, policy);
-    // The same outbound keys under another inbound SPI: they must not be used twice.
+    // The same outbound keys under another inbound SPI: a key must not be used twice.
     let mut twice = child(1, ike::Encryption::AesGcm128);
     (twice.child, twice.inbound.spi) = (ChildId(7), 0x1007);
     let result = setup.tables.install(&twice, &parameters(policy), Scale::default(), Duration::from_secs(1));
@@ -188,7 +188,7 @@ fn a_new_control_plane_keeps_what_it_remembers_and_retires_the_rest() {
     assert!(new.adopt(ChildId(9), &stored));
     new.retire_strangers();
     assert!(old.reader.lookup_spi(0x1001).is_some());
-    assert_eq!(old.reader.lookup_spi(0x1002), None, "nobody remembers the second pair");
+    assert_eq!(old.reader.lookup_spi(0x1002), None, "the second pair was retired");
 
     let forgetful = Tables::new(
         old.segments.table_writer().unwrap(),

@@ -1,4 +1,4 @@
-//! Initiations without a result.
+//! Pending initiations.
 
 use ike::IkeId;
 use sa_table::PolicyId;
@@ -6,39 +6,39 @@ use sa_table::PolicyId;
 use super::Tunnels;
 use crate::plan::{EntryKey, Peer};
 
-/// An initiation of ours that has no result yet.
+/// A local initiation without a result yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// For which entry.
+    /// The entry.
     pub entry: EntryKey,
-    /// With whom.
+    /// The peer.
     pub peer: Peer,
     /// The flow that waits.
     pub policy: PolicyId,
-    /// The IKE SA that it goes over.
+    /// The IKE SA that it uses.
     pub ike: IkeId,
-    /// The one before it, to the same peer, ended with its IKE SA.
+    /// This attempt repeats one with the same peer whose IKE SA had ended.
     pub again: bool,
 }
 
 impl Tunnels {
-    /// An initiation has begun.
+    /// Adds a pending initiation.
     pub fn begin_attempt(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
     }
 
-    /// All of them, oldest first.
+    /// All pending initiations, oldest first.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
     }
 
-    /// Removes these attempts; oldest first.
+    /// Removes and returns the selected initiations, oldest first.
     pub fn take_attempts(&mut self, which: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
         self.attempts.extract_if(.., |attempt| which(attempt)).collect()
     }
 
-    /// What was begun with `peer` for an entry is not wanted any more. The IKE SAs that are not
-    /// established and that nothing else waits for.
+    /// Cancels the initiations with `peer` for an entry. Returns the half-open IKE SAs that no
+    /// other initiation uses.
     pub fn abandon(&mut self, entry: &EntryKey, peer: &Peer) -> Vec<IkeId> {
         let given_up = self.take_attempts(|attempt| attempt.entry == *entry && attempt.peer == *peer);
         let mut unused: Vec<IkeId> = given_up.into_iter().map(|attempt| attempt.ike).collect();
@@ -49,7 +49,7 @@ impl Tunnels {
         unused
     }
 
-    /// Attempts over `old` go over `new` from now on.
+    /// Moves pending initiations from `old` to `new`.
     pub(super) fn move_attempts(&mut self, old: IkeId, new: IkeId) {
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.ike == old) {
             attempt.ike = new;

@@ -1,10 +1,10 @@
 //! Dead peer detection: when to probe, when to give a peer up.
 //!
-//! A probe ladder of `crypto isakmp keepalive N M`: N seconds without anything authenticated from
-//! the peer, then a probe, then five more at intervals of M seconds; the peer is dead when the
-//! sixth stayed unanswered for M seconds, N + 6·M after the last sign of life. In on-demand mode
-//! the first probe is sent only if a protected packet went out since the peer was last heard.
-//! Anything authenticated from the peer, ESP or IKE, resets it all.
+//! The probe ladder of `crypto isakmp keepalive N M`: after N seconds without an authenticated
+//! packet from the peer a probe is sent, then five more at intervals of M seconds. The peer is dead
+//! when the sixth is not answered within M seconds, N + 6·M after the last sign of life. In
+//! on-demand mode the first probe is sent only if a protected packet was sent since the peer was
+//! last heard. Any authenticated packet from the peer, ESP or IKE, resets the ladder.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ended, Tunnels};
 
-/// Probes after the first one before a peer is given up.
+/// Probes after the first one before a peer is declared dead.
 pub const RETRIES: u32 = 5;
 
-/// When probes are sent at all.
+/// When probes are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -56,25 +56,25 @@ impl Timing {
         Timing { interval, retry: interval, probes: count.saturating_sub(1).max(1), mode }
     }
 
-    /// From the last sign of life to the verdict, in periodic mode.
+    /// Time from the last sign of life to the verdict, in periodic mode.
     pub fn detection(&self) -> Duration {
         self.interval + self.retry * self.probes
     }
 
-    /// More transmissions than there are between any sign of life and the verdict. They end the IKE
-    /// SA of a silent peer only where its keepalive line was removed after the probe.
+    /// A number of retransmissions that exceeds those between any sign of life and the verdict. It
+    /// only ends the IKE SA of a silent peer if its keepalive line was removed after the probe.
     fn retries_beyond_verdict(&self) -> u32 {
         let retry = self.retry.as_millis().max(1);
         u32::try_from(self.detection().as_millis().div_ceil(retry)).unwrap_or(u32::MAX)
     }
 }
 
-/// What to do now.
+/// The result of [`Liveness::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing.
+    /// No action.
     Quiet,
-    /// Send (or repeat) a probe; the number counts from 0 within the ladder.
+    /// Send (or repeat) a probe; numbered from 0 within the ladder.
     Probe(u32),
     /// The peer is dead.
     Dead,
@@ -86,7 +86,7 @@ struct Ladder {
     next: Duration,
 }
 
-/// The detection of one IKE peer.
+/// Dead peer detection for one IKE peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Liveness {
     timing: Timing,
@@ -96,7 +96,7 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// Detection for a peer that was heard, authenticated, at `now`.
+    /// Starts detection for a peer that was heard, authenticated, at `now`.
     pub fn new(timing: Timing, now: Duration) -> Self {
         Liveness { timing, last_heard: now, last_sent: None, ladder: None }
     }
@@ -106,12 +106,12 @@ impl Liveness {
         self.timing
     }
 
-    /// New timing; a ladder under way goes on with the new intervals.
+    /// Changes the timing; a ladder in progress continues with the new intervals.
     pub fn set_timing(&mut self, timing: Timing) {
         self.timing = timing;
     }
 
-    /// Something authenticated arrived from the peer at `at`: ESP that passed its check, or IKE.
+    /// An authenticated packet, ESP or IKE, arrived from the peer at `at`.
     pub fn heard(&mut self, at: Duration) {
         if at > self.last_heard {
             self.last_heard = at;
@@ -124,18 +124,18 @@ impl Liveness {
         self.last_sent = self.last_sent.max(Some(at));
     }
 
-    /// When the peer was last heard.
+    /// The time when the peer was last heard.
     pub fn last_heard(&self) -> Duration {
         self.last_heard
     }
 
-    /// Probes sent in the ladder that is under way; 0 when the peer is considered alive.
+    /// Probes sent in the current ladder; 0 while the peer is considered alive.
     pub fn unanswered(&self) -> u32 {
         self.ladder.map_or(0, |ladder| ladder.sent)
     }
 
-    /// The next time at which [`Liveness::poll`] can answer anything but quiet, as far as is known
-    /// now.
+    /// The next time at which [`Liveness::poll`] can return something other than `Quiet`, as far as
+    /// known now.
     pub fn deadline(&self) -> Option<Duration> {
         match self.ladder {
             Some(ladder) => Some(ladder.next),
@@ -144,8 +144,8 @@ impl Liveness {
         }
     }
 
-    /// Decides. Each call advances at most one step, so that a process that was stopped for a while
-    /// sends its probes before it gives a peer up.
+    /// Advances by at most one step, so that a process that was suspended for some time sends its
+    /// probes before it declares a peer dead.
     pub fn poll(&mut self, now: Duration) -> Verdict {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return Verdict::Quiet;
@@ -166,26 +166,25 @@ impl Liveness {
     }
 }
 
-/// What detection wants of the gateway.
+/// An action that detection requests from the gateway.
 #[derive(Debug)]
 pub enum Detected {
-    /// Ask the peer of this IKE SA whether it is there, now and then every `interval` until the
-    /// verdict.
+    /// Probe the peer of this IKE SA, now and then every `interval` until the verdict.
     Probe {
         /// The IKE SA.
         ike: IkeId,
         /// Time between transmissions.
         interval: Duration,
-        /// After so many more transmissions the endpoint may give up by itself: later than the
-        /// ladder does in every case.
+        /// The number of retransmissions after which the endpoint may give up by itself: always
+        /// later than the verdict of the ladder.
         retries: u32,
     },
-    /// The peer did not answer. Its IKE SA, with what ended with it, is removed here already.
+    /// The peer did not answer. Its IKE SA and everything under it are already removed here.
     PeerDead(Ended),
 }
 
 impl Tunnels {
-    /// Asks the detections whose time has come what to do.
+    /// Polls the detections that are due.
     pub fn detect(&mut self, now: Duration) -> Vec<Detected> {
         let mut detected = Vec::new();
         for ike in self.detections_due(now) {
@@ -198,14 +197,14 @@ impl Tunnels {
                     detected.push(Detected::Probe { ike, interval, retries });
                 }
                 Some((Verdict::Dead, _)) => detected.extend(self.end_ike(ike).map(Detected::PeerDead)),
-                // The endpoint repeats its probe by itself in the same rhythm.
+                // The endpoint retransmits its probe at the same interval.
                 Some((Verdict::Probe(_) | Verdict::Quiet, _)) | None => {}
             }
         }
         detected
     }
 
-    /// When a detection has something to decide.
+    /// The earliest deadline of any detection.
     pub fn detection_deadline(&self) -> Option<Duration> {
         debug_assert_eq!(
             self.detection_timers.first(),
@@ -215,17 +214,17 @@ impl Tunnels {
         self.detection_timers.first()
     }
 
-    /// IKE SAs whose detection has something to decide.
+    /// IKE SAs whose detection is due.
     pub fn detections_due(&self, now: Duration) -> Vec<IkeId> {
         self.detection_timers.overdue(now)
     }
 
-    /// Whether a probe to the peer of an IKE SA is on its way.
+    /// Whether a probe to the peer of an IKE SA is outstanding.
     pub fn is_probing(&self, ike: IkeId) -> bool {
         self.ike_sas.get(&ike).is_some_and(|sa| sa.probing)
     }
 
-    /// An authenticated IKE message came in over an IKE SA: a probe is answered.
+    /// An authenticated IKE message was received over an IKE SA; it answers a probe.
     pub fn peer_heard(&mut self, ike: IkeId, at: Duration) {
         if let Some(sa) = self.ike_sas.get_mut(&ike) {
             sa.probing = false;
@@ -233,18 +232,18 @@ impl Tunnels {
         self.heard(ike, at);
     }
 
-    /// Something authenticated came from the peer of an IKE SA.
+    /// An authenticated packet was received from the peer of an IKE SA.
     pub fn heard(&mut self, ike: IkeId, at: Duration) {
         self.with_liveness(ike, |liveness| liveness.heard(at));
     }
 
-    /// Something is sent to the peer of an IKE SA that it will answer if it is there.
+    /// A request or packet that a live peer answers was sent over an IKE SA.
     pub fn sent(&mut self, ike: IkeId, at: Duration) {
         self.with_liveness(ike, |liveness| liveness.sent(at));
     }
 
-    /// ESP was received and sent at these times. True if a probe is on its way to a peer that is
-    /// heard.
+    /// Reports the times of the last ESP received and sent. True if a probe is outstanding although
+    /// the peer is heard.
     pub(super) fn traffic(&mut self, ike: IkeId, heard: Option<Duration>, sent: Option<Duration>) -> bool {
         let answered = self.with_liveness(ike, |liveness| {
             heard.into_iter().for_each(|at| liveness.heard(at));
@@ -254,7 +253,7 @@ impl Tunnels {
         self.is_probing(ike) && answered == Some(true)
     }
 
-    /// The timing in force for an IKE SA; none where no keepalive is configured any more.
+    /// Sets the timing of an IKE SA; `None` if no keepalive is configured any more.
     pub fn set_timing(&mut self, ike: IkeId, timing: Option<Timing>) {
         let Some(sa) = self.ike_sas.get_mut(&ike).filter(|sa| sa.is_established()) else { return };
         match (timing, &mut sa.liveness) {
@@ -273,7 +272,7 @@ impl Tunnels {
         Some(result)
     }
 
-    /// To be called when an IKE SA got a detection, lost it, or is gone.
+    /// Updates the timer of an IKE SA whose detection was started, stopped or removed.
     pub(super) fn set_detection_timer(&mut self, ike: IkeId) {
         let at = self.ike_sas.get(&ike).and_then(|sa| sa.liveness()?.deadline());
         self.detection_timers.set(ike, at);
@@ -288,7 +287,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// Polls once a second from `from`; the times of the probes and of the verdict.
+    /// Polls once a second from `from`; returns the times of the probes and of the verdict.
     fn run(liveness: &mut Liveness, from: u64, until: u64) -> (Vec<u64>, Option<u64>) {
         let mut probes = Vec::new();
         for now in from..=until {

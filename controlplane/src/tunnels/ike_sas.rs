@@ -1,4 +1,4 @@
-//! IKE SAs as the gateway sees them.
+//! The gateway's data about IKE SAs.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use ike::{ConnectionId, IkeId, IkeInfo};
 
 use super::{Liveness, Timing, Tunnels};
 
-/// What is kept of an IKE SA; the endpoint has the rest.
+/// The gateway's data about an IKE SA; the rest is in the endpoint.
 #[derive(Debug)]
 pub struct IkeSa {
     connection: ConnectionId,
@@ -16,7 +16,7 @@ pub struct IkeSa {
     identity: Option<String>,
     established: bool,
     pub(super) liveness: Option<Liveness>,
-    /// A probe is on its way; the endpoint repeats it by itself.
+    /// A probe is outstanding; the endpoint retransmits it by itself.
     pub(super) probing: bool,
 }
 
@@ -25,7 +25,7 @@ impl IkeSa {
         IkeSa { connection, remote, identity: None, established: false, liveness: None, probing: false }
     }
 
-    /// The connection that it was made for.
+    /// Its connection.
     pub fn connection(&self) -> ConnectionId {
         self.connection
     }
@@ -35,7 +35,7 @@ impl IkeSa {
         self.remote
     }
 
-    /// What the peer is called, once it has proved that.
+    /// The peer's identity, once authenticated.
     pub fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
     }
@@ -45,7 +45,7 @@ impl IkeSa {
         self.established
     }
 
-    /// Its dead peer detection, if there is any.
+    /// Its dead peer detection, if configured.
     pub fn liveness(&self) -> Option<&Liveness> {
         self.liveness.as_ref()
     }
@@ -57,17 +57,17 @@ impl Tunnels {
         self.ike_sas.get(&ike)
     }
 
-    /// All of them, those under way included, in the order of their names.
+    /// All IKE SAs, including those being negotiated, ordered by ID.
     pub fn ikes(&self) -> impl Iterator<Item = (IkeId, &IkeSa)> {
         self.ike_sas.iter().map(|(ike, sa)| (*ike, sa))
     }
 
-    /// How many there are, those under way included.
+    /// The number of IKE SAs, including those being negotiated.
     pub fn ike_count(&self) -> usize {
         self.ike_sas.len()
     }
 
-    /// How many are not established yet.
+    /// The number of IKE SAs that are not established yet.
     pub fn initiating(&self) -> usize {
         self.ike_sas.values().filter(|sa| !sa.established).count()
     }
@@ -77,34 +77,34 @@ impl Tunnels {
         self.ike_sas.values().map(|sa| sa.connection).collect()
     }
 
-    /// Port and identity of a peer that has proved who it is.
+    /// Port and identity of an authenticated peer.
     pub fn identity_at(&self, address: IpAddr) -> Option<(u16, &str)> {
         let mut with = self.ike_sas.values().filter(|sa| sa.remote.ip() == address);
         with.find_map(|sa| Some((sa.remote.port(), sa.identity()?)))
     }
 
-    /// The newest IKE SA with an address, an established one first.
+    /// The newest IKE SA with an address; established ones are preferred.
     pub fn newest_ike_with(&self, address: IpAddr) -> Option<IkeId> {
         let with = self.ikes().filter(|(_, sa)| sa.remote.ip() == address);
         with.max_by_key(|(ike, sa)| (sa.established, *ike)).map(|(ike, _)| ike)
     }
 
-    /// The IKE SA of a connection that a new child is asked for over: the newest that is
-    /// established, else one that an initiation of ours is on its way for.
+    /// The IKE SA of a connection to use for a new child: the newest established one, otherwise one
+    /// that is being initiated locally.
     pub fn usable_ike(&self, connection: ConnectionId) -> Option<IkeId> {
         let established = self.ikes_of(connection).rfind(|(_, sa)| sa.established).map(|(ike, _)| ike);
         let on_its_way = |ike: &IkeId| self.attempts.iter().any(|attempt| attempt.ike == *ike);
         established.or_else(|| self.ikes_of(connection).map(|(ike, _)| ike).find(on_its_way))
     }
 
-    /// An IKE SA begins; detection starts when it is established.
+    /// Adds an IKE SA being negotiated; detection starts when it is established.
     pub fn begin_ike(&mut self, ike: IkeId, connection: ConnectionId, remote: SocketAddr) {
         if !self.ike_sas.contains_key(&ike) {
             self.insert_ike(ike, IkeSa::new(connection, remote));
         }
     }
 
-    /// An IKE SA is established. `timing` is that of its detection, if there is to be any.
+    /// An IKE SA is established. `timing` is that of its detection, if configured.
     pub fn ike_up(&mut self, now: Duration, info: &IkeInfo, timing: Option<Timing>) {
         self.begin_ike(info.ike, info.connection, info.remote);
         if let Some(sa) = self.ike_sas.get_mut(&info.ike) {
@@ -116,7 +116,7 @@ impl Tunnels {
         self.set_detection_timer(info.ike);
     }
 
-    /// An IKE SA was rekeyed: what belonged to `old` belongs to its successor.
+    /// An IKE SA was rekeyed: everything that belonged to `old` moves to its successor.
     pub fn ike_rekeyed(&mut self, old: IkeId, new: &IkeInfo) {
         if let Some(before) = self.remove_ike(old) {
             self.insert_ike(new.ike, IkeSa { remote: new.remote, established: true, ..before });
@@ -125,13 +125,13 @@ impl Tunnels {
         self.move_attempts(old, new.ike);
     }
 
-    /// An initiation came to nothing; the peer's address and port.
+    /// An initiation failed; returns the peer's address and port.
     pub fn initiation_failed(&mut self, ike: IkeId) -> Option<SocketAddr> {
         self.remove_ike(ike).map(|sa| sa.remote)
     }
 
-    /// A gateway sent us to another one (RFC 5685): the initiation `new` stands in for `old`. Where
-    /// the redirection came from.
+    /// A gateway redirected us to another one (RFC 5685): the initiation `new` replaces `old`.
+    /// Returns the address of the redirecting gateway.
     pub fn redirected(
         &mut self,
         (old, new): (IkeId, IkeId),

@@ -1,5 +1,4 @@
-//! The indexes of IKE SAs and SA pairs: each is found by its connection or its IKE SA without a
-//! search through all.
+//! Secondary indexes: connection → IKE SAs, IKE SA → SA pairs.
 
 use ike::{ChildId, ConnectionId, IkeId};
 
@@ -19,13 +18,13 @@ impl Tunnels {
         Some(sa)
     }
 
-    /// A pair was installed, or taken over from a previous control plane.
+    /// Adds a pair that was installed, or adopted from a previous control plane.
     pub fn insert_pair(&mut self, child: ChildId, pair: SaPair) {
         self.by_ike.extend(pair.ike().map(|ike| (ike, child)));
         self.pairs.insert(child, pair);
     }
 
-    /// A pair is over.
+    /// Removes a pair.
     pub fn remove_pair(&mut self, child: ChildId) -> Option<SaPair> {
         let pair = self.pairs.remove(&child)?;
         if let Some(ike) = pair.ike() {
@@ -34,7 +33,7 @@ impl Tunnels {
         Some(pair)
     }
 
-    /// The pairs of `old` are from now on those of `new`.
+    /// Moves the pairs of `old` to `new`.
     pub(super) fn move_pairs(&mut self, old: IkeId, new: IkeId) {
         for child in self.pairs_under(old) {
             self.by_ike.remove(&(old, child));
@@ -45,7 +44,7 @@ impl Tunnels {
         }
     }
 
-    /// The IKE SAs of a connection, those under way included, oldest first.
+    /// The IKE SAs of a connection, including those being negotiated, oldest first.
     pub(super) fn ikes_of(
         &self,
         connection: ConnectionId,
@@ -54,7 +53,7 @@ impl Tunnels {
         range.filter_map(|(_, ike)| Some((*ike, self.ike_sas.get(ike)?)))
     }
 
-    /// The pairs that were made over an IKE SA, oldest first.
+    /// The pairs of an IKE SA, oldest first.
     pub fn pairs_under(&self, ike: IkeId) -> Vec<ChildId> {
         self.by_ike.range((ike, ChildId(0))..=(ike, ChildId(u64::MAX))).map(|(_, child)| *child).collect()
     }

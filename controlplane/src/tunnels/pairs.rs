@@ -1,4 +1,4 @@
-//! SA pairs as the gateway sees them.
+//! The gateway's data about SA pairs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,78 +10,77 @@ use super::Tunnels;
 use crate::plan::EntryKey;
 use crate::routes::ReverseRoute;
 
-/// Names of pairs taken over from a previous control plane begin here: the endpoint's own names
-/// stay below.
+/// First ID of pairs adopted from a previous control plane; the endpoint's own IDs are below.
 pub const FIRST_ADOPTED: u64 = 1 << 63;
 
-/// What is kept of an SA pair. Its keys are in the shared table only.
+/// The gateway's data about an SA pair. Its keys are in the shared table only.
 #[derive(Debug)]
 pub struct SaPair {
-    /// None for a pair of a previous control plane: this one has not the keys of its IKE SA.
+    /// `None` for a pair of a previous control plane, since the keys of its IKE SA are lost.
     ike: Option<IkeId>,
     entry: EntryKey,
     policy: PolicyId,
     facts: PairFacts,
     /// Routes that exist as long as the pair does.
     routes: Vec<ReverseRoute>,
-    /// The soft limit has passed without traffic: rekey as soon as there is some.
+    /// The soft limit has passed without traffic: rekey at the next packet.
     soft_passed: bool,
     rekeying: bool,
-    /// The stamps of the last packet heard and of the last one sent, as the session was told them.
+    /// The time stamps of the last packet received and sent, as last reported to the session.
     told: (u64, u64),
 }
 
-/// What was agreed for an SA pair; no keys.
+/// The negotiated parameters of an SA pair, without keys.
 #[derive(Clone, Debug)]
 pub struct PairFacts {
-    /// SPI of what the peer sends.
+    /// Inbound SPI.
     pub inbound_spi: u32,
-    /// SPI of what we send.
+    /// Outbound SPI.
     pub outbound_spi: u32,
     /// Algorithms.
     pub suite: ike::EspSuite,
     /// Tunnel or transport.
     pub mode: ike::Mode,
-    /// Our side.
+    /// Local traffic selectors.
     pub local_selectors: Vec<ike::TrafficSelector>,
-    /// The peer's side.
+    /// Remote traffic selectors.
     pub remote_selectors: Vec<ike::TrafficSelector>,
-    /// Our address.
+    /// Local address.
     pub local: IpAddr,
     /// The peer's address.
     pub remote: IpAddr,
-    /// Our port and the peer's, where ESP travels in UDP.
+    /// Local and remote port, with UDP encapsulation.
     pub udp: Option<(u16, u16)>,
-    /// When it ends.
+    /// When the hard lifetime ends.
     pub hard_limit: Option<Duration>,
 }
 
-/// What the data plane counted for a pair.
+/// The data plane's time stamps and counters of a pair.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// Stamps of the last packet heard and of the last one sent, as the table has them.
+    /// Time stamps of the last packet received and sent, as in the table.
     pub stamps: (u64, u64),
-    /// The last packet heard, on the control plane's clock.
+    /// The last packet received, on the control plane's clock.
     pub heard: Option<Duration>,
     /// The last packet sent.
     pub sent: Option<Duration>,
-    /// Packets either way.
+    /// Packets in both directions.
     pub packets: u64,
 }
 
-/// What follows from a [`Seen`].
+/// The result of processing a [`Seen`].
 #[derive(Debug)]
 pub struct Observed {
-    /// A probe is on its way to this IKE SA's peer, and the peer was heard meanwhile.
+    /// The IKE SA with an outstanding probe whose peer was heard meanwhile.
     pub alive: Option<IkeId>,
-    /// The pair is to be rekeyed: there is traffic again after its soft limit.
+    /// The pair has to be rekeyed: there is traffic again after its soft limit.
     pub rekey: bool,
-    /// The entry whose session has not been told of these packets.
+    /// The entry whose session has to be informed of new packets.
     pub news: Option<EntryKey>,
 }
 
 impl SaPair {
-    /// A new pair. `ike` is none for one of a previous control plane.
+    /// A new pair. `ike` is `None` for one of a previous control plane.
     pub fn new(
         ike: Option<IkeId>,
         entry: EntryKey,
@@ -92,32 +91,32 @@ impl SaPair {
         SaPair { ike, entry, policy, facts, routes, soft_passed: false, rekeying: false, told: (0, 0) }
     }
 
-    /// The IKE SA that it can be rekeyed and deleted over.
+    /// The IKE SA for rekeying and deleting the pair.
     pub fn ike(&self) -> Option<IkeId> {
         self.ike
     }
 
-    /// The entry that it belongs to.
+    /// Its entry.
     pub fn entry(&self) -> &EntryKey {
         &self.entry
     }
 
-    /// The flow that it belongs to.
+    /// Its flow.
     pub fn policy(&self) -> PolicyId {
         self.policy
     }
 
-    /// What was agreed.
+    /// The negotiated parameters.
     pub fn facts(&self) -> &PairFacts {
         &self.facts
     }
 
-    /// The reverse routes that exist as long as it does.
+    /// The reverse routes that exist as long as the pair.
     pub fn routes(&self) -> &[ReverseRoute] {
         &self.routes
     }
 
-    /// Whether a successor is being made.
+    /// Whether a successor is being negotiated.
     pub fn is_rekeying(&self) -> bool {
         self.rekeying
     }
@@ -133,17 +132,17 @@ impl Tunnels {
         self.pairs.get(&child)
     }
 
-    /// All pairs, in the order of their names.
+    /// All pairs, ordered by ID.
     pub fn pairs(&self) -> impl Iterator<Item = (ChildId, &SaPair)> {
         self.pairs.iter().map(|(child, pair)| (*child, pair))
     }
 
-    /// How many pairs there are.
+    /// The number of pairs.
     pub fn pair_count(&self) -> usize {
         self.pairs.len()
     }
 
-    /// The pairs without an IKE SA, taken over from a previous control plane.
+    /// The pairs without an IKE SA, adopted from a previous control plane.
     pub fn adopted_pairs(&self) -> impl Iterator<Item = (ChildId, &SaPair)> {
         self.pairs.range(ChildId(FIRST_ADOPTED)..).map(|(child, pair)| (*child, pair))
     }
@@ -154,42 +153,41 @@ impl Tunnels {
         self.pairs_under(ike).iter().all(|other| *other == child).then_some(ike)
     }
 
-    /// The pair's soft limit by time has passed: one that carried nothing is left to expire. True
-    /// if it is to be rekeyed now.
+    /// The pair's soft lifetime has passed: one without traffic is left to expire. True if it has
+    /// to be rekeyed now.
     pub fn soft_limit(&mut self, child: ChildId, used: bool) -> bool {
         let Some(pair) = self.pairs.get_mut(&child) else { return false };
         pair.soft_passed = true;
         used && !std::mem::replace(&mut pair.rekeying, true)
     }
 
-    /// A successor of the pair is wanted. False if it is being made already, or if there is no IKE
-    /// SA that it could be made over.
+    /// Starts a rekey. False if one is in progress, or if there is no IKE SA to rekey over.
     pub fn begin_rekey(&mut self, child: ChildId) -> bool {
         let with_ike = self.pairs.get(&child).is_some_and(|pair| pair.ike.is_some());
         with_ike && self.begin_replacement(child)
     }
 
-    /// A pair that succeeds this one is wanted, whatever IKE SA it comes over. False if it is being
-    /// made already.
+    /// Starts a replacement over any IKE SA. False if one is in progress.
     pub fn begin_replacement(&mut self, child: ChildId) -> bool {
         self.pairs.get_mut(&child).is_some_and(|pair| !std::mem::replace(&mut pair.rekeying, true))
     }
 
-    /// The data plane's times and counters of a pair with an IKE SA.
+    /// Processes the data plane's time stamps and counters of a pair with an IKE SA.
     pub fn observe(&mut self, child: ChildId, seen: &Seen) -> Option<Observed> {
         let pair = self.pairs.get_mut(&child)?;
         let ike = pair.ike?;
         let rekey = pair.soft_passed && !pair.rekeying && seen.packets > 0;
         pair.rekeying |= rekey;
-        // Most of many tunnels are silent, and their sessions know it.
+        // With many tunnels, most have no new packets; then the session need not be informed.
         let news = std::mem::replace(&mut pair.told, seen.stamps) != seen.stamps;
         let news = news.then(|| pair.entry.clone());
         let alive = self.traffic(ike, seen.heard, seen.sent).then_some(ike);
         Some(Observed { alive, rekey, news })
     }
 
-    /// The peer is somewhere else. All pairs of the IKE SA, and those whose records cannot express
-    /// that, because our own address or the encapsulation changed too: these are to be rekeyed.
+    /// The peer's address changed. Returns all pairs of the IKE SA, and those whose records cannot
+    /// express the change, because the local address or the encapsulation changed too: these have
+    /// to be rekeyed.
     pub fn peer_moved(
         &mut self,
         ike: IkeId,

@@ -1,4 +1,4 @@
-//! IKE SAs and pairs without a gateway: what ends with what, and what a dead peer takes along.
+//! Tests of IKE SAs and pairs without a gateway: what ends together, also with a dead peer.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn keepalive() -> Option<Timing> {
     Some(Timing::keepalive(10, 2, Mode::Periodic))
 }
 
-/// An IKE SA with two pairs, and one more that is only begun.
+/// An IKE SA with two pairs, and one that is still being negotiated.
 fn tunnels() -> Tunnels {
     let mut tunnels = Tunnels::default();
     tunnels.ike_up(s(0), &info(1, 7), keepalive());
@@ -141,7 +141,7 @@ fn a_pair_is_rekeyed_once_and_only_if_it_is_used() {
     assert!(!tunnels.begin_rekey(ChildId(1)), "under way");
     assert!(tunnels.begin_rekey(ChildId(2)) && !tunnels.soft_limit(ChildId(2), true));
     let adopted = ChildId(FIRST_ADOPTED);
-    assert!(!tunnels.begin_rekey(adopted), "nobody here has the keys of its IKE SA");
+    assert!(!tunnels.begin_rekey(adopted), "the keys of its IKE SA are not known here");
     assert!(tunnels.begin_replacement(adopted) && !tunnels.begin_replacement(adopted));
 }
 

@@ -1,6 +1,6 @@
 //! A network of gateways under a virtual clock: real control planes, real IKE, real segments in
-//! memory, a seeded wire and a data plane that moves packets without bytes. A packet arrives only
-//! if the keys of both ends are the same.
+//! memory, a seeded link model and a data plane that moves packets without payload. A packet is
+//! delivered only if the keys of both ends match.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -25,7 +25,7 @@ use sa_table::{
     Locking, OutboundOwner, PolicyId, RuntimeWriter, Segments, SlotWord, TableReader, WorkerId,
 };
 
-/// The simulation starts here, so that no time stamp is zero, which means never.
+/// Start time of the simulation; not zero, because a time stamp of zero means never.
 const ORIGIN: Duration = Duration::from_secs(1000);
 const WORKER: WorkerId = WorkerId(0);
 
@@ -37,7 +37,7 @@ impl ike::Random for Seeded {
     }
 }
 
-/// One gateway: a control plane and as much of a data plane as times and counters need.
+/// A gateway: a control plane, and a data plane reduced to time stamps and counters.
 pub struct Gateway {
     pub control: ControlPlane,
     pub log: Vec<(Duration, String)>,
@@ -53,11 +53,11 @@ pub struct Gateway {
     events: EventReceiver,
     outbound: BTreeMap<SlotWord, OutboundOwner>,
     inbound: BTreeMap<SlotWord, InboundOwner>,
-    /// Packets that wait for an SA.
+    /// Packets held for an SA.
     held: u64,
-    /// Packets that came in and matched an SA.
+    /// Received packets that matched an SA.
     pub received: u64,
-    /// Cut off the network.
+    /// Disconnected from the network.
     pub cut: bool,
     seed: u64,
 }
@@ -104,7 +104,7 @@ impl Gateway {
     fn announce(&self) {
         self.runtime.announce(WORKER, self.reader.generation());
         self.runtime.announce_policy(WORKER, self.reader.policy_version());
-        // The request for an SA is withdrawn as soon as there is one.
+        // The request for an SA is withdrawn once there is one.
         if let Some(policy) =
             only_policy(&self.reader).filter(|policy| self.reader.policy_word(*policy).is_some())
         {
@@ -112,7 +112,7 @@ impl Gateway {
         }
     }
 
-    /// The control plane is killed and started again; the segments stay, and with them its memory,
+    /// Kills and restarts the control plane; the segments stay, and with them the checkpoint,
     /// unless `forgetful`.
     pub fn restart(&mut self, now: Duration, forgetful: bool) {
         self.seed += 1000;
@@ -123,7 +123,7 @@ impl Gateway {
         self.control.configure(now, self.configuration.clone(), self.devices.clone());
     }
 
-    /// Takes over another configuration.
+    /// Applies another configuration.
     pub fn configure(&mut self, now: Duration, text: &str) {
         self.configuration = parse(text);
         self.control.configure(now, self.configuration.clone(), self.devices.clone());
@@ -135,7 +135,7 @@ impl Gateway {
         view.entries[0].peers.iter().find(|peer| peer.current).map(|peer| peer.name.clone())
     }
 
-    /// Every show of sessions and SAs, one after the other.
+    /// The output of all show commands about sessions and SAs.
     pub fn show_everything(&self, now: Duration) -> String {
         let (detail, brief, filter) = (true, false, Filter::default());
         [
@@ -152,19 +152,19 @@ impl Gateway {
         .collect()
     }
 
-    /// SA pairs with a peer.
+    /// Number of SA pairs with a peer.
     pub fn pairs_with(&self, now: Duration, address: &str) -> u32 {
         let view = self.control.peers_view(now);
         view.entries[0].peers.iter().find(|peer| peer.name == address).map_or(0, |peer| peer.sas)
     }
 
-    /// When the log first said all the words after `since`.
+    /// The time of the first log line after `since` that contains all words.
     pub fn said(&self, since: Duration, words: &[&str]) -> Option<Duration> {
         let found = self.log.iter().find(|(at, text)| *at >= since && words.iter().all(|w| text.contains(w)));
         found.map(|(at, _)| *at)
     }
 
-    /// How often the log said all the words.
+    /// The number of log lines that contain all words.
     pub fn count(&self, words: &[&str]) -> usize {
         self.log.iter().filter(|(_, text)| words.iter().all(|word| text.contains(word))).count()
     }
@@ -191,16 +191,16 @@ enum Travelling {
     Esp { to: IpAddr, spi: u32, keys: sa_table::KeyMaterial, echo: bool },
 }
 
-/// What happens on the wire.
+/// Properties of the network between the gateways.
 #[derive(Clone, Copy)]
 pub struct Wire {
-    /// Per mille of the packets that get lost.
+    /// Packet loss in per mille.
     pub loss: u32,
-    /// Per mille that arrive twice.
+    /// Duplicated packets in per mille.
     pub duplicate: u32,
-    /// Shortest way.
+    /// Minimum delay.
     pub delay: Duration,
-    /// Up to so much is added, which also reorders.
+    /// Maximum additional delay, which also reorders.
     pub jitter: Duration,
 }
 
@@ -210,12 +210,12 @@ impl Default for Wire {
     }
 }
 
-/// The gateways and what is between them.
+/// The gateways and the network between them.
 pub struct Network {
     pub now: Duration,
     pub wire: Wire,
     pub gateways: Vec<Gateway>,
-    /// Data packets between the two ends of tunnels, sent and answered.
+    /// Data packets sent through tunnels, and their replies.
     pub sent: u64,
     pub answered: u64,
     random: ChaCha20Rng,
@@ -226,7 +226,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Gateways by address and configuration text.
+    /// Creates gateways from addresses and configuration texts.
     pub fn new(seed: u64, gateways: &[(&str, String)]) -> Self {
         let mut network = Network {
             now: ORIGIN,
@@ -251,12 +251,12 @@ impl Network {
         network
     }
 
-    /// Time passes without traffic.
+    /// Advances the time without traffic.
     pub fn silence(&mut self, seconds: u64) {
         self.run_until(self.now + Duration::from_secs(seconds));
     }
 
-    /// The first gateway sends ten packets a second, each answered by the other end, for so long.
+    /// The first gateway sends ten packets a second for this time; the other end replies to each.
     pub fn traffic(&mut self, seconds: u64) {
         for _ in 0..seconds * 10 {
             self.send(0, true);
@@ -264,7 +264,7 @@ impl Network {
         }
     }
 
-    /// Traffic until the condition holds, at most so long; the time that it took.
+    /// Sends traffic until the condition holds, at most for this time; returns the elapsed time.
     pub fn traffic_until(&mut self, seconds: u64, condition: impl Fn(&Network) -> bool) -> Duration {
         let begin = self.now;
         for _ in 0..seconds * 10 {
@@ -277,7 +277,7 @@ impl Network {
         panic!("not within {seconds} s; the log of the first gateway:\n{}", self.log_text(0));
     }
 
-    /// What a gateway logged.
+    /// The log of a gateway.
     pub fn log_text(&self, index: usize) -> String {
         let lines = self.gateways[index].log.iter();
         lines.map(|(at, text)| format!("{:9.3} {text}\n", (*at - ORIGIN).as_secs_f64())).collect()
@@ -299,7 +299,7 @@ impl Network {
                 return;
             };
             assert!(next >= self.now || timer_first, "the wire does not go back in time");
-            // A deadline that stays in the past would spin for ever.
+            // Detects a deadline that stays in the past, which would loop forever.
             self.steps = if next > self.now { 0 } else { self.steps + 1 };
             assert!(self.steps < 10_000, "no progress at {:?}:\n{}", self.now - ORIGIN, self.log_text(0));
             self.now = self.now.max(next);
@@ -347,7 +347,7 @@ impl Network {
         }
     }
 
-    /// A packet of the only policy of a gateway: sealed, or held with a request for an SA.
+    /// A packet of a gateway's only policy: encrypted, or held with a request for an SA.
     fn send(&mut self, index: usize, echo: bool) {
         if echo {
             self.sent += 1;
@@ -385,7 +385,7 @@ impl Network {
         }
     }
 
-    /// Carries out what a control plane wants and takes its events, until both are quiet.
+    /// Processes the output of a control plane and its events, until there is neither.
     fn drain(&mut self, index: usize) {
         let now = self.now;
         loop {
@@ -460,7 +460,7 @@ fn only_policy(reader: &TableReader) -> Option<PolicyId> {
 }
 
 impl Network {
-    /// Asks a gateway for its tunnel, as one packet would that is then lost.
+    /// Requests a gateway's tunnel, as a packet does, which is then lost.
     pub fn originate(&mut self, index: usize) {
         self.send(index, false);
     }
@@ -474,7 +474,7 @@ impl Network {
         self.drain(index);
     }
 
-    /// Kills a control plane and starts it again.
+    /// Kills and restarts a control plane.
     pub fn restart(&mut self, index: usize, forgetful: bool) {
         let now = self.now;
         self.gateways[index].restart(now, forgetful);

@@ -28,8 +28,8 @@ fn main() -> ExitCode {
                 continue;
             }
         };
-        // The `aes-gcm` crate branches on each verdict, which is public, and cannot tell the
-        // checker so; its caller does once more.
+        // The `aes-gcm` crate branches on each verdict, which is public, but cannot mark it as
+        // such; its caller branches once more.
         let verdicts = if backend == Backend::Portable { 2 * 6 * LENGTHS.len() as u64 } else { 0 };
         match check(engine) {
             Ok(found) if found == verdicts => checked.push(backend.name()),
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     if checked.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// Whether the checker notices a comparison that stops at the first difference.
+/// Whether the checker detects a comparison that stops at the first difference.
 fn control() -> bool {
     let secret = std::hint::black_box([7u8; 16]);
     make_secret(&secret);
@@ -63,7 +63,7 @@ fn control() -> bool {
     errors() > before
 }
 
-/// Seals, opens, and has forgeries rejected, for each key size. Gives the errors that the checker
+/// Seals, opens, and has forgeries rejected, for each key size. Returns the errors that the checker
 /// counted.
 fn check(engine: Engine) -> Result<u64, &'static str> {
     let before = errors();
@@ -81,7 +81,7 @@ fn check(engine: Engine) -> Result<u64, &'static str> {
             make_secret(text);
         }
         engine.seal(&mut jobs(&schedule, &mut packets));
-        // What is on the wire is public.
+        // Packets on the wire are public.
         publish(&packets);
         let mut forged = packets.clone();
         for (index, (_, tag)) in forged.iter_mut().enumerate() {

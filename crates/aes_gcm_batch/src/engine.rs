@@ -65,7 +65,7 @@ impl fmt::Display for Backend {
     }
 }
 
-/// Why an engine cannot be had.
+/// Why an engine is not available.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// No back end has that name.
@@ -73,13 +73,13 @@ pub enum EngineError {
         "no AEAD back end is named {name:?}; there are vaes-avx512-schoolbook, vaes-avx512, vaes-avx2, aes-ni and portable"
     )]
     UnknownName {
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
     /// The CPU lacks the instructions.
     #[error("this CPU cannot run the AEAD back end {0}; leave the choice to the program or name another")]
     Unsupported(Backend),
-    /// The back end computed something else than the portable one.
+    /// The back end's results differ from those of the portable one.
     #[error("the AEAD back end {0} failed its self-test; the portable one is still right")]
     SelfTest(Backend),
 }
@@ -101,7 +101,7 @@ pub struct Engine {
     path: Path,
 }
 
-/// A back end with the proof that the CPU has it.
+/// A back end with the proof that the CPU supports it.
 #[derive(Clone, Copy)]
 enum Path {
     #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! Key expansion: round keys (FIPS 197 section 5.2) and powers of the hash key.
+//! Key expansion: round keys (FIPS 197 §5.2) and powers of the hash key.
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::{Kernel, ghash};
@@ -10,12 +10,12 @@ use crate::vector::{Vector, read_block, write_block, x128::X128};
 pub(crate) fn expand(key: &[u8], powers: &mut [[u8; 16]], round_keys: &mut [[u8; 16]]) {
     #[cfg(target_arch = "x86_64")]
     if let Some(v) = X128::detect() {
-        // SAFETY: the proof says that the CPU has the features of the function.
+        // SAFETY: the proof guarantees that the CPU has the features of the function.
         unsafe { expand_x128(v, key, powers, round_keys) }
     }
 }
 
-/// Asks the CPU for the cache line of `byte`.
+/// Prefetches the cache line of `byte`.
 #[inline(always)]
 pub(crate) fn prefetch(byte: &u8) {
     #[cfg(target_arch = "x86_64")]
@@ -64,8 +64,7 @@ fn expand_x128(v: X128, key: &[u8], powers: &mut [[u8; 16]], round_keys: &mut [[
 }
 
 /// The hash key in the multiplier's order, multiplied by x: makes up for the bit that a carry-less
-/// product of reflected numbers lacks (docs/aead.md, section 2). No branch on the bit that falls
-/// out.
+/// product of reflected numbers lacks (docs/aead.md, §2). No branch on the bit that falls out.
 fn times_x(h: [u8; 16]) -> u128 {
     let h = u128::from_be_bytes(h);
     let carry = 0u128.wrapping_sub(h >> 127);

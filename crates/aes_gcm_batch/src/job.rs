@@ -22,7 +22,7 @@ pub(crate) const INLINE_AAD_LEN: usize = 16;
 
 /// One packet to seal or open: key, nonce, additional data, and where text and tag lie.
 ///
-/// Exactly one cache line, built anew for each burst. Text and tag are worked on in place.
+/// Exactly one cache line, built for each burst. Text and tag are processed in place.
 #[repr(C, align(64))]
 pub struct Job<'a> {
     text: NonNull<u8>,
@@ -34,7 +34,7 @@ pub struct Job<'a> {
     /// Followed by four bytes of this struct, so that a 16-byte load at its address stays inside.
     pub(crate) nonce: [u8; NONCE_LEN],
     pub(crate) authentic: bool,
-    /// Copied from the schedule, so that sorting a burst touches no key.
+    /// Copied from the schedule, so that sorting a burst reads no key.
     rounds: u8,
     /// Blocks of text, at most the largest number; only short packets ask.
     blocks: u16,
@@ -58,7 +58,7 @@ union Aad<'a> {
 impl<'a> Job<'a> {
     /// A packet with its `schedule`, its 12-byte `nonce` (for ESP salt ‖ IV, see [`esp_nonce`]),
     /// its additional data (for ESP the SPI and the 32- or 64-bit sequence number in network order,
-    /// RFC 4106 section 5), its text without IV and tag, and its tag: written by
+    /// RFC 4106 §5), its text without IV and tag, and its tag: written by
     /// [`Engine::seal`](crate::Engine::seal), read by [`Engine::open`](crate::Engine::open).
     ///
     /// A nonce must never be used twice to seal under one key.
@@ -182,8 +182,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The nonce of RFC 4106 section 4: the salt that came with the key, then the explicit IV as it
-/// stands in the packet.
+/// The nonce of RFC 4106 §4: the salt that came with the key, then the explicit IV as in the
+/// packet.
 #[inline(always)]
 pub fn esp_nonce(salt: [u8; 4], iv: [u8; 8]) -> [u8; NONCE_LEN] {
     let mut nonce = [0; NONCE_LEN];

@@ -27,7 +27,7 @@ use crate::vector::{Block, REVERSE, Vector, block_of_halves, read_block};
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel<X: Vector> {
     pub(crate) v: X,
-    /// 0xc2 << 56: the reduction polynomial (docs/aead.md, section 2).
+    /// 0xc2 << 56: the reduction polynomial (docs/aead.md, §2).
     polynomial: X::V,
     reverse: X::V,
     nonce_mask: X::V,
@@ -77,14 +77,14 @@ impl<X: Vector> Kernel<X> {
 
 const NONCE_MASK: Block = [!0, !0, !0, !0, !0, !0, !0, !0, !0, !0, !0, !0, 0, 0, 0, 0];
 
-/// Zeros instead of the plaintext of a forged packet.
+/// Replaces the plaintext of a forged packet by zeros.
 #[cold]
 fn reject(job: &mut Job<'_>) {
     job.text().fill(0);
 }
 
-/// Keeps the compiler from moving loads over this point: it would fetch all round keys first and
-/// spill them, and take the interleaved chains apart. No instruction.
+/// Keeps the compiler from moving loads over this point: it would load all round keys first and
+/// spill them, and separate the interleaved chains. Emits no instruction.
 #[inline(always)]
 fn keep_order() {
     compiler_fence(Ordering::SeqCst);

@@ -1,14 +1,14 @@
 //! AES-GCM (NIST SP 800-38D) over bursts of packets with the CPU's vector instructions.
 //!
-//! * **What it does**: seals and opens many short messages in place, each with a key, nonce and
+//! * **Purpose**: seals and opens many short messages in place, each with a key, nonce and
 //!   additional data of its own, several of them interleaved in the vector units; expands keys into
 //!   caller-owned [`KeySchedule`]s.
-//! * **What it never does**: draw or count nonces, know ESP, allocate or do I/O per packet, branch
-//!   or index on a secret.
-//! * **Who calls it**: the AEAD seam of the `esp` crate, from every data-plane worker. All types
-//!   are `Send`; an [`Engine`] is a copyable name of a code path.
-//! * **Who owns what**: the caller owns schedules, buffers and the job list; this crate keeps
-//!   nothing between two calls.
+//! * **Not in scope**: it does not generate or count nonces, has no ESP code, does not allocate or
+//!   do I/O per packet, and does not branch or index on a secret.
+//! * **Caller**: the AEAD layer of the `esp` crate, from every data-plane worker. All types are
+//!   `Send`; an [`Engine`] is a copyable identifier of a code path.
+//! * **Ownership**: the caller owns schedules, buffers and the job list; this crate keeps nothing
+//!   between two calls.
 //! * **Invariants**: a packet that fails authentication leaves zeros in its buffer; a vector code
 //!   path runs only on a CPU that has its instructions and after its self-test against the portable
 //!   one passed.

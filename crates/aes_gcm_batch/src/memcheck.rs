@@ -1,4 +1,4 @@
-//! Requests to valgrind's memory checker, by which secrets are followed: data marked as undefined
+//! Requests to valgrind's memory checker, by which secrets are tracked: data marked as undefined
 //! may be computed with, and every branch or address that depends on them is counted as an error.
 //! Only with the feature `memcheck`; outside of valgrind the requests do nothing.
 
@@ -11,7 +11,7 @@ const COUNT_ERRORS: u64 = 0x1201;
 const MAKE_UNDEFINED: u64 = 0x4d43_0001;
 const MAKE_DEFINED: u64 = 0x4d43_0002;
 
-/// Whether somebody listens.
+/// Whether the program runs under valgrind.
 pub fn is_running() -> bool {
     request(RUNNING_ON_VALGRIND, 0, 0) != 0
 }
@@ -21,26 +21,26 @@ pub fn errors() -> u64 {
     request(COUNT_ERRORS, 0, 0)
 }
 
-/// From here on nothing may branch on these bytes, or on anything computed from them, or use it as
-/// an address.
+/// Marks these bytes as secret: no branch and no address may depend on them or on values computed
+/// from them.
 pub fn make_secret(bytes: &[u8]) {
     request(MAKE_UNDEFINED, bytes.as_ptr().addr() as u64, bytes.len() as u64);
 }
 
-/// These bytes are known to everybody.
+/// Marks these bytes as public.
 pub fn make_public(bytes: &[u8]) {
     request(MAKE_DEFINED, bytes.as_ptr().addr() as u64, bytes.len() as u64);
 }
 
-/// A verdict, which everybody may know although it was computed from secrets.
+/// Marks a verdict as public although it was computed from secrets.
 pub(crate) fn publish(verdict: u32) -> u32 {
     let bytes = std::hint::black_box(verdict.to_ne_bytes());
     make_public(&bytes);
     u32::from_ne_bytes(std::hint::black_box(bytes))
 }
 
-/// The magic sequence of `valgrind.h` for x86-64: four rotations that add up to none, and an
-/// exchange of a register with itself.
+/// The magic sequence of `valgrind.h` for x86-64: four rotations that cancel out, and an exchange
+/// of a register with itself.
 fn request(code: u64, first: u64, second: u64) -> u64 {
     let arguments = [code, first, second, 0, 0, 0];
     let result: u64;

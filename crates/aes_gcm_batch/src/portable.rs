@@ -1,5 +1,5 @@
 //! The portable back end: the `aes-gcm` crate, packet by packet. The reference of the self-test and
-//! the last resort of every machine.
+//! the fallback on every machine.
 
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::aes::Aes192;
@@ -73,8 +73,8 @@ pub(crate) fn run<const OPEN: bool>(jobs: &mut [Job<'_>]) -> usize {
         if !OPEN {
             match key.seal(nonce, aad, job.text()) {
                 Ok(tag) => *job.tag = tag,
-                // Only lengths above the library's limit end here, which `Job::new` rules out:
-                // nothing readable may stay.
+                // Reached only for lengths above the library's limit, which `Job::new` rules out:
+                // erase the text.
                 Err(_) => job.text().fill(0),
             }
             continue;

@@ -26,8 +26,8 @@ pub struct KeyLengthError {
 /// Round keys and powers of the hash key of one AES-128, AES-192 or AES-256 key.
 ///
 /// Owned by the caller, cache-line aligned, erased when dropped. Serves every back end. The powers
-/// lie in descending order right before the round keys, so that a short packet touches few lines
-/// and those are neighbours: for 68 bytes under AES-128 they are five.
+/// lie in descending order right before the round keys, so that a short packet reads few, adjacent
+/// cache lines: five for 68 bytes under AES-128.
 #[repr(C, align(64))]
 pub struct KeySchedule {
     /// H^36 … H^1, each multiplied by x and in the byte order of the multiplier (docs/aead.md,
@@ -64,15 +64,15 @@ impl KeySchedule {
         Ok(schedule)
     }
 
-    /// Hint that a packet of `text_len` bytes under this key comes soon: asks the CPU for the cache
-    /// lines that it will touch. Best given four to eight packets ahead when many keys take turns.
+    /// Hint that a packet of `text_len` bytes under this key follows soon: prefetches the cache
+    /// lines that it will read. Best given four to eight packets ahead when many keys take turns.
     #[inline(always)]
     pub fn prefetch(&self, text_len: usize) {
         let rounds_on = POWERS * 16;
         let powers = if text_len > 16 * (POWERS - 2) { POWERS } else { text_len.div_ceil(16) + 2 };
         let mut offset = (rounds_on - 16 * powers) & !63;
-        // Up to round key 10, with which AES-128 ends. Longer keys have a line more; only the
-        // schedule itself tells which they are.
+        // Up to round key 10, with which AES-128 ends. Longer keys have a line more; which is only
+        // known from the schedule itself.
         while offset < (ROUND_KEYS + 11) * 16 {
             expand::prefetch(&self.table.as_flattened()[offset]);
             offset += 64;
@@ -107,7 +107,7 @@ impl KeySchedule {
 
     /// H^`exponent`, H^(`exponent` - 1), … H^1 and what lies behind, at least to the length of
     /// `vectors` vectors of `lanes` blocks. The exponent lies in the last of these vectors; the
-    /// assertion says so to the compiler, which then leaves out its checks.
+    /// assertion lets the compiler remove its bounds checks.
     #[inline(always)]
     pub(crate) fn powers_from(&self, exponent: usize, vectors: usize, lanes: usize) -> &[u8] {
         let start = POWERS.wrapping_sub(exponent);
@@ -126,7 +126,7 @@ impl KeySchedule {
         self.key_len
     }
 
-    /// The key as the portable back end holds it; made at its first use.
+    /// The key in the form of the portable back end; created at its first use.
     pub(crate) fn portable(&self) -> &PortableKey {
         self.portable.get_or_init(|| Box::new(PortableKey::new(&self.key[..self.key_len])))
     }

@@ -1,6 +1,6 @@
 //! The vector operations that the kernel is written in, and the three widths that provide them.
 //!
-//! A [`Vector`] is a zero-sized *proof*: whoever holds one has checked that the CPU has the
+//! A [`Vector`] is a zero-sized *proof*: a value exists only after a check that the CPU has the
 //! instructions, so its methods are safe functions. A register is an array of `LANES` 16-byte
 //! blocks; "lane" always means one such block, "half" one of its two 64-bit words.
 //!
@@ -16,8 +16,8 @@ use core::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_set_epi64x, _mm_storeu_si
 /// Applies an intrinsic that takes and returns values only.
 macro_rules! pure {
     ($intrinsic:expr $(, $argument:expr)*) => {{
-        // SAFETY: used in methods of a proof only, which says that the CPU has the instruction; it
-        // touches registers and no memory.
+        // SAFETY: used in methods of a proof only, which guarantees that the CPU has the
+        // instruction; it touches registers and no memory.
         #[allow(unused_unsafe, reason = "nested uses")]
         unsafe { $intrinsic($($argument),*) }
     }};
@@ -138,7 +138,7 @@ const fn counters() -> [Block; 32] {
 }
 
 /// Reverses the 16 bytes of a block: GCM's bit order becomes that of the multiplier (docs/aead.md,
-/// section 2).
+/// §2).
 pub(crate) const REVERSE: Block = [15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0];
 
 /// A block of memory as a register.

@@ -49,7 +49,7 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         // SAFETY: the first byte of the mapping.
         let first = unsafe { self.start.sub(PAGE) };
-        // SAFETY: the mapping made by `new`, which nobody borrows any more.
+        // SAFETY: the mapping made by `new`, which is no longer borrowed.
         unsafe { libc::munmap(first.cast(), (self.pages + 2) * PAGE) };
     }
 }

@@ -45,7 +45,7 @@ impl std::fmt::Display for Mode {
     }
 }
 
-/// What the operator wants.
+/// The configured mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModePreference {
     /// Zero-copy if all ports can, else copy.
@@ -98,7 +98,7 @@ impl Default for SocketOptions {
 /// Why all ports run in copy mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyReason {
-    /// The operator asked for it.
+    /// Copy mode is configured.
     Configured,
     /// This port cannot do zero-copy, and all sockets of one UMEM share one mode.
     Port(PortQueue, Errno),
@@ -156,9 +156,9 @@ pub fn open(umem: &Umem, ports: &[PortQueue], options: &SocketOptions) -> Result
     }
 }
 
-/// Why one attempt failed.
+/// Why an attempt to open a socket failed.
 enum Refusal {
-    /// This port does not have the mode.
+    /// This port does not support the mode.
     Mode(PortQueue, Errno),
     /// Another mode would not help.
     Other(Error),
@@ -221,8 +221,8 @@ fn open_one(
     bind(&fd, port, ifindex, options, mode, owner)?;
 
     let id = new_id(umem)?;
-    // All sockets of a UMEM take the first one's mode; ask the kernel what it is instead of
-    // believing the request.
+    // All sockets of a UMEM take the first one's mode; read it from the kernel instead of assuming
+    // the requested one.
     let mode = match sockopt::xdp_options(&fd) {
         Ok(flags) if flags.contains(rustix::net::xdp::XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY) => {
             Mode::ZeroCopy
@@ -285,7 +285,7 @@ fn register(umem: &Umem, fd: &OwnedFd) -> Result<(), Error> {
     })
 }
 
-/// Settings without which the socket works too, on kernels that do not know them.
+/// Optional settings, which older kernels do not support.
 fn tune(fd: &OwnedFd, options: &SocketOptions) {
     /// Packets that one `sendto` sends in copy mode; not in libc yet (include/uapi/linux/if_xdp.h).
     const XDP_MAX_TX_SKB_BUDGET: libc::c_int = 9;

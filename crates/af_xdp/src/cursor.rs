@@ -3,9 +3,9 @@
 //!
 //! Both indices are free-running `u32` that wrap; an entry's slot is the index modulo the ring
 //! size, which is a power of two. Either side keeps a private copy of its own index and of the last
-//! one it saw from the other side, and looks at the shared word only when the private copies
-//! promise too little (the same scheme as the kernel's `net/xdp/xsk_queue.h`). The code is generic
-//! over the shared word so that loom checks exactly what runs on the mapping.
+//! one it saw from the other side, and reads the shared word only when the private copies do not
+//! suffice (the same scheme as the kernel's `net/xdp/xsk_queue.h`). The code is generic over the
+//! shared word so that loom checks exactly what runs on the mapping.
 
 /// A shared 32-bit word with the two orderings that a ring needs.
 pub(crate) trait Word {
@@ -49,8 +49,8 @@ impl ProducerCursor {
             return wanted;
         }
         self.limit = consumer.load_acquire().wrapping_add(self.size);
-        // A consumer index ahead of the producer's would claim more room than the ring has: believe
-        // none of it.
+        // A consumer index ahead of the producer's would claim more room than the ring has: treat
+        // it as no room.
         let free = self.limit.wrapping_sub(self.next);
         if free > self.size {
             self.limit = self.next;
@@ -103,7 +103,7 @@ impl ConsumerCursor {
             return wanted;
         }
         self.limit = producer.load_acquire();
-        // More than a ring full cannot be there: believe none of it.
+        // More entries than the ring size are impossible: treat it as none.
         let available = self.limit.wrapping_sub(self.next);
         if available > self.size {
             self.limit = self.next;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     /// Every interleaving of a producer and a consumer on a ring of two slots: loom's cells report
-    /// any access to a slot that the other side may still touch, and each value must arrive once
+    /// any access to a slot that the other side may still access, and each value must arrive once
     /// and in order.
     #[test]
     fn no_interleaving_shares_a_slot_or_loses_an_entry() {
@@ -218,8 +218,8 @@ mod tests {
                     let free = write.free(&theirs.consumer, (COUNT - sent) as u32);
                     for offset in 0..free {
                         sent += 1;
-                        // SAFETY: the cursor gave this slot to the producer; loom verifies that
-                        // nobody else touches it.
+                        // SAFETY: the cursor gave this slot to the producer; loom verifies that no
+                        // other thread accesses it.
                         theirs.slots[write.slot(offset)].with_mut(|slot| unsafe { *slot = sent });
                     }
                     if free == 0 {
@@ -234,8 +234,8 @@ mod tests {
             while received < COUNT {
                 let available = read.available(&ring.producer, 2);
                 for offset in 0..available {
-                    // SAFETY: the cursor gave this slot to the consumer; loom verifies that nobody
-                    // else touches it.
+                    // SAFETY: the cursor gave this slot to the consumer; loom verifies that no
+                    // other thread accesses it.
                     let value = ring.slots[read.slot(offset)].with(|slot| unsafe { *slot });
                     received += 1;
                     assert_eq!(value, received);

@@ -1,6 +1,6 @@
-//! Two questions about network devices that need an ioctl: how many queues a driver has, and a TUN
-//! device of our own (the data plane's punt port). They live here because this crate is where the
-//! data plane's system calls are.
+//! Two device operations that need an ioctl: reading the number of queues of a driver, and creating
+//! a TUN device (the data plane's punt port). They are in this crate because it contains the data
+//! plane's `unsafe` system calls.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -66,7 +66,7 @@ pub fn open_tun(name: &str) -> io::Result<(File, String)> {
     Ok((file, String::from_utf8_lossy(chosen).into_owned()))
 }
 
-/// How many receive queues a device has (`ethtool -l`). A driver that does not say has one.
+/// How many receive queues a device has (`ethtool -l`). A driver that does not report it has one.
 ///
 /// # Errors
 /// The device does not exist.
@@ -90,7 +90,7 @@ pub fn receive_queues(device: &str) -> io::Result<u32> {
 
 fn request(name: &str, data: RequestData) -> io::Result<InterfaceRequest> {
     let mut request = InterfaceRequest { name: [0; libc::IFNAMSIZ], data };
-    // One octet stays zero.
+    // The last octet stays zero.
     match request.name.get_mut(..name.len()) {
         Some(place) if name.len() < libc::IFNAMSIZ => place.copy_from_slice(name.as_bytes()),
         _ => return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG)),

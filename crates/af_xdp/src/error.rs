@@ -1,4 +1,4 @@
-//! What can go wrong while sockets are set up, with the place and the remedy.
+//! Errors of the set-up of sockets, with the place and the remedy.
 
 use rustix::io::Errno;
 
@@ -20,7 +20,7 @@ pub enum Error {
     NotSupported {
         /// The step that failed.
         operation: &'static str,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: Errno,
     },
     /// There is no such interface.
@@ -41,7 +41,7 @@ pub enum Error {
         interface: String,
         /// Queue number.
         queue: u32,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: Errno,
     },
     /// No memory, or the limit of locked memory is too low.
@@ -49,14 +49,14 @@ pub enum Error {
     NoMemory {
         /// The step that failed.
         operation: &'static str,
-        /// How much was asked for, in bytes.
+        /// The requested size in bytes.
         bytes: usize,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: Errno,
         /// What the operator can change.
         remedy: &'static str,
     },
-    /// Another socket holds the queue and did not let go in time.
+    /// Another socket holds the queue and was not released in time.
     #[error(
         "interface {interface} queue {queue} is in use by another AF_XDP socket; stop the other program \
          (waited {waited_ms} ms)"
@@ -69,14 +69,14 @@ pub enum Error {
         /// How long binding was retried, in milliseconds.
         waited_ms: u64,
     },
-    /// Zero-copy was demanded and one port cannot do it.
+    /// Zero-copy is configured and one port does not support it.
     #[error("interface {interface} queue {queue} cannot do zero-copy ({errno}); allow copy mode")]
     NoZeroCopy {
         /// Linux device name.
         interface: String,
         /// Queue number.
         queue: u32,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: Errno,
     },
     /// A size that the kernel would refuse.
@@ -89,14 +89,14 @@ pub enum Error {
         /// The rule it breaks.
         must: &'static str,
     },
-    /// Any other refusal.
+    /// Any other failure.
     #[error("{operation} on {place}: {errno}")]
     System {
         /// The step that failed.
         operation: &'static str,
         /// Interface and queue, or the object.
         place: String,
-        /// What the kernel answered.
+        /// The kernel's error.
         errno: Errno,
     },
 }

@@ -1,4 +1,4 @@
-//! An owned frame: the packet in it, and the room before and behind.
+//! An owned frame: the packet in it, with headroom and tailroom.
 
 use crate::umem::{FRAME_SIZE, Shared, send_frame_home};
 use std::mem::ManuallyDrop;
@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 /// Sole owner of one 4096-byte frame and of the packet that lies in it:
 /// `headroom ‖ packet ‖ tailroom`.
 ///
-/// Dropping it sends the frame home, which touches a queue that all workers share; the packet path
+/// Dropping it returns the frame to the UMEM's home queue, which all workers share; the packet path
 /// returns frames to its own [`FramePool`](crate::FramePool) instead.
 #[derive(Debug)]
 pub struct Frame {
@@ -28,14 +28,15 @@ unsafe impl Sync for Frame {}
 pub struct NoRoom;
 
 impl Frame {
-    /// `index` is owned by the caller, not at home, and counted as away from home; `start + len` is
-    /// at most [`FRAME_SIZE`].
+    /// `index` is owned by the caller, not in the home queue, and counted as a reference;
+    /// `start + len` is at most [`FRAME_SIZE`].
     pub(crate) fn from_parts(shared: NonNull<Shared>, index: u32, start: u16, len: u16) -> Frame {
         debug_assert!(usize::from(start) + usize::from(len) <= FRAME_SIZE);
         Frame { shared, index, start, len }
     }
 
-    /// Gives up ownership without sending the frame home: the caller owns the index from here on.
+    /// Gives up ownership without returning the frame to the home queue: the caller owns the index
+    /// from here on.
     pub(crate) fn into_index(self) -> u32 {
         ManuallyDrop::new(self).index
     }
@@ -91,8 +92,8 @@ impl Frame {
     pub fn buffer(&self) -> &[u8; FRAME_SIZE] {
         let base = self.base().cast::<[u8; FRAME_SIZE]>();
         // SAFETY: the frame lies in the mapping, which lives as long as this handle; its bytes are
-        // initialised (mapped zeroed); nobody else, the kernel included, holds the frame while the
-        // handle exists.
+        // initialised (mapped zeroed); no other owner, the kernel included, holds the frame while
+        // the handle exists.
         unsafe { base.as_ref() }
     }
 
@@ -105,7 +106,7 @@ impl Frame {
         unsafe { base.as_mut() }
     }
 
-    /// Says where in the frame the packet lies.
+    /// Sets the position of the packet in the frame.
     ///
     /// # Errors
     /// [`NoRoom`] if it would reach past the frame's end.
@@ -165,8 +166,8 @@ impl Frame {
     }
 
     fn base(&self) -> NonNull<u8> {
-        // SAFETY: this frame is away from home and so counts as a reference: the shared part is
-        // alive.
+        // SAFETY: this frame is not in the home queue and so counts as a reference: the shared part
+        // is alive.
         unsafe { self.shared.as_ref() }.frame_base(self.index)
     }
 }

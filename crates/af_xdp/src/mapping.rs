@@ -8,8 +8,8 @@ use rustix::mm::{MapFlags, ProtFlags};
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
-/// An owned region of memory, freed when dropped. It hands out its address only; who may touch
-/// which byte is the business of the types above.
+/// An owned region of memory, freed when dropped. It only gives out its address; the types above
+/// define which bytes may be accessed by whom.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     base: NonNull<u8>,

@@ -1,5 +1,5 @@
-//! A kernel in memory: sockets whose rings lie in ordinary memory, with the kernel's side driven by
-//! the caller.
+//! A simulated kernel in memory: sockets whose rings lie in ordinary memory, with the kernel's side
+//! driven by the caller.
 //!
 //! Tests and benchmarks run the data plane's real packet code over it, without root, a device or a
 //! system call. The kernel's side obeys the same protocol over the same cursors as the real one: it
@@ -127,7 +127,7 @@ impl MemoryKernel {
         self.tx.request_wakeup(wanted);
     }
 
-    /// Publishes a descriptor that a sound kernel would not, to test what user space makes of it.
+    /// Publishes a descriptor that a correct kernel would not, to test the checks of user space.
     #[cfg(test)]
     fn publish_raw(&mut self, addr: u64, len: u32, options: u32) -> bool {
         if self.rx.free(1) == 0 {
@@ -138,7 +138,7 @@ impl MemoryKernel {
         true
     }
 
-    /// Completes an address that a sound kernel would not.
+    /// Completes an address that a correct kernel would not.
     #[cfg(test)]
     fn complete_raw(&mut self, addr: u64) -> bool {
         if self.completion.free(1) == 0 {
@@ -174,8 +174,8 @@ impl MemoryKernel {
         // SAFETY: the TX ring is written by `Socket::send` only, with the bounds of a frame's
         // packet.
         let from = unsafe { base.add(descriptor.addr as usize) };
-        // SAFETY: as above; the frame belongs to this side until it is completed, so nobody writes
-        // to it.
+        // SAFETY: as above; the frame belongs to this side until it is completed, so user space
+        // does not write to it.
         unsafe { std::slice::from_raw_parts(from.as_ptr(), descriptor.len as usize) }
     }
 }

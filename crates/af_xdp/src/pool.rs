@@ -28,7 +28,7 @@ impl FramePool {
         Some(Frame::from_parts(self.handle.pointer(), index, headroom, 0))
     }
 
-    /// Takes a frame back. One of another UMEM goes to its own home.
+    /// Takes a frame back. A frame of another UMEM returns to that one's home queue.
     pub fn put(&mut self, frame: Frame) {
         if frame.shared() != self.handle.pointer() {
             return;
@@ -46,7 +46,7 @@ impl FramePool {
         self.free.is_empty()
     }
 
-    /// Sends every frame home.
+    /// Returns every frame to the home queue.
     pub fn flush(&mut self) {
         self.handle.send_home(self.free.drain(..));
     }
@@ -100,7 +100,7 @@ mod tests {
         let mut indices: Vec<u32> = frames.iter().map(|frame| frame.index()).collect();
         indices.sort_unstable();
         assert_eq!(indices, (0..100).collect::<Vec<_>>());
-        // Everything comes back through one pool, which must not keep more than its limit.
+        // All frames are returned through one pool, which must not keep more than its limit.
         for frame in frames {
             pools[1].put(frame);
             assert!(pools[1].len() <= 5);

@@ -17,7 +17,7 @@ pub(crate) const RING_NEED_WAKEUP: u32 = 1;
 /// 32 descriptors a call.
 const MAX_SEND_CALLS: u32 = 128;
 
-/// Where a socket belongs.
+/// Interface and queue of a socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Label {
     pub(crate) interface: String,
@@ -34,7 +34,7 @@ pub(crate) enum Backend {
     Memory { _reclaim: std::sync::Arc<Reclaim> },
 }
 
-/// What a socket counted since it was opened.
+/// Counters of a socket since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Packets received.
@@ -53,7 +53,7 @@ pub struct Counters {
     pub frame_shortages: u64,
 }
 
-/// What the kernel counted for a socket (`XDP_STATISTICS`).
+/// The kernel's counters of a socket (`XDP_STATISTICS`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelStatistics {
     /// Packets dropped for other reasons than a full ring.
@@ -149,7 +149,7 @@ impl Socket {
         }
     }
 
-    /// What this side counted.
+    /// The counters of user space.
     pub fn counters(&self) -> Counters {
         self.counters
     }
@@ -161,7 +161,7 @@ impl Socket {
             return 0;
         }
         let missing = self.fill_target - self.lent;
-        // A few at a time are not worth a store that the kernel's core has to fetch.
+        // Refilling a few frames is not worth the cache line transfer to the kernel's core.
         if missing < (self.fill_target / 8).max(1) {
             return 0;
         }
@@ -186,7 +186,7 @@ impl Socket {
         lent
     }
 
-    /// Takes up to `limit` received packets. `out` is not allocated from if it has the capacity.
+    /// Takes up to `limit` received packets. No allocation if `out` has the capacity.
     pub fn receive(&mut self, out: &mut Vec<Frame>, limit: u32) -> u32 {
         let available = self.rx.available(limit);
         if available == 0 {
@@ -214,8 +214,8 @@ impl Socket {
         let index = self.umem.shared().take_back(descriptor.addr, self.id, Direction::Receive)?;
         self.lent = self.lent.saturating_sub(1);
         let fits = usize::from(start) + usize::from(len) <= FRAME_SIZE && descriptor.options == 0;
-        // The frame is ours again even if its bounds are nonsense: dropping the handle sends it
-        // home.
+        // The frame is ours again even if its bounds are invalid: dropping the handle returns it to
+        // the home queue.
         let frame = Frame::from_parts(
             self.umem.pointer(),
             index,
@@ -253,7 +253,7 @@ impl Socket {
 
     /// Wakes the kernel until the TX ring is empty or it stops taking packets. In copy mode one
     /// call sends 32 descriptors (`TX_BATCH_SIZE`, net/xdp/xsk.c) and answers EAGAIN when more are
-    /// left, so the call is repeated while it helps.
+    /// left, so the call is repeated while it makes progress.
     pub fn flush(&mut self) {
         for _ in 0..MAX_SEND_CALLS {
             if self.tx.is_drained() || !self.tx.needs_wakeup() {
@@ -301,13 +301,13 @@ impl Socket {
         self.tx.free(wanted)
     }
 
-    /// Makes the kernel look at the fill ring and, with busy-polling, run the device's receive path
+    /// Makes the kernel check the fill ring and, with busy-polling, run the device's receive path
     /// now.
     pub fn wake_receive(&mut self) {
         if let Backend::Kernel { fd, .. } = &self.backend {
             self.counters.wakeups += 1;
-            // Only the side effect matters: the call carries no data and its errors repeat what the
-            // rings show.
+            // Only the side effect matters: the call carries no data and its errors are also
+            // visible in the rings.
             let _ = rustix::net::recv(fd, &mut [0u8; 0][..], RecvFlags::DONTWAIT);
         }
     }
@@ -315,7 +315,7 @@ impl Socket {
     /// The kernel's own counters; zeros over a kernel in memory.
     ///
     /// # Errors
-    /// [`Error::System`] if the kernel refuses to tell.
+    /// [`Error::System`] if the kernel refuses.
     pub fn statistics(&self) -> Result<KernelStatistics, Error> {
         let Backend::Kernel { fd, .. } = &self.backend else { return Ok(KernelStatistics::default()) };
         let raw = rustix::net::sockopt::xdp_statistics(fd).map_err(|errno| Error::System {

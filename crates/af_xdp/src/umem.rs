@@ -1,9 +1,9 @@
 //! The UMEM: packet memory in frames of 4096 bytes, shared by all sockets and workers.
 //!
 //! The shared part counts references: one for each [`Umem`], pool and socket, and one for each
-//! frame that is not at home. Frames move between pools, handles and rings without touching that
-//! count; only the traffic with the home queue, which goes in batches, does. Whoever takes the
-//! count to zero frees the memory.
+//! frame that is not in the home queue. Frames move between pools, handles and rings without
+//! touching that count; only exchanges with the home queue, which are batched, change it. The
+//! reference that is dropped last frees the memory.
 
 use crate::error::Error;
 use crate::mapping::Mapping;
@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 /// Size of a frame in bytes.
 pub const FRAME_SIZE: usize = 4096;
 
-/// Headroom before a received packet when none is configured: what the kernel always reserves
-/// (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
+/// Headroom before a received packet when none is configured: the minimum that the kernel always
+/// reserves (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
 pub const MIN_HEADROOM: usize = 256;
 
 const HUGE_PAGE: usize = 2 << 20;
@@ -35,8 +35,8 @@ pub enum Backing {
 /// Size and place of a UMEM.
 #[derive(Clone, Copy, Debug)]
 pub struct UmemConfig {
-    /// Number of frames. All rings of all sockets can hold frames at the same time: reckon with
-    /// ring size × (RX + TX) for each socket, and a pool for each worker.
+    /// Number of frames. All rings of all sockets can hold frames at the same time: allow for ring
+    /// size × (RX + TX) for each socket, and a pool for each worker.
     pub frames: u32,
     /// Bytes in front of a received packet, at least [`MIN_HEADROOM`].
     pub headroom: usize,
@@ -58,7 +58,7 @@ pub struct Umem {
 }
 
 impl Umem {
-    /// Reserves the memory. All frames are at home.
+    /// Allocates the memory. All frames are in the home queue.
     ///
     /// # Errors
     /// [`Error::BadSize`] for a configuration that the kernel would refuse, [`Error::NoMemory`].
@@ -117,7 +117,7 @@ impl Umem {
         self.handle.shared().headroom.into()
     }
 
-    /// Frames that are at home now: in no pool, handle or ring.
+    /// Frames in the home queue: in no pool, handle or ring.
     pub fn frames_home(&self) -> usize {
         self.handle.shared().home.len()
     }
@@ -131,7 +131,7 @@ impl Umem {
 /// [`Shared::holders`] value of a frame that the kernel does not hold.
 const USER_SPACE: u16 = 0;
 
-/// In which of a socket's hands a frame is.
+/// The direction in which a frame was given to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// Submitted to the fill ring.
@@ -157,7 +157,7 @@ pub(crate) struct Shared {
     frames: u32,
     headroom: u16,
     /// Per frame: [`USER_SPACE`], or which socket gave it to the kernel and in which direction.
-    /// Written by whoever owns the frame.
+    /// Written by the owner of the frame.
     holders: Box<[AtomicU16]>,
     home: ArrayQueue<u32>,
     references: AtomicUsize,
@@ -185,7 +185,7 @@ impl Handle {
         self.0
     }
 
-    /// Takes up to `count` frames from home into `out`.
+    /// Takes up to `count` frames from the home queue into `out`.
     pub(crate) fn take_home(&self, count: usize, out: &mut Vec<u32>) {
         let shared = self.shared();
         let before = out.len();
@@ -197,13 +197,13 @@ impl Handle {
         shared.references.fetch_add(out.len() - before, Ordering::Relaxed);
     }
 
-    /// Sends frames home that were taken by [`take_home`](Self::take_home) and are owned by the
-    /// caller.
+    /// Returns frames to the home queue that were taken by [`take_home`](Self::take_home) and are
+    /// owned by the caller.
     pub(crate) fn send_home(&self, indices: impl ExactSizeIterator<Item = u32>) {
         let shared = self.shared();
         let count = indices.len();
         for index in indices {
-            // Never full: it has room for every frame, and each is at home at most once.
+            // Never full: it has room for every frame, and each is in it at most once.
             let _ = shared.home.push(index);
         }
         // Cannot reach zero: this handle is counted.
@@ -224,31 +224,31 @@ impl Drop for Handle {
     }
 }
 
-/// Sends one frame home and gives up its reference.
+/// Returns one frame to the home queue and drops its reference.
 ///
-/// `shared` comes from a frame that was not at home and that the caller owned; it must not be used
-/// again.
+/// `shared` comes from a frame that was not in the home queue and that the caller owned; it must
+/// not be used again.
 pub(crate) fn send_frame_home(shared: NonNull<Shared>, index: u32) {
     // SAFETY: the frame counts as a reference until the call below, so the allocation is alive.
     let _ = unsafe { shared.as_ref() }.home.push(index);
     drop_reference(shared);
 }
 
-/// Gives up one counted reference; the last one frees the memory.
+/// Drops one counted reference; the last one frees the memory.
 fn drop_reference(shared: NonNull<Shared>) {
     // SAFETY: the caller's reference keeps the allocation alive up to this decrement.
     let references = &unsafe { shared.as_ref() }.references;
     if references.fetch_sub(1, Ordering::Release) == 1 {
         std::sync::atomic::fence(Ordering::Acquire);
-        // SAFETY: made by `Box::leak` in `Umem::new`; the count says that nobody else refers to it
-        // any more.
+        // SAFETY: made by `Box::leak` in `Umem::new`; the count shows that no other reference
+        // exists.
         drop(unsafe { Box::from_raw(shared.as_ptr()) });
     }
 }
 
 impl Shared {
     /// First byte of a frame. The index must be below [`Shared::frames`], which holds for every
-    /// index that came from home.
+    /// index from the home queue.
     pub(crate) fn frame_base(&self, index: u32) -> NonNull<u8> {
         debug_assert!(index < self.frames);
         // SAFETY: the region has `frames` × FRAME_SIZE bytes.
@@ -267,13 +267,13 @@ impl Shared {
         self.frames
     }
 
-    /// Names a new socket. `None` after 32767 sockets of one UMEM.
+    /// Allocates the number of a new socket. `None` after 32767 sockets of one UMEM.
     pub(crate) fn new_socket(&self) -> Option<SocketId> {
         let id = self.sockets.fetch_add(1, Ordering::Relaxed).checked_add(1)?;
         (id < 1 << 15).then_some(SocketId(id))
     }
 
-    /// Notes that the owner of `index` gives it to the kernel.
+    /// Records that the owner of `index` gives it to the kernel.
     pub(crate) fn lend(&self, index: u32, socket: SocketId, direction: Direction) {
         if let Some(holder) = self.holders.get(index as usize) {
             holder.store(socket.holder(direction), Ordering::Relaxed);
@@ -299,8 +299,8 @@ impl Shared {
 pub(crate) struct Reclaim {
     pub(crate) handle: Handle,
     pub(crate) socket: SocketId,
-    /// Whether received frames can be used again at once. Not in zero-copy mode: the driver lets go
-    /// of its buffers in deferred work after close (`xp_release_deferred`,
+    /// Whether received frames can be used again at once. Not in zero-copy mode: the driver
+    /// releases its buffers in deferred work after close (`xp_release_deferred`,
     /// net/xdp/xsk_buff_pool.c).
     pub(crate) reuse_received: bool,
     /// Whether transmitted frames can be used again at once. Not with a real kernel: an skb may

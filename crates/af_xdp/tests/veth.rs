@@ -1,5 +1,5 @@
 //! Two veth ends in a network namespace of the test's own, driven through real AF_XDP sockets.
-//! Needs root; without it each test says so and passes.
+//! Needs root; without it each test prints that and passes.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,8 +13,8 @@ use bpf::{AttachMode, Redirect};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// "Local experimental" ethertype, so that the kernel's own chatter on the link is not mistaken for
-/// ours.
+/// "Local experimental" ethertype, so that the kernel's own packets on the link are not mistaken
+/// for ours.
 const ETHERTYPE: [u8; 2] = [0x88, 0xb5];
 const PACKETS: u32 = 500;
 

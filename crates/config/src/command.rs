@@ -1,10 +1,10 @@
-//! Exec and show commands after parsing: what the control plane is asked to do or to show.
+//! Exec and show commands after parsing, as requests to the control plane.
 
 use std::net::IpAddr;
 
 use crate::model::InterfaceName;
 
-/// Limits what a crypto show prints.
+/// Selects the entries that a crypto show command prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// `interface I`.
@@ -17,7 +17,7 @@ pub struct Filter {
     pub local: Option<IpAddr>,
 }
 
-/// A `show …` command that the owner of the state answers.
+/// A `show …` command that the owner of the state executes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ShowCommand {
     /// `show crypto map [interface I | tag M]`.
@@ -144,7 +144,7 @@ pub enum ClearCommand {
     Logging,
 }
 
-/// The flows that `debug crypto …` can turn on.
+/// The topics of `debug crypto …`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebugTopic {
     /// `isakmp`.
@@ -172,18 +172,18 @@ pub enum ExecCommand {
     Ping {
         /// Address or name.
         target: String,
-        /// Address or interface to send from.
+        /// Source address or interface.
         source: Option<String>,
-        /// Number of packets, 5 when not typed.
+        /// Number of packets, default 5.
         repeat: u32,
-        /// Bytes of a packet, 100 when not typed.
+        /// Packet size in bytes, default 100.
         size: u16,
     },
     /// `traceroute H [source S]`.
     Traceroute {
         /// Address or name.
         target: String,
-        /// Address or interface to send from.
+        /// Source address or interface.
         source: Option<String>,
     },
     /// `debug crypto T` and, with `on` false, its negation.

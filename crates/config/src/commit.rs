@@ -1,5 +1,5 @@
-//! Rules that hold on a whole model, however it was typed, and what a session's edits mean for
-//! protection.
+//! Rules for whole configurations, independent of the order of input, and the effect of a session's
+//! edits on protected traffic.
 
 mod changed;
 mod filters;
@@ -18,26 +18,26 @@ use crate::effective_ike::{effective_ike, effective_ipsec, effective_manual};
 use crate::model::{AccessList, AclRule, EntryBody, Keying, Profile};
 use crate::sizes::{self, Sizes};
 
-/// Printed when a default peer is configured and nothing would notice its death.
+/// Printed when a default peer is configured without dead peer detection.
 pub const NO_DPD_NOTE: &str = "%NOTE: default peer configured but DPD is disabled";
 
-/// The note of an entry that speaks IKEv2 where IOS would speak IKEv1.
+/// The note for an entry that uses IKEv2 where IOS would use IKEv1.
 pub fn no_profile_note(map: &str, seq: u16) -> String {
     format!("%NOTE: crypto map {map} {seq} has no ikev2-profile: IKEv2 is used where IOS uses IKEv1")
 }
 
-/// Brings a candidate into the form that may run, or refuses it. Returns the notes to print.
+/// Normalises a candidate configuration, or rejects it. Returns the notes to print.
 ///
-/// An idle timer of an entry that equals the global one is not added (the specification's
-/// restriction); the rule holds on the model and not on the order of typing, so it also acts when
-/// it is the global timer that changed.
+/// An idle timer of an entry that equals the global one is removed (a restriction of the
+/// specification). The rule is applied to the model, not to single lines, so it also takes effect
+/// when the global timer changes.
 pub fn settle(candidate: &mut Configuration) -> Result<Vec<String>, EditError> {
     let notes = settle_rules(candidate)?;
     check_limits(candidate)?;
     Ok(notes)
 }
 
-/// Refuses what no gateway can run, however large its segments are.
+/// Rejects what exceeds the limits of any gateway, however large its segments are.
 pub(crate) fn check_limits(candidate: &Configuration) -> Result<(), EditError> {
     Sizes::of(candidate).check()
 }
@@ -58,12 +58,12 @@ fn settle_rules(candidate: &mut Configuration) -> Result<Vec<String>, EditError>
     Ok(notes)
 }
 
-/// Whether the idle timer of an entry says what the global one says.
+/// Whether the idle timer of an entry equals the global one.
 fn is_global_idle_timer(configuration: &Configuration, body: &EntryBody) -> bool {
     body.idle.is_some_and(|idle| Some(idle.seconds) == configuration.ipsec.idle_seconds)
 }
 
-/// Takes the idle timers of these entries and templates away. Returns the notes to print.
+/// Removes the idle timers of these entries and templates. Returns the notes to print.
 fn drop_idle_timers(
     candidate: &mut Configuration,
     maps: Vec<(String, u16)>,
@@ -88,7 +88,7 @@ fn drop_idle_timers(
     notes
 }
 
-/// Access lists that crypto maps use must be expressible as traffic selectors.
+/// Access lists of crypto maps must be expressible as traffic selectors.
 fn crypto_lists(candidate: &Configuration) -> Result<(), EditError> {
     let static_lists = candidate
         .crypto_maps
@@ -107,7 +107,7 @@ fn crypto_lists(candidate: &Configuration) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Why a list cannot be one that a crypto map matches.
+/// Why a list cannot be used by a crypto map.
 fn no_crypto_list(list: &AccessList) -> Option<&'static str> {
     list.rules().find_map(|(_, rule)| not_expressible(rule))
 }
@@ -125,9 +125,9 @@ fn not_expressible(rule: &AclRule) -> Option<&'static str> {
     None
 }
 
-/// What an engineer should know about a configuration that is legal: entries that cannot be used
-/// and why, references that lead nowhere, default peers without DPD, more than the kernel's maps
-/// hold. For `tohub check` and for the log at start.
+/// Notes about a valid configuration: unusable entries with the reason, unresolved references,
+/// default peers without DPD, and what exceeds the kernel's maps. For `tohub check` and for the log
+/// at start-up.
 pub fn review(configuration: &Configuration) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, map) in &configuration.crypto_maps {

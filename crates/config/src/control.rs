@@ -1,20 +1,20 @@
-//! The messages of the control socket: one JSON object a line, each way.
+//! The messages of the control socket: one JSON object per line in each direction.
 //!
-//! A connection is one CLI session with its own mode. The client sends [`Request::Open`] first and
-//! then its requests; every request gets exactly one [`Response`], in the order of the requests. A
-//! client that sends further requests before it has read the responses must go on reading while it
-//! sends. Modes, pipes and the command tree run on the server's side.
+//! A connection is one CLI session with its own mode. The client first sends [`Request::Open`],
+//! then its requests; every request gets exactly one [`Response`], in order. A client that sends
+//! requests before it has read all responses must keep reading while it sends. Modes, output
+//! filters and the command tree are on the server's side.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// Longest line accepted in either direction, bytes without the line end. A longer one closes the
+/// Maximum line length in either direction in bytes, without the line end. A longer line closes the
 /// connection.
 pub const MAX_LINE: usize = 4 << 20;
 
-/// The socket's name inside the run directory.
+/// Name of the socket in the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
 
-/// How a `show` answers.
+/// Output format of `show` commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -25,65 +25,65 @@ pub enum Format {
     Json,
 }
 
-/// What a client asks.
+/// A request of the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "lowercase")]
 pub enum Request {
-    /// Begins the session. `privilege` 1 starts in user exec, 15 in privileged exec.
+    /// Opens the session. `privilege` 1 starts in user exec, 15 in privileged exec.
     Open {
         /// Terminal width in columns, 0 when unknown or unlimited.
         width: u16,
-        /// Starting privilege level, 0–15.
+        /// Initial privilege level, 0–15.
         privilege: u8,
     },
     /// Executes a line in the session's mode.
     Line {
         /// The line without its end.
         line: String,
-        /// Wanted form of the answer.
+        /// Requested output format.
         #[serde(default)]
         format: Format,
     },
-    /// Executes lines in the session's mode, one after the other as if each were sent alone. What
-    /// neighbouring lines configure takes effect at once and not line by line.
+    /// Executes lines in the session's mode, one after the other as if each were sent alone, except
+    /// that the configuration of adjacent lines takes effect together.
     Block {
         /// The lines without their ends.
         lines: Vec<String>,
-        /// The first line that does not succeed is the last one that is executed.
+        /// Execution ends at the first line that fails.
         #[serde(default)]
         stops: bool,
     },
     /// `?` typed behind `line`.
     Help {
-        /// What stands left of the cursor.
+        /// The text left of the cursor.
         line: String,
     },
     /// TAB pressed behind `line`.
     Complete {
-        /// What stands left of the cursor.
+        /// The text left of the cursor.
         line: String,
     },
     /// Ctrl-Z: back to privileged exec.
     End,
-    /// The answer to a password question, see [`Response::password`].
+    /// The answer to a password prompt, see [`Response::password`].
     Password {
-        /// What was typed.
+        /// The password.
         text: String,
     },
 }
 
-/// How a request ended. The numbers are the exit codes of `tohub -c` (ARCHITECTURE.md).
+/// Result of a request. The numbers are the exit codes of `tohub -c` (ARCHITECTURE.md).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Status {
-    /// Done.
+    /// Executed successfully.
     #[default]
     Ok,
     /// Executed and failed.
     Failed,
-    /// Not understood: the text has the caret or the IOS parser message.
+    /// Not parsed: the text has the caret or the IOS parser message.
     Usage,
-    /// Understood and refused by a rule of the configuration.
+    /// Parsed, and rejected by a rule of the configuration.
     Refused,
 }
 
@@ -124,35 +124,35 @@ impl TryFrom<u8> for Status {
     }
 }
 
-/// The answer to one request.
+/// The response to a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Response {
-    /// Text to print, `\n` line ends, without the echoed line and without the next prompt. Empty,
-    /// or ending in `\n`. The caret line of a parse error is in it, padded for [`Response::prompt`]
-    /// of the answer before.
+    /// Text to print, with ` ` line ends, without the echoed line and the next prompt. Empty, or
+    /// ending in ` `. It includes the caret line of a parse error, padded for the
+    /// [`Response::prompt`] of the previous response.
     pub text: String,
-    /// How it ended.
+    /// The result.
     pub status: Status,
-    /// Prompt of the session from now on (`R1(config)#`).
+    /// The session's new prompt (`R1(config)#`).
     pub prompt: String,
     /// For a parse error: offset of the first offending character in the request's line, in
     /// characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caret: Option<usize>,
-    /// Answer to [`Request::Complete`]: full words that may stand in place of the last one.
+    /// Response to [`Request::Complete`]: full words that can replace the last one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub completions: Vec<String>,
-    /// Answer to [`Request::Block`]: one for each line that was executed. `text` is empty then, and
-    /// `status` that of the first line that did not succeed.
+    /// Response to [`Request::Block`]: one for each executed line. `text` is empty then, and
+    /// `status` is that of the first line that failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replies: Vec<Response>,
-    /// Answer in JSON when that was asked for.
+    /// JSON output, if requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub json: Option<serde_json::Value>,
-    /// Lines of a page, 0 for no pager (`terminal length`).
+    /// Page length in lines, 0 for no pager (`terminal length`).
     #[serde(default)]
     pub page: u16,
-    /// The session waits for [`Request::Password`]; `text` is the question.
+    /// The session waits for [`Request::Password`]; `text` is the prompt.
     #[serde(default)]
     pub password: bool,
     /// The session has ended (`exit` from exec mode).
@@ -160,7 +160,7 @@ pub struct Response {
     pub closed: bool,
 }
 
-/// Why a line was not a message.
+/// Why a line is not a valid message.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// The line is not the JSON of the message expected.
@@ -171,14 +171,14 @@ pub enum MessageError {
     TooLong,
 }
 
-/// One message as a line with its end.
+/// Encodes a message as a line with its end.
 pub fn encode<T: Serialize>(message: &T) -> Result<String, MessageError> {
     let mut line = serde_json::to_string(message)?;
     line.push('\n');
     Ok(line)
 }
 
-/// The message of one line (with or without its end).
+/// Decodes a message from a line (with or without its end).
 pub fn decode<T: DeserializeOwned>(line: &str) -> Result<T, MessageError> {
     if line.len() > MAX_LINE {
         return Err(MessageError::TooLong);

@@ -1,9 +1,9 @@
-//! The ordered changes between two models.
+//! The ordered changes between two configurations.
 //!
-//! Order: first what is added, then what is switched over, then what is removed, so that nothing
-//! which the new configuration needs is missing in between. The owner of the running configuration
-//! acts on objects; the contents are in the two models. The time that it takes depends on what
-//! differs, as far as the models share the rest.
+//! Order: additions, then modifications, then removals, so that nothing that the new configuration
+//! needs is missing in between. The changes name objects only; their contents are in the two
+//! configurations. The time depends on the differences, as far as the configurations share the
+//! rest.
 
 use std::collections::BTreeMap;
 
@@ -11,33 +11,33 @@ use crate::model::{
     Configuration, CryptoMap, CryptoMapEntry, Difference, EntryBody, InterfaceName, Shared, SharedMap,
 };
 
-/// What happens to an object.
+/// Kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
-    /// It is new.
+    /// The object is new.
     Add,
-    /// It stays and its contents differ.
+    /// Its contents differ.
     Switch,
-    /// It is gone.
+    /// It is removed.
     Remove,
 }
 
-/// What of a crypto-map entry differs.
+/// The differences of a crypto map entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryDelta {
     /// The list of peers (order, names, keywords).
     pub peers: bool,
     /// Access list, transform sets, PFS, profile, keying, per-host, session keys: existing SAs no
-    /// longer fit.
+    /// longer match.
     pub protection: bool,
-    /// Idle timer, lifetimes, replay window, DF bit: they take effect on SAs made from now on,
-    /// timers at once.
+    /// Idle timer, lifetimes, replay window, DF bit: timers take effect at once, the others on new
+    /// SAs.
     pub timers: bool,
     /// Reverse route.
     pub routes: bool,
 }
 
-/// An object that differs.
+/// A changed object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Object {
     /// Host name, users, name service, logging.
@@ -60,7 +60,7 @@ pub enum Object {
     TransformSet(String),
     /// A dynamic map.
     DynamicMap(String),
-    /// The lines of a map set that concern all its entries (`local-address`, `fail-close`).
+    /// The lines of a map set that apply to all its entries (`local-address`, `fail-close`).
     CryptoMap(String),
     /// An entry.
     CryptoMapEntry {
@@ -68,7 +68,7 @@ pub enum Object {
         map: String,
         /// Sequence number.
         seq: u16,
-        /// What differs; all true for an entry that is new or gone.
+        /// The differences; all true for an entry that is added or removed.
         delta: EntryDelta,
     },
 }
@@ -76,14 +76,14 @@ pub enum Object {
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What happens.
+    /// Kind of the change.
     pub action: Action,
-    /// To what.
+    /// The object.
     pub object: Object,
 }
 
-/// The changes that turn `running` into `candidate`, in order of execution. Empty exactly when they
-/// are equal.
+/// The changes that turn `running` into `candidate`, in order of execution. Empty if and only if
+/// they are equal.
 pub fn diff(running: &Configuration, candidate: &Configuration) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut switch = |differs: bool, object: Object| {
@@ -163,12 +163,12 @@ fn crypto_maps(running: &Configuration, candidate: &Configuration, changes: &mut
     }
 }
 
-/// What stands in a map set outside of its entries.
+/// The parts of a map set outside of its entries.
 fn set_lines(map: &CryptoMap) -> (&Option<InterfaceName>, bool, &Vec<String>) {
     (&map.local_address, map.fail_close, &map.kept)
 }
 
-/// What differs between two entries' bodies.
+/// The differences of two entries' bodies.
 pub fn entry_delta(a: &EntryBody, b: &EntryBody) -> EntryDelta {
     EntryDelta {
         peers: a.peers != b.peers,
@@ -183,7 +183,7 @@ pub fn entry_delta(a: &EntryBody, b: &EntryBody) -> EntryDelta {
     }
 }
 
-/// The change that a difference is.
+/// The change for a difference.
 fn change<K, V>(
     difference: &Difference<K, V>,
     object: impl Fn(&K, Option<&V>, Option<&V>) -> Object,

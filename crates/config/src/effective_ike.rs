@@ -1,7 +1,7 @@
-//! What a crypto-map entry means for IKE and for its SAs.
+//! The IKE and SA parameters of a crypto map entry.
 //!
-//! `set ikev2-profile` gives the parameters of that profile. Without a profile the `crypto isakmp`
-//! lines are translated:
+//! `set ikev2-profile` selects the parameters of that profile. Without a profile the
+//! `crypto isakmp` lines are translated: lines are translated:
 //!
 //! | line | meaning |
 //! |---|---|
@@ -11,7 +11,7 @@
 //! | `crypto isakmp keepalive` | liveness with the same interval, retry and mode |
 //! | no policy at all | the built-in proposals |
 //!
-//! What cannot be translated safely refuses the entry; every refusal names the remedy.
+//! An entry that cannot be translated safely is rejected; every rejection includes a remedy.
 
 mod ipsec;
 mod manual;
@@ -32,18 +32,18 @@ use crate::model::{
     Keying, Prefix, Profile, RemoteIdentity, Secret,
 };
 
-/// Liveness of an IKE SA.
+/// Dead peer detection of an IKE SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dpd {
     /// Seconds without authenticated inbound traffic before the first probe.
     pub interval: u16,
-    /// Seconds between retries; the peer is dead at `interval + 6 × retry`.
+    /// Seconds between retries; the peer is dead after `interval + 6 × retry`.
     pub retry: u16,
     /// Mode.
     pub mode: DpdMode,
 }
 
-/// For whom a key is.
+/// The peers that a key is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPeer {
     /// Remote address in this prefix.
@@ -55,13 +55,13 @@ pub enum KeyPeer {
 /// One pre-shared key pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeKey {
-    /// For whom.
+    /// The peers.
     pub peer: KeyPeer,
-    /// The key of our AUTH payload, as bytes.
+    /// The key for the local AUTH payload, as bytes.
     pub local: KeyBytes,
-    /// The key of the peer's AUTH payload, as bytes.
+    /// The key for the peer's AUTH payload, as bytes.
     pub remote: KeyBytes,
-    /// A post-quantum pre-shared key beside it.
+    /// An additional post-quantum pre-shared key.
     pub ppk: Option<IkePpk>,
 }
 
@@ -72,12 +72,12 @@ pub struct IkePpk {
     pub id: String,
     /// The key.
     pub key: KeyBytes,
-    /// No IKE SA without it.
+    /// Whether an IKE SA without it is rejected.
     pub required: bool,
 }
 
-/// A key as bytes: the characters of a text key, or the decoded digits of a hexadecimal one. Erased
-/// on drop.
+/// A key as bytes: the characters of a text key, or the decoded digits of a hexadecimal one.
+/// Zeroized on drop.
 #[derive(Clone, PartialEq, Eq, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
 pub struct KeyBytes(Vec<u8>);
 
@@ -107,41 +107,40 @@ impl std::fmt::Debug for KeyBytes {
     }
 }
 
-/// Everything that IKE must know for one entry.
+/// All IKE parameters of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeParameters {
     /// IKE version; 2.
     pub version: u8,
-    /// Proposals in order of preference, of the policies for any local address.
+    /// Proposals in order of preference, from policies for any local address.
     pub proposals: Vec<IkeProposal>,
-    /// Those of policies for certain local addresses, which come before the others there.
+    /// Proposals of policies for specific local addresses, which take precedence there.
     pub proposals_of_addresses: Vec<(Vec<IpAddr>, Vec<IkeProposal>)>,
-    /// Local addresses that the profile is for; empty: any.
+    /// Local addresses of the profile; empty: any.
     pub local_addresses: Vec<IpAddr>,
     /// IKE SA lifetime, seconds.
     pub lifetime: u32,
-    /// Liveness, `None` when no keepalive is configured.
+    /// Dead peer detection; `None` without a keepalive.
     pub dpd: Option<Dpd>,
-    /// How this side proves itself.
+    /// Local authentication method.
     pub local_authentication: AuthenticationMethod,
-    /// What is accepted from the peer.
+    /// Accepted authentication methods of the peer.
     pub remote_authentication: Vec<AuthenticationMethod>,
-    /// Own identity; `Address(None)` is the address of the interface.
+    /// Local identity; `Address(None)` is the address of the interface.
     pub local_identity: Identity,
     /// Accepted identities of the peer; empty: the peer's address, or its configured host name.
     pub remote_identities: Vec<RemoteIdentity>,
     /// Keys, the most specific prefix first.
     pub keys: Vec<IkeKey>,
-    /// Trustpoints whose certificate may prove this side, in order of preference; empty with
-    /// pre-shared keys.
+    /// Trustpoints for the local certificate, in order of preference; empty with pre-shared keys.
     pub signing_trustpoints: Vec<String>,
-    /// Trustpoints whose CA is believed; empty with pre-shared keys.
+    /// Trustpoints whose CA is trusted; empty with pre-shared keys.
     pub trusted_trustpoints: Vec<String>,
     /// Seconds between NAT keepalives, `None` when off.
     pub nat_keepalive: Option<u16>,
     /// Seconds after which an unanswered initiation has failed.
     pub give_up: u16,
-    /// Half-open SAs above which cookies are demanded.
+    /// Number of half-open SAs above which cookies are demanded.
     pub cookie_challenge: Option<u16>,
     /// IKE fragmentation MTU, `None` when off.
     pub fragmentation: Option<u16>,
@@ -152,8 +151,8 @@ pub struct IkeParameters {
 }
 
 impl IkeParameters {
-    /// The proposals at a local address: of the policies that name it, else of those for any
-    /// address, else the built-in ones.
+    /// The proposals at a local address: from the policies that name it, otherwise from those for
+    /// any address, otherwise the built-in ones.
     pub fn proposals_at(&self, local: IpAddr) -> Vec<IkeProposal> {
         let named = self.proposals_of_addresses.iter().filter(|(addresses, _)| addresses.contains(&local));
         let named: Vec<IkeProposal> = named.flat_map(|(_, proposals)| proposals.clone()).collect();
@@ -164,8 +163,8 @@ impl IkeParameters {
         }
     }
 
-    /// The key for a peer: by its identity when known, else by the longest prefix that covers its
-    /// address.
+    /// The key for a peer: by its identity if known, otherwise by the longest prefix that contains
+    /// its address.
     pub fn key_for(&self, address: IpAddr, identity: Option<&Identity>) -> Option<&IkeKey> {
         let by_identity = |key: &&IkeKey| match (&key.peer, identity) {
             (KeyPeer::Identity(wanted), Some(identity)) => same_identity(wanted, identity),
@@ -176,8 +175,7 @@ impl IkeParameters {
         self.keys.iter().find(by_identity).or_else(|| self.keys.iter().find(by_address))
     }
 
-    /// True when a peer that authenticated as `identity` may use the entry for the peer at
-    /// `address`.
+    /// Whether a peer authenticated as `identity` may use the entry for the peer at `address`.
     pub fn accepts(&self, address: IpAddr, host_name: Option<&str>, identity: &Identity) -> bool {
         if self.remote_identities.is_empty() {
             return match identity {
@@ -206,7 +204,7 @@ impl IkeParameters {
     }
 }
 
-/// Why an entry cannot be used. The text begins with the place and ends with the remedy.
+/// Why an entry is unusable. The text starts with the place and ends with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("crypto map \"{map}\" {seq}: {reason}; {remedy}")]
 pub struct EntryRefusal {
@@ -214,7 +212,7 @@ pub struct EntryRefusal {
     pub map: String,
     /// The entry.
     pub seq: u16,
-    /// What is wrong.
+    /// The reason.
     pub reason: String,
     /// What to type.
     pub remedy: String,
@@ -222,8 +220,8 @@ pub struct EntryRefusal {
 
 /// The IKE parameters of an entry, or why it has none.
 ///
-/// `dynamic` entries take the parameters of the template's profile; hand the template's body over
-/// in `entry`.
+/// For `dynamic` entries pass the template's body in `entry`; they use the parameters of the
+/// template's profile.
 pub fn effective_ike(
     configuration: &Configuration,
     map: &str,
@@ -257,8 +255,8 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
     let mut authentication = AuthenticationMethod::PreShare;
     let mut lifetime = 86_400;
     let mut proposals = Vec::new();
-    // A policy of which nothing was typed yet says nothing: it must not stop entries while its
-    // lines are typed.
+    // A policy without any line yet is ignored: it must not make entries unusable while it is being
+    // entered.
     let typed = |policy: &&IsakmpPolicy| **policy != IsakmpPolicy::default();
     let mut policies: Vec<_> =
         configuration.isakmp_policies.iter().filter(|(_, policy)| typed(policy)).collect();
@@ -333,7 +331,7 @@ fn from_isakmp(configuration: &Configuration) -> Result<IkeParameters, Refusal> 
     })
 }
 
-/// `hostname`, with `ip domain name` behind it when there is one.
+/// `hostname`, with `ip domain name` appended if configured.
 fn own_fqdn(configuration: &Configuration) -> String {
     let system = &configuration.system;
     match &system.domain_name {
@@ -342,7 +340,7 @@ fn own_fqdn(configuration: &Configuration) -> String {
     }
 }
 
-/// Most specific prefix first; identities before addresses; the order typed decides between equals.
+/// Most specific prefix first, identities before addresses, otherwise in configuration order.
 fn sort_keys(keys: &mut [IkeKey]) {
     keys.sort_by_key(|key| match &key.peer {
         KeyPeer::Identity(_) => 0,

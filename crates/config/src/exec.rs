@@ -1,11 +1,11 @@
-//! Exec commands: their notation and what they mean.
+//! Exec commands: their syntax and meaning.
 
 use std::sync::LazyLock;
 
 use crate::command::{ClearCommand, DebugTopic, ExecCommand, Filter, ShowCommand};
 use crate::tree::{Args, Command, Form, Tree};
 
-/// What an exec line asks for.
+/// The action of an exec line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ExecAction {
     Show(ShowCommand),
@@ -13,7 +13,7 @@ pub(crate) enum ExecAction {
     Session(SessionCommand),
 }
 
-/// What concerns the CLI session alone.
+/// Commands that only affect the CLI session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SessionCommand {
     Enable,
@@ -32,7 +32,7 @@ type Meaning = fn(&Args) -> ExecAction;
 static USER: LazyLock<Tree<Meaning>> = LazyLock::new(|| build(&[USER_COMMANDS]));
 static PRIVILEGED: LazyLock<Tree<Meaning>> = LazyLock::new(|| build(&[USER_COMMANDS, PRIVILEGED_COMMANDS]));
 
-/// The tree of a privilege level: everything from level 2 on.
+/// The command tree of a privilege level: levels from 2 on have all commands.
 pub(crate) fn tree(privilege: u8) -> &'static Tree<Meaning> {
     if privilege > 1 { &PRIVILEGED } else { &USER }
 }
@@ -238,7 +238,7 @@ fn traceroute(args: &Args) -> ExecAction {
     })
 }
 
-/// Every tree, for the tests that look at all commands.
+/// Every tree, for tests that check all commands.
 #[cfg(test)]
 pub(crate) fn all_trees() -> [(&'static str, &'static Tree<Meaning>); 2] {
     [("USER", &USER), ("PRIVILEGED", &PRIVILEGED)]

@@ -1,4 +1,4 @@
-//! Configuration files: read whole or refused whole, written with mode 0600 by replacement.
+//! Configuration files: accepted or rejected as a whole, written atomically with mode 0600.
 
 use std::fmt;
 use std::fs;
@@ -13,10 +13,10 @@ use crate::render::{MASK, Secrets, running_config};
 use crate::shell::{MAX_LINE, column, parse_error_text};
 use crate::tree::{ParseError, tokens};
 
-/// Largest configuration file, bytes.
+/// Maximum size of a configuration file in bytes.
 pub const MAX_FILE: u64 = 16 << 20;
 
-/// Why a configuration file was refused. Nothing of it was applied.
+/// Why a configuration file was rejected. No part of it was applied.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read or written.
@@ -26,36 +26,36 @@ pub enum FileError {
         path: PathBuf,
         /// `read` or `write`.
         operation: &'static str,
-        /// The system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It is not a text of acceptable size.
+    /// It is not a text file within the size limit.
     #[error("{path}: {reason}")]
     NotText {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A line is wrong.
+    /// A line is invalid.
     #[error(transparent)]
     Line(#[from] LineError),
 }
 
-/// The line for which a file was refused.
+/// The line that caused the rejection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct LineError {
     /// Name of the file, as given.
     pub file: String,
-    /// Line number from 1; 0 when the fault lies in the whole.
+    /// Line number from 1; 0 for an error that concerns the whole file.
     pub number: usize,
     /// The line.
     pub line: String,
-    /// Column of the first offending character, from 0.
+    /// Column of the first invalid character, from 0.
     pub caret: Option<usize>,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for LineError {
     }
 }
 
-/// A configuration that was read, with the notes of its lines.
+/// A loaded configuration with its notes.
 #[derive(Debug)]
 pub struct Loaded {
     /// The model, settled.
@@ -82,13 +82,13 @@ pub struct Loaded {
     pub notes: Vec<String>,
 }
 
-/// Reads a file. `environment` is asked whether host names resolve.
+/// Loads a file. Host names are resolved by `environment`.
 pub fn load(path: &Path, environment: &mut dyn Environment) -> Result<Loaded, FileError> {
     let io_error = |source| FileError::Io { path: path.into(), operation: "read", source };
     let file = fs::File::open(path).map_err(io_error)?;
     let metadata = file.metadata().map_err(io_error)?;
     let mut bytes = Vec::new();
-    // A pipe or a device has no size: what counts is what comes out of it.
+    // A pipe or a device has no file size: limit the number of bytes read.
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(io_error)?;
     if bytes.len() as u64 > MAX_FILE {
         let reason = format!("it has more bytes than a configuration file may have ({MAX_FILE})");
@@ -103,7 +103,7 @@ pub fn load(path: &Path, environment: &mut dyn Environment) -> Result<Loaded, Fi
             format!("not a text: byte {at} is zero, as after a crash while it was written; restore it");
         return Err(FileError::NotText { path: path.into(), reason });
     }
-    // Editors of other systems begin a text with a byte order mark.
+    // Some editors write a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut loaded = parse(&path.display().to_string(), text, environment)?;
     if metadata.is_file()
@@ -116,7 +116,7 @@ pub fn load(path: &Path, environment: &mut dyn Environment) -> Result<Loaded, Fi
     Ok(loaded)
 }
 
-/// Parses the text of a configuration file named `file` (for messages only).
+/// Parses configuration text; `file` is its name in messages.
 pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Result<Loaded, LineError> {
     let mut configuration = Configuration::default();
     let mut notes = Vec::new();
@@ -135,7 +135,7 @@ pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Resul
         let words = tokens(&clean);
         match words.first() {
             None => continue,
-            // A comment does not leave the mode: generators put them inside access lists.
+            // A comment does not end the mode: generated files have comments inside access lists.
             Some(first) if first.text.starts_with('!') => continue,
             Some(first) if words.len() == 1 && first.text.eq_ignore_ascii_case("end") && index > 0 => break,
             Some(_) => {}
@@ -165,15 +165,15 @@ pub fn parse(file: &str, text: &str, environment: &mut dyn Environment) -> Resul
     Ok(Loaded { configuration, notes })
 }
 
-/// Writes the configuration with its secrets: a new file with mode 0600 beside `path`, flushed to
-/// disk, then renamed.
+/// Writes the configuration including secrets: a new file with mode 0600 beside `path` is flushed
+/// to disk, then renamed.
 pub fn save(path: &Path, configuration: &Configuration) -> Result<(), FileError> {
     let io_error = |source| FileError::Io { path: path.into(), operation: "write", source };
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
     let write = || {
-        // A leftover of a crash may have another mode: it is replaced, never reused.
+        // A file left by a crash may have another mode: it is replaced, never reused.
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

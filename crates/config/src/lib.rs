@@ -1,25 +1,25 @@
-//! The IOS configuration language of tohub, as a library without any input or output of its own.
+//! The IOS configuration language of tohub, as a library that performs almost no I/O.
 //!
-//! * [`tree`]: one command tree, as data. Parsing, abbreviation, `?` help, TAB completion and the
-//!   caret of an error all come from it.
-//! * [`model`]: the typed configuration ([`Configuration`]) that lines build up and [`render`]
-//!   writes back.
-//! * [`edit`]: what each configuration line does to the model.
-//! * [`commit`]: the rules that hold on a whole model, and [`diff`]: the ordered changes between
-//!   two models.
-//! * [`effective_ike`]: what a crypto-map entry means for IKE and for its SAs.
+//! * [`tree`]: the command trees, as data. Parsing, abbreviation, `?` help, TAB completion and the
+//!   caret of an error are derived from them.
+//! * [`model`]: the typed configuration ([`Configuration`]), which lines build and [`render`]
+//!   prints.
+//! * [`edit`]: the effect of each configuration line on the model.
+//! * [`commit`]: the rules for whole configurations, and [`diff`]: the ordered changes between two.
+//! * [`effective_ike`]: the IKE and SA parameters of a crypto map entry.
 //! * [`command`]: the typed exec and show commands; [`render_show`]: their output from plain state
 //!   structs.
-//! * [`shell`]: a CLI session (modes, prompts, `do`, `no`, pipes) as a state machine; the owner of
-//!   the running configuration carries out what it asks for.
-//! * [`salvage`]: what can be understood of a refused file, for closing what it would protect.
-//! * [`sizes`]: how much room a configuration needs, and what has none.
-//! * [`control`]: the messages of the control socket; [`file`]: configuration files, refused whole
-//!   on the first bad line.
+//! * [`shell`]: a CLI session (modes, prompts, `do`, `no`, output filters) as a state machine; the
+//!   owner of the running configuration carries out its requests.
+//! * [`salvage`]: the valid parts of a rejected file, for dropping the traffic that it would
+//!   protect.
+//! * [`sizes`]: the resources that a configuration needs, and their limits.
+//! * [`control`]: the messages of the control socket; [`file`]: configuration files, rejected as a
+//!   whole at the first invalid line.
 //!
-//! The crate executes nothing, opens nothing but the configuration file that it is told to write,
-//! and reads no clock. Its callers are `tohub-controlplane` (all of it) and `tohub` ([`control`],
-//! [`file`]).
+//! The crate executes no commands, accesses no files but the configuration file given by the
+//! caller, and reads no clock. It is used by `tohub-controlplane` (all of it) and `tohub`
+//! ([`control`], [`file`]).
 #![forbid(unsafe_code)]
 
 pub mod command;

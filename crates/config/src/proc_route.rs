@@ -1,33 +1,32 @@
-//! The kernel's list of IPv4 routes, as proc(5) describes `/proc/net/route`.
+//! Parses the kernel's list of IPv4 routes, `/proc/net/route` (proc(5)).
 
 use std::net::Ipv4Addr;
 
-/// Where the kernel lists the routes of the main table of the reader's network namespace, one a
-/// line after a heading.
+/// The routes of the main table in the reader's network namespace, one a line after a header.
 pub const PATH: &str = "/proc/net/route";
 
-/// One route.
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcRoute {
     /// The device.
     pub device: String,
     /// Network address.
     pub destination: Ipv4Addr,
-    /// Leading one bits of the mask.
+    /// Prefix length.
     pub length: u8,
-    /// None for what is directly connected.
+    /// `None` for a directly connected network.
     pub gateway: Option<Ipv4Addr>,
-    /// Lower wins.
+    /// Metric; lower wins.
     pub metric: u32,
 }
 
-/// The routes of a listing; lines that are none are left out.
+/// The routes of a listing; invalid lines are skipped.
 pub fn parse(listing: &str) -> impl Iterator<Item = ProcRoute> {
     listing.lines().skip(1).filter_map(route)
 }
 
 fn route(line: &str) -> Option<ProcRoute> {
-    // The kernel prints the four bytes of an address in memory order as one number of the machine.
+    // The kernel prints an address as a number in host byte order.
     let address = |hex: &str| Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()));
     let mut fields = line.split_ascii_whitespace();
     let device = fields.next()?.to_owned();

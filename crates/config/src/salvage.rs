@@ -1,5 +1,5 @@
-//! What can be understood of a file that is refused: for closing what it would protect, never for
-//! running it.
+//! Extracts the valid parts of a rejected file, in order to drop the traffic that it would protect,
+//! never in order to run it.
 
 use crate::Configuration;
 use crate::commit;
@@ -7,16 +7,16 @@ use crate::edit::{self, Editor, KnownRules, Mode, Offline};
 use crate::shell::MAX_LINE;
 use crate::tree::tokens;
 
-/// The lines that are legal one by one, and those that are not.
+/// The valid lines of a file, and the others.
 #[derive(Debug, Default)]
 pub struct Salvaged {
-    /// The model that the legal lines make. Rules on the whole model may not hold in it.
+    /// The model built from the valid lines. The rules for whole configurations may not hold.
     pub configuration: Configuration,
-    /// Each refused line with the mode it stood in.
+    /// Each rejected line with its mode.
     pub refused: Vec<(Mode, String)>,
 }
 
-/// Reads `text` line by line and goes on behind each error.
+/// Parses `text` line by line and continues after each error.
 pub fn salvage(text: &str) -> Salvaged {
     let mut salvaged = Salvaged::default();
     let mut mode = Mode::Global;
@@ -30,7 +30,7 @@ pub fn salvage(text: &str) -> Salvaged {
         }
         let step = if line.len() > MAX_LINE { None } else { edit::parse(&mode, &clean, &words).ok() };
         let Some(step) = step else {
-            // An unknown line that begins at the margin ends the mode of the lines before it.
+            // An unknown line without indentation ends the current mode.
             if !clean.starts_with(' ') {
                 mode = Mode::Global;
             }
@@ -45,7 +45,7 @@ pub fn salvage(text: &str) -> Salvaged {
         }
         mode = after;
     }
-    // What it reports was reported when the file was refused.
+    // Its errors were reported when the file was rejected.
     let _ = commit::settle(&mut salvaged.configuration);
     salvaged
 }

@@ -1,9 +1,9 @@
-//! How much a configuration asks of the shared segments and of the kernel's maps, and what is
-//! refused because no segments and no maps could hold it.
+//! The resources of the shared segments and kernel maps that a configuration needs, and limits that
+//! no gateway can exceed.
 //!
-//! The counts depend on the configuration alone, not on devices, addresses or peers: what fits once
-//! fits whatever the machine does later. Where tunnels come by themselves (dynamic maps, pairs of
-//! hosts) room for a number of them is counted.
+//! The counts depend on the configuration alone, not on devices, addresses or peers: a
+//! configuration that fits once always fits. For tunnels of derived entries (dynamic maps, host
+//! pairs) a fixed number is counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,37 +11,37 @@ use crate::Configuration;
 use crate::edit::EditError;
 use crate::model::{AccessList, AclAction, AclRule, CryptoMap, Interface, InterfaceName, Keying, Prefix};
 
-/// Interfaces that can carry packets: places in the kernel's map of sockets.
+/// Interfaces that can carry packets: entries of the kernel's socket map.
 pub const MAX_PORTS: u64 = 64;
-/// Rules of one interface that the kernel's guard compares in order.
+/// Rules of one interface that the guard evaluates in order.
 pub const MAX_GUARD_RULES: u64 = 8192;
-/// Rules of all interfaces that the guard has room for.
+/// Capacity of the guard for the rules of all interfaces.
 pub const MAX_GUARD_RULES_OF_ALL: u64 = 8192;
-/// Prefixes of each IP version that the kernel sorts packets by.
+/// Capacity for prefixes of each IP version that the kernel classifies packets by.
 pub const MAX_PREFIXES: u64 = 131_072;
 /// Permits of all interfaces.
 pub const MAX_PERMITS: u64 = 1 << 20;
-/// Rules of all interfaces that the shared segments have room for.
+/// Capacity of the shared segments for the rules of all interfaces.
 pub const MAX_RULES: u64 = 8_000_000;
-/// Tunnels at one time of peers that a dynamic map admits.
+/// Maximum number of concurrent tunnels of dynamic-map peers.
 pub const MAX_TEMPORARIES: u64 = 4096;
-/// Pairs of hosts for which room is counted, of all entries with `level per-host`.
+/// Host pairs that are counted, for all entries with `level per-host` together.
 pub const ROOM_FOR_HOSTS: u64 = 4096;
-/// The same of one entry: also the most that it may have.
+/// Host pairs that are counted for one entry, which is also its maximum.
 pub const MAX_HOSTS_OF_ENTRY: u64 = 1024;
 
-/// The rules that a crypto map makes on one interface.
+/// The number of rules of a crypto map on one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListSize {
     /// The interface.
     pub interface: InterfaceName,
     /// The crypto map.
     pub map: String,
-    /// Its rules there: a line of an access list makes one for each combination of its port ranges.
+    /// Rules: an access-list line becomes one for each combination of its port ranges.
     pub rules: u64,
 }
 
-/// What a configuration needs.
+/// The resources that a configuration needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// All interfaces.
@@ -50,28 +50,27 @@ pub struct Sizes {
     pub ports: u64,
     /// The rule list of each interface with a crypto map.
     pub lists: Vec<ListSize>,
-    /// Permits of all lists: each becomes a policy of its own.
+    /// Permits of all lists: each becomes a policy.
     pub permits: u64,
-    /// SA pairs that configured peers may have at one time: each permit with each peer of its
-    /// entry.
+    /// Maximum number of SA pairs with configured peers at one time: each permit with each peer of
+    /// its entry.
     pub tunnels: u64,
-    /// Flows that come by themselves and for which room is kept: each needs a policy, a rule and an
-    /// SA pair.
+    /// Flows of derived entries that are reserved: each needs a policy, a rule and an SA pair.
     pub derived: u64,
     /// Access groups.
     pub filters: FilterSizes,
 }
 
-/// What access groups need.
+/// The resources of access groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FilterSizes {
-    /// Access lists that an access group names.
+    /// Access lists in access groups.
     pub lists: u64,
     /// Their lines.
     pub lines: u64,
     /// Access groups of interfaces.
     pub of_interfaces: u64,
-    /// Directions in which some entry of a crypto map or of a dynamic map has an access group: each
+    /// Directions in which an entry of a crypto map or of a dynamic map has an access group: each
     /// policy may have one there.
     pub of_policies: u64,
 }
@@ -94,14 +93,14 @@ impl FilterSizes {
         }
     }
 
-    /// Places and directions where lists are applied, with so many policies.
+    /// Places and directions to which lists are applied, with this number of policies.
     pub fn bindings(&self, policies: u64) -> u64 {
         self.of_interfaces.saturating_add(self.of_policies.saturating_mul(policies))
     }
 }
 
 impl Sizes {
-    /// Counts what `configuration` needs.
+    /// Counts the resources of `configuration`.
     pub fn of(configuration: &Configuration) -> Self {
         let lists: BTreeMap<&str, ListCount> = configuration
             .access_lists
@@ -131,10 +130,10 @@ impl Sizes {
         self.lists.iter().fold(0, |sum, list| sum.saturating_add(list.rules))
     }
 
-    /// What no gateway can run, however large its segments are.
+    /// Checks the limits that no gateway can exceed, however large its segments are.
     ///
     /// # Errors
-    /// The limit that is exceeded, with what to do.
+    /// The exceeded limit, with the remedy.
     pub fn check(&self) -> Result<(), EditError> {
         let refuse = |what: &str, given: u64, most: u64, remedy: &str| {
             Err(EditError(format!("%ERROR: {given} {what}, a gateway holds {most}; {remedy}")))
@@ -154,8 +153,8 @@ impl Sizes {
     }
 }
 
-/// What fits into the segments but not into the kernel's maps: it is closed by coarser means, which
-/// an engineer should know.
+/// Notes about parts that fit into the segments but not into the kernel's maps: the guard then uses
+/// coarser rules.
 pub fn notes(configuration: &Configuration) -> Vec<String> {
     let sizes = Sizes::of(configuration);
     let mut notes: Vec<String> = sizes
@@ -201,7 +200,7 @@ fn applied<'a>(
     Some((map, configuration.crypto_maps.get(map)?))
 }
 
-/// Distinct prefixes of the permits of all crypto access lists that are in use, by IP version.
+/// The number of different prefixes in permits of all crypto access lists in use, by IP version.
 fn prefixes(configuration: &Configuration) -> [(u8, u64); 2] {
     let mut names = BTreeSet::new();
     for (_, set) in configuration.interfaces.values().filter_map(|one| applied(configuration, one)) {
@@ -224,7 +223,7 @@ fn prefixes(configuration: &Configuration) -> [(u8, u64); 2] {
     [(4, v4), (6, all.len() as u64 - v4)]
 }
 
-/// What one access list amounts to.
+/// The counts of an access list.
 #[derive(Clone, Copy, Debug, Default)]
 struct ListCount {
     rules: u64,
@@ -251,7 +250,7 @@ fn rules_of(rule: &AclRule) -> u64 {
     sources * ranges(rule.destination_port)
 }
 
-/// What one crypto map amounts to on one interface.
+/// The counts of a crypto map on one interface.
 #[derive(Clone, Copy, Debug, Default)]
 struct SetCount {
     rules: u64,
@@ -269,7 +268,8 @@ impl SetCount {
         };
         for entry in set.entries.values() {
             let list = size(entry.body.match_address.as_ref());
-            // On an interface that is shut, the permits of an incomplete entry are closed, too.
+            // On an interface that is shut down, the permits of an incomplete entry are dropped,
+            // too.
             let list = if entry.is_complete() { list } else { ListCount { permits: 0, ..list } };
             match &entry.keying {
                 Keying::Isakmp => {

@@ -9,7 +9,7 @@ use config::model::*;
 use config::render::{Secrets, running_config};
 use config::shell::{Ask, Baselines, Shell, Told};
 
-/// An executor that finds certificates where a text says that it holds them.
+/// An owner that imports a certificate from text that claims to contain one.
 #[derive(Default)]
 struct Device {
     running: Configuration,
@@ -137,7 +137,7 @@ fn files_are_imported_in_one_line_and_errors_name_them() {
     let refused = session.line("crypto pki import T pem url /missing");
     assert!(!refused.status.is_ok() && refused.text.contains("/missing"), "{refused:?}");
     assert!(session.1.running.trustpoints.is_empty());
-    // The label of the key pair is the one of the trustpoint.
+    // The label of the key pair is the name of the trustpoint.
     session.lines(&[
         "crypto pki trustpoint T",
         "rsakeypair other 2048",

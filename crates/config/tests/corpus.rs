@@ -1,5 +1,5 @@
-//! Configurations as people and programs write them: the specification's examples word for word,
-//! generated access lists, and the mistakes people make, each with its caret.
+//! Configurations as written by people and programs: the specification's examples verbatim,
+//! generated access lists, and typical mistakes, each with its caret.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use config::Configuration;
@@ -209,7 +209,7 @@ fn the_saved_file_is_for_root_alone_and_complete() {
 fn a_file_with_keys_that_others_may_read_gets_a_note() {
     use std::os::unix::fs::PermissionsExt;
     let path = std::env::temp_dir().join(format!("tohub-open-{}", std::process::id()));
-    // A byte order mark and other systems' line ends do no harm.
+    // A byte order mark and CRLF line ends are accepted.
     std::fs::write(&path, "\u{feff}hostname R1\r\ncrypto isakmp key S3cret address 10.1.1.1\r\n").unwrap();
     let notes = |mode: u32| {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();

@@ -1,5 +1,5 @@
-//! The show formatters against layouts that unmodified third-party parsers of device output read.
-//! The files in `golden/` are byte-exact; trailing blanks are part of them.
+//! The show output compared with layouts that unmodified third-party parsers of device output
+//! accept. The files in `golden/` are byte-exact, including trailing blanks.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Parsing what is rendered gives the same model back, for models of every shape.
+//! Parsing rendered output results in the same model, for random models.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ fn host_name() -> impl Strategy<Value = String> {
     "h[a-z0-9]{0,6}(\\.[a-z][a-z0-9]{0,4}){0,2}"
 }
 
-/// Keys that look like numbers of forms, keywords and anything printable.
+/// Keys that resemble type numbers or keywords, and any printable text.
 fn key() -> impl Strategy<Value = Secret> {
     prop_oneof!["[!-~]{1,20}", Just("0".into()), Just("6".into()), Just("hex".into()), Just("local".into())]
         .prop_filter("a leading ! would be a comment only at the start of a line", |key| key != "******")
@@ -118,7 +118,7 @@ fn access_list() -> impl Strategy<Value = AccessList> {
         for line in lines {
             match line {
                 Err(remark) => list.lines.push(AclLine::Remark(remark)),
-                // One line twice is one rule; the model never has two.
+                // A repeated line is a single rule; the model never has duplicates.
                 Ok((_, rule)) if list.rules().any(|(_, have)| *have == rule) => {}
                 Ok((step, rule)) => {
                     sequence += if plain { 10 } else { step };
@@ -189,7 +189,8 @@ fn body() -> impl Strategy<Value = EntryBody> {
     );
     let df = option::of(prop_oneof![Just(DfBit::Clear), Just(DfBit::Set), Just(DfBit::Copy)]);
     let sets = btree_map(name(), Just(()), 0..4).prop_map(|map| map.into_keys().collect());
-    // Other names than those of access lists: these ones may ask for what cannot be negotiated.
+    // Names that no generated access list has: those lists may contain conditions that a crypto map
+    // cannot use.
     let list = option::of(name().prop_map(|name| format!("m-{name}")));
     let first = (option::of(text()), peers(), list, sets, idle, lifetime());
     let second =
@@ -493,7 +494,7 @@ proptest! {
 
     #[test]
     fn parsing_what_is_rendered_gives_the_model_back(mut model in configuration()) {
-        // A model that runs is a settled one.
+        // A running configuration is always settled.
         prop_assume!(config::commit::settle(&mut model).is_ok());
         let text = running_config(&model, Secrets::Shown);
         let loaded = file::parse("generated", &text, &mut NoWorld);

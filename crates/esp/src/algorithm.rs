@@ -8,7 +8,7 @@ pub enum KeyError {
     /// The key's length does not fit the algorithm.
     #[error("{algorithm:?} takes a key of {expected} bytes, not {actual}: negotiate the matching key length")]
     Length {
-        /// The algorithm asked for.
+        /// The algorithm.
         algorithm: EspAlgorithm,
         /// Bytes that it takes, salt excluded.
         expected: usize,
@@ -17,8 +17,8 @@ pub enum KeyError {
     },
 }
 
-/// What the packet path needs to know of an algorithm. AES-GCM and ChaCha20-Poly1305 have one
-/// shape, which is a constant where it counts; the others carry theirs along.
+/// The properties of an algorithm that the packet path uses. AES-GCM and ChaCha20-Poly1305 share
+/// one shape, which is a compile-time constant on the fast path; the others store theirs.
 pub(crate) trait Shape: Copy {
     fn iv_len(self) -> usize;
     fn icv_len(self) -> usize;

@@ -7,11 +7,11 @@ use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 /// number, encrypted with AES-128 under a key that is drawn at random when the SA is built and used
 /// for nothing else.
 ///
-/// To somebody without that key the IVs are random blocks that never repeat: a permutation applied
-/// to a counter, which is NIST SP 800-38A appendix C's first method, except that the key is not the
-/// SA's own. Under the SA's key somebody who chooses plaintext could have the counter's block
-/// encrypted and so learn an IV before it is used. After a restart the key is another one, so even
-/// a sequence number that comes again, as with hand-made keys, gets a new IV.
+/// Without that key the IVs are indistinguishable from random blocks that never repeat: a
+/// permutation applied to a counter, which is NIST SP 800-38A appendix C's first method, except
+/// that the key is not the SA's own. Under the SA's key an attacker who chooses plaintext could
+/// have the counter's block encrypted and so learn an IV before it is used. After a restart the key
+/// is another one, so even a repeated sequence number, as with manual keys, gets a new IV.
 pub(crate) struct RandomIv(Aes128Enc);
 
 impl RandomIv {

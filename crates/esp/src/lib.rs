@@ -1,16 +1,16 @@
 //! ESP (RFC 4303) as a pure function over bursts of packets.
 //!
-//! What it does: [`seal()`] turns inner packets into ESP packets in place, outer IP (and UDP)
-//! header included; [`open()`] turns ESP packets back into inner packets, replay check and commit
+//! Purpose: [`seal()`] turns inner packets into ESP packets in place, outer IP (and UDP) header
+//! included; [`open()`] turns ESP packets back into inner packets, replay check and commit
 //! included. Both take *bursts*: slices of jobs, each of which borrows a frame and names its own
 //! security association, so that a batch kernel sees many packets and many keys at once.
 //!
-//! What it never does: I/O, allocation or locking on the packet path, reading a clock, knowing the
-//! shared tables, choosing an SA. Selector checks are the caller's.
+//! Not in scope: I/O, allocation or locking on the packet path, clocks, the shared tables, the
+//! choice of an SA. Selector checks are done by the caller.
 //!
-//! Who calls it: the data plane's workers. Who owns what: the caller owns frames, SAs, the sequence
-//! counter ([`SequenceSource`]) and the replay state ([`ReplayStore`]); this crate holds no state
-//! of its own.
+//! Caller: the data plane's workers. Ownership: the caller owns frames, SAs, the sequence counter
+//! ([`SequenceSource`]) and the replay state ([`ReplayStore`]); this crate holds no state of its
+//! own.
 //!
 //! Invariants:
 //! - A nonce is salt ‖ 64-bit sequence number; the IV of AES-CBC is that number under a random key.
@@ -47,8 +47,7 @@ pub use sa::{InboundParameters, InboundSa, OutboundParameters, OutboundSa, SaErr
 pub use seal::{SealError, SealJob, Sealed, seal};
 pub use sequence::{Exhausted, SequenceCounter, SequenceNumber, SequenceRange, SequenceSource};
 
-/// Packets that are handed to the AEAD at once. Longer bursts are worked through in pieces of this
-/// size.
+/// Packets that are handed to the AEAD at once. Longer bursts are processed in pieces of this size.
 pub const BURST: usize = 32;
 
 /// Bytes in front of the inner packet that always suffice for [`seal()`]: IPv6, UDP, ESP header and

@@ -78,8 +78,7 @@ pub struct Opened {
     /// The inner IP packet's place in the frame, exactly its own length: padding and TFC padding
     /// (RFC 4303 §2.7) are outside.
     pub inner: Range<usize>,
-    /// [`protocol::IPV4`] or [`protocol::IPV6`]; in transport mode the protocol of what the packet
-    /// carries.
+    /// [`protocol::IPV4`] or [`protocol::IPV6`]; in transport mode the protocol of the payload.
     pub next_header: u8,
     /// The packet's full sequence number.
     pub sequence: u64,
@@ -119,8 +118,8 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         Self { sa, replay, frame, offset, len, outer_ecn, header_at, sequence: 0, text: (0, 0), outcome }
     }
 
-    /// Says where in the frame the IP header of the packet begins. Without it an SA in transport
-    /// mode opens nothing.
+    /// Sets the offset of the packet's IP header in the frame. Required for an SA in transport
+    /// mode.
     #[inline]
     #[must_use]
     pub const fn behind_header_at(mut self, offset: usize) -> Self {
@@ -128,7 +127,7 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         self
     }
 
-    /// What became of the packet; an error before [`open()`] has run.
+    /// The result for the packet; an error before [`open()`] has run.
     #[inline]
     pub const fn outcome(&self) -> &Result<Opened, OpenError> {
         &self.outcome
@@ -158,8 +157,7 @@ impl<'a, R: ReplayStore> OpenJob<'a, R> {
         self.text = (self.offset + ESP_HEADER_LEN + shape.iv_len(), end - shape.icv_len());
         let packet = self.frame.get_mut(self.offset..end)?;
         debug_assert_eq!(packet[..4], sa.spi.to_be_bytes());
-        // Of an IV of 16 bytes the half is as good as none: only CBC has such, which needs no
-        // nonce.
+        // Half of a 16-byte IV is enough here: only CBC has one, and it does not use the nonce.
         let iv = *packet.get(ESP_HEADER_LEN..)?.first_chunk::<8>()?;
         let before_data = ESP_HEADER_LEN + if shape.data_has_iv() { 0 } else { shape.iv_len() };
         let rest = packet.get_mut(before_data..)?;
@@ -255,8 +253,8 @@ impl<R: ReplayStore> Pass for OpenJob<'_, R> {
         }
     }
 
-    /// Everything behind authentication, for an authentic packet: commit first, then look at what
-    /// is inside.
+    /// Everything after authentication: first commits the replay state, then checks the inner
+    /// packet.
     #[inline]
     fn finish(&mut self) {
         self.outcome =
@@ -271,7 +269,7 @@ impl<R: ReplayStore> Pass for OpenJob<'_, R> {
 
 /// Opens a burst in place. Jobs of several SAs may be mixed; replay state is committed per packet
 /// in the order of the slice, so of two copies in one burst the first wins. Each job's
-/// [`outcome`](OpenJob::outcome) tells what became of it.
+/// [`outcome`](OpenJob::outcome) has its result.
 pub fn open<R: ReplayStore>(backend: AeadBackend, jobs: &mut [OpenJob<'_, R>]) {
     pass(jobs, |burst| burst.open(backend));
 }

@@ -11,7 +11,7 @@ use crate::transport::Header;
 #[cfg(test)]
 mod tests;
 
-/// What the outer header of an SA is built from.
+/// Parameters of the outer header of an SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OuterParameters {
     /// Tunnel source.
@@ -45,7 +45,7 @@ impl OuterParameters {
     }
 }
 
-/// What the outer header takes from the inner one.
+/// Fields of the inner header that the outer header is derived from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InnerFields {
     /// ESP next header: 4 or 41.

@@ -1,10 +1,10 @@
-//! The way of a burst through the AEAD, the same in both directions.
+//! Processing of a burst by the AEAD, the same in both directions.
 
 use crate::BURST;
 use crate::aead::{Aad, AeadBurst, AeadJob, AeadKey, Ticket, Verdicts};
 use crate::algorithm::{Aead, Other, Shape};
 
-/// A packet on its way through the AEAD.
+/// A packet to be processed by the AEAD.
 pub(crate) trait Pass {
     /// The SA's key and the number of bytes that it will work on, for the prefetch.
     fn key(&self) -> (&AeadKey, usize);
@@ -12,11 +12,10 @@ pub(crate) trait Pass {
     /// The shape of the SA's packets, if it is not [`Aead`].
     fn shape(&self) -> Option<Other>;
 
-    /// Everything before the AEAD. `None` when the packet is refused; the job then holds the
-    /// reason.
+    /// Everything before the AEAD. `None` if the packet is rejected; the job then holds the reason.
     fn prepare<'j, S: Shape>(&'j mut self, shape: S, aad: &'j mut Aad) -> Option<AeadJob<'j>>;
 
-    /// Everything behind the AEAD, for a packet whose verdict is good.
+    /// Everything after the AEAD, for a packet whose verdict is good.
     fn finish(&mut self);
 }
 

@@ -131,7 +131,7 @@ impl ReplayWindow {
     }
 
     /// The full sequence number of a packet that carries `low`, before authentication. With
-    /// extended numbers the upper half is a guess that the ICV confirms; `None` when every
+    /// extended numbers the upper half is inferred and confirmed by the ICV; `None` when every
     /// candidate is left of the number space.
     #[inline]
     pub fn infer<S: ReplayStore>(self, store: &S, low: u32) -> Option<u64> {
@@ -165,8 +165,8 @@ impl ReplayWindow {
 
     /// Checks `sequence` and marks it received. Only for a packet that was authenticated.
     ///
-    /// The top moves first: if the process dies half-way, stale bits refuse packets that were never
-    /// seen, but none that was delivered is accepted twice.
+    /// The top is stored first: if the process dies in between, stale bits refuse packets that were
+    /// never seen, but none that was delivered is accepted twice.
     #[inline]
     pub fn commit<S: ReplayStore>(self, store: &S, sequence: u64) -> Result<(), ReplayError> {
         self.check(store, sequence)?;

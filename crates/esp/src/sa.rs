@@ -8,7 +8,7 @@ use crate::iv::RandomIv;
 use crate::outer::{OuterParameters, OuterTemplate};
 use crate::{AeadBackend, AeadKey, EspAlgorithm, KeyError, Mode, ReplayWindow};
 
-/// Why an SA cannot be built from its parameters.
+/// Why an SA cannot be created from its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SaError {
     /// The key does not fit the algorithm.
@@ -31,7 +31,7 @@ pub enum SaError {
     ReplayWindow(u32),
 }
 
-/// What an outbound SA is built from. Borrowed, so that the caller decides where keys live and
+/// Parameters of an outbound SA. Borrowed, so that the caller decides where keys are stored and
 /// erases them.
 #[derive(Clone, Copy)]
 pub struct OutboundParameters<'a> {
@@ -47,8 +47,8 @@ pub struct OutboundParameters<'a> {
     pub extended_sequence: bool,
     /// Mode.
     pub mode: Mode,
-    /// Where [`EspAlgorithm::needs_random_iv`] says so: bytes of a cryptographic random source,
-    /// drawn for this value alone. Not used otherwise.
+    /// If [`EspAlgorithm::needs_random_iv`] is true: bytes of a cryptographic random source, drawn
+    /// for this value alone. Not used otherwise.
     pub iv_key: [u8; 16],
     /// Outer header.
     pub outer: OuterParameters,
@@ -89,7 +89,7 @@ impl OutboundSa {
         self.spi
     }
 
-    /// What the outer header is built from.
+    /// The parameters of the outer header.
     pub const fn outer(&self) -> &OuterParameters {
         self.outer.parameters()
     }
@@ -160,7 +160,7 @@ impl std::fmt::Debug for OutboundSa {
     }
 }
 
-/// What an inbound SA is built from.
+/// Parameters of an inbound SA.
 #[derive(Clone, Copy)]
 pub struct InboundParameters<'a> {
     /// SPI that we chose.
@@ -210,7 +210,7 @@ impl InboundSa {
         self.spi
     }
 
-    /// The anti-replay service, which tells how many words of storage it needs.
+    /// The anti-replay service, which defines the number of words of storage.
     pub const fn replay_window(&self) -> ReplayWindow {
         self.window
     }

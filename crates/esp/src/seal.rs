@@ -8,8 +8,8 @@ use crate::pass::{Pass, pass};
 use crate::sa::{ESP_HEADER_LEN, OutboundSa, TRAILER_LEN, nonce, padded_len};
 use crate::transport::Header;
 
-/// Why a packet was not sealed. The packet must be dropped; its sequence number is spent, which is
-/// harmless.
+/// Why a packet was not sealed. The packet must be dropped; its sequence number is used up, which
+/// is harmless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SealError {
     /// The inner packet's range lies outside the frame, or does not start with a complete IPv4 or
@@ -54,14 +54,14 @@ pub struct SealJob<'a> {
     frame: &'a mut [u8],
     offset: usize,
     len: usize,
-    /// Where the packet will be once it is sealed.
+    /// The position of the packet after it is sealed.
     place: Sealed,
     outcome: Result<Sealed, SealError>,
 }
 
 impl<'a> SealJob<'a> {
     /// The inner IP packet `frame[offset..offset + len]` for `sa`, whose source `sequence` was
-    /// drawn from. The frame is the whole buffer: what lies around the packet is overwritten
+    /// drawn from. The frame is the whole buffer: bytes around the packet are overwritten
     /// ([`crate::MAX_HEADROOM`], [`crate::MAX_TAILROOM`]).
     #[inline]
     pub fn new(
@@ -75,7 +75,7 @@ impl<'a> SealJob<'a> {
         Self { sa, sequence, frame, offset, len, place, outcome: Err(SealError::BadInner) }
     }
 
-    /// What became of the packet. Before [`seal()`] has run, and for a packet that was not sealed,
+    /// The result for the packet. Before [`seal()`] has run, and for a packet that was not sealed,
     /// an error: a frame that was not sealed cannot be mistaken for one that was.
     #[inline]
     pub const fn outcome(&self) -> Result<Sealed, SealError> {
@@ -148,7 +148,7 @@ impl Pass for SealJob<'_> {
         self.sa.shape
     }
 
-    /// Writes everything but ciphertext, ICV and UDP checksum, and hands out what the AEAD needs.
+    /// Writes everything but ciphertext, ICV and UDP checksum, and returns the inputs of the AEAD.
     #[inline(always)]
     fn prepare<'j, S: Shape>(&'j mut self, shape: S, aad: &'j mut Aad) -> Option<AeadJob<'j>> {
         match self.layout(shape) {
@@ -199,7 +199,7 @@ struct Layout {
 }
 
 /// Seals a burst in place. Jobs of several SAs may be mixed; each job's
-/// [`outcome`](SealJob::outcome) tells what became of it.
+/// [`outcome`](SealJob::outcome) has its result.
 pub fn seal(backend: AeadBackend, jobs: &mut [SealJob<'_>]) {
     pass(jobs, |burst| burst.seal(backend));
 }

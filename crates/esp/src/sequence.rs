@@ -4,7 +4,7 @@
 //! confidentiality and integrity. The types make repetition hard: numbers are drawn in ranges, a
 //! range yields each number once, and a number is consumed by the packet that carries it.
 
-/// One sequence number that was drawn and not used yet. Not `Clone`: it can be spent once.
+/// One sequence number that was drawn and not used yet. Not `Clone`: it can be used only once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SequenceNumber(u64);
 
@@ -15,7 +15,7 @@ impl SequenceNumber {
     }
 }
 
-/// A contiguous range of drawn numbers; iterate to spend them in order.
+/// A contiguous range of drawn numbers; iterate to use them in order.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SequenceRange {
     next: u64,
@@ -59,8 +59,9 @@ impl ExactSizeIterator for SequenceRange {}
 #[error("the sequence numbers of this SA are used up: rekey")]
 pub struct Exhausted;
 
-/// Where sequence numbers of one SA come from. The data plane implements it over shared memory,
-/// with numbers reserved in blocks before their first use; [`SequenceCounter`] is the plain one.
+/// The source of sequence numbers of one SA. The data plane implements it over shared memory, with
+/// numbers reserved in blocks before their first use; [`SequenceCounter`] is a simple
+/// implementation.
 pub trait SequenceSource {
     /// Draws `count` consecutive numbers that were never handed out before, the last one at most
     /// `limit` ([`crate::OutboundSa::sequence_limit`]). All or nothing: when fewer remain, nothing
@@ -80,7 +81,7 @@ impl SequenceCounter {
         Self { last: 0 }
     }
 
-    /// A counter that goes on behind `last`, the highest number that may have been used.
+    /// A counter that continues after `last`, the highest number that may have been used.
     pub const fn resume_after(last: u64) -> Self {
         Self { last }
     }

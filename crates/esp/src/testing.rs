@@ -1,4 +1,4 @@
-//! What the unit tests share: SAs, inner packets, frames, and a peer that seals anything.
+//! Shared by the unit tests: SAs, inner packets, frames, and a peer that seals arbitrary plaintext.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -106,8 +106,8 @@ pub(crate) fn frame(packet: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// An authentic ESP packet around any plaintext (payload, padding, pad length, next header), as no
-/// honest sender would build it.
+/// An authentic ESP packet around any plaintext (payload, padding, pad length, next header),
+/// including ones that no valid sender builds.
 pub(crate) fn forge(sequence: u64, extended: bool, plaintext: &[u8]) -> Vec<u8> {
     let backend = AeadBackend::AesGcm;
     let key = backend.expand(EspAlgorithm::AesGcm128, &key(EspAlgorithm::AesGcm128)).unwrap();

@@ -1,10 +1,10 @@
-//! Transport mode (RFC 4303 §3.1.1): the packet keeps its IP header, ESP stands between it and what
-//! it carried.
+//! Transport mode (RFC 4303 §3.1.1): the packet keeps its IP header, ESP is inserted between it and
+//! its payload.
 
 use wire::{checksum, ipv4, ipv6, parse, protocol, udp};
 
 /// Where the IP header of a packet ends, and what follows it. IPv6 extension headers count as
-/// header: ESP goes behind them.
+/// header: ESP follows them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     /// Bytes of the IP header, options and extension headers included.
@@ -36,8 +36,8 @@ impl Header {
         self.is_fragment
     }
 
-    /// Makes the header in front of `packet` that of a packet which carries `protocol` and ends
-    /// where `packet` does. `false` when the length field would overflow, or the header is not what
+    /// Rewrites the header at the start of `packet` for payload protocol `protocol` and the length
+    /// of `packet`. `false` when the length field would overflow, or the header is not what
     /// [`Self::read`] saw.
     pub(crate) fn rewrite(&self, packet: &mut [u8], protocol: u8) -> bool {
         let total_len = packet.len();
@@ -80,9 +80,9 @@ fn last_next_header(packet: &[u8], header_len: usize) -> Option<usize> {
     (end == header_len && packet.len() >= header_len).then_some(field)
 }
 
-/// Computes the TCP or UDP checksum of an opened packet anew (RFC 3948 §3.1.2): a NAT on the way
-/// has changed addresses that it covers. The text was authenticated, so nothing is lost by not
-/// looking at the old one.
+/// Recomputes the TCP or UDP checksum of an opened packet (RFC 3948 §3.1.2): a NAT on the way has
+/// changed addresses that it covers. The text was authenticated, so the old checksum need not be
+/// verified.
 pub(crate) fn fix_checksum(packet: &mut [u8]) {
     let Ok(ip) = parse::ip_at(&*packet, 0) else { return };
     let Some(payload) = packet.get_mut(usize::from(ip.header_len)..ip.total_len as usize) else { return };

@@ -1,4 +1,4 @@
-//! Every algorithm against what others have computed: packets of an independent implementation
+//! Every algorithm against independent results: packets of an independent implementation
 //! (`independent_packets.py`), the examples of the RFCs, and the Wycheproof sets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot get on has failed")]
@@ -80,8 +80,8 @@ fn the_published_gmac_case_is_sealed_as_printed() {
     message.is(&hex(text), &hex(text), &hex("f2a9a836e155106aa8dcd618e4099aaa"));
 }
 
-/// RFC 3602 section 4, case 5: the cipher of an ESP packet. The RFC prints no code, so that of this
-/// test is the library's.
+/// RFC 3602 §4, case 5: the cipher of an ESP packet. The RFC has no ICV, so the one of this test
+/// was computed by the library.
 #[test]
 fn the_esp_example_of_rfc_3602_is_encrypted_as_printed() {
     let iv = "e96e8c08ab465763fd098d45dd3ff893";
@@ -101,15 +101,15 @@ fn the_esp_example_of_rfc_3602_is_encrypted_as_printed() {
     assert_eq!(message.opened(&data, &tag), Some(hex(&format!("{iv}{text}"))));
 }
 
-/// RFC 4868 section 2.7.2.1 (AUTH test cases), the first of each, as the code of a NULL packet: the
-/// text "Hi There" is SPI and sequence number.
+/// RFC 4868 §2.7.2.1 (AUTH test cases), the first of each, as the code of a NULL packet: the text
+/// "Hi There" is SPI and sequence number.
 #[test]
 fn the_hmac_examples_of_rfc_4868_are_computed_as_printed() {
     for (hmac, expected) in [
         (Hmac::Sha256_128, "198a607eb44bfbc69903a0f1cf2bbdc5"),
         (Hmac::Sha384_192, "b6a8d5636f5c6a7224f9977dcf7ee6c7fb6d0c48cbdee973"),
         (Hmac::Sha512_256, "637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8"),
-        // RFC 2202 section 3, test case 1, cut to 96 bits as RFC 2404 says.
+        // RFC 2202 §3, test case 1, truncated to 96 bits (RFC 2404).
         (Hmac::Sha1_96, "b617318655057264e28bc0b6"),
     ] {
         let key = vec![0x0b; hmac.key_len()];
@@ -264,8 +264,8 @@ fn cbc_takes_an_iv_and_whole_blocks_only() {
     }
 }
 
-/// The decrypted text is looked at only behind authentication: wrong padding under a wrong code is
-/// a wrong code.
+/// The decrypted text is only checked after authentication: wrong padding with a wrong ICV is
+/// reported as a wrong ICV.
 #[test]
 fn a_packet_with_a_wrong_code_is_not_decrypted() {
     let algorithm = EspAlgorithm::AesCbc256(Hmac::Sha384_192);
@@ -300,7 +300,7 @@ struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Seals `text` to `sealed` and `tag`, and opens it again, whoever does the ciphers.
+    /// Seals `text` to `sealed` and `tag`, and opens it again, with every backend.
     fn is(&self, text: &[u8], sealed: &[u8], tag: &[u8]) {
         assert_eq!(self.sealed(text), (sealed.to_vec(), tag.to_vec()));
         assert_eq!(self.opened(sealed, tag).as_deref(), Some(text));

@@ -160,7 +160,7 @@ const VECTORS: [Vector; 14] = [
     },
 ];
 
-/// What a vector says, in the types of this crate.
+/// A vector in the types of this crate.
 struct Case {
     algorithm: EspAlgorithm,
     key: Vec<u8>,
@@ -247,8 +247,8 @@ fn every_backend_seals_and_opens_the_published_messages() {
     }
 }
 
-/// The published packets say next header 1 (ICMP) or are no IP packets, so tunnel mode refuses
-/// them, but only after they proved authentic and were decrypted in place.
+/// The published packets have next header 1 (ICMP) or are not IP packets, so tunnel mode refuses
+/// them, but only after they were authenticated and were decrypted in place.
 #[test]
 fn every_backend_authenticates_and_decrypts_the_published_packets() {
     let usable = VECTORS.iter().map(Case::new).filter(|case| case.spi > 255);

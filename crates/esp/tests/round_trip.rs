@@ -1,5 +1,5 @@
-//! What one side seals the other side opens, whatever the length, IP version, algorithm, backend
-//! and encapsulation.
+//! Packets sealed by one side are opened by the other, for every length, IP version, algorithm,
+//! backend and encapsulation.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot get on has failed")]
 

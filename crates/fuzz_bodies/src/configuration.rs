@@ -15,7 +15,7 @@ impl Environment for Everything {
     }
 }
 
-/// A configuration file. What is accepted is rendered, and that means the same.
+/// A configuration file. An accepted file is rendered, and the rendered text is equivalent.
 pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let loaded = match file::parse("input", text, &mut Everything) {
@@ -35,7 +35,7 @@ pub fn configuration(data: &[u8]) {
     let _ = (running_config(&loaded, Secrets::Hidden), config::commit::review(&loaded));
 }
 
-/// The owner of a running configuration, who carries out nothing else.
+/// The owner of a running configuration; other requests are ignored.
 #[derive(Default)]
 struct Owner(Configuration);
 

@@ -1,10 +1,10 @@
-//! Messages of the control socket, and what an earlier control plane left.
+//! Messages of the control socket, and the stored state of an earlier control plane.
 
 use config::control::{MAX_LINE, Request, Response, decode, encode};
 use controlplane::checkpoint::Memory;
 
-/// A line of the control socket, in either direction. What is read is written as something that
-/// reads the same.
+/// A line of the control socket, in either direction. A parsed message is rendered to a line that
+/// parses to the same message.
 pub fn control(data: &[u8]) {
     let Ok(line) = std::str::from_utf8(data) else { return };
     if let Ok(request) = decode::<Request>(line) {
@@ -18,7 +18,7 @@ pub fn control(data: &[u8]) {
     }
 }
 
-/// The control plane's memory as it stands in the checkpoint segment.
+/// The control plane's stored state, as in the checkpoint segment.
 pub fn memory(data: &[u8]) {
     let Some(memory) = Memory::decode(data) else { return };
     for pair in &memory.pairs {

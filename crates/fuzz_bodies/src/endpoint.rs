@@ -1,5 +1,5 @@
-//! The whole IKE endpoint: an authenticated peer says anything at any time, and so does everybody
-//! else.
+//! The whole IKE endpoint: arbitrary messages of an authenticated peer and of unauthenticated
+//! senders, at any time.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use ike::{ChildRequest, ChildTag, Command, ConnectionId, Tables};
 
 use crate::peer::{CREATE_CHILD_SA, IKE_AUTH, IKE_SA_INIT, INFORMATIONAL, Peer, ours, theirs};
 
-/// Input: records of [kind, length, octets]. Kinds: the peer's request, its answer, anybody's
-/// datagram, time, an order.
+/// Input: records of [kind, length, octets]. Kinds: the peer's request, its answer, an
+/// unauthenticated datagram, time, a command.
 pub fn ike_endpoint(data: &[u8]) {
     let mut peer = Peer::established();
     let mut rest = data;
@@ -20,7 +20,7 @@ pub fn ike_endpoint(data: &[u8]) {
         step(&mut peer, kind & 0x7f, octets);
         peer.check();
     }
-    // In the end everything can be cleared away.
+    // Removing the connection clears all tables.
     peer.endpoint.remove_connection(peer.now, ConnectionId(1));
     peer.settle();
     assert_eq!(peer.installed, 0, "children of a connection that is gone");
@@ -60,7 +60,7 @@ fn step(peer: &mut Peer, kind: u8, octets: &[u8]) {
     }
 }
 
-/// A datagram of somebody without keys; `aimed` gives it the SPIs of the real IKE SA.
+/// A datagram of a sender without keys; with `aimed` it has the SPIs of the real IKE SA.
 fn anybody(peer: &mut Peer, octets: &[u8], aimed: bool) {
     let mut datagram = octets.to_vec();
     if aimed && datagram.len() >= 28 {
@@ -82,7 +82,7 @@ fn anybody(peer: &mut Peer, octets: &[u8], aimed: bool) {
         (sas, peer.installed, peer.actions, peer.endpoint.tables().children)
     };
     // The answer to our own first message is not protected: it may change that initiation, which is
-    // not one of these.
+    // not checked here.
     let before = books(peer);
     let size = peer.endpoint.tables().ike_sas;
     peer.endpoint.handle_datagram(peer.now, theirs(), ours(), &datagram);
@@ -115,7 +115,7 @@ fn order(peer: &mut Peer, which: u8) {
         }
         _ => return,
     };
-    // It may be refused when the endpoint is full.
+    // Refused if the endpoint is full.
     let _ = peer.endpoint.command(peer.now, command);
     peer.settle();
 }

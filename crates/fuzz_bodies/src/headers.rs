@@ -3,8 +3,8 @@
 use wire::parse::{self, FrameSummary};
 use wire::{arp, esp, ethernet, icmp, icmpv4, icmpv6, ipv4, ipv6, ndp, tcp, udp};
 
-/// A frame. No view panics, the one walk agrees with the views, and what a header says is written
-/// back as it was.
+/// A frame. No view panics, the parser agrees with the views, and a parsed header is written back
+/// unchanged.
 pub fn wire(data: &[u8]) {
     let summary = parse::frame(data);
     if let Ok(frame) = ethernet::Frame::new_checked(data) {

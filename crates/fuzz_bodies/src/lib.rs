@@ -1,5 +1,4 @@
-//! What the fuzz targets do with their input: one function per parser, that panics when something
-//! does not hold.
+//! The bodies of the fuzz targets: one function per parser, which panics if a property is violated.
 //!
 //! `fuzz/` runs them under libFuzzer (nightly tool chain), `tests/replay.rs` replays the corpus and
 //! mutations of it in `make test`. Nothing else calls them.

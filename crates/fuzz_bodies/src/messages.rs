@@ -22,13 +22,13 @@ pub fn ike_message(data: &[u8]) {
         peer.deliver(&message);
         peer.check();
     }
-    // And as a datagram of its own, whatever its header says.
+    // Also as a separate datagram with an arbitrary header.
     peer.endpoint.handle_datagram(peer.now, theirs(), ours(), data);
     peer.settle();
     peer.check();
 }
 
-/// A record of an earlier process. It is restored whole or not at all.
+/// A record of an earlier process. It is restored completely or not at all.
 pub fn ike_checkpoint(data: &[u8]) {
     let mut endpoint = endpoint();
     let now = ike::Time::from_millis(1_000_000);
@@ -41,7 +41,7 @@ pub fn ike_checkpoint(data: &[u8]) {
         Err(_) => assert_eq!(endpoint.tables(), ike::Tables::default(), "a refused record leaves nothing"),
     }
     while endpoint.poll_action().is_some() || endpoint.poll_transmit().is_some() {}
-    // Whatever it holds, it can be served and closed.
+    // A restored IKE SA can be served and closed, whatever its content.
     for seconds in 1..200 {
         endpoint.handle_timeout(now + std::time::Duration::from_secs(seconds * 60));
         while endpoint.poll_action().is_some() || endpoint.poll_transmit().is_some() {}

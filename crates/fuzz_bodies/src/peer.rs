@@ -1,4 +1,4 @@
-//! An endpoint, and the peer that talks to it in bytes.
+//! An endpoint, and a peer that exchanges raw messages with it.
 
 use std::net::SocketAddr;
 
@@ -73,17 +73,17 @@ pub fn endpoint() -> Endpoint {
     endpoint
 }
 
-/// What an observer of the wire and of the actions knows.
+/// The state visible on the wire and in the actions.
 pub struct Peer {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// The time.
     pub now: Time,
-    /// The endpoint's SPI of the IKE SA that is talked on.
+    /// The endpoint's SPI of the IKE SA in use.
     pub spi: u64,
     /// The next request of the peer.
     pub next_request: u32,
-    /// The endpoint's request that waits: (message ID, exchange).
+    /// The endpoint's unanswered request: (message ID, exchange).
     pub awaited: Option<(u32, u8)>,
     /// Children that are installed.
     pub installed: usize,
@@ -92,7 +92,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Nobody has said anything.
+    /// No message was exchanged yet.
     pub fn new() -> Self {
         Peer {
             endpoint: endpoint(),
@@ -117,7 +117,7 @@ impl Peer {
         peer
     }
 
-    /// A message of the peer under the mark.
+    /// A message of the peer, protected with the mark.
     pub fn sealed(&self, exchange: u8, response: bool, id: u32, first: u8, payloads: &[u8]) -> Vec<u8> {
         let body = [&[0; 8][..], payloads, &[0], &MARK].concat();
         let length = u16::try_from(body.len() + 4).unwrap_or(u16::MAX).to_be_bytes();
@@ -126,13 +126,13 @@ impl Peer {
         header((PEER_SPI, self.spi), SK, exchange, flags, id, &body)
     }
 
-    /// Hands a datagram to the endpoint.
+    /// Passes a datagram to the endpoint.
     pub fn deliver(&mut self, message: &[u8]) {
         self.endpoint.handle_datagram(self.now, theirs(), ours(), message);
         self.settle();
     }
 
-    /// Takes what the endpoint says.
+    /// Processes the datagrams and actions of the endpoint.
     pub fn settle(&mut self) {
         while self.endpoint.poll_checkpoint().is_some() {}
         while let Some(transmit) = self.endpoint.poll_transmit() {
@@ -159,14 +159,14 @@ impl Peer {
         }
     }
 
-    /// Whatever was said, the books agree and nothing grows without bound.
+    /// Checks that the tables agree and stay within their bounds, whatever was sent.
     pub fn check(&self) {
         let tables = self.endpoint.tables();
         let children: usize = self.endpoint.ike_sas().map(|info| info.children.len()).sum();
         assert_eq!(children, self.installed, "children reported and children held");
         assert_eq!(tables.ike_spis, tables.ike_sas, "each IKE SA has one SPI");
         assert!(tables.deadlines <= tables.ike_sas && tables.half_open <= 8, "{tables:?}");
-        // A rekeying may double what the limit allows for a moment.
+        // A rekeying may temporarily double the number allowed by the limit.
         assert!(tables.ike_sas <= 2 * 40 + 2, "{tables:?}");
     }
 }

@@ -1,13 +1,13 @@
-//! Cryptography that a fuzzer can pass, and can fail to pass: what is sealed carries a fixed mark
-//! instead of a tag.
+//! Cryptography that a fuzzer can pass or fail: protected messages carry a fixed mark instead of a
+//! tag.
 //!
-//! Unlike a backend that accepts everything it shows both halves of the rule: with the mark the
-//! peer may say anything, without it nothing may change.
+//! Unlike a backend that accepts everything it tests both cases: with the mark any message is
+//! authentic, without it nothing may change.
 
 use ike::provider::{Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider};
 use ike::{Encryption, Group, Prf, Random, Secret};
 
-/// The tag of everything that counts as authentic.
+/// The tag of authentic messages.
 pub const MARK: [u8; 16] = [0xa5; 16];
 
 /// The backend. No gateway can use it: it exists in this crate alone.

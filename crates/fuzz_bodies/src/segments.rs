@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use sa_table::{EndpointVersion, Event, PolicyId, Role, Segments, SlotWord, WorkerId};
 
-/// Input: patches of [segment and offset (3), length, octets], written over segments that hold
-/// nothing. Nobody who attaches or reads panics or loops.
+/// Input: patches of [segment and offset (3), length, octets], written over empty segments. No
+/// attaching or reading process panics or loops.
 pub fn segments(data: &[u8]) {
     let Ok(segments) = Segments::in_memory() else { return };
     let files: Vec<File> = [
@@ -19,7 +19,7 @@ pub fn segments(data: &[u8]) {
     .into_iter()
     .filter_map(|(role, name)| Some(File::from(segments.descriptors(role).ok()?.take(name)?)))
     .collect();
-    // Somebody attached before the damage, and somebody comes after it.
+    // One process attaches before the damage, another one after it.
     let early = (segments.table_reader(), segments.runtime_reader(), segments.event_receiver());
     let mut rest = data;
     while let Some((&[which, low, high, length], after)) = rest.split_first_chunk::<4>() {

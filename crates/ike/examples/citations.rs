@@ -1,5 +1,5 @@
-//! What the code cites, a test must cite too: `make citations` writes the table of both into
-//! `docs/compliance.md` and fails while a section that the code cites has no test.
+//! Checks that every RFC section cited in the code is also cited by a test: `make citations` writes
+//! the table of both into `docs/compliance.md` and fails while a cited section has no test.
 //!
 //! A citation is "RFC N §S" in a comment, with more sections behind a comma or "and". In the code
 //! it stands at the decision, in a test at the test that shows it.
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 const BEGIN: &str = "<!-- citations: written by `make citations` -->\n";
 const END: &str = "<!-- end of citations -->";
 
-/// (RFC, section as numbers), so that §2.10 comes behind §2.9.
+/// (RFC, section as numbers), so that §2.10 sorts after §2.9.
 type Citation = (u32, Vec<u32>);
 
 #[derive(Default)]
@@ -39,7 +39,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// (sections that the code cites, those that no test cites), after the table was written.
+/// Writes the table; returns the number of sections that the code cites and those that no test
+/// cites.
 fn check() -> io::Result<(usize, Vec<String>)> {
     let places = collect()?;
     let untested = places
@@ -82,7 +83,7 @@ fn collect() -> io::Result<BTreeMap<Citation, Places>> {
             all.entry(citation).or_default().tests.insert(file.clone());
         }
     }
-    // What tests alone cite is no promise of the code.
+    // Sections cited only by tests are left out: the table lists what the code implements.
     all.retain(|_, places| !places.code.is_empty());
     Ok(all)
 }
@@ -119,7 +120,7 @@ fn citations(text: &str) -> Vec<Citation> {
     found
 }
 
-/// The sources that decide something about IKE.
+/// The source files that are searched for citations.
 fn files() -> io::Result<BTreeSet<String>> {
     let mut files = BTreeSet::new();
     let mut folders = vec![PathBuf::from("crates/ike/src"), PathBuf::from("crates/ike/tests")];

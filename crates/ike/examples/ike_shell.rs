@@ -1,5 +1,5 @@
-//! An IKE endpoint on two UDP sockets: enough of a caller to talk to another implementation,
-//! without a data plane.
+//! An IKE endpoint on two UDP sockets: a minimal caller for interoperability tests, without a data
+//! plane.
 //!
 //! ```text
 //! IKE_PSK='secret' ike_shell LOCAL REMOTE LOCAL_NET REMOTE_NET [OPTION]...
@@ -8,7 +8,7 @@
 //! Options: `group=N`, `encryption=aes128gcm|aes256gcm|aes128cbc|aes256cbc` (IKE and ESP alike),
 //! `pfs=N`, `esn`, `fragment=SIZE`, `transport`, `udp` (ESP in UDP without a NAT), `mlkem`
 //! (ML-KEM-768 as additional key exchange), `ppk=ID` (a required PPK whose key is in IKE_PPK,
-//! hexadecimal). Orders on standard input, one a line: `initiate`, `child`, `rekey-child`,
+//! hexadecimal). Commands on standard input, one a line: `initiate`, `child`, `rekey-child`,
 //! `rekey-ike`, `probe`, `delete-child`, `delete`, `sleep N`, `quit`. Every action is printed, keys
 //! are not. It needs root for port 500.
 
@@ -109,7 +109,7 @@ fn apply(
     Ok(())
 }
 
-/// Lines of standard input, as they come.
+/// Lines of standard input, in order of arrival.
 fn orders() -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

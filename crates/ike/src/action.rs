@@ -1,4 +1,4 @@
-//! What the endpoint tells the caller to do or to know.
+//! The actions that the endpoint hands to the caller.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -38,14 +38,14 @@ impl fmt::Debug for Transmit {
     }
 }
 
-/// Something for the caller to carry out or to take note of, in this order.
+/// An action for the caller; actions are carried out in the order in which they are returned.
 #[derive(Debug)]
 pub enum Action {
     /// Make a Child SA usable.
     InstallChild(Box<InstallChild>),
     /// The outbound half of a child that came with `outbound_ready: false` may carry traffic now:
-    /// the peer showed that it has the new child (it deleted the old one). Traffic that arrives on
-    /// the inbound half shows the same, earlier.
+    /// the peer deleted the old child, so it has installed the new one. Traffic on the inbound half
+    /// is the same evidence and may come earlier.
     OutboundReady {
         /// The child.
         child: ChildId,
@@ -89,7 +89,7 @@ pub enum Action {
         /// Why.
         reason: FailReason,
     },
-    /// An IKE SA is established: both ends have proved themselves.
+    /// An IKE SA is established: both ends are authenticated.
     IkeUp(Box<IkeInfo>),
     /// `new` takes the place of `old`, with all children. Nothing follows for `old`.
     IkeRekeyed {
@@ -117,9 +117,9 @@ pub enum Action {
         tag: Option<ChildTag>,
         /// Why.
         reason: FailReason,
-        /// The reason came under the protection of the new IKE SA's keys, or is our own judgement
-        /// of such a message. If not, anybody on the path could have caused it, and the attempt was
-        /// held open for
+        /// The reason came in a message protected by the new IKE SA's keys, or is our own verdict
+        /// on such a message. If not, it may have been forged by anyone on the path, and the
+        /// attempt was held open for
         /// [`unauthenticated_error_grace`](crate::EndpointConfig::unauthenticated_error_grace).
         protected: bool,
     },
@@ -128,8 +128,8 @@ pub enum Action {
         /// The IKE SA.
         ike: IkeId,
     },
-    /// The peer's address or port changed, shown by an authenticated message (RFC 7296 §2.23) or
-    /// said and checked by MOBIKE (RFC 4555): send the children's ESP there.
+    /// The peer's address or port changed, shown by an authenticated message (RFC 7296 §2.23) or by
+    /// MOBIKE with a return routability check (RFC 4555): send the children's ESP there.
     PeerEndpointChanged {
         /// The IKE SA.
         ike: IkeId,
@@ -140,19 +140,19 @@ pub enum Action {
         /// (our port, peer's port) if ESP travels in UDP now; it may not have before.
         udp_encapsulation: Option<(u16, u16)>,
     },
-    /// The peer sent us to another gateway (RFC 5685), with which an initiation has begun in place
-    /// of `old`.
+    /// The peer redirected us to another gateway (RFC 5685), with which an initiation has begun in
+    /// place of `old`.
     Redirected {
         /// The initiation that was redirected, or the IKE SA that the new one will replace.
         old: IkeId,
-        /// The new initiation; the same name where `old` itself goes on.
+        /// The new initiation; the same ID if `old` itself continues.
         new: IkeId,
         /// Its connection.
         connection: ConnectionId,
         /// The new gateway.
         remote: SocketAddr,
     },
-    /// Something an operator may want to read.
+    /// A log record.
     Log(LogRecord),
 }
 
@@ -171,9 +171,9 @@ pub struct InstallChild {
     pub initiator: bool,
     /// The child it takes over from.
     pub replaces: Option<ChildId>,
-    /// From the peer to us.
+    /// Inbound, from the peer to us.
     pub inbound: ChildHalf,
-    /// From us to the peer.
+    /// Outbound, from us to the peer.
     pub outbound: ChildHalf,
     /// The outbound half may be used at once. `false` only for a child whose rekeying the peer
     /// began: keep sending on the replaced one until [`Action::OutboundReady`] or until traffic
@@ -214,7 +214,7 @@ pub struct ChildHalf {
     pub integrity_key: Secret,
 }
 
-/// What there is to know about an IKE SA.
+/// The state of an IKE SA as shown to the caller.
 #[derive(Clone, Debug)]
 pub struct IkeInfo {
     /// Its name.
@@ -231,23 +231,23 @@ pub struct IkeInfo {
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
-    /// Who we are to the peer; `None` before IKE_AUTH.
+    /// Our identity as sent to the peer; `None` before IKE_AUTH.
     pub local_identity: Option<Identity>,
-    /// Who the peer proved to be.
+    /// The authenticated identity of the peer.
     pub remote_identity: Option<Identity>,
-    /// How we proved ourselves; `None` before IKE_AUTH.
+    /// How we authenticated ourselves; `None` before IKE_AUTH.
     pub local_method: Option<ProofMethod>,
-    /// How the peer did.
+    /// How the peer authenticated itself.
     pub remote_method: Option<ProofMethod>,
     /// Algorithms; `None` before IKE_SA_INIT is done.
     pub suite: Option<IkeSuite>,
-    /// A NAT hides us.
+    /// We are behind a NAT.
     pub nat_local: bool,
-    /// A NAT hides the peer.
+    /// The peer is behind a NAT.
     pub nat_remote: bool,
-    /// Both ends speak RFC 7383 fragmentation.
+    /// Both ends support RFC 7383 fragmentation.
     pub fragmentation: bool,
-    /// Both ends have proved themselves.
+    /// Both ends are authenticated.
     pub established: bool,
     /// When it was established, or begun if it is not.
     pub since: Time,
@@ -259,7 +259,7 @@ pub struct IkeInfo {
     pub children: Vec<ChildId>,
 }
 
-/// By what an end proved its identity.
+/// How an end authenticated itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofMethod {
     /// A pre-shared key.
@@ -273,7 +273,7 @@ pub enum ProofMethod {
 pub enum RemoveReason {
     /// Another child took over.
     Replaced,
-    /// Two rekeyings crossed and this one is surplus (RFC 7296 §2.8.1).
+    /// Simultaneous rekey: both ends rekeyed, and this one is surplus (RFC 7296 §2.8.1).
     Redundant,
     /// By [`Command::DeleteChild`](crate::Command::DeleteChild).
     Local,
@@ -298,16 +298,16 @@ pub enum IkeDownReason {
     DeletedByPeer,
     /// By [`Command::DeleteIke`](crate::Command::DeleteIke).
     Local,
-    /// The peer said INITIAL_CONTACT on a newer IKE SA: it has lost this one.
+    /// The peer sent INITIAL_CONTACT on a newer IKE SA: it no longer has this one.
     InitialContact,
     /// Both ends initiated at once and this one is surplus.
     Redundant,
-    /// Its gateway sent us to another one, which has taken over (RFC 5685).
+    /// The peer redirected us to another gateway, which has taken over (RFC 5685).
     Redirected,
     /// Its hard limit was reached.
     Expired,
-    /// The peer reported a fatal error on it (AUTHENTICATION_FAILED, INVALID_SYNTAX), or committed
-    /// one.
+    /// The peer reported a fatal error on it (AUTHENTICATION_FAILED, INVALID_SYNTAX), or violated
+    /// the protocol fatally.
     Protocol,
     /// Our send counter is used up (RFC 7296 §2.2: message IDs never wrap).
     Exhausted,
@@ -322,9 +322,10 @@ pub enum FailReason {
     Timeout,
     /// NO_PROPOSAL_CHOSEN, or an answer outside of what was proposed.
     NoProposal,
-    /// The peer did not prove itself, or we did not to the peer (AUTHENTICATION_FAILED).
+    /// The peer failed to authenticate itself, or rejected our authentication
+    /// (AUTHENTICATION_FAILED).
     AuthFailed,
-    /// The peer proved to be somebody else than the connection demands.
+    /// The peer's authenticated identity is not one that the connection accepts.
     WrongIdentity,
     /// TS_UNACCEPTABLE, or an answer outside of what was proposed.
     TsUnacceptable,
@@ -341,16 +342,16 @@ pub enum FailReason {
     /// INTERNAL_ADDRESS_FAILURE, FAILED_CP_REQUIRED, SINGLE_PAIR_REQUIRED and other error notifies,
     /// by number.
     PeerError(u16),
-    /// Our own end has no room (SPIs, IKE SAs).
+    /// A local limit is reached (SPIs, IKE SAs).
     LocalResources,
     /// Given up by command, or the IKE SA went down first.
     Cancelled,
-    /// INVALID_MAJOR_VERSION: the peer speaks no IKEv2.
+    /// INVALID_MAJOR_VERSION: the peer does not support IKEv2.
     Version,
-    /// An unauthenticated hint said that the peer cannot be reached.
+    /// An unauthenticated hint that the peer cannot be reached.
     Unreachable,
-    /// The peer sends us to another gateway to which we do not go: by host name, or too often in a
-    /// row.
+    /// The peer redirects us to a gateway that we do not follow: a host name, or too many
+    /// redirections in a row.
     Redirected,
     /// The two ends do not agree on a post-quantum pre-shared key (RFC 8784).
     Ppk,
@@ -380,7 +381,7 @@ impl fmt::Display for FailReason {
     }
 }
 
-/// How much a log record matters.
+/// Severity of a log record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     /// For debugging an exchange.
@@ -394,7 +395,7 @@ pub enum LogLevel {
 /// A structured log record.
 #[derive(Clone, Debug)]
 pub struct LogRecord {
-    /// How much it matters.
+    /// Severity.
     pub level: LogLevel,
     /// The IKE SA concerned.
     pub ike: Option<IkeId>,

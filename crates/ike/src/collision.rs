@@ -1,11 +1,11 @@
-//! What happens when both ends want something of the same SA at once (RFC 7296 §2.8.1, §2.8.2,
-//! §2.25).
+//! Decisions when both ends start exchanges about the same SA simultaneously (RFC 7296 §2.8.1,
+//! §2.8.2, §2.25).
 
 use crate::sa::child::ChildSa;
 use crate::sa::{IkeSa, Phase};
 use crate::task::Task;
 
-/// What a peer's request gets.
+/// How a peer's request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Answer it as usual.
@@ -19,8 +19,9 @@ pub(crate) enum Verdict {
 /// The peer wants to create a child.
 pub(crate) fn create_child(sa: &IkeSa) -> Verdict {
     match sa.phase {
-        // §2.25.2: no new children while the IKE SA is being rekeyed or closed. An orphan waits for
-        // the decision which of two rekeyed IKE SAs gets the children.
+        // §2.25.2: no new children while the IKE SA is being rekeyed or closed. An SA with
+        // `orphan_until` waits for the decision which of two simultaneously rekeyed IKE SAs
+        // inherits the children.
         Phase::Established if sa.orphan_until.is_some() => Verdict::TemporaryFailure,
         Phase::Established if matches!(sa.active, Some(Task::RekeyIke(_))) => Verdict::TemporaryFailure,
         Phase::Established => Verdict::Proceed,
@@ -31,13 +32,14 @@ pub(crate) fn create_child(sa: &IkeSa) -> Verdict {
 /// The peer wants to rekey this child (`None`: we know none of that SPI).
 pub(crate) fn rekey_child(sa: &IkeSa, child: Option<&ChildSa>) -> Verdict {
     match (create_child(sa), child) {
-        // Our own request is open, and the peer may already have the child that comes of it.
+        // Our own CREATE_CHILD_SA is unanswered, and the peer may already have the child that it
+        // creates.
         (Verdict::Proceed, None) if matches!(sa.active, Some(Task::CreateChild(_))) => {
             Verdict::TemporaryFailure
         }
         (Verdict::Proceed, None) => Verdict::ChildNotFound,
-        // §2.25.1: we are closing it. If because our own rekeying is done, the peer learns of that
-        // by our Delete.
+        // §2.25.1: we are closing it. If the reason is our finished rekeying, our Delete informs
+        // the peer.
         (Verdict::Proceed, Some(child)) if child.deleting => Verdict::TemporaryFailure,
         // A second rekeying of what the peer has already replaced.
         (Verdict::Proceed, Some(child)) if child.replaced_by.is_some() => Verdict::ChildNotFound,
@@ -68,8 +70,8 @@ pub(crate) fn rekey_ike(sa: &IkeSa) -> Verdict {
     }
 }
 
-/// Of two crossing exchanges each has two nonces. True if the lowest of the four is in ours: then
-/// what our exchange made is surplus, and we, who began it, close it (§2.8.1, §2.8.2).
+/// Two simultaneous exchanges have two nonces each. True if the lowest of the four is in ours: then
+/// the SA of our exchange is surplus, and we as its initiator close it (§2.8.1, §2.8.2).
 ///
 /// Nonces are compared octet by octet; one that is the beginning of the other is the lower.
 pub(crate) fn ours_is_surplus(ours: (&[u8], &[u8]), theirs: (&[u8], &[u8])) -> bool {

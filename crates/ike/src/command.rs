@@ -1,4 +1,4 @@
-//! What the caller tells the endpoint to do.
+//! The commands that the caller gives to the endpoint.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use crate::action::{ChildId, IkeId};
 use crate::config::{ChildTag, ConnectionId};
 use crate::selector::TrafficSelector;
 
-/// An order to the endpoint. Orders that name an IKE SA or child which is gone already are ignored:
-/// the action that reported its end crossed the order on its way.
+/// A command to the endpoint. Commands for an IKE SA or child that no longer exists are ignored:
+/// the action that reported its end may not have been processed by the caller yet.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Begin a new IKE SA. [`Endpoint::command`](crate::Endpoint::command) returns its [`IkeId`];
@@ -56,15 +56,15 @@ pub enum Command {
     DeleteIke {
         /// The IKE SA.
         ike: IkeId,
-        /// Tell the peer by a Delete (RFC 7296 §1.4.1). `false`: forget it silently, e.g. because
-        /// the peer is dead.
+        /// Send a Delete to the peer (RFC 7296 §1.4.1). `false`: drop the state without a message,
+        /// e.g. because the peer is dead.
         notify_peer: bool,
     },
-    /// Is the peer alive? Sends an empty INFORMATIONAL request now, then identical copies every
+    /// Liveness check: sends an empty INFORMATIONAL request now, then identical copies every
     /// `interval`. Any authenticated message of the peer ends it; silence of `interval` ×
     /// (`retries` + 1) since now ends the IKE SA with
     /// [`IkeDownReason::PeerDead`](crate::IkeDownReason::PeerDead). If another request is waiting
-    /// for its answer, that one is repeated in the probe's rhythm instead. Ignored while a probe
+    /// for its answer, that one is repeated at the probe's interval instead. Ignored while a probe
     /// runs.
     Liveness {
         /// The IKE SA.
@@ -74,13 +74,13 @@ pub enum Command {
         /// Retransmissions after the first transmission.
         retries: u32,
     },
-    /// The data plane heard authenticated ESP from the peer: a running probe starts its count
+    /// The data plane received authenticated ESP from the peer: a running probe starts its count
     /// again.
     PeerAlive {
         /// The IKE SA.
         ike: IkeId,
     },
-    /// The data plane heard authenticated ESP-in-UDP from a new peer endpoint (RFC 7296 §2.23).
+    /// The data plane received authenticated ESP-in-UDP from a new peer endpoint (RFC 7296 §2.23).
     /// Honoured if the peer is behind a NAT and we are not.
     PeerEndpoint {
         /// The IKE SA.
@@ -96,7 +96,7 @@ pub enum Command {
     },
 }
 
-/// A child that shall be created.
+/// A child to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildRequest {
     /// Which policy of the connection.

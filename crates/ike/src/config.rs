@@ -31,18 +31,18 @@ pub struct EndpointConfig {
     /// Local port with a NAT in between, where IKE messages carry the non-ESP marker (RFC 3948
     /// §2.2); 4500.
     pub natt_port: u16,
-    /// IKE SAs that peers began and that are not authenticated yet: at most so many; beyond,
-    /// requests are ignored.
+    /// Limit of half-open IKE SAs (initiated by peers, not yet authenticated); beyond it requests
+    /// are ignored.
     pub half_open_limit: usize,
     /// The same from one address (IPv6: one /64).
     pub half_open_per_source: usize,
     /// IKE_SA_INIT requests from one source (as above) in a second; beyond, a cookie is asked for
-    /// whatever `cookie_threshold` is, unless that is `None`.
+    /// regardless of `cookie_threshold`, unless that is `None`.
     pub init_rate_per_source: u32,
-    /// From so many half-open IKE SAs on, initiators must return a cookie (RFC 7296 §2.6). 0:
-    /// always; `None`: never.
+    /// From this number of half-open IKE SAs on, initiators must return a cookie (RFC 7296 §2.6).
+    /// 0: always; `None`: never.
     pub cookie_threshold: Option<usize>,
-    /// How long a peer may take from its first message to the end of IKE_AUTH.
+    /// How long a peer may take from IKE_SA_INIT to the end of IKE_AUTH.
     pub half_open_lifetime: Duration,
     /// IKE SAs in all; beyond, new ones are refused.
     pub max_ike_sas: usize,
@@ -57,8 +57,8 @@ pub struct EndpointConfig {
     pub unauthenticated_error_grace: Duration,
     /// How long the Delete of an IKE SA is retransmitted before it is dropped unanswered.
     pub delete_give_up: Duration,
-    /// How many redirections to other gateways are followed in a row (RFC 5685); `None`: none, and
-    /// we do not say that we would.
+    /// How many consecutive redirections are followed (RFC 5685); `None`: none, and support is not
+    /// announced.
     pub max_redirects: Option<u32>,
     /// Keep track of changes for [`Endpoint::poll_checkpoint`](crate::Endpoint::poll_checkpoint),
     /// which must then be polled.
@@ -139,12 +139,12 @@ impl AddressMatch {
     }
 }
 
-/// How the two ends prove themselves. The two directions need not be alike (RFC 7296 §2.15).
+/// How the two ends authenticate. The two directions may differ (RFC 7296 §2.15).
 #[derive(Clone, Debug)]
 pub struct Authentication {
-    /// How we do.
+    /// How we authenticate ourselves.
     pub local: Proof,
-    /// What we demand of the peer.
+    /// What the peer must present.
     pub remote: Acceptance,
 }
 
@@ -158,18 +158,18 @@ pub enum Proof {
     Certificate(Vec<Arc<Credential>>),
 }
 
-/// What a peer may prove its identity with: whichever is there, the pre-shared key or a
-/// certificate.
+/// What a peer may authenticate with: a pre-shared key, a certificate, or either if both are
+/// configured.
 #[derive(Clone, Debug, Default)]
 pub struct Acceptance {
     /// The key with which we check the peer's AUTH.
     pub pre_shared: Option<Secret>,
-    /// Whose certificates we believe.
+    /// The CAs and key kinds that are trusted.
     pub certificates: Option<CertificatePolicy>,
 }
 
-/// Whose certificates are believed, and with which keys. The certificate must also name the
-/// identity that the peer presents.
+/// Trusted CAs and accepted key kinds. The certificate must also name the identity that the peer
+/// presents.
 #[derive(Clone, Debug)]
 pub struct CertificatePolicy {
     /// The CAs: any one of these.
@@ -186,7 +186,7 @@ impl Authentication {
         Authentication::pre_shared(key.clone(), key)
     }
 
-    /// A pre-shared key for each direction: one proves us, the other the peer.
+    /// A pre-shared key for each direction: one authenticates us, the other the peer.
     pub fn pre_shared(local: Secret, remote: Secret) -> Self {
         Authentication {
             local: Proof::PreShared(local),
@@ -208,7 +208,7 @@ impl Authentication {
         matches!(self.local, Proof::Certificate(_)) || self.remote.certificates.is_some()
     }
 
-    /// SHA-1 of the keys of the CAs that we believe (RFC 7296 §3.7).
+    /// SHA-1 of the keys of the trusted CAs (RFC 7296 §3.7).
     pub(crate) fn authorities(&self) -> impl Iterator<Item = [u8; 20]> + '_ {
         self.remote.certificates.iter().flat_map(|policy| &policy.trust).flat_map(|trust| trust.key_hashes())
     }
@@ -219,15 +219,15 @@ impl Authentication {
 pub struct Ppk {
     /// Its name, the same at both ends.
     pub id: Vec<u8>,
-    /// The key: 32 octets of entropy and more, to be worth anything against a quantum computer (RFC
-    /// 8784); nothing here can measure it.
+    /// The key: at least 32 octets of entropy for post-quantum security (RFC 8784), which is not
+    /// checked here.
     pub key: Secret,
-    /// No IKE SA without it.
+    /// Refuse an IKE SA without it.
     pub required: bool,
 }
 
-/// One relation to a peer (or, as a responder, to a group of peers): addresses, identities, keys,
-/// proposals, children.
+/// The configuration for a peer (or, as a responder, to a group of peers): addresses, identities,
+/// keys, proposals, children.
 ///
 /// As a responder the endpoint first finds connections by the two addresses (lowest
 /// [`ConnectionId`] first), answers IKE_SA_INIT with the proposals of the first that fits, and
@@ -248,7 +248,7 @@ pub struct Connection {
     pub remote_identities: Vec<IdentityMatch>,
     /// Proof of identity, both ways.
     pub authentication: Authentication,
-    /// A post-quantum pre-shared key beside it.
+    /// A post-quantum pre-shared key used in addition.
     pub ppk: Option<Ppk>,
     /// IKE proposals in order of preference.
     pub ike_proposals: Vec<IkeProposal>,
@@ -261,14 +261,14 @@ pub struct Connection {
     pub established: Retransmission,
     /// Life of the IKE SA.
     pub lifetime: IkeLifetime,
-    /// Say INITIAL_CONTACT when initiating without another IKE SA to this peer (RFC 7296 §2.4).
+    /// Send INITIAL_CONTACT when initiating without another IKE SA to this peer (RFC 7296 §2.4).
     pub initial_contact: bool,
-    /// Treat each new IKE SA that the peer begins as if it had said INITIAL_CONTACT.
+    /// Treat each new IKE SA that the peer begins as if it had sent INITIAL_CONTACT.
     pub initial_contact_force: bool,
     /// Interval of NAT keepalives, where it is another than [`EndpointConfig::nat_keepalive`].
     pub nat_keepalive: Option<Duration>,
     /// If both ends initiate at once, close the surplus IKE SA: of the two, the one with the lowest
-    /// nonce (the rule of RFC 7296 §2.8.1 applied to crossing initiations).
+    /// nonce (the rule of RFC 7296 §2.8.1 applied to simultaneous initiations).
     pub close_duplicates: bool,
     /// As a responder, let the peer move (RFC 4555).
     pub mobike: bool,
@@ -334,8 +334,8 @@ pub struct ChildPolicy {
 pub struct IkeLifetime {
     /// Rekeyed after this time, less the jitter; `None`: never by time.
     pub rekey: Option<Duration>,
-    /// Up to so much is taken off `rekey` at random, so that the two ends seldom rekey at once (RFC
-    /// 7296 §2.8).
+    /// A random time up to this is subtracted from `rekey`, so that the two ends seldom rekey at
+    /// once (RFC 7296 §2.8).
     pub jitter: Duration,
     /// Deleted after this time if rekeying did not succeed.
     pub hard: Option<Duration>,
@@ -351,13 +351,13 @@ impl Default for IkeLifetime {
     }
 }
 
-/// Life of a Child SA by time. Limits by bytes, packets and sequence numbers are watched by whoever
-/// moves the packets, who then sends [`Command::RekeyChild`](crate::Command::RekeyChild).
+/// Life of a Child SA by time. Limits by bytes, packets and sequence numbers are watched by the
+/// data plane; the caller then sends [`Command::RekeyChild`](crate::Command::RekeyChild).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChildLifetime {
     /// Soft limit, less the jitter; `None`: none.
     pub soft: Option<Duration>,
-    /// Up to so much is taken off `soft` at random.
+    /// A random time up to this is subtracted from `soft`.
     pub jitter: Duration,
     /// Deleted after this time, with [`RemoveReason::Expired`](crate::RemoveReason::Expired).
     pub hard: Option<Duration>,

@@ -1,4 +1,4 @@
-//! Who the peers say they are (RFC 7296 §3.5) and which of them a connection accepts.
+//! Identities of the peers (RFC 7296 §3.5) and which of them a connection accepts.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -36,7 +36,7 @@ impl Identity {
         }
     }
 
-    /// Identification data as it stands on the wire, without the type.
+    /// Identification data as on the wire, without the type.
     pub fn data(&self) -> Vec<u8> {
         match self {
             Identity::Address(IpAddr::V4(address)) => address.octets().to_vec(),
@@ -67,8 +67,8 @@ impl Identity {
         parsed.unwrap_or_else(|| Identity::Other(id_type, data.to_vec()))
     }
 
-    /// The distinguished name of a text like `CN=gateway,O=Example` (RFC 4514); `None` if it is
-    /// none.
+    /// The distinguished name of a text like `CN=gateway,O=Example` (RFC 4514); `None` if it does
+    /// not parse.
     pub fn distinguished_name(text: &str) -> Option<Self> {
         certificate::parse(text).map(Identity::Dn)
     }
@@ -108,10 +108,10 @@ impl fmt::Display for Identity {
     }
 }
 
-/// What a connection demands of the identity that the peer presents.
+/// Which identities of the peer a connection accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityMatch {
-    /// Whoever holds the pre-shared key.
+    /// Any identity; only the pre-shared key or certificate authenticates the peer.
     Any,
     /// Exactly this one.
     Exact(Identity),
@@ -124,7 +124,7 @@ pub enum IdentityMatch {
 }
 
 impl IdentityMatch {
-    /// Does `identity` satisfy the demand?
+    /// Is `identity` accepted?
     pub fn accepts(&self, identity: &Identity) -> bool {
         match (self, identity) {
             (IdentityMatch::Any, _) => true,

@@ -15,7 +15,7 @@ pub(crate) struct IkeKeys {
     pub(crate) initiator: MessageKeys,
     /// Protect what the original responder sends.
     pub(crate) responder: MessageKeys,
-    /// SK_pi and SK_pr: go into the AUTH payloads.
+    /// SK_pi and SK_pr: used for the AUTH payloads.
     pub(crate) p_initiator: Secret,
     pub(crate) p_responder: Secret,
 }
@@ -36,8 +36,8 @@ pub(crate) struct KeyInputs<'a> {
     pub(crate) spi_i: u64,
     pub(crate) spi_r: u64,
     pub(crate) shared: &'a Secret,
-    /// The secrets of additional key exchanges of a rekeying (RFC 9370 §2.2.4). Those of
-    /// IKE_SA_INIT come one after another, by [`IkeKeys::rekeyed`] each.
+    /// The secrets of additional key exchanges of a rekeying (RFC 9370 §2.2.4). Those before
+    /// IKE_AUTH are applied one at a time by [`IkeKeys::rekeyed`].
     pub(crate) additional: &'a [Secret],
 }
 
@@ -54,7 +54,7 @@ impl IkeKeys {
     }
 
     /// The keys of an IKE SA that replaces another: SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr |
-    /// SK(1) | … SK(n)), by the PRF of the old one (RFC 7296 §2.18, RFC 9370 §2.2.4).
+    /// SK(1) | … SK(n)), with the PRF of the old one (RFC 7296 §2.18, RFC 9370 §2.2.4).
     ///
     /// Also those after an IKE_INTERMEDIATE: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr), with
     /// the nonces and SPIs of IKE_SA_INIT (RFC 9370 §2.2.2).
@@ -217,7 +217,7 @@ mod tests {
             let (nonce_i, nonce_r, spi_i, spi_r) = (&b"ni"[..], &b"nr"[..], 1, 2);
             let inputs = KeyInputs { nonce_i, nonce_r, spi_i, spi_r, shared: &shared, additional };
             let keys = IkeKeys::rekeyed(&DEFAULT, &suite, Prf::HmacSha384, &old, &inputs).unwrap();
-            // The seed comes from the PRF of before.
+            // The seed is computed with the PRF of the old IKE SA.
             let seed = prf(&DEFAULT, Prf::HmacSha384, &old, &[joined.as_bytes()]).unwrap();
             let spis = [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
             let stream = prf_plus(&DEFAULT, Prf::HmacSha256, &seed, &[b"ninr", &spis], 192).unwrap();

@@ -6,18 +6,17 @@
 //! drains [`Endpoint::poll_transmit`] and [`Endpoint::poll_action`] and sets its timer to
 //! [`Endpoint::poll_timeout`].
 //!
-//! The caller is the control plane. It owns sockets, timers, the configuration language and the
-//! decision *when* to connect; the endpoint owns message IDs, keys and the state of each exchange.
-//! It keeps these invariants:
+//! The caller is the control plane. It owns sockets, timers, the configuration and the decision
+//! *when* to connect; the endpoint owns message IDs, keys and the state of each exchange. It keeps
+//! these invariants:
 //!
 //! - A datagram that is not authenticated changes a counter or a bounded half-open entry, nothing
-//!   else: messages are validated, then decrypted, then decided upon, then committed.
-//! - Of each SA's requests one is in flight, and a request that is received again gets the same
-//!   answer again.
+//!   else: each message is validated, decrypted and processed, and only then state is changed.
+//! - One request per IKE SA is in flight, and a retransmitted request gets the same response.
 //! - An IV is never used twice under a key.
 //! - Secrets are erased on drop and never printed.
 //!
-//! `docs/ike.md` explains the inside; `docs/compliance.md` lists what of the RFCs is not done.
+//! `docs/ike.md` describes the design; `docs/compliance.md` lists what of the RFCs is not done.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,4 @@
-//! Proposals of the configuration as SA payloads, and the choice among offered ones (RFC 7296 §2.7,
-//! §3.3).
+//! Configured proposals as SA payloads, and the choice among offered ones (RFC 7296 §2.7, §3.3).
 
 mod additional;
 
@@ -21,8 +20,8 @@ pub(crate) fn ike_offer(proposals: &[IkeProposal], provider: &Provider, spi: &[u
         let plain = transforms.clone();
         transforms.extend(additional::offer(&lists.additional, provider));
         push(&mut offer, protocol::IKE, spi, transforms);
-        // A peer that does not know the transform types must pass the first proposal over (RFC 7296
-        // §3.3.6).
+        // A peer that does not know the transform types must skip the first proposal
+        // (RFC 7296 §3.3.6).
         if !lists.additional.is_empty() && lists.additional.iter().all(|exchange| exchange.optional) {
             push(&mut offer, protocol::IKE, spi, plain);
         }
@@ -48,8 +47,8 @@ pub(crate) fn offers_group(proposals: &[IkeProposal], provider: &Provider, group
 
 /// Chooses as a responder: (suite, number of the offered proposal, its SPI).
 ///
-/// Our order decides, except that the group of the KE payload that came along is taken where we
-/// accept it: another choice would cost an INVALID_KE_PAYLOAD round. `additional`: the peer can do
+/// Our order of preference decides, except that the group of the received KE payload is preferred
+/// if acceptable, which avoids an INVALID_KE_PAYLOAD round trip. `additional`: the peer can do
 /// additional key exchanges (RFC 9370 §2.2.1: not without IKE_INTERMEDIATE in IKE_SA_INIT).
 pub(crate) fn choose_ike(
     own: &[IkeProposal],
@@ -131,14 +130,14 @@ pub(crate) fn first_esp_group(proposals: &[EspProposal], provider: &Provider) ->
     proposals.iter().find_map(|proposal| supported_groups(&proposal.groups, provider).first().copied())
 }
 
-/// How key exchanges of a Child SA are looked at.
+/// How the key exchange transforms of a Child SA proposal are treated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum ChildGroups<'a> {
     /// IKE_AUTH: there is none, and transforms for one are ignored.
     None,
     /// CREATE_CHILD_SA: the peer's KE payload, if any, and the groups accepted where the
-    /// configuration names none (a peer that wants forward secrecy gets it). Additional exchanges
-    /// (RFC 9370) are done as far as `additional` allows.
+    /// configuration names none (forward secrecy is granted to a peer that asks for it). Additional
+    /// exchanges (RFC 9370) are done as far as `additional` allows.
     Wanted { ke_group: Option<Group>, fallback: &'a [Group], additional: &'a [AdditionalExchange] },
 }
 
@@ -208,7 +207,7 @@ pub(crate) fn accept_esp(
         return None;
     }
     let group = exchange.map(|(group, _)| group);
-    // Without KE payloads an answer that names a group was not made for our offer.
+    // Without KE payloads an answer with a group does not match our offer.
     if group.is_none() && answer.transforms.iter().any(|t| t.kind == kind::KEY_EXCHANGE && t.id != 0) {
         return None;
     }
@@ -228,7 +227,7 @@ fn chosen(answer: &Proposal) -> bool {
 }
 
 fn push(offer: &mut Vec<Proposal>, protocol: u8, spi: &[u8], transforms: Vec<Transform>) {
-    // The number is one octet; more proposals than that are not configured by anybody.
+    // The proposal number is one octet; the configuration never reaches that many proposals.
     if let Ok(number) = u8::try_from(offer.len() + 1) {
         offer.push(Proposal { number, protocol, spi: spi.to_vec(), transforms });
     }

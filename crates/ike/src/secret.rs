@@ -24,7 +24,7 @@ impl Secret {
         Secret(vec![0; length])
     }
 
-    /// The bytes themselves. The name marks, at each use, that a secret is read here.
+    /// The bytes themselves. The name marks each place where a secret is read.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }

@@ -8,8 +8,8 @@ use crate::identity::prefix_contains;
 /// A set of packets as seen from one end: protocol × address range × port range.
 ///
 /// For ICMP and ICMPv6 the port fields hold type and code in one number, type in the high octet
-/// (RFC 7296 §3.13.1). The pair start 65535, end 0 means OPAQUE: packets whose ports cannot be
-/// seen.
+/// (RFC 7296 §3.13.1). The pair start 65535, end 0 means OPAQUE: packets whose ports are not
+/// visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrafficSelector {
     /// IP protocol number; 0 is any.

@@ -21,7 +21,7 @@ pub(crate) struct Fragment {
     pub(crate) total: u16,
 }
 
-/// Everything that protects the messages of one direction.
+/// The algorithms and keys of one direction.
 #[derive(Clone, Copy)]
 pub(crate) struct Protection<'a> {
     pub(crate) provider: &'a Provider,
@@ -61,7 +61,7 @@ impl Protection<'_> {
     }
 
     /// Checks and decrypts the payload whose body begins at `offset` and ends with the message.
-    /// Gives back the inner payload chain (or a part of it, for a fragment).
+    /// Returns the inner payload chain (or a part of it, for a fragment).
     pub(crate) fn open(&self, message: &[u8], offset: usize, fragment: bool) -> Result<Vec<u8>, CryptoError> {
         let start = offset + if fragment { 4 } else { 0 };
         let (aad, body) = message.split_at_checked(start).ok_or(CryptoError)?;
@@ -141,7 +141,8 @@ impl Protection<'_> {
         Ok(())
     }
 
-    /// Encrypt-then-MAC: the check value over all before it is compared first, in constant time.
+    /// Encrypt-then-MAC: the check value over all preceding octets is compared first, in constant
+    /// time.
     fn open_cbc(&self, message: &[u8], start: usize) -> Result<Vec<u8>, CryptoError> {
         let end = message.len().checked_sub(self.icv_len()).ok_or(CryptoError)?;
         let (covered, received) = message.split_at_checked(end).ok_or(CryptoError)?;

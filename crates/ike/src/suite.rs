@@ -1,13 +1,13 @@
-//! What is proposed and what was agreed: algorithm lists of the configuration, and the one suite
-//! chosen from them.
+//! Proposals and chosen suites: algorithm lists of the configuration, and the one suite negotiated
+//! from them.
 
 use crate::algorithm::{Encryption, Group, Integrity, Prf};
 
 /// One IKE proposal of the configuration: for each kind, the acceptable algorithms in order of
 /// preference.
 ///
-/// Combined and other modes may stand in one list; on the wire they become separate proposals (RFC
-/// 7296 §3.3). `integrity` is used with non-combined modes only.
+/// Combined and other modes may be in one list; on the wire they become separate proposals
+/// (RFC 7296 §3.3). `integrity` is used with non-combined modes only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeProposal {
     /// Encryption of IKE messages.
@@ -18,8 +18,8 @@ pub struct IkeProposal {
     pub prf: Vec<Prf>,
     /// Key exchange methods; the first one is tried first.
     pub groups: Vec<Group>,
-    /// Additional key exchanges (RFC 9370). A Child SA with a key exchange of its own has the same,
-    /// if the peer wants.
+    /// Additional key exchanges (RFC 9370). A Child SA with a key exchange of its own uses the same
+    /// ones, if the peer agrees.
     pub additional: Vec<AdditionalExchange>,
 }
 
@@ -30,7 +30,7 @@ pub struct AdditionalExchange {
     pub number: u8,
     /// Acceptable methods in order of preference.
     pub groups: Vec<Group>,
-    /// A peer that does not have it is accepted, too.
+    /// A peer without this exchange is accepted, too.
     pub optional: bool,
 }
 
@@ -117,13 +117,13 @@ pub struct IkeSuite {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Additional(pub(crate) [Agreed; 7]);
 
-/// What became of one additional key exchange.
+/// The outcome of one additional key exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Agreed {
-    /// Not spoken of.
+    /// Not negotiated.
     #[default]
     Nothing,
-    /// NONE was offered and is answered.
+    /// NONE was offered and chosen.
     Declined,
     Method(Group),
 }

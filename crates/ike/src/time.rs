@@ -1,4 +1,4 @@
-//! The endpoint's notion of time: handed in by the caller, never read.
+//! The endpoint's time: passed in by the caller, never read from a clock.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -35,7 +35,7 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Time;
 
-    /// Saturates: a deadline beyond the end of time never fires. Fractions of a millisecond round
+    /// Saturates: a deadline beyond the largest value never fires. Fractions of a millisecond round
     /// up, so that no timer fires early.
     fn add(self, duration: Duration) -> Time {
         let milliseconds = duration.as_nanos().div_ceil(1_000_000);

@@ -1,4 +1,4 @@
-//! How a program ends when it does not succeed (the table of exit codes in ARCHITECTURE.md).
+//! Exit codes and error messages of the programs (exit codes: ARCHITECTURE.md).
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub struct Failure {
     /// Exit code.
     pub code: u8,
-    /// Printed on standard error; empty when everything was printed already.
+    /// Printed on standard error; empty if everything was printed already.
     pub text: String,
 }
 
@@ -39,7 +39,7 @@ impl Failure {
         Self::new(code, "")
     }
 
-    /// A failed system call: code 4 when permission was missing, else 1.
+    /// A failed system call: code 4 for a missing permission, otherwise 1.
     pub fn system(what: &str, error: &std::io::Error) -> Self {
         let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
         let (code, remedy) = if denied { (Self::PERMISSION, "; run it as root") } else { (Self::FAILED, "") };
@@ -47,8 +47,7 @@ impl Failure {
     }
 }
 
-/// Prints the message of a failure behind the name of the program, and gives the exit code of
-/// `done`.
+/// Prints the message of a failure after the name of the program; returns the exit code of `done`.
 pub fn conclude(program: &str, done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,

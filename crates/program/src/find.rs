@@ -1,12 +1,12 @@
-//! Where the programs of one installation find each other.
+//! Locates the other programs of the installation.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::Failure;
 
-/// The program `name` of this installation: beside the running program (its links resolved), in the
-/// `sbin` next to its folder, or one folder up (a test build).
+/// The program `name` of this installation: in the directory of the running program (symbolic links
+/// resolved), in the `sbin` next to that directory, or one directory up (a test build).
 ///
 /// # Errors
 /// It is in none of them.
@@ -15,10 +15,10 @@ pub fn find(name: &str) -> Result<PathBuf, Failure> {
     beside(&folder, name).ok_or_else(|| missing(name, &folder))
 }
 
-/// As [`find`], and if it is in none of these folders, in the absolute folders of `PATH`.
+/// As [`find`], then in the absolute directories of `PATH`.
 ///
 /// # Errors
-/// It is nowhere.
+/// It is in none of them.
 pub fn find_installed(name: &str) -> Result<PathBuf, Failure> {
     let folder = own_folder()?;
     let found = beside(&folder, name)
@@ -36,7 +36,8 @@ fn beside(folder: &Path, name: &str) -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
-/// A relative folder depends on where the user stands; what is there is not started as root.
+/// Relative directories are skipped: they depend on the working directory, and a program found
+/// there must not be started as root.
 fn in_path(folders: &OsStr, name: &str) -> Option<PathBuf> {
     let absolute = std::env::split_paths(folders).filter(|folder| folder.is_absolute());
     absolute.map(|folder| folder.join(name)).find(|path| path.is_file())

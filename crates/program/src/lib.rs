@@ -1,6 +1,6 @@
-//! What the programs of tohub have in common: how they end, where they find each other, and the
-//! lock of a run directory. Everything privileged may link this crate: it parses nothing and opens
-//! no socket.
+//! Code that all programs of tohub share: exit codes, locating other programs, and the lock of a
+//! run directory. The crate parses no input and opens no socket, so that privileged programs can
+//! link it.
 #![forbid(unsafe_code)]
 
 mod failure;

@@ -9,16 +9,16 @@ use rustix::io::Errno;
 
 use crate::Failure;
 
-/// Run directory of a gateway that was given none.
+/// Default run directory.
 pub const DEFAULT_RUN_DIR: &str = "/run/tohub";
 
 /// Name of the lock in the run directory.
 pub const LOCK_NAME: &str = "supervise.lock";
 
-/// Makes the run directory (mode 0700) unless it is there.
+/// Creates the run directory (mode 0700) if it does not exist.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be created.
 pub fn make_run_dir(run_dir: &Path) -> Result<(), Failure> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir);
     made.map_err(|error| Failure::system(&format!("making the run directory {}", run_dir.display()), &error))
@@ -27,7 +27,7 @@ pub fn make_run_dir(run_dir: &Path) -> Result<(), Failure> {
 /// Takes the lock of the gateway of `run_dir`, held as long as the file is open.
 ///
 /// # Errors
-/// Code 9 while another process holds it; else what opening or locking failed with.
+/// Code 9 while another process holds it; otherwise the error of opening or locking.
 pub fn lock(run_dir: &Path) -> Result<File, Failure> {
     let path = run_dir.join(LOCK_NAME);
     let open = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);

@@ -1,33 +1,33 @@
-//! Which interfaces carry packets, and which crypto map each of them has.
+//! The interfaces that carry packets, with their crypto maps.
 
 use config::Configuration;
 use config::model::{CryptoMap, Interface, InterfaceName};
 use sa_table::{MAX_DEVICE_NAME, MAX_IOS_NAME};
 
-/// An interface of the configuration that the data plane or the guard has to know.
+/// A configured interface that the data plane or the guard has to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Carrier<'a> {
     /// Its IOS name.
     pub name: &'a InterfaceName,
-    /// What is configured there.
+    /// Its configuration.
     pub interface: &'a Interface,
-    /// The Linux device that it names; `None` when no device can have that name, which makes its
-    /// crypto map closed everywhere.
+    /// The Linux device; `None` if the name is not a valid device name. The traffic of its crypto
+    /// map is then dropped on every device.
     pub device: Option<&'a str>,
-    /// The crypto map that is applied, by name.
+    /// The applied crypto map and its name.
     pub map: Option<(&'a str, &'a CryptoMap)>,
 }
 
 impl Carrier<'_> {
-    /// Name for a port record, cut to what one holds.
+    /// Name for a port record, truncated to the size of its field.
     #[must_use]
     pub fn record_name(&self) -> String {
         self.name.as_str().chars().take(MAX_IOS_NAME).collect()
     }
 }
 
-/// The interfaces in the order of their names. Left out is only what has no crypto map and is shut
-/// or virtual: no packet passes there.
+/// The interfaces in name order, except those without a crypto map that are shut down or virtual,
+/// where no packets pass.
 pub fn carriers(configuration: &Configuration) -> impl Iterator<Item = Carrier<'_>> {
     configuration.interfaces.iter().filter_map(|(name, interface)| {
         let map = interface

@@ -1,5 +1,5 @@
-//! The closed state of a configuration: every permit of every crypto map dropped, for the time when
-//! nothing can seal.
+//! The closed state of a configuration: the permits of all crypto maps as drop rules, in force
+//! while no SA can be used.
 
 use config::Configuration;
 use config::model::{AccessList, AclAction, CryptoMap, EntryBody, Keying};
@@ -8,19 +8,19 @@ use sa_table::{Action, Direction, MAX_CRYPTO_ADDRESSES, MAX_IOS_NAME, PortRecord
 use crate::carrier::{Carrier, carriers};
 use crate::shape::{BEHIND_ENTRY, Shape, close};
 
-/// Records and rule lists in the form that the guard loads.
+/// Port records and rule lists in the form that the guard loads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closed {
-    /// The interfaces; one that has a crypto map names its list.
+    /// The interfaces; one with a crypto map refers to its list.
     pub ports: Vec<PortRecord>,
     /// One list for each interface with a crypto map.
     pub lists: Vec<Vec<Rule>>,
-    /// Access groups of interfaces: the number of the port, and the direction. Until a worker can
-    /// ask the list, nothing passes there.
+    /// Access groups of interfaces: port number and direction. Everything in that direction is
+    /// dropped until a worker can evaluate the list.
     pub filtered: Vec<(u16, Direction)>,
 }
 
-/// What has to be closed while nothing runs.
+/// The closed state, in force while no control plane and data plane run.
 #[must_use]
 pub fn closed(configuration: &Configuration) -> Closed {
     let mut closed = Closed::default();
@@ -54,7 +54,8 @@ pub fn closed(configuration: &Configuration) -> Closed {
     closed
 }
 
-/// The crypto maps that no interface has and that are closed everywhere all the same: `fail-close`.
+/// Crypto maps without an interface whose traffic is dropped on every device nevertheless:
+/// `fail-close`.
 pub fn unapplied(configuration: &Configuration) -> impl Iterator<Item = (&str, &CryptoMap)> {
     let is_applied = |map: &str| {
         configuration.interfaces.values().any(|interface| interface.crypto_map.as_deref() == Some(map))
@@ -63,7 +64,7 @@ pub fn unapplied(configuration: &Configuration) -> impl Iterator<Item = (&str, &
     closed.map(|(map, set)| (map.as_str(), set)).filter(move |(map, _)| !is_applied(map))
 }
 
-/// The record of a crypto map without interface: its list is closed on every device.
+/// The port record of a crypto map without an interface: its list applies to every device.
 #[must_use]
 pub fn everywhere(map: &str, id: usize, list: usize) -> PortRecord {
     PortRecord {
@@ -77,8 +78,8 @@ pub fn everywhere(map: &str, id: usize, list: usize) -> PortRecord {
     }
 }
 
-/// The rules of a crypto map with each permit dropped; a deny leads behind its entry, as while the
-/// gateway runs.
+/// The rules of a crypto map with each permit as a drop. A deny continues after its entry, as while
+/// the gateway runs.
 #[must_use]
 pub fn closed_rules(configuration: &Configuration, set: &CryptoMap) -> Vec<Rule> {
     let mut rules = Vec::new();
@@ -103,7 +104,7 @@ fn drop_all(configuration: &Configuration, body: &EntryBody, rules: &mut Vec<Rul
     for (_, rule) in list.into_iter().flat_map(AccessList::rules) {
         match rule.action {
             AclAction::Permit => Shape::covering(rule).push(Action::Drop, rules),
-            // What is exempted must be known exactly; a part that is not stays closed.
+            // An exemption must be exact: an entry that cannot be expressed exactly stays dropped.
             AclAction::Deny => {
                 if let Some(shape) = Shape::of(rule) {
                     shape.push(Action::Jump(BEHIND_ENTRY), rules);
@@ -114,7 +115,7 @@ fn drop_all(configuration: &Configuration, body: &EntryBody, rules: &mut Vec<Rul
     close(rules, start);
 }
 
-/// Where peers of the interface's crypto map send to, as far as the configuration says.
+/// Local addresses to which peers of the interface's crypto map send, as far as configured.
 fn own_addresses(configuration: &Configuration, carrier: &Carrier<'_>) -> Vec<std::net::IpAddr> {
     let Some((_, set)) = carrier.map else { return Vec::new() };
     let named = set.local_address.as_ref().and_then(|name| configuration.interfaces.get(name));

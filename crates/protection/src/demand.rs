@@ -1,9 +1,9 @@
-//! What the shared segments must have room for, from the sizes of a configuration.
+//! The required capacities of the shared segments, from the sizes of a configuration.
 
 use config::sizes::Sizes;
 use sa_table::Demand;
 
-/// The demand of a configuration, with room for the flows that come by themselves.
+/// The capacities for a configuration, including room for derived entries.
 #[must_use]
 pub fn demand(sizes: &Sizes) -> Demand {
     let policies = sizes.permits.saturating_add(sizes.derived);

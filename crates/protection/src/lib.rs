@@ -1,8 +1,8 @@
-//! What a configuration protects, as rules for the guard and for the packet path.
+//! Compiles the protected traffic of a configuration into rules for the guard and the data plane.
 //!
-//! Pure: configuration in, records and rules out. The boot guard and the control plane both compile
-//! with it, so that what is closed before the gateway runs is what the gateway protects. It knows
-//! no device, no SA and no kernel.
+//! The functions are pure. The boot guard and the control plane both use them, so that the traffic
+//! dropped before the gateway runs is the traffic that the gateway protects. The crate uses neither
+//! devices nor SAs nor the kernel.
 #![forbid(unsafe_code)]
 
 mod carrier;

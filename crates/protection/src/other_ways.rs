@@ -1,5 +1,5 @@
-//! Other ways out: interfaces without a crypto map by which what it protects could leave in clear,
-//! as on IOS.
+//! Detects interfaces without a crypto map through which traffic that another interface's map
+//! protects could leave in clear, as on IOS.
 
 use std::net::IpAddr;
 
@@ -10,9 +10,9 @@ use sa_table::{Action, Rule};
 use crate::carrier::{Carrier, carriers};
 use crate::closed::closed_rules;
 
-/// Names each interface to which a route leads that a crypto map of another interface protects,
-/// unless that map says `fail-close`. `kernel` are routes of the machine beside those of the
-/// configuration: destination and device.
+/// Returns a note for each interface with a route to a destination that the crypto map of another
+/// interface protects, unless that map has `fail-close`. `kernel` holds routes of the system
+/// besides those of the configuration: destination and device.
 #[must_use]
 pub fn other_ways_out(configuration: &Configuration, kernel: &[(Prefix, String)]) -> Vec<String> {
     let mut notes = Vec::new();
@@ -33,7 +33,7 @@ pub fn other_ways_out(configuration: &Configuration, kernel: &[(Prefix, String)]
     notes
 }
 
-/// The crypto maps that other interfaces have and this one has not.
+/// The crypto maps of other interfaces that this interface does not have.
 fn maps_elsewhere<'a>(configuration: &'a Configuration, way: &Carrier<'a>) -> Vec<(&'a str, &'a CryptoMap)> {
     let own = way.map.map(|(map, _)| map);
     let mut maps: Vec<(&str, &CryptoMap)> =
@@ -44,7 +44,7 @@ fn maps_elsewhere<'a>(configuration: &'a Configuration, way: &Carrier<'a>) -> Ve
     maps
 }
 
-/// Where the interface leads, with where that is written; the configuration first.
+/// The routes through the interface, with their origin; configured ones first.
 fn routes(
     configuration: &Configuration,
     kernel: &[(Prefix, String)],
@@ -64,7 +64,7 @@ fn routes(
     routes
 }
 
-/// The interface of a next hop: the named one, or the one whose network has the gateway.
+/// The interface of a next hop: the configured one, or the one whose network contains the gateway.
 fn leaves_by(configuration: &Configuration, next_hop: &NextHop) -> Option<InterfaceName> {
     match next_hop {
         NextHop::Interface(name) => Some(name.clone()),
@@ -81,8 +81,7 @@ fn leaves_by(configuration: &Configuration, next_hop: &NextHop) -> Option<Interf
     }
 }
 
-/// Whether a route leads to something protected. A network of the protected senders themselves is
-/// no way to the other side.
+/// Whether a route leads to a protected destination. A route to the protected sources does not.
 fn leads(rules: &[Rule], route: &Prefix) -> bool {
     let overlaps = |one: &sa_table::Prefix| {
         let length = one.length.min(route.length);

@@ -1,4 +1,5 @@
-//! The closed state for a file that is refused: more than it would protect, never less.
+//! The closed state for a rejected configuration file: it drops at least what the file would
+//! protect.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -11,9 +12,9 @@ use sa_table::{Action, PortRange, PortRecord, Prefix, Rule};
 use crate::closed::{Closed, closed};
 use crate::shape::{BEHIND_ENTRY, Shape, close};
 
-/// What to close for the text of a refused file: what its legal lines protect, and everywhere each
-/// permit of each access list that a crypto map names. If a line that could name a list or a map
-/// was refused, every access list counts.
+/// The closed state for the text of a rejected file: the traffic that its valid lines protect and,
+/// on every device, each permit of each access list that a crypto map refers to. If a rejected line
+/// could refer to a list or a map, all access lists are included.
 #[must_use]
 pub fn salvage(text: &str) -> Closed {
     let salvaged = salvage_lines(text);
@@ -21,7 +22,7 @@ pub fn salvage(text: &str) -> Closed {
     let rules = everywhere(&salvaged);
     if !rules.is_empty() {
         result.lists.push(rules);
-        // A record without device: its list is closed on every device.
+        // A record without a device: its list applies to every device.
         result.ports.push(PortRecord {
             id: u16::MAX,
             ios_name: "the refused configuration file".to_owned(),
@@ -42,7 +43,7 @@ fn everywhere(salvaged: &Salvaged) -> Vec<Rule> {
             add_list(list, refused_lines(salvaged, name), &mut rules);
         }
     }
-    // A list of which no line was legal.
+    // Lists without any valid line.
     for (mode, line) in &salvaged.refused {
         if let Some(name) = list_of(mode, line)
             && !configuration.access_lists.contains_key(name)
@@ -68,7 +69,7 @@ fn may_name_a_list(mode: &Mode, line: &str) -> bool {
         || "crypto".starts_with(&first)
 }
 
-/// The access list that a refused line belongs to, if it is one that permits something.
+/// The access list of a rejected line, if the line is a permit.
 fn list_of<'a>(mode: &'a Mode, line: &'a str) -> Option<&'a str> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let permits = |word: &&str| "permit".starts_with(&word.to_ascii_lowercase());
@@ -90,7 +91,7 @@ fn refused_lines<'a>(salvaged: &'a Salvaged, name: &str) -> Vec<&'a str> {
 }
 
 fn add_list(list: &AccessList, refused: Vec<&str>, rules: &mut Vec<Rule>) {
-    // A permit whose place in the list is not known comes before every deny.
+    // A permit whose position in the list is unknown precedes every deny.
     rules.extend(refused.iter().map(|line| covering(line)).collect::<Vec<_>>().into_iter().flatten());
     let start = rules.len();
     for (_, rule) in list.rules() {
@@ -103,8 +104,8 @@ fn add_list(list: &AccessList, refused: Vec<&str>, rules: &mut Vec<Rule>) {
     close(rules, start);
 }
 
-/// The address ranges of a permit that is not understood: between the two sides that can be read,
-/// else between all addresses.
+/// The address ranges of a permit that cannot be parsed: between the source and destination that
+/// can be read, otherwise between all addresses.
 fn covering(line: &str) -> Vec<Rule> {
     let mut sides = Vec::new();
     let mut words = line.split_whitespace().peekable();

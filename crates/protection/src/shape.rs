@@ -3,7 +3,7 @@
 use config::model::{AclAddress, AclRule};
 use sa_table::{Action, PortRange, Prefix, Rule};
 
-/// Where a deny jumps to, until the end of its entry is known; see [`close`].
+/// Jump target of a deny until the end of its entry is known; see [`close`].
 pub const BEHIND_ENTRY: u32 = u32::MAX;
 
 /// What an access-list entry matches.
@@ -15,8 +15,8 @@ pub struct Shape {
     pub destination: Prefix,
     /// IP protocol, `None` for any.
     pub protocol: Option<u8>,
-    /// Source ports, each range inclusive. ICMP type and code stand here (RFC 4301 §4.4.1.1), the
-    /// type in the high octet.
+    /// Source ports, each range inclusive. ICMP type and code are stored here (RFC 4301 §4.4.1.1),
+    /// the type in the high octet.
     pub source_ports: Vec<(u16, u16)>,
     /// Destination ports, each range inclusive.
     pub destination_ports: Vec<(u16, u16)>,
@@ -25,14 +25,14 @@ pub struct Shape {
 const ANY_PORT: (u16, u16) = (0, u16::MAX);
 
 impl Shape {
-    /// The exact shape; `None` for a wildcard that is no prefix.
+    /// The exact shape; `None` for a wildcard mask that is not a prefix.
     #[must_use]
     pub fn of(rule: &AclRule) -> Option<Self> {
         Some(Self::new(rule, exact(rule.source)?, exact(rule.destination)?))
     }
 
-    /// The exact shape, or for wildcards that are no prefixes the whole prefixes around them: never
-    /// less than `rule` matches.
+    /// The exact shape, or prefixes that contain wildcard masks which are not prefixes: it matches
+    /// at least what `rule` matches.
     #[must_use]
     pub fn covering(rule: &AclRule) -> Self {
         Self::new(rule, covering(rule.source), covering(rule.destination))
@@ -72,7 +72,7 @@ impl Shape {
     }
 }
 
-/// The end of an entry is known: its denies, which stand from `start` on, lead there.
+/// Sets the jump targets of an entry's denies, from index `start` on, to the end of the entry.
 pub fn close(rules: &mut [Rule], start: usize) {
     let end = u32::try_from(rules.len()).unwrap_or(BEHIND_ENTRY);
     for rule in rules.iter_mut().skip(start) {
@@ -86,7 +86,7 @@ fn exact(address: AclAddress) -> Option<Prefix> {
     address.prefix().map(|prefix| Prefix { address: prefix.address, length: prefix.length })
 }
 
-/// The longest prefix that holds every address of a wildcard.
+/// The longest prefix that contains all addresses of a wildcard mask.
 fn covering(address: AclAddress) -> Prefix {
     exact(address).unwrap_or_else(|| {
         let AclAddress::Wildcard(address, wildcard) = address else {

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Two words of an address, most significant first; IPv4 stands in the low half of the second.
+/// Two words of an address, most significant first; IPv4 is in the low half of the second.
 pub(crate) fn address_words(address: IpAddr) -> [u64; 2] {
     match address {
         IpAddr::V4(address) => [0, u64::from(u32::from(address))],

@@ -1,4 +1,4 @@
-//! The checkpoint segment: what the control plane needs to go on after its own death.
+//! The checkpoint segment: the state from which a restarted control plane continues.
 
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -15,7 +15,7 @@ pub struct Checkpoint {
     writer: Writer,
 }
 
-/// The value was not stored; the previous one stands.
+/// The value was not stored; the previous one is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
     "a checkpoint of {given} octets does not fit into {capacity}; raise the capacity checkpoint_words and restart tohub supervise"
@@ -38,8 +38,9 @@ impl Checkpoint {
         first.capacity()
     }
 
-    /// Stores a value and gives its number. Before a message is sent that depends on it. The
-    /// previous value stands until the new one is whole, whenever this process dies.
+    /// Stores a value and returns its number. Call it before sending a message that depends on the
+    /// value. The previous value is kept until the new one is complete, even if this process dies
+    /// in between.
     ///
     /// # Errors
     /// The value is too large.
@@ -55,13 +56,13 @@ impl Checkpoint {
         Ok(number)
     }
 
-    /// The newest whole value and its number; `None` if none was stored.
+    /// The newest complete value and its number; `None` if none was stored.
     pub fn load(&self) -> Option<(u64, Zeroizing<Vec<u8>>)> {
         let [first, second] = self.buffers();
         double_buffer::load([&first, &second])
     }
 
-    /// Erases both buffers: after it there is nothing to go on with.
+    /// Erases both buffers: nothing can be restored afterwards.
     pub fn clear(&mut self) {
         self.writer = Writer::default();
         let [first, second] = self.buffers();

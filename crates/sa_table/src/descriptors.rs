@@ -1,4 +1,4 @@
-//! The descriptors that a process was handed, and what it attaches with them.
+//! The descriptors passed to a process, and the objects that it attaches with them.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
@@ -18,7 +18,7 @@ use crate::{Checkpoint, EventReceiver, EventSender, RuntimeReader, RuntimeWriter
 /// The name of the eventfd in LISTEN_FDNAMES.
 pub(crate) const WAKE_NAME: &str = "events-wake";
 
-/// More descriptors than any service is handed.
+/// More descriptors than any service gets.
 const MAX_LISTEN_FDS: usize = 64;
 
 /// The descriptors could not be taken.
@@ -32,9 +32,9 @@ pub enum ListenFdsError {
         "LISTEN_PID is {listen_pid}, this process is {pid}; the descriptors were handed to another process"
     )]
     OtherProcess {
-        /// The environment's number.
+        /// LISTEN_PID.
         listen_pid: String,
-        /// Ours.
+        /// Our PID.
         pid: u32,
     },
     /// LISTEN_FDS and LISTEN_FDNAMES do not fit together.
@@ -54,7 +54,7 @@ pub enum ListenFdsError {
         number: i32,
         /// Its name.
         name: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// Called twice.
@@ -62,8 +62,8 @@ pub enum ListenFdsError {
     AlreadyTaken,
 }
 
-/// Takes the descriptors that the parent handed over, as the environment names them. Once, first
-/// thing in `main`, before anything else opens or closes descriptors. They are not inherited
+/// Takes the descriptors that the parent handed over, as the environment names them. Call it once,
+/// first in `main`, before anything else opens or closes descriptors. They are not inherited
 /// further.
 ///
 /// # Errors
@@ -118,14 +118,14 @@ impl Descriptors {
         Self { named, locking }
     }
 
-    /// Takes out a descriptor that is none of the segments, such as a socket of the service
+    /// Takes out a descriptor that is not one of the segments, such as a socket of the service
     /// manager.
     pub fn take(&mut self, name: &str) -> Option<OwnedFd> {
         let position = self.named.iter().position(|(given, _)| given == name)?;
         Some(self.named.swap_remove(position).1)
     }
 
-    /// Takes out the process's end of its pulse, which a supervisor hands down.
+    /// Takes out the process's end of its pulse, which the supervisor passes.
     pub fn pulse(&mut self) -> Pulse {
         Pulse::new(self.take(PULSE_NAME))
     }

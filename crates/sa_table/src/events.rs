@@ -1,5 +1,6 @@
-//! Events from workers to the control plane: hints that spare it a second of waiting. Each fact
-//! also stands as level state in the runtime segment, so a full ring loses nothing but time.
+//! Events from workers to the control plane: hints that avoid up to a second of polling delay. Each
+//! fact is also stored as level state in the runtime segment, so an event lost to a full ring only
+//! costs time.
 
 use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
@@ -23,7 +24,7 @@ pub enum Direction {
     Outbound,
 }
 
-/// What a worker noticed.
+/// An event of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A packet waits for an SA of this policy.
@@ -35,14 +36,14 @@ pub enum Event {
     },
     /// A soft limit was reached: rekey.
     SoftLimit {
-        /// Which arena the slot is in.
+        /// The direction of the slot's arena.
         direction: Direction,
         /// The SA.
         slot: SlotWord,
     },
     /// A hard limit was reached, or sequence numbers are used up: the SA is not used any more.
     HardLimit {
-        /// Which arena the slot is in.
+        /// The direction of the slot's arena.
         direction: Direction,
         /// The SA.
         slot: SlotWord,
@@ -62,8 +63,8 @@ pub enum Event {
         /// The inbound SA.
         slot: SlotWord,
     },
-    /// A packet matched a line with `log` of a filter. There is no level state behind it: a lost
-    /// one is a lost log line.
+    /// A packet matched a line with `log` of a filter. There is no level state for it: a lost event
+    /// is a lost log line.
     FilterMatch {
         /// The policy in which the list has its index.
         version: PolicyVersion,
@@ -73,14 +74,14 @@ pub enum Event {
         permit: bool,
         /// The packet.
         flow: FiveTuple,
-        /// The port it came in by, if the line says `log-input` and it came in by one.
+        /// The ingress port, if the line has `log-input` and the packet arrived at a port.
         port: Option<u16>,
         /// Matches since the last event that the rate limit kept from being sent.
         withheld: u16,
     },
 }
 
-/// What became of an event.
+/// Result of sending an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
     /// In the ring; the control plane was woken if it asked for it.
@@ -228,7 +229,7 @@ pub struct EventReceiver {
     mapping: WritableMapping,
     layout: EventsLayout,
     wake: Arc<OwnedFd>,
-    /// The ring to look at next, so that a busy worker does not starve others.
+    /// The next ring to check, so that a busy worker does not starve others.
     next: u16,
     workers: u16,
 }
@@ -254,8 +255,8 @@ impl EventReceiver {
         None
     }
 
-    /// Asks to be woken by [`EventReceiver::wake_descriptor`], then gives what came in between.
-    /// Sleep only on `None`.
+    /// Asks to be woken by [`EventReceiver::wake_descriptor`], then returns an event that arrived
+    /// in between. Sleep only on `None`.
     pub fn arm(&mut self) -> Option<(WorkerId, Event)> {
         ring::arm(&self.layout.control.all(self.mapping.words())[EventsControl::armed]);
         self.receive()

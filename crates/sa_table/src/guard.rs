@@ -1,23 +1,22 @@
-//! What both processes have to agree on before a device may carry packets or a peer may be
-//! answered: the policy that the guard and all workers judge by, and the devices that it covers.
+//! State that both processes must agree on before a device may carry packets or a peer may be
+//! answered: the policy that the guard and all workers use, and the devices that the guard covers.
 
 use std::collections::BTreeSet;
 
 use crate::ids::PolicyVersion;
 use crate::routes::scramble;
 
-/// What the data plane says is in force.
+/// The state in force, as reported by the data plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InForce {
-    /// The guard and every worker judge by this policy or a newer one.
+    /// The guard and every worker use this policy version or a newer one.
     pub version: PolicyVersion,
     /// [`fingerprint`] of the interface indices that the guard covers for the interfaces of the
     /// policy.
     pub devices: u64,
 }
 
-/// A number that stands for a set of interface indices: 0 for none, and equal for equal sets
-/// whatever the order.
+/// A hash of a set of interface indices: 0 for the empty set, independent of the order.
 pub fn fingerprint(devices: impl IntoIterator<Item = u32>) -> u64 {
     let distinct: BTreeSet<u32> = devices.into_iter().filter(|ifindex| *ifindex != 0).collect();
     distinct.into_iter().map(|ifindex| scramble(u64::from(ifindex))).fold(0, u64::wrapping_add)

@@ -1,4 +1,4 @@
-//! The head of a segment: who made it, with which layout, for which boot, and how large.
+//! The header of a segment: kind, layout, boot, set and size.
 
 use std::io;
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use crate::layout::{
 use crate::mapping::MapError;
 use crate::word::{View, Word};
 
-/// The number of the segment layout; raised with each change that the layout hash cannot see.
+/// The number of the segment layout; raised with each change that does not change the layout hash.
 pub const ABI: u64 = 2;
 
 /// One of the four segments.
@@ -69,11 +69,10 @@ impl core::fmt::Display for SegmentKind {
     }
 }
 
-/// A segment that this program will not work with. Nothing was changed in it; the old pair may go
-/// on.
+/// A segment that this program cannot use. It was not changed; the old processes may keep using it.
 #[derive(Debug, Error)]
 pub enum AttachError {
-    /// Not mapped.
+    /// It could not be mapped.
     #[error("segment {segment}: {source}")]
     Map {
         /// The segment.
@@ -81,16 +80,16 @@ pub enum AttachError {
         /// Why.
         source: MapError,
     },
-    /// Something else, or another of the four segments.
+    /// Not a segment, or another of the four segments.
     #[error(
         "segment {segment}: magic is {found:#018x}, expected {expected:#018x}; the descriptor is not that segment, check the order in LISTEN_FDNAMES"
     )]
     Magic {
         /// The segment.
         segment: SegmentKind,
-        /// What stands there.
+        /// The magic found.
         found: u64,
-        /// What should stand there.
+        /// The magic expected.
         expected: u64,
     },
     /// Made by a program with another ABI.
@@ -114,10 +113,10 @@ pub enum AttachError {
         segment: SegmentKind,
         /// The segment's hash.
         found: u64,
-        /// Ours.
+        /// Our layout hash.
         expected: u64,
     },
-    /// From before the last start of the machine.
+    /// Created before the last boot of the machine.
     #[error(
         "segment {segment}: boot id is {found:032x}, this boot is {expected:032x}; restart tohub supervise, which makes new segments"
     )]
@@ -126,7 +125,7 @@ pub enum AttachError {
         segment: SegmentKind,
         /// The segment's boot id.
         found: u128,
-        /// This boot.
+        /// The id of this boot.
         expected: u128,
     },
     /// A capacity is out of bounds.
@@ -137,7 +136,7 @@ pub enum AttachError {
         /// Which.
         source: CapacityError,
     },
-    /// The header does not describe the memory behind it.
+    /// The header does not match the size of the memory.
     #[error(
         "segment {segment}: size is {found} octets, its capacities need {expected}; restart tohub supervise, which makes new segments"
     )]
@@ -146,7 +145,7 @@ pub enum AttachError {
         segment: SegmentKind,
         /// The real size.
         found: u64,
-        /// What the header and its capacities say.
+        /// The size computed from the header and its capacities.
         expected: u64,
     },
     /// Two segments of different sets.
@@ -167,7 +166,7 @@ pub enum AttachError {
         /// The name in LISTEN_FDNAMES.
         name: &'static str,
     },
-    /// A descriptor that the role must not have in this form.
+    /// A descriptor that must be read-only for this role.
     #[error("descriptor {name} can write; hand a read-only descriptor to this role")]
     NotReadOnly {
         /// The name in LISTEN_FDNAMES.
@@ -224,7 +223,7 @@ impl Identity {
         }
     }
 
-    /// Reads and checks the header of a segment that somebody else made.
+    /// Reads and checks the header of a segment created by another process.
     pub(crate) fn read<W: Word>(
         kind: SegmentKind,
         words: View<'_, W>,
@@ -270,7 +269,7 @@ impl Identity {
 
 /// The id of this boot of the machine.
 pub(crate) fn boot_id() -> Result<u128, AttachError> {
-    // It does not change while a process lives.
+    // It does not change during the life of a process.
     static KNOWN: OnceLock<u128> = OnceLock::new();
     if let Some(id) = KNOWN.get() {
         return Ok(*id);

@@ -1,18 +1,18 @@
-//! The numbers by which the two processes speak of slots, policies and workers.
+//! The identifiers of slots, policies and workers that both processes use.
 
 use core::fmt;
 use core::num::NonZeroU64;
 
 /// Generation and slot of one security association in one word: `generation << 32 | slot`.
 ///
-/// The generation of a slot changes each time the slot is used again, so a word that was kept too
-/// long is recognised instead of naming somebody else's keys. A generation is never 0, hence
+/// The generation of a slot changes each time the slot is used again, so an outdated word is
+/// recognised instead of referring to the keys of another SA. A generation is never 0, hence
 /// neither is a slot word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SlotWord(NonZeroU64);
 
 impl SlotWord {
-    /// A word of its parts; `None` for generation 0, which no slot ever has.
+    /// A word of its parts; `None` for generation 0, which no slot has.
     pub const fn new(generation: u32, slot: u32) -> Option<Self> {
         if generation == 0 {
             return None;
@@ -20,7 +20,7 @@ impl SlotWord {
         Self::from_raw((generation as u64) << 32 | slot as u64)
     }
 
-    /// The word as it stands in shared memory; `None` for 0 and for a word without generation.
+    /// The word as stored in shared memory; `None` for 0 and for a word without generation.
     pub const fn from_raw(raw: u64) -> Option<Self> {
         if raw >> 32 == 0 {
             return None;
@@ -36,7 +36,7 @@ impl SlotWord {
         self.0.get()
     }
 
-    /// How often the slot was taken into use.
+    /// The generation: counts the uses of the slot.
     pub const fn generation(self) -> u32 {
         (self.0.get() >> 32) as u32
     }
@@ -69,9 +69,9 @@ impl fmt::Display for PolicyId {
     }
 }
 
-/// A data-plane worker, counted from 0; also whoever else reads the table segment in that process
-/// (the housekeeping thread takes a number of its own), since every reader has to announce what it
-/// stopped using.
+/// A data-plane worker, counted from 0. Every other reader of the table segment in that process has
+/// a number too (the housekeeping thread has its own), since every reader has to announce the
+/// generation that it uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(pub u16);
 
@@ -81,7 +81,7 @@ impl fmt::Display for WorkerId {
     }
 }
 
-/// The publication number of the table segment: raised whenever something was made unreachable.
+/// The publication number of the table segment: raised whenever an object was made unreachable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 

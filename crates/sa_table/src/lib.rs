@@ -1,23 +1,23 @@
 //! The shared-memory tables between the control plane and the data plane.
 //!
-//! Four memfd segments carry everything that the two processes say to each other: *table* (SAs,
-//! keys and policy, written by the control plane), *runtime* (sequence numbers, replay windows and
-//! counters, written by the data plane), *events* (hints from workers) and *checkpoint* (what the
-//! control plane needs to go on after its death). This crate lays them out, makes them, checks
-//! them, and gives each side exactly the half it may use. It never parses a packet, knows nothing
-//! of IKE, starts no thread and reads no clock: times are arguments.
+//! Four memfd segments carry all communication of the two processes: *table* (SAs, keys and policy,
+//! written by the control plane), *runtime* (sequence numbers, replay windows and counters, written
+//! by the data plane), *events* (hints from workers) and *checkpoint* (the state from which a
+//! restarted control plane continues). This crate defines their layout, creates and checks them,
+//! and gives each process only the operations of its role. It parses no packets, has no IKE code,
+//! starts no thread and reads no clock: times are arguments.
 //!
 //! The supervisor owns the segments ([`Segments`]); the control plane has the [`TableWriter`],
 //! [`RuntimeReader`], [`EventReceiver`] and [`Checkpoint`]; the data plane has the [`TableReader`]
 //! and [`RuntimeWriter`], a clone per worker, and an [`EventSender`] per worker.
 //!
 //! Invariants:
-//! - Shared memory is only ever a slice of atomic words. A word is copied once, checked, and the
-//!   copy is used. No content of a segment makes a reader panic or leave its bounds.
-//! - A record is written only while no word leads to it; a word that leads to it is one release
-//!   store. A removed record is erased after every worker has announced a later generation, not
-//!   before.
-//! - A sequence number is handed out only below a bound that was stored in shared memory before.
+//! - Shared memory is accessed as a slice of atomic words only. A word is copied once, and the copy
+//!   is checked and used. No content of a segment makes a reader panic or leave its bounds.
+//! - A record is written only while no word refers to it; it is published by one release store of
+//!   such a word. A removed record is erased after every worker has announced a later generation,
+//!   not before.
+//! - A sequence number is used only if it is below a bound stored in shared memory before.
 //! - The packet path takes no lock, allocates nothing and never retries.
 #![deny(unsafe_code)]
 
@@ -72,7 +72,7 @@ pub use table::{
     TableWriter,
 };
 
-/// The smallest inbound SPI: 0 is not an SPI and 1 to 255 are reserved (RFC 4303 section 2.1).
+/// The smallest inbound SPI: 0 is not an SPI and 1 to 255 are reserved (RFC 4303 §2.1).
 pub const MIN_SPI: u32 = 256;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The pulse of a process: how the supervisor sees that it makes progress, which a living process
-//! need not do.
+//! The watchdog pulse of a process: shows the supervisor that the process makes progress, which a
+//! living process may not do.
 //!
-//! An eventfd that the supervisor makes for each life of a process and hands down under the name
-//! `pulse`. The process adds to it from the loop that everything depends on; the supervisor takes
-//! what came since it last looked. A process that is hung, stopped or dead adds nothing.
+//! An eventfd that the supervisor creates for each start of a process and passes to it under the
+//! name `pulse`. The process adds to it from its main loop; the supervisor reads and resets the
+//! counter. A process that is hung, stopped or dead adds nothing.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 /// The name of the eventfd in LISTEN_FDNAMES.
 pub const PULSE_NAME: &str = "pulse";
 
-/// How often a process adds at most, and how often at least it has to pass through its loop.
+/// The process adds at most once in this time, and must run its loop at least as often.
 pub const PULSE_PERIOD: Duration = Duration::from_secs(1);
 
 /// The process's end.
@@ -29,15 +29,15 @@ impl Pulse {
         Self { descriptor, beaten: None }
     }
 
-    /// Proves progress. May be called as often as one likes; without a supervisor it does nothing.
+    /// Signals progress. May be called at any rate; without a supervisor it does nothing.
     pub fn beat(&mut self) {
         let Some(descriptor) = &self.descriptor else { return };
         if self.beaten.is_some_and(|beaten| beaten.elapsed() < PULSE_PERIOD) {
             return;
         }
         self.beaten = Some(Instant::now());
-        // A supervisor that never looks fills the counter after 2^64 beats; a failed write is a
-        // beat less.
+        // The write fails only if the supervisor does not read for 2^64 beats; a lost beat is
+        // harmless.
         let _ = rustix::io::write(descriptor, &1_u64.to_ne_bytes());
     }
 }
@@ -47,7 +47,7 @@ impl Pulse {
 pub struct PulseMonitor(OwnedFd);
 
 impl PulseMonitor {
-    /// A new one, for one life of a process.
+    /// Creates one for one start of a process.
     ///
     /// # Errors
     /// No descriptors or no memory.
@@ -55,12 +55,12 @@ impl PulseMonitor {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
     }
 
-    /// What the process gets, under the name [`PULSE_NAME`].
+    /// The descriptor to pass to the process, under the name [`PULSE_NAME`].
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// Whether the process proved progress since the last call.
+    /// Whether the process signalled progress since the last call.
     pub fn take(&self) -> bool {
         let mut count = [0; 8];
         matches!(rustix::io::read(&self.0, &mut count), Ok(8))

@@ -1,6 +1,6 @@
-//! The reverse routes that both processes have to agree on: the control plane adds them to the
-//! kernel, the data plane learns them from it, and answers of a peer that meet no route yet would
-//! leave by another way.
+//! Synchronisation of reverse routes: the control plane adds them to the kernel and the data plane
+//! reads them from there. Until then packets toward the peer's networks would leave by another
+//! route.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,12 +9,12 @@ use std::net::IpAddr;
 /// `/etc/iproute2/rt_protos`.
 pub const REVERSE_ROUTE_PROTOCOL: u8 = 171;
 
-/// A number that stands for a set of destinations (network address, prefix length): 0 for none, and
-/// equal for equal sets whatever the order.
+/// A hash of a set of destinations (network address, prefix length): 0 for the empty set,
+/// independent of the order.
 ///
-/// The data plane stores that of the routes it forwards by
+/// The data plane stores that of the routes in use
 /// ([`RuntimeWriter::set_reverse_routes`](crate::RuntimeWriter::set_reverse_routes)); the control
-/// plane waits until it is that of its own.
+/// plane waits until it equals that of its own routes.
 pub fn fingerprint(destinations: impl IntoIterator<Item = (IpAddr, u8)>) -> u64 {
     let distinct: BTreeSet<(IpAddr, u8)> = destinations.into_iter().collect();
     distinct.into_iter().map(|(address, length)| mix(address, length)).fold(0, u64::wrapping_add)

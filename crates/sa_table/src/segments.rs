@@ -1,5 +1,4 @@
-//! Making the four segments: the business of the supervisor, and of tests that wire both sides
-//! together.
+//! Creating the four segments: for the supervisor, and for tests that connect both sides.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,7 +18,7 @@ use crate::mapping::{Locking, MapError, WritableMapping, spawn};
 use crate::runtime::send_workers_off;
 use crate::{Checkpoint, EventReceiver, EventSender, RuntimeReader, RuntimeWriter, TableReader, TableWriter};
 
-/// Who gets descriptors.
+/// The process that gets descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Table, events and checkpoint for writing, runtime for reading.
@@ -28,7 +27,7 @@ pub enum Role {
     DataPlane,
 }
 
-/// The segments were not made. Exit code 7 fits all but an illegal capacity.
+/// The segments could not be created. Exit code 7 applies to all but an illegal capacity.
 #[derive(Debug, Error)]
 pub enum CreateError {
     /// A capacity is out of bounds.
@@ -41,15 +40,15 @@ pub enum CreateError {
         operation: &'static str,
         /// The segment.
         segment: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// Not mapped or not locked.
+    /// A segment could not be mapped or locked.
     #[error("segment {segment}: {source}")]
     Map {
         /// The segment.
         segment: SegmentKind,
-        /// Why.
+        /// The error.
         source: MapError,
     },
     /// Boot id or instance id cannot be read.
@@ -57,7 +56,7 @@ pub enum CreateError {
     Identity(#[from] AttachError),
 }
 
-/// The four segments and the eventfd, owned by the supervisor for as long as the gateway lives.
+/// The four segments and the eventfd, owned by the supervisor while the gateway runs.
 pub struct Segments {
     table: OwnedFd,
     table_read_only: OwnedFd,
@@ -73,8 +72,8 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// Makes new, empty segments: sealed in size, not dumped, not inherited by forks, locked in
-    /// memory.
+    /// Creates new, empty segments: sealed in size, excluded from core dumps, not inherited by
+    /// forks, locked in memory.
     ///
     /// # Errors
     /// See [`CreateError`].
@@ -98,7 +97,7 @@ impl Segments {
         };
         let (table, table_mapping) = make(SegmentKind::Table)?;
         let (runtime, runtime_mapping) = make(SegmentKind::Runtime)?;
-        // A control plane may come first, and must not wait for workers that never were.
+        // The control plane may start first, and must not wait for workers that do not exist.
         send_workers_off(runtime_mapping.words(), &RuntimeLayout::new(&capacities));
         let (events, events_mapping) = make(SegmentKind::Events)?;
         let (checkpoint, checkpoint_mapping) = make(SegmentKind::Checkpoint)?;
@@ -138,10 +137,10 @@ impl Segments {
     }
 
     /// Starts a process of the gateway with the descriptors of its role, in the LISTEN_FDS form,
-    /// and with `extra` ones behind them. Call it only after the previous process of the role was
+    /// followed by the `extra` ones. Call it only after the previous process of the role was
     /// reaped.
     ///
-    /// LISTEN_PID is not set, since the number of the child is not known before it runs.
+    /// LISTEN_PID is not set, since the PID of the child is not known before the fork.
     ///
     /// # Errors
     /// The child could not be started.
@@ -161,7 +160,7 @@ impl Segments {
         spawn(command, &descriptors)
     }
 
-    /// The descriptors of a role, as a child would take them, within this process.
+    /// The descriptors of a role, as a child would get them, within this process.
     ///
     /// # Errors
     /// The process has no descriptors left.
@@ -259,12 +258,12 @@ fn sealed_memfd(kind: SegmentKind, capacities: &Capacities) -> Result<OwnedFd, C
     };
     let name = format!("tohub-{kind}");
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know NOEXEC_SEAL.
+    // Kernels before 6.3 do not support NOEXEC_SEAL.
     let descriptor = memfd_create(&name, flags | MemfdFlags::NOEXEC_SEAL)
         .or_else(|_| memfd_create(&name, flags))
         .map_err(system("memfd_create"))?;
     ftruncate(&descriptor, kind.bytes(capacities)).map_err(system("ftruncate"))?;
-    // Not FUTURE_WRITE: it would lock out a restarted writer.
+    // Not F_SEAL_FUTURE_WRITE: a restarted writer could not map the segment.
     fcntl_add_seals(&descriptor, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
         .map_err(system("fcntl(F_ADD_SEALS)"))?;
     fchmod(&descriptor, Mode::RUSR | Mode::WUSR).map_err(system("fchmod"))?;

@@ -1,8 +1,8 @@
-//! The word type that all shared state is made of, and read-only access to words.
+//! The word type of all shared state, and read-only access to words.
 //!
 //! Protocol code is generic over [`Word`], so that the code that runs on the mapping is the code
 //! that is model checked. There are no other shared types: bytes, addresses and records are packed
-//! into words, each of which is copied once to a local before it is looked at.
+//! into words, each of which is copied once to a local before use.
 
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -12,7 +12,7 @@ pub(crate) trait Word {
     fn load_relaxed(&self) -> u64;
     /// A store without ordering.
     fn store_relaxed(&self, value: u64);
-    /// A store that everything before it precedes.
+    /// A release store.
     fn store_release(&self, value: u64);
     /// Exchange if the word still holds `current` (acquire and release); the word's content on
     /// failure.
@@ -26,8 +26,8 @@ pub(crate) trait Word {
     /// Full fence.
     fn fence_full();
 
-    /// A load that everything after it follows. A relaxed load and a fence, because of loads only
-    /// the relaxed one is defined on memory that this process may not write.
+    /// An acquire load, as a relaxed load and a fence: on memory that this process may not write,
+    /// only relaxed loads are defined.
     fn load_acquire(&self) -> u64 {
         let value = self.load_relaxed();
         Self::fence_acquire();
@@ -110,8 +110,8 @@ impl Word for loom::sync::atomic::AtomicU64 {
     }
 }
 
-/// Words that may only be read. A word outside is 0, which means "nothing" everywhere in the
-/// segments, so that no content of a segment can make a reader panic.
+/// Words that may only be read. A word out of bounds reads as 0, which means "none" everywhere in
+/// the segments, so that no content of a segment can make a reader panic.
 pub(crate) struct View<'a, W>(&'a [W]);
 
 impl<W> Clone for View<'_, W> {
@@ -131,7 +131,7 @@ impl<'a, W: Word> View<'a, W> {
         self.0.len()
     }
 
-    /// The words from `start` on, fewer than `count` where the view ends.
+    /// The words from `start` on, fewer than `count` at the end of the view.
     pub(crate) fn part(self, start: usize, count: usize) -> Self {
         let rest = self.0.get(start..).unwrap_or_default();
         Self(rest.get(..count).unwrap_or(rest))
@@ -145,7 +145,7 @@ impl<'a, W: Word> View<'a, W> {
         self.0.get(index).map_or(0, Word::load_acquire)
     }
 
-    /// Copies words out, each read once; what lies outside becomes 0.
+    /// Copies words out, each read once; words out of bounds become 0.
     pub(crate) fn copy_to(self, target: &mut [u64]) {
         for (index, word) in target.iter_mut().enumerate() {
             *word = self.relaxed(index);

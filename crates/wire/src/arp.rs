@@ -11,7 +11,7 @@ pub const LEN: usize = 28;
 const HARDWARE_ETHERNET: u16 = 1;
 const PROTOCOL_IPV4: u16 = 0x0800;
 
-/// What an ARP packet says.
+/// Operation of an ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// Who has the target address?

@@ -1,4 +1,4 @@
-//! The ESP header (RFC 4303 §2): what stands in clear in front of the ciphertext.
+//! The ESP header (RFC 4303 §2): the clear part before the ciphertext.
 
 use crate::WireError;
 use crate::bytes::{read_u32, write_u32};
@@ -79,7 +79,7 @@ pub enum UdpPayload {
 }
 
 impl UdpPayload {
-    /// Looks at the first bytes.
+    /// Classifies by the first bytes.
     #[inline]
     pub fn classify(payload: &[u8]) -> Self {
         match payload {

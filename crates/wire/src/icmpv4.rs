@@ -76,8 +76,8 @@ pub enum Error {
 }
 
 /// Whether an error may be sent about a packet (RFC 1812 §4.3.2.7): not about ICMP errors, later
-/// fragments, or packets whose source or destination is no single host. The caller also checks that
-/// it did not arrive as a link broadcast, and limits the rate.
+/// fragments, or packets whose source or destination is not a single host. The caller also checks
+/// that it did not arrive as a link broadcast, and limits the rate.
 pub fn may_answer(offender: &IpSummary) -> bool {
     let (IpAddr::V4(source), IpAddr::V4(destination)) = (offender.source, offender.destination) else {
         return false;
@@ -99,7 +99,7 @@ pub fn may_answer(offender: &IpSummary) -> bool {
 
 /// Writes a whole IPv4 packet that reports `error` about `offender` (its bytes from the IP header
 /// on, possibly cut short) from `source` to the offender's source. Returns its length, at most
-/// [`MAX_ERROR_LEN`]. Ask [`may_answer`] first.
+/// [`MAX_ERROR_LEN`]. Check [`may_answer`] first.
 pub fn build_error(
     buffer: &mut [u8],
     source: Ipv4Addr,

@@ -80,8 +80,8 @@ pub enum Error {
 }
 
 /// Whether an error may be sent about a packet (RFC 4443 §2.4 e): not about ICMPv6 errors and
-/// redirects, nor to a source that is no single host, nor about a multicast destination unless the
-/// packet is too big. The caller limits the rate.
+/// redirects, nor to a source that is not a single host, nor about a multicast destination unless
+/// the packet is too big. The caller limits the rate.
 pub fn may_answer(offender: &IpSummary, error: Error) -> bool {
     let (IpAddr::V6(source), IpAddr::V6(destination)) = (offender.source, offender.destination) else {
         return false;
@@ -101,7 +101,7 @@ pub fn may_answer(offender: &IpSummary, error: Error) -> bool {
 
 /// Writes a whole IPv6 packet that reports `error` about `offender` (its bytes from the IP header
 /// on, possibly cut short) from `source` to the offender's source. Returns its length, at most
-/// [`ipv6::MIN_MTU`]. Ask [`may_answer`] first.
+/// [`ipv6::MIN_MTU`]. Check [`may_answer`] first.
 pub fn build_error(
     buffer: &mut [u8],
     source: Ipv6Addr,

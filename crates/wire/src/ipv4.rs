@@ -97,7 +97,7 @@ impl<B: AsRef<[u8]>> Packet<B> {
         self.buffer.as_ref()[PROTOCOL]
     }
 
-    /// Header checksum as it stands in the packet.
+    /// Header checksum as in the packet.
     pub fn checksum(&self) -> u16 {
         read_u16(self.buffer.as_ref(), CHECKSUM)
     }
@@ -154,7 +154,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
         &mut self.buffer.as_mut()[self.header_len..self.total_len]
     }
 
-    /// Computes the header checksum anew.
+    /// Recomputes the header checksum.
     pub fn fill_checksum(&mut self) {
         let header = &mut self.buffer.as_mut()[..self.header_len];
         fill_checksum(header);

@@ -1,15 +1,15 @@
 //! Header views, builders and checksums for the packets that tohub handles.
 //!
-//! What it does: gives each protocol header a *checked view* and a *builder*. A view is made by
+//! Purpose: gives each protocol header a *checked view* and a *builder*. A view is made by
 //! `new_checked`, which verifies every length that its accessors rely on; afterwards no accessor
 //! can panic, whatever the bytes are. A builder (`Header`, `Message`, ...) is a plain struct with
 //! `emit`, which writes into a caller's slice, and `parse`, its inverse. [`parse`] walks a frame
 //! once and yields the small [`FrameSummary`] that classification works on.
 //!
-//! What it never does: allocate, do I/O, use `unsafe`, keep state, or decide about a packet.
+//! Not in scope: it does not allocate, do I/O, use `unsafe`, keep state, or decide about a packet.
 //!
-//! Who calls it: the data plane, and `esp` for outer headers. The BPF programs have a decoder of
-//! their own, because the verifier wants each read bounded where it happens.
+//! Caller: the data plane, and `esp` for outer headers. The BPF programs have a decoder of their
+//! own, because the verifier wants each read bounded where it happens.
 //!
 //! Byte order: network order exists only inside this crate. All numbers that go in or come out are
 //! native integers, addresses are [`core::net`] types.

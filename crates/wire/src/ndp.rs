@@ -135,8 +135,8 @@ pub const fn multicast_mac(group: Ipv6Addr) -> MacAddress {
     MacAddress([0x33, 0x33, a, b, c, d])
 }
 
-/// Finds an Ethernet link-layer address among options. An option of length 0 condemns the message
-/// (RFC 4861 §4.6).
+/// Finds an Ethernet link-layer address among options. An option of length 0 makes the message
+/// invalid (RFC 4861 §4.6).
 fn link_layer_option(mut options: &[u8], kind: u8) -> Result<Option<MacAddress>, WireError> {
     let mut found = None;
     while let [option_kind, units, ..] = *options {

@@ -1,4 +1,4 @@
-//! TCP (RFC 9293), as far as a gateway looks: ports, flags, the maximum segment size option.
+//! TCP (RFC 9293), the fields that a gateway uses: ports, flags, the maximum segment size option.
 
 use crate::WireError;
 use crate::bytes::{read_u16, read_u32, write_u16};
@@ -113,8 +113,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Packet<B> {
         if old <= limit {
             return false;
         }
-        // The value may stand at an odd offset; then it straddles two words of the sum, with its
-        // bytes swapped.
+        // The value may be at an odd offset; then it straddles two words of the sum, with its bytes
+        // swapped.
         let (from, to) = if offset % 2 == 0 { (old, limit) } else { (old.swap_bytes(), limit.swap_bytes()) };
         let checksum = checksum::update(read_u16(bytes, 16), from, to);
         write_u16(bytes, offset, limit);

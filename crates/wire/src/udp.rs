@@ -50,7 +50,7 @@ impl<B: AsRef<[u8]>> Packet<B> {
         self.len
     }
 
-    /// Checksum as it stands in the datagram; 0 means none (IPv4 only).
+    /// Checksum as in the datagram; 0 means none (IPv4 only).
     pub fn checksum(&self) -> u16 {
         read_u16(self.buffer.as_ref(), 6)
     }

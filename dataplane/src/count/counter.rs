@@ -1,4 +1,4 @@
-//! What a worker did, beside what it dropped.
+//! Counters of a worker other than its drop counters.
 
 use crate::count::tally::{TALLY, Tally, counters};
 
@@ -15,7 +15,7 @@ counters! {
         ToHost = "to-host",
         /// Packets sealed into ESP.
         Sealed = "sealed",
-        /// Packets opened out of ESP and passed on.
+        /// Packets decrypted from ESP and passed on.
         Opened = "opened",
         /// Packets from ports, forwarded in clear because no permit matches.
         ClearForwarded = "clear-forwarded",
@@ -40,7 +40,7 @@ counters! {
 
 const _: () = assert!(Counter::ALL.len() <= TALLY && TALLY <= sa_table::WORKER_COUNTERS);
 
-/// One worker's counters since they were last taken.
+/// One worker's counters since they were last published.
 #[derive(Clone, Debug, Default)]
 pub struct Counts(Tally);
 
@@ -56,7 +56,7 @@ impl Counts {
         self.0.of(counter as usize)
     }
 
-    /// Hands each counter that is not zero, by index, to `sink` and starts again at zero.
+    /// Passes each non-zero counter with its index to `sink` and resets it to zero.
     pub fn drain(&mut self, sink: impl FnMut(usize, u64)) {
         self.0.drain(sink);
     }

@@ -1,7 +1,7 @@
-//! Why packets are dropped: one enumeration that is the counter's index and its name.
+//! Reasons for dropped packets: one enumeration gives the counter's index and its name.
 //!
-//! A drop on the packet path is no error. It is counted here, by worker, and read by name through
-//! the runtime segment.
+//! A drop on the packet path is not an error. It is counted per worker and read by name through the
+//! runtime segment.
 
 use crate::count::tally::{TALLY, Tally, counters};
 
@@ -17,13 +17,13 @@ counters! {
         NotIp = "not-ip",
         /// The IP header is malformed.
         BadIp = "bad-ip-header",
-        /// The IPv4 header checksum is wrong (RFC 1812 section 5.2.2).
+        /// The IPv4 header checksum is wrong (RFC 1812 §5.2.2).
         BadChecksum = "bad-ip-checksum",
         /// A source address that no packet may have: multicast, broadcast, unspecified.
         BadSource = "bad-source-address",
         /// No policy was published yet, or the port is not part of it.
         NoPolicy = "no-policy",
-        /// A clear packet that should have been protected (RFC 4301 section 5.2).
+        /// A clear packet that should have been protected (RFC 4301 §5.2).
         ClearOnProtected = "clear-on-protected-flow",
         /// A rule says that this side may not initiate.
         RuleDrop = "rule-drop",
@@ -48,7 +48,7 @@ counters! {
         NoRoom = "no-headroom",
         /// Held for an SA and pushed out by newer packets.
         HoldOverflow = "hold-overflow",
-        /// Held for an SA that did not come in time.
+        /// Held for an SA that was not installed in time.
         HoldExpired = "hold-expired",
         /// Held for a neighbour and pushed out by newer packets.
         NeighbourOverflow = "neighbour-overflow",
@@ -66,7 +66,7 @@ counters! {
         StaleSa = "stale-sa",
         /// The SA record cannot be used: an algorithm or mode that this build lacks.
         UnusableSa = "unusable-sa",
-        /// The packet lies outside what the SA was negotiated for (RFC 4301 section 4.4.1).
+        /// The packet lies outside what the SA was negotiated for (RFC 4301 §4.4.1).
         OutboundSelector = "outbound-selector-mismatch",
         /// The SA's sequence numbers are used up.
         SequenceExhausted = "sequence-exhausted",
@@ -96,13 +96,13 @@ counters! {
         BadPadding = "bad-padding",
         /// The inner packet is malformed.
         BadInner = "bad-inner-packet",
-        /// A dummy packet (RFC 4303 section 2.6): meant to be dropped.
+        /// A dummy packet (RFC 4303 §2.6): meant to be dropped.
         Dummy = "dummy",
         /// A congestion mark on a packet that does not understand it (RFC 6040).
         EcnBroken = "ecn-broken",
-        /// The inner packet lies outside the SA's selectors (RFC 4301 section 5.2).
+        /// The inner packet lies outside the SA's selectors (RFC 4301 §5.2).
         InboundSelector = "inbound-selector-mismatch",
-        /// A NAT keepalive (RFC 3948 section 2.3): meant to be dropped.
+        /// A NAT keepalive (RFC 3948 §2.3): meant to be dropped.
         NatKeepalive = "nat-keepalive",
         /// It would leave in clear, and its crypto map has no usable device or says `fail-close`.
         ClosedEverywhere = "closed-everywhere",
@@ -122,7 +122,7 @@ pub const REASONS: usize = DropReason::ALL.len();
 
 const _: () = assert!(REASONS <= TALLY && TALLY <= sa_table::DROP_COUNTERS);
 
-/// One worker's drop counters since they were last taken.
+/// One worker's drop counters since they were last published.
 #[derive(Clone, Debug, Default)]
 pub struct Drops(Tally);
 
@@ -143,7 +143,7 @@ impl Drops {
         self.0.total()
     }
 
-    /// Hands each counter that is not zero, by index, to `sink` and starts again at zero.
+    /// Passes each non-zero counter with its index to `sink` and resets it to zero.
     pub fn drain(&mut self, sink: impl FnMut(usize, u64)) {
         self.0.drain(sink);
     }

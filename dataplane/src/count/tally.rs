@@ -29,12 +29,12 @@ macro_rules! counters {
 }
 pub(crate) use counters;
 
-/// Counts of one worker since they were last taken, for an enumeration of at most 64 counters: as
-/// many as the runtime segment has room for.
+/// Counts of one worker since they were last published, for an enumeration of at most 64 counters,
+/// which is the capacity of the runtime segment.
 #[derive(Clone, Debug)]
 pub struct Tally([u64; TALLY]);
 
-/// The most counters of one kind.
+/// Largest number of counters of one kind.
 pub const TALLY: usize = 64;
 
 impl Default for Tally {
@@ -62,7 +62,7 @@ impl Tally {
         self.0.iter().sum()
     }
 
-    /// Hands each counter that is not zero to `sink` and starts again at zero.
+    /// Passes each non-zero counter to `sink` and resets it to zero.
     pub fn drain(&mut self, mut sink: impl FnMut(usize, u64)) {
         for (index, counter) in self.0.iter_mut().enumerate() {
             if *counter != 0 {

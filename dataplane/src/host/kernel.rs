@@ -1,6 +1,6 @@
 //! The kernel's routes, neighbours, links and addresses, mirrored by netlink so that routes from
-//! FRR, BIRD or a static `ip route` just work. One slow-path task writes; workers read an immutable
-//! snapshot without a lock.
+//! FRR, BIRD or `ip route` are used without further configuration. One slow-path task writes;
+//! workers read an immutable snapshot without a lock.
 
 mod fence;
 mod forwarding;

@@ -22,16 +22,16 @@ pub struct BoundPort {
     pub ifindex: u32,
     /// Receive queues of the device.
     pub queues: u32,
-    /// Place in the socket map.
+    /// Index in the socket map.
     pub place: u32,
     /// A crypto map is applied.
     pub crypto_map: bool,
 }
 
 /// Numbers of bindings. Routes, rules and sockets are published one after the other, each by port
-/// number; a number stands for one interface on one device and is not used for another, so that a
-/// packet that was judged by the rules of one binding is never sent by the socket of another: where
-/// one of the three does not know the number, the packet is dropped.
+/// number; a number identifies one interface on one device and is not reused for another binding. A
+/// packet judged by the rules of one binding is therefore never sent by the socket of another: if
+/// one of the three does not have the number, the packet is dropped.
 #[derive(Debug, Default)]
 pub struct Bindings {
     numbers: BTreeMap<(String, u32), PortId>,
@@ -45,7 +45,7 @@ impl Bindings {
         if let Some(number) = self.numbers.get(&key) {
             return Some(*number);
         }
-        // Numbers come again only after all others.
+        // A number is reused only after all others have been used.
         let from = self.last;
         let number = (1..=PortId::MAX)
             .map(|step| from.wrapping_add(step))
@@ -55,42 +55,42 @@ impl Bindings {
         Some(number)
     }
 
-    /// Forgets the bindings that are not in use.
+    /// Removes the bindings that are not in use.
     fn retain(&mut self, bound: &[BoundPort]) {
         self.numbers.retain(|_, number| bound.iter().any(|port| port.id == *number));
     }
 }
 
-/// What a look at configuration and machine gave.
+/// The result of joining the configuration with the devices.
 #[derive(Clone, Debug, Default)]
 pub struct Ports {
     /// Ports with a device.
     pub bound: Vec<BoundPort>,
-    /// The configuration's records with today's interface indices; 0 without device. A bound one
-    /// has the number of its binding.
+    /// The configuration's records with the current interface indices; 0 without device. The record
+    /// of a bound port has the number of its binding.
     pub records: Vec<PortRecord>,
-    /// Of each bound port its number and that of its record in the publication, which counts within
-    /// it only.
+    /// For each bound port its number and the number of its record, which is valid within one
+    /// publication only.
     pub published: Vec<(PortId, u16)>,
-    /// Interfaces without a usable device. One that is shut is not among them.
+    /// Interfaces without a usable device. An interface that is shut down is not listed.
     pub missing: Vec<Missing>,
 }
 
 /// An interface whose device is absent or cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The device that it names; may be empty.
+    /// The configured device name; may be empty.
     pub device: String,
     /// The interface.
     pub ios_name: String,
-    /// Why, with the remedy.
+    /// The reason, with the remedy.
     pub reason: String,
     /// Whether a crypto map is applied there.
     pub has_crypto_map: bool,
 }
 
 impl Missing {
-    /// As the end of the process.
+    /// As a failure that ends the process.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let (device, ios_name, reason) = (self.device.clone(), self.ios_name.clone(), self.reason.clone());
@@ -99,7 +99,7 @@ impl Missing {
 }
 
 impl Ports {
-    /// Joins a published policy with the devices. `before` keeps the places of ports in the socket
+    /// Joins a published policy with the devices. Ports in `before` keep their index in the socket
     /// map.
     #[must_use]
     pub fn join(
@@ -111,8 +111,8 @@ impl Ports {
         let mut ports = Self::default();
         for record in &snapshot.ports {
             let mut record = record.clone();
-            // The index in the record was true when it was written; the name is what the operator
-            // configured.
+            // Look up by name, which is what the operator configured; the index in the record may
+            // be outdated.
             let found = devices.iter().find(|device| device.name == record.device);
             record.ifindex = found.map_or(0, |device| device.ifindex);
             if !record.is_shut {
@@ -172,7 +172,7 @@ impl Ports {
     }
 
     /// The devices of interfaces with an access group, and its direction; 0 without device.
-    /// `snapshot` is what was joined.
+    /// `snapshot` is the joined policy.
     #[must_use]
     pub fn filtered(&self, snapshot: &PolicySnapshot) -> Vec<(u32, Direction)> {
         let of_ports = snapshot.filters.of_ports();
@@ -183,14 +183,14 @@ impl Ports {
         of_ports.map(|(id, direction)| (device(id).unwrap_or(0), direction)).collect()
     }
 
-    /// The first interface with a crypto map that cannot carry a packet: a start ends with it.
-    /// Others wait for their devices.
+    /// The first interface with a crypto map whose device is missing or unusable: the process does
+    /// not start with one. Interfaces without crypto map wait for their devices.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
         self.missing.iter().find(|missing| missing.has_crypto_map).map(Missing::failure)
     }
 
-    /// What sockets and workers depend on: a change of it needs new sockets.
+    /// The properties that sockets and workers depend on: if they change, new sockets are needed.
     #[must_use]
     pub fn shape(&self) -> Vec<(PortId, u32, u32)> {
         self.bound.iter().map(|port| (port.id, port.ifindex, port.queues)).collect()

@@ -20,22 +20,21 @@ pub struct PuntPort {
     name: String,
 }
 
-/// What passed and what did not, since the port was made.
+/// Packet counters since the port was created.
 #[derive(Debug, Default)]
 pub struct PuntCounters {
     /// Packets written to the host's stack.
     pub to_host: AtomicU64,
     /// Packets read from it.
     pub from_host: AtomicU64,
-    /// Packets that the device did not take.
+    /// Packets that the device refused.
     pub refused: AtomicU64,
     /// Packets for which there was no frame, or no room in a worker's queue.
     pub overflow: AtomicU64,
 }
 
 impl PuntPort {
-    /// Makes the device `tohub0`, or the next free number when several instances share a network
-    /// namespace.
+    /// Creates the device `tohub0`
     ///
     /// # Errors
     /// No TUN driver or no capability.
@@ -58,7 +57,8 @@ impl PuntPort {
         Ok(Self { file: self.file.try_clone()?, name: self.name.clone() })
     }
 
-    /// Moves packets until `stop` is set and the queue's waker was used, or the device is gone.
+    /// Moves packets until `stop` is set (wake the queue's waker after setting it) or the device is
+    /// removed.
     ///
     /// # Errors
     /// The device was removed, or polling failed.
@@ -100,7 +100,7 @@ impl PuntPort {
             moved = true;
             let counter = match (&self.file).write(frame.bytes()) {
                 Ok(_) => &counters.to_host,
-                // The device is down, its queue is full, or the stack does not like the packet.
+                // The device is down, its queue is full, or the stack rejects the packet.
                 Err(_) => &counters.refused,
             };
             counter.fetch_add(1, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl PuntPort {
                     pool.put(frame);
                     return match error.kind() {
                         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(moved),
-                        // The device is down for the moment.
+                        // The device is down.
                         _ if error.raw_os_error() == Some(libc::EIO) => Ok(moved),
                         _ => Err(error),
                     };
@@ -146,6 +146,6 @@ impl PuntPort {
     }
 }
 
-/// Packets in one direction before the other one gets its turn.
+/// Largest number of packets moved in one direction before the other direction is served.
 const BURST: usize = 64;
 const LONGEST_SLEEP: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };

@@ -1,5 +1,5 @@
-//! What happens to a packet: route → egress port → that port's rules → policy. One small cache
-//! entry remembers it all.
+//! Decides what happens to a packet: route → egress port → that port's rules → policy. The result
+//! is kept in one small cache entry.
 
 use crate::count::drop_reason::DropReason;
 use crate::host::kernel::{KernelSnapshot, PortId, Route};
@@ -12,14 +12,14 @@ use crate::policy::flow::Flow;
 use crate::policy::rules::Verdict;
 use crate::policy::{Policy, Protection};
 
-/// Decides for one worker.
+/// The classifier of one worker.
 #[derive(Debug)]
 pub struct Classifier {
     cache: FlowCache,
 }
 
 impl Classifier {
-    /// A classifier that remembers up to `flows` flows (rounded up to a power of two).
+    /// A classifier with a cache of `flows` flows (rounded up to a power of two).
     pub fn new(flows: usize) -> Classifier {
         Classifier { cache: FlowCache::new(flows) }
     }
@@ -37,7 +37,7 @@ impl Classifier {
     }
 }
 
-/// The decision without memory: what the cache must agree with.
+/// The decision without cache: the reference for the cached one.
 pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Policy) -> Decision {
     if let Origin::Port(port) = origin
         && let Some(reason) = refused_in_clear(flow, port, policy)
@@ -50,7 +50,7 @@ pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Pol
     let (port, next_hop) = match kernel.lookup_route(flow.destination) {
         Route::Via { port, next_hop } => (port, next_hop),
         Route::OnLink { port } => (port, flow.destination),
-        // What the host's own stack sent here must not go back there.
+        // Packets from this host's own stack must not be sent back to it.
         Route::Local | Route::ToKernel if origin == Origin::Punt => {
             return Decision::Drop(DropReason::NotForwardable);
         }
@@ -58,7 +58,7 @@ pub fn decide(flow: &Flow, origin: Origin, kernel: &KernelSnapshot, policy: &Pol
         Route::ToKernel if is_unforwardable(flow.destination) => {
             return Decision::Drop(DropReason::NotForwardable);
         }
-        // By a device that the configuration does not name.
+        // The route leads to a device that the configuration does not name.
         Route::ToKernel if policy.is_protected(flow) => return Decision::Drop(DropReason::ClosedEverywhere),
         Route::ToKernel => return Decision::Punt,
         Route::Unreachable => return Decision::Drop(DropReason::Unreachable),

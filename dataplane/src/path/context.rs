@@ -1,4 +1,4 @@
-//! What every stage of a worker shares while it handles packets.
+//! State that the stages of a worker share while they handle packets.
 
 use crate::count::counter::{Counter, Counts};
 use crate::count::drop_reason::{DropReason, Drops};
@@ -12,7 +12,7 @@ use af_xdp::{Frame, FramePool};
 use sa_table::{EventSender, WorkerId};
 use std::sync::Arc;
 
-/// The kernel snapshot and the policy that hold for one burst.
+/// The kernel snapshot and the policy used for one burst.
 #[derive(Clone, Debug)]
 pub struct Views {
     /// Routes, neighbours, links.
@@ -21,7 +21,7 @@ pub struct Views {
     pub policy: Arc<Policy>,
 }
 
-/// What every stage of one worker only looks at.
+/// What every stage of one worker only reads.
 pub struct Env<'a> {
     /// Tables and queues.
     pub shared: &'a Shared,
@@ -45,7 +45,7 @@ impl Env<'_> {
     }
 }
 
-/// What every stage of one worker uses.
+/// What every stage of one worker changes.
 pub struct Context {
     /// Free frames.
     pub pool: FramePool,
@@ -55,9 +55,9 @@ pub struct Context {
     pub counts: Counts,
     /// Hints to the control plane.
     pub events: EventSender,
-    /// Which matches of filters are reported.
+    /// Rate limit of filter match reports.
     pub matches: MatchLog,
-    /// Verdicts of filters, by packet.
+    /// Cache of filter verdicts.
     pub verdicts: Verdicts,
     /// ICMP errors to be sent.
     pub icmp: IcmpErrors,
@@ -66,7 +66,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Counts the reason and gives the frame back to the pool.
+    /// Counts the reason and returns the frame to the pool.
     #[inline]
     pub fn drop(&mut self, frame: Frame, reason: DropReason) {
         self.drops.count(reason);

@@ -1,16 +1,16 @@
-//! What happens to a packet.
+//! The classifier's decision about a packet.
 
 use crate::count::drop_reason::DropReason;
 use crate::host::kernel::PortId;
 use sa_table::PolicyId;
 use std::net::IpAddr;
 
-/// What happens to a packet.
+/// The classifier's decision about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The SA of this policy carries it.
+    /// Encrypt with the SA of this policy.
     Protect(PolicyId),
-    /// It leaves in clear.
+    /// Forward in clear.
     Forward {
         /// Egress port.
         port: PortId,
@@ -19,8 +19,8 @@ pub enum Decision {
         /// The crypto map of another interface protects it.
         elsewhere: bool,
     },
-    /// It is for this host, or the kernel knows a way that does not lead through our ports.
+    /// It is for this host, or the kernel has a route that does not lead through our ports.
     Punt,
-    /// It ends here.
+    /// Drop it.
     Drop(DropReason),
 }

@@ -1,5 +1,4 @@
-//! Asking a list on the packet path: verdict, counter, report, and what becomes of a packet that is
-//! denied.
+//! Filters on the packet path: verdict, counter, match report, and the treatment of denied packets.
 
 use crate::count::drop_reason::DropReason;
 use crate::host::kernel::PortId;
@@ -12,8 +11,8 @@ use af_xdp::Frame;
 use sa_table::policy::FilterPoint;
 use sa_table::{Direction, Event, FilterLog, PolicyId};
 
-/// Whether a list lets a packet pass; counts and logs the line that says so. `again`: a packet that
-/// passes will be asked about again, and is counted then.
+/// Whether a list permits a packet; counts and logs the matching line. `again`: a permitted packet
+/// will be checked once more and is counted then.
 #[inline]
 pub(crate) fn passes(list: u32, packet: &Packet, again: bool, env: &Env<'_>, context: &mut Context) -> bool {
     let policy = &env.views.policy;
@@ -35,15 +34,15 @@ pub(crate) fn passes(list: u32, packet: &Packet, again: bool, env: &Env<'_>, con
     ruling.permit
 }
 
-/// Drops a packet that a filter denies; its sender gets an ICMP error as far as
-/// [`IcmpErrors`](crate::path::icmp::IcmpErrors) allows.
+/// Drops a packet that a filter denies; its sender gets an ICMP error if
+/// [`IcmpErrors`](crate::path::icmp::IcmpErrors) allows one.
 pub(crate) fn deny(packet: Packet, reason: DropReason, env: &Env<'_>, context: &mut Context) {
     let Context { pool, icmp, now_ms, .. } = context;
     icmp.report(IcmpError::Prohibited, &packet, &env.views.kernel, pool, *now_ms);
     context.drop(packet.frame, reason);
 }
 
-/// Asks the `in` list of a policy about a packet that came out of one of its SAs.
+/// Applies the `in` list of a policy to a packet that was decrypted by one of its SAs.
 #[inline]
 pub(crate) fn admit_decrypted(
     packet: Packet,
@@ -60,7 +59,7 @@ pub(crate) fn admit_decrypted(
     None
 }
 
-/// Asks the `out` list of a port about a packet that was sealed and leaves by it.
+/// Applies the `out` list of a port to an encrypted packet that leaves by it.
 #[inline]
 pub(crate) fn let_out_sealed(
     frame: Frame,

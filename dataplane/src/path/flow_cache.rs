@@ -1,8 +1,8 @@
-//! Flow → decision, so that only the first packet of a flow pays for route and rules.
+//! Flow → decision, so that only the first packet of a flow needs a route look-up and a rule walk.
 //!
-//! Two ways per set, the younger first. An entry holds as long as neither the configuration nor the
-//! kernel's routes change; both changes start a new epoch, which makes all entries stale without
-//! touching them.
+//! Two ways per set, the most recent first. An entry is valid as long as neither the configuration
+//! nor the kernel's routes change; both changes start a new epoch, which makes all entries stale
+//! without touching them.
 
 use crate::host::kernel::PortId;
 use crate::path::decision::Decision;
@@ -34,7 +34,8 @@ impl FlowCache {
         FlowCache { sets: vec![[None; 2]; sets].into_boxed_slice(), epoch: 0, seen: None }
     }
 
-    /// Forgets everything if the configuration or the kernel's routes are not those seen before.
+    /// Invalidates all entries if the configuration or the kernel's routes differ from those seen
+    /// before.
     #[inline]
     pub fn observe(&mut self, policy: PolicyVersion, kernel_generation: u64) {
         if self.seen != Some((policy, kernel_generation)) {
@@ -43,7 +44,7 @@ impl FlowCache {
         }
     }
 
-    /// The remembered decision.
+    /// The cached decision.
     #[inline]
     pub fn get(&mut self, flow: &Flow, origin: Origin) -> Option<Decision> {
         let epoch = self.epoch;
@@ -54,7 +55,7 @@ impl FlowCache {
             .map(|entry| entry.decision)
     }
 
-    /// Remembers a decision.
+    /// Caches a decision.
     #[inline]
     pub fn insert(&mut self, flow: &Flow, origin: Origin, decision: Decision) {
         let entry = Entry { epoch: self.epoch, flow: *flow, origin, decision };
@@ -71,8 +72,7 @@ impl FlowCache {
     }
 }
 
-/// A multiplicative hash. A sender that makes collisions on purpose makes its own packets take the
-/// slower way, nothing more.
+/// A multiplicative hash. A sender that provokes collisions only slows down its own packets.
 #[inline]
 fn hash(flow: &Flow, origin: Origin) -> u64 {
     const K: u64 = 0x9e37_79b9_7f4a_7c15;

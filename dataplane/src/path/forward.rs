@@ -16,13 +16,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use wire::{MacAddress, ethernet};
 
-/// Packets that wait for neighbours, all together and for one neighbour.
+/// Largest number of packets that wait for neighbours, in total and for one neighbour.
 const UNRESOLVED: u32 = 256;
 const UNRESOLVED_PER_NEIGHBOUR: u32 = 32;
 /// How long a packet waits for a neighbour, in milliseconds: the kernel gives up after three probes
 /// of one second.
 const UNRESOLVED_MS: u64 = 3000;
-/// Fragments of one frame at the least MTU.
+/// Largest number of fragments of one frame at the minimum MTU.
 const FRAGMENTS: usize = 128;
 
 /// The transmit lists of one worker's ports.
@@ -35,16 +35,16 @@ pub struct Forwarder {
     fragments: Vec<Frame>,
 }
 
-/// Frames that are ready to leave by one port, Ethernet header included.
+/// Frames ready to be sent by one port, Ethernet header included.
 #[derive(Debug)]
 pub struct PortOut {
-    /// Which port.
+    /// The port.
     pub port: PortId,
     /// The frames, in order.
     pub frames: Vec<Frame>,
 }
 
-/// Frames that a transmit list holds at most; more are dropped.
+/// Largest number of frames in a transmit list; more are dropped.
 const TX_BACKLOG: usize = 1024;
 
 impl Forwarder {
@@ -65,7 +65,7 @@ impl Forwarder {
         &mut self.out
     }
 
-    /// Forwards a clear packet: takes a hop, fits it to the MTU, sends it.
+    /// Forwards a clear packet: decrements the TTL, checks the MTU, sends it.
     pub fn forward(
         &mut self,
         mut packet: Packet,
@@ -86,7 +86,8 @@ impl Forwarder {
         }
     }
 
-    /// Sends an IP packet that is longer than the MTU as fragments, or tells its sender.
+    /// Sends an IP packet that is longer than the MTU as fragments, or reports an ICMP error to its
+    /// sender.
     pub fn send_in_pieces(
         &mut self,
         packet: Packet,
@@ -130,7 +131,7 @@ impl Forwarder {
         }
     }
 
-    /// Tries again what waits for a neighbour, and gives up on what waited too long.
+    /// Retries packets that wait for a neighbour, and drops those that waited too long.
     pub fn retry_unresolved(&mut self, views: &Views, context: &mut Context) {
         if self.unresolved.is_empty() {
             return;
@@ -159,7 +160,7 @@ impl Forwarder {
         self.unresolved.len()
     }
 
-    /// Gives every frame back: the worker ends.
+    /// Returns every frame to the pool when the worker ends.
     pub fn clear(&mut self, context: &mut Context) {
         while let Some(frame) = self.unresolved.pop_older(u64::MAX) {
             context.pool.put(frame);

@@ -1,5 +1,5 @@
-//! IPv4 fragmentation (RFC 791 section 3.2), for packets that may be fragmented on the way. IPv6
-//! packets never are.
+//! IPv4 fragmentation (RFC 791 §3.2), for packets that may be fragmented on the way. IPv6 packets
+//! never are.
 
 use af_xdp::{Frame, FramePool};
 use wire::{IpSummary, ipv4};
@@ -37,7 +37,7 @@ pub fn split(
         let header_len = ipv4::MIN_HEADER_LEN + options.len();
         let room = mtu.saturating_sub(header_len);
         let rest = payload.len() - done;
-        // All but the last carry a multiple of eight octets.
+        // All fragments but the last carry a multiple of eight octets.
         let count = if rest <= room { rest } else { room - room % 8 };
         let piece = payload.get(done..done + count).unwrap_or_default();
         let fragment = ipv4::Header {
@@ -74,8 +74,8 @@ fn build(header: &ipv4::Header<'_>, payload: &[u8], pool: &mut FramePool) -> Res
     }
 }
 
-/// Options that stand in every fragment: those whose copied flag is set. The others stand in the
-/// first one only.
+/// Options to be copied into every fragment: those with the copied flag. The others are in the
+/// first fragment only.
 fn copied_options<'o>(options: &[u8], out: &'o mut [u8]) -> &'o [u8] {
     const END: u8 = 0;
     const NO_OPERATION: u8 = 1;

@@ -1,42 +1,43 @@
-//! Packets that wait for their SA's stage, in this worker or in the worker that owns the SA.
+//! Packets that wait to be encrypted or decrypted, in this worker or in the worker that owns the
+//! SA.
 
 use crate::path::packet::Packet;
 use af_xdp::Frame;
 use sa_table::SlotWord;
 use std::ops::Range;
 
-/// A packet that waits to be sealed.
+/// A packet that waits to be encrypted.
 #[derive(Debug)]
 pub struct OutboundItem {
     pub(crate) word: SlotWord,
     pub(crate) packet: Packet,
-    /// Place in the burst, which groups keep.
+    /// Position in the burst, which is kept within a group.
     pub(crate) order: u32,
 }
 
-/// An ESP packet that waits to be opened.
+/// An ESP packet that waits to be decrypted.
 #[derive(Debug)]
 pub struct InboundItem {
     pub(crate) word: SlotWord,
     /// The outer packet.
     pub(crate) packet: Packet,
-    /// Where ESP lies in it.
+    /// Position of ESP in the outer packet.
     pub(crate) esp: Range<usize>,
     /// UDP source port of the peer; 0 without UDP encapsulation.
     pub(crate) peer_port: u16,
 }
 
-/// A packet for the worker that owns its SA. The slot word is checked again there.
+/// A packet for the worker that owns its SA. The owner checks the slot word again.
 #[derive(Debug)]
 pub enum Handoff {
-    /// To be sealed.
+    /// To be encrypted.
     Outbound(OutboundItem),
-    /// To be opened.
+    /// To be decrypted.
     Inbound(InboundItem),
 }
 
 impl Handoff {
-    /// The frame of a packet that goes no further.
+    /// The frame of a packet that is dropped.
     pub(crate) fn into_frame(self) -> Frame {
         match self {
             Handoff::Outbound(item) => item.packet.frame,

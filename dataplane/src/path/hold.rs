@@ -1,5 +1,5 @@
-//! Packets that a permit protects while there is no SA: they wait here, bounded, and an SA is asked
-//! for.
+//! Packets that a permit protects while there is no SA: they are held in bounded queues, and an SA
+//! is requested.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -14,20 +14,21 @@ use sa_table::{AcquireOutcome, Event, PolicyId, PolicyVersion};
 pub struct Hold {
     waiting: WaitQueues<PolicyId, Packet>,
     policies: Vec<PolicyId>,
-    /// Under which configuration the packets wait: policy numbers mean something only within one.
+    /// The configuration under which the packets were held: policy numbers are valid within one
+    /// configuration only.
     version: PolicyVersion,
     expiry_ms: u64,
 }
 
-/// How much may wait and how long.
+/// Limits of the hold queues.
 #[derive(Clone, Copy, Debug)]
 pub struct HoldLimits {
     /// Packets of all policies together.
     pub packets: u32,
     /// Packets of one policy.
     pub per_policy: u32,
-    /// How long a packet waits, in milliseconds. Longer than an initiation takes, shorter than what
-    /// its sender would still want delivered.
+    /// How long a packet waits, in milliseconds. Longer than an IKE initiation takes, shorter than
+    /// the time after which delivery is useless.
     pub expiry_ms: u64,
 }
 
@@ -48,7 +49,7 @@ impl Hold {
         }
     }
 
-    /// Lets a packet wait for the SA of its policy, and asks for one.
+    /// Holds a packet until its policy has an SA, and requests one.
     pub fn push(&mut self, policy: PolicyId, packet: Packet, env: &Env<'_>, context: &mut Context) {
         let tuple = Flow::of(&packet.ip).five_tuple();
         match env.shared.runtime.raise_acquire(policy, &tuple, context.now_ms) {
@@ -68,8 +69,8 @@ impl Hold {
     }
 
     /// Moves the packets whose policy has an SA now to `released`; after a change of the
-    /// configuration all of them, because it may have given them another policy. Drops what waited
-    /// too long.
+    /// configuration all of them, because it may have given them another policy. Drops packets that
+    /// waited too long.
     pub fn release(&mut self, env: &Env<'_>, context: &mut Context, released: &mut Vec<Packet>) {
         let version = env.views.policy.version();
         let reconfigured = std::mem::replace(&mut self.version, version) != version;
@@ -105,7 +106,7 @@ impl Hold {
         self.waiting.is_empty()
     }
 
-    /// Gives every frame back: the worker ends.
+    /// Returns every frame to the pool when the worker ends.
     pub fn clear(&mut self, context: &mut Context) {
         while let Some(packet) = self.waiting.pop_older(u64::MAX) {
             context.pool.put(packet.frame);

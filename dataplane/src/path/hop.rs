@@ -1,4 +1,4 @@
-//! What a packet meets at every hop: the MTU of the egress port, and the TTL.
+//! Checks of a forwarding hop: the MTU of the egress port, and the TTL.
 
 use crate::count::drop_reason::DropReason;
 use crate::host::kernel::PortId;
@@ -7,7 +7,7 @@ use crate::path::icmp::IcmpError;
 use crate::path::packet::Packet;
 use wire::{ipv4, ipv6};
 
-/// Largest IP packet that a port takes, in octets; 0 for a port that is not there.
+/// Largest IP packet that a port takes, in octets; 0 for a port that does not exist.
 pub fn egress_mtu(port: PortId, views: &Views) -> usize {
     let device = views.kernel.port(port).map_or(0, |link| usize::from(link.mtu));
     match views.policy.port(port).map(|port| port.mtu as usize) {
@@ -16,8 +16,8 @@ pub fn egress_mtu(port: PortId, views: &Views) -> usize {
     }
 }
 
-/// Takes one from the TTL of a packet for which this gateway is a hop. `false` when it ran out; the
-/// sender was told.
+/// Decrements the TTL of a packet for which this gateway is a hop. `false` if it expired; an ICMP
+/// error was then reported to the sender.
 #[inline]
 pub fn take_hop(packet: &mut Packet, views: &Views, context: &mut Context) -> bool {
     if !packet.origin.is_forwarded() {
@@ -37,7 +37,8 @@ pub fn take_hop(packet: &mut Packet, views: &Views, context: &mut Context) -> bo
     taken
 }
 
-/// Drops a packet that does not fit and may not be fragmented, and tells its sender how much would.
+/// Drops a packet that does not fit and may not be fragmented, and reports the usable size to its
+/// sender.
 pub fn too_big(packet: Packet, mtu: usize, views: &Views, context: &mut Context) {
     let Context { pool, icmp, now_ms, .. } = context;
     icmp.report(IcmpError::TooBig { mtu }, &packet, &views.kernel, pool, *now_ms);

@@ -8,10 +8,10 @@ use af_xdp::FramePool;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::{icmpv4, icmpv6};
 
-/// What the sender is told.
+/// Type of an ICMP error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpError {
-    /// The packet is too big and must not be fragmented; this many octets would pass.
+    /// The packet is too big and must not be fragmented; `mtu` octets would pass.
     TooBig {
         /// Largest IP packet that passes.
         mtu: usize,
@@ -20,25 +20,24 @@ pub enum IcmpError {
     TimeExceeded,
     /// No route.
     NoRoute,
-    /// A route says so.
+    /// A route prohibits it.
     Prohibited,
 }
 
-/// Errors that wait to be sent, and the limit on making them (RFC 1812 section 4.3.2.8, RFC 4443
-/// section 2.4 f).
+/// Errors that wait to be sent, and their rate limit (RFC 1812 §4.3.2.8, RFC 4443 §2.4 f).
 #[derive(Debug)]
 pub struct IcmpErrors {
     waiting: Vec<Packet>,
-    /// Thousandths of an error that may still be sent.
+    /// Rate-limit credit, in thousandths of an error.
     credit: u64,
     credited_at_ms: u64,
 }
 
 /// Errors per second and worker.
 const RATE: u64 = 200;
-/// Errors that may be sent at once after silence.
+/// Errors that may be sent at once after an idle time.
 const BURST: u64 = 50;
-/// Errors that wait at most; the queue is emptied each round.
+/// Largest number of waiting errors; the queue is emptied each round.
 const WAITING: usize = 64;
 
 impl Default for IcmpErrors {
@@ -48,7 +47,8 @@ impl Default for IcmpErrors {
 }
 
 impl IcmpErrors {
-    /// Prepares an error about `offender`, unless none may be sent about it or too many were.
+    /// Prepares an error about `offender`, unless none may be sent about it or the rate limit is
+    /// reached.
     pub fn report(
         &mut self,
         error: IcmpError,
@@ -111,11 +111,12 @@ impl IcmpErrors {
     }
 }
 
-/// An address of ours of the offender's family: of the port that a clear packet came from; for one
-/// that came out of a tunnel of another port than the tunnel's, because the answer goes back into
-/// the tunnel, which protects our networks and not the wire between the gateways; else any. This
-/// host's own stack takes nothing from one of its own addresses that comes in by a device (a
-/// martian source), so for it the error comes from where the packet wanted to go.
+/// The source address of an error, one of ours of the offender's family. For a clear packet: an
+/// address of the port where it arrived. For a decrypted packet: an address of a port other than
+/// the tunnel's, because the error goes back into the tunnel, which protects our networks and not
+/// the link between the gateways. Else any. For a packet of this host: the packet's destination,
+/// because the host's stack drops packets that arrive by a device from one of its own addresses
+/// (martian source).
 fn source_address(offender: &Packet, kernel: &KernelSnapshot) -> Option<IpAddr> {
     let usable = |address: &IpAddr| {
         address.is_ipv4() == offender.ip.is_ipv4()
@@ -147,7 +148,7 @@ fn v4_error(error: IcmpError) -> icmpv4::Error {
 
 fn v6_error(error: IcmpError) -> icmpv6::Error {
     match error {
-        // A node must not be told less than the least MTU of IPv6 (RFC 8201 section 4).
+        // Never report less than the minimum MTU of IPv6 (RFC 8201 §4).
         IcmpError::TooBig { mtu } => icmpv6::Error::PacketTooBig { mtu: mtu.max(wire::ipv6::MIN_MTU) as u32 },
         IcmpError::TimeExceeded => icmpv6::Error::TimeExceeded,
         IcmpError::NoRoute => icmpv6::Error::Unreachable(icmpv6::unreachable::NO_ROUTE),
@@ -155,7 +156,7 @@ fn v6_error(error: IcmpError) -> icmpv6::Error {
     }
 }
 
-/// Whether no packet may have this source (RFC 1122 section 3.2.1.3, RFC 4291).
+/// Whether this address is invalid as a source (RFC 1122 §3.2.1.3, RFC 4291).
 #[inline]
 pub(crate) fn is_bad_source(address: IpAddr) -> bool {
     match address {

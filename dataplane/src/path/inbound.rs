@@ -1,7 +1,8 @@
-//! Inbound: ESP packets become the packets that they carry (RFC 4301 section 5.2).
+//! Inbound: ESP packets are decrypted (RFC 4301 §5.2).
 //!
 //! SPI and destination → slot → replay pre-check → decryption → replay commit (all three in
-//! `esp::open`) → selectors → filter. What comes out is classified again like a packet from a port.
+//! `esp::open`) → selectors → filter. The inner packet is classified again like a packet from a
+//! port.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -33,7 +34,8 @@ struct Pending {
     outcome: Result<Opened, OpenError>,
 }
 
-/// Unknown SPIs are reported at most this often, in milliseconds: anybody can send one.
+/// Unknown SPIs are reported at most this often, in milliseconds: they can be sent without
+/// authentication.
 const UNKNOWN_REPORT_MS: u64 = 100;
 
 impl Inbound {
@@ -46,8 +48,8 @@ impl Inbound {
         }
     }
 
-    /// Looks up the SA of an ESP packet and queues it. Returns whether the stage is full and wants
-    /// to be flushed.
+    /// Looks up the SA of an ESP packet and queues it. Returns whether the stage is full and must
+    /// be flushed.
     #[inline]
     pub fn push(
         &mut self,
@@ -97,12 +99,12 @@ impl Inbound {
         }
     }
 
-    /// Drops the states of retired SAs.
+    /// Drops the state of retired SAs.
     pub fn forget_retired(&mut self, env: &Env<'_>) {
         self.states.retain(|word| env.shared.table.is_live_inbound(word));
     }
 
-    /// Drops every state, which gives the claims back: the worker ends.
+    /// Drops all state and releases the claims when the worker ends.
     pub fn give_up(&mut self) {
         self.states.retain(|_| false);
     }
@@ -112,7 +114,7 @@ impl Inbound {
         self.queue.is_empty()
     }
 
-    /// Opens everything that is queued and appends the inner packets to `opened`.
+    /// Decrypts all queued packets and appends the inner packets to `opened`.
     pub fn flush(&mut self, env: &Env<'_>, context: &mut Context, opened: &mut Vec<Packet>) {
         for burst in self.queue.chunks_mut(BURST) {
             let mut jobs = ArrayVec::<_, BURST>::new();
@@ -184,7 +186,7 @@ impl Inbound {
     }
 }
 
-/// What is left to check of an authentic packet: it must be what the SA was negotiated for.
+/// Checks an authentic packet against the negotiated selectors.
 fn accept(
     state: &mut InboundState,
     item: InboundItem,
@@ -233,7 +235,7 @@ pub(crate) fn header_is_intact(packet: &Packet) -> bool {
         || ipv4::Packet::new_checked(packet.frame.bytes()).is_ok_and(|view| view.checksum_ok())
 }
 
-/// The drop reason and, unless the packet was meant to be dropped, the SA's error counter.
+/// The drop reason and, except for dummy packets, the SA's error counter.
 fn open_failure(error: OpenError) -> (DropReason, Option<SaErrorKind>) {
     match error {
         OpenError::Truncated | OpenError::WrongSpi => {

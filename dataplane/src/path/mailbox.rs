@@ -1,4 +1,4 @@
-//! How threads pass packets to a worker, and how they wake it.
+//! Queues by which threads pass packets to a worker, and the means to wake it.
 
 use crate::path::handoff::Handoff;
 use af_xdp::Frame;
@@ -7,7 +7,7 @@ use rustix::event::EventfdFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-/// A descriptor that wakes a sleeper, written only while somebody sleeps.
+/// A descriptor that wakes a sleeper, written only while the sleeper sleeps.
 #[derive(Debug)]
 pub struct Wake {
     fd: OwnedFd,
@@ -24,20 +24,21 @@ impl Wake {
         Ok(Wake { fd, sleeping: AtomicBool::new(false) })
     }
 
-    /// Called after something was put where the sleeper will look.
+    /// Call after putting something into a queue that the sleeper checks.
     #[inline]
     pub fn wake(&self) {
-        // Orders the caller's put before the look at the flag; the sleeper does it the other way
-        // round.
+        // Orders the caller's put before the read of the flag; the sleeper sets the flag before it
+        // reads the queues.
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed) {
-            // A full counter means that a wake-up is pending already.
+            // The write fails only if the counter is full, which means that a wake-up is pending
+            // already.
             let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
         }
     }
 
-    /// Announces sleep. The sleeper looks once more at everything that others may have put, and
-    /// then sleeps on [`fd`](Self::fd).
+    /// Announces sleep. The sleeper must check its queues once more before it sleeps on
+    /// [`fd`](Self::fd).
     pub fn about_to_sleep(&self) {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -50,7 +51,7 @@ impl Wake {
         let _ = rustix::io::read(&self.fd, &mut count);
     }
 
-    /// Readable when somebody called [`wake`](Self::wake).
+    /// Readable after a call of [`wake`](Self::wake).
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -69,7 +70,7 @@ pub struct Mailbox {
 const QUEUE: usize = 1024;
 
 impl Mailbox {
-    /// An empty box.
+    /// An empty mailbox.
     ///
     /// # Errors
     /// The kernel has no more descriptors for this process.
@@ -81,14 +82,14 @@ impl Mailbox {
         })
     }
 
-    /// Passes an IP packet of this host's own stack. It comes back when the queue is full.
+    /// Passes an IP packet of this host's own stack. Returned if the queue is full.
     pub fn deliver_from_host(&self, frame: Frame) -> Result<(), Frame> {
         self.from_host.push(frame)?;
         self.wake.wake();
         Ok(())
     }
 
-    /// Passes a packet to the owner of its SA. It comes back when the queue is full.
+    /// Passes a packet to the owner of its SA. Returned if the queue is full.
     #[allow(clippy::result_large_err, reason = "the packet has to come back somehow")]
     pub(crate) fn hand_over(&self, handoff: Handoff) -> Result<(), Handoff> {
         self.handoffs.push(handoff)?;
@@ -113,7 +114,7 @@ impl Mailbox {
     }
 }
 
-/// Packets for this host's own stack, on their way to the thread that owns the punt port.
+/// Packets for this host's own stack, taken by the thread that owns the punt port.
 #[derive(Debug)]
 pub struct PuntQueue {
     frames: ArrayQueue<Frame>,
@@ -129,7 +130,7 @@ impl PuntQueue {
         Ok(PuntQueue { frames: ArrayQueue::new(QUEUE), wake: Wake::new()? })
     }
 
-    /// Queues an IP packet (no link header). It comes back when the queue is full.
+    /// Queues an IP packet (no link header). Returned if the queue is full.
     pub(crate) fn push(&self, frame: Frame) -> Result<(), Frame> {
         self.frames.push(frame)?;
         self.wake.wake();
@@ -147,8 +148,8 @@ impl PuntQueue {
         self.frames.is_empty()
     }
 
-    /// What the punt thread sleeps on: [`Wake::about_to_sleep`], look at the queue again, poll,
-    /// [`Wake::awake`].
+    /// Wakes the punt thread, which sleeps by [`Wake::about_to_sleep`], a second check of the
+    /// queue, poll, and [`Wake::awake`].
     pub fn waker(&self) -> &Wake {
         &self.wake
     }

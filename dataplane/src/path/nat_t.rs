@@ -1,20 +1,19 @@
-//! What of a packet to one of our crypto addresses belongs to IPsec: ESP, plain or in UDP (RFC
-//! 3948).
+//! Recognises IPsec packets to one of our crypto addresses: ESP, plain or in UDP (RFC 3948).
 
 use crate::path::packet::Packet;
 use std::ops::Range;
 use wire::esp::UdpPayload;
 use wire::{Upper, protocol, udp};
 
-/// The port of IKE and ESP behind a NAT (RFC 3948 section 2).
+/// The port of IKE and ESP behind a NAT (RFC 3948 §2).
 pub const NAT_T_PORT: u16 = 4500;
 
-/// What a packet to a crypto address carries.
+/// Content of a packet to a crypto address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carried {
     /// ESP, from SPI to ICV.
     Esp {
-        /// Its place in the packet.
+        /// Its position in the packet.
         range: Range<usize>,
         /// The peer's UDP port, 0 without UDP.
         peer_port: u16,
@@ -23,18 +22,18 @@ pub enum Carried {
     },
     /// A fragment of ESP.
     EspFragment,
-    /// ESP that is too short to have a header, or UDP that contradicts itself.
+    /// ESP that is too short to have a header, or UDP with an inconsistent length.
     Malformed,
     /// A NAT keepalive.
     Keepalive,
-    /// IKE, which is the kernel's to deliver.
+    /// IKE, which is delivered by the kernel.
     Ike,
-    /// Nothing of IPsec.
+    /// Not IPsec.
     Other,
 }
 
-/// Looks at a packet whose destination is a crypto address. Both forms are accepted at any time,
-/// whatever was negotiated (RFC 7296 section 2.23).
+/// Classifies a packet whose destination is a crypto address. Both encapsulations are accepted at
+/// any time, regardless of what was negotiated (RFC 7296 §2.23).
 #[inline]
 pub fn carried(packet: &Packet) -> Carried {
     let ip = &packet.ip;

@@ -1,7 +1,7 @@
-//! Outbound: packets that a permit protects become ESP packets (RFC 4301 section 5.1).
+//! Outbound: packets that a permit protects are encrypted (RFC 4301 §5.1).
 //!
-//! A burst is ordered by SA, so that route, MTU, lifetime and sequence numbers are looked at once
-//! for each group; all groups are sealed together.
+//! A burst is sorted by SA, so that route, MTU, lifetime and sequence numbers are handled once per
+//! group; all groups are encrypted together.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -30,7 +30,7 @@ pub struct Outbound {
     pieces: Vec<Frame>,
 }
 
-/// A packet that will be sealed.
+/// A packet ready to be encrypted.
 #[derive(Debug)]
 struct Ready {
     word: SlotWord,
@@ -40,7 +40,7 @@ struct Ready {
     outcome: Result<Sealed, SealError>,
 }
 
-/// Where a group's outer packets go.
+/// The route of a group's outer packets.
 #[derive(Clone, Copy, Debug)]
 struct Path {
     port: PortId,
@@ -49,7 +49,7 @@ struct Path {
     mtu: usize,
 }
 
-/// What holds for all packets of one SA in a burst.
+/// State common to all packets of one SA in a burst.
 #[derive(Clone, Copy, Debug)]
 enum Group {
     Open { path: Path, max_inner: usize },
@@ -57,7 +57,8 @@ enum Group {
     Closed(DropReason),
 }
 
-/// Fragments of one packet at the least MTU, and room for a burst of packets that are cut in a few.
+/// Holds the fragments of one packet at the minimum MTU, or those of a burst of packets with a few
+/// fragments each.
 const PIECES: usize = 128;
 
 impl Outbound {
@@ -71,7 +72,7 @@ impl Outbound {
         }
     }
 
-    /// Queues a packet for the SA of a slot word. Returns whether the stage is full and wants to be
+    /// Queues a packet for the SA of a slot word. Returns whether the stage is full and must be
     /// flushed.
     #[inline]
     pub fn push(&mut self, word: SlotWord, packet: Packet) -> bool {
@@ -85,12 +86,12 @@ impl Outbound {
         self.push(item.word, item.packet)
     }
 
-    /// Drops the states of retired SAs.
+    /// Drops the state of retired SAs.
     pub fn forget_retired(&mut self, env: &Env<'_>) {
         self.states.retain(|word| env.shared.table.is_live_outbound(word));
     }
 
-    /// Drops every state, which gives the claims back: the worker ends.
+    /// Drops all state and releases the claims when the worker ends.
     pub fn give_up(&mut self) {
         self.states.retain(|_| false);
     }
@@ -100,7 +101,7 @@ impl Outbound {
         self.queue.is_empty()
     }
 
-    /// Seals and sends everything that is queued.
+    /// Encrypts and sends all queued packets.
     pub fn flush(&mut self, env: &Env<'_>, forwarder: &mut Forwarder, context: &mut Context) {
         let mut queue = std::mem::take(&mut self.queue);
         if !queue.is_sorted_by_key(|item| item.word) {
@@ -130,7 +131,7 @@ impl Outbound {
         self.finish(env, forwarder, context);
     }
 
-    /// Looks at an SA: is it ours, may it send, and where to.
+    /// Prepares a group: ownership, lifetime and route of its SA.
     fn open_group(&mut self, word: SlotWord, env: &Env<'_>, context: &mut Context) -> Group {
         let make = || OutboundState::claim(word, env.worker, env.shared);
         let state = match self.states.find(word, make) {
@@ -155,7 +156,7 @@ impl Outbound {
         Group::Open { path: Path { port, next_hop, mtu }, max_inner: state.sa().max_inner_len(mtu) }
     }
 
-    /// Checks one packet against its SA and makes it ready, in pieces if it has to be.
+    /// Checks one packet against its SA and prepares it, fragmented if necessary.
     fn admit(
         &mut self,
         item: OutboundItem,
@@ -181,8 +182,8 @@ impl Outbound {
         }
         let ready = |frame| Ready { word, frame, sequence: None, path, outcome: Err(SealError::BadInner) };
         let fits = packet.frame.len() <= max_inner;
-        // Pieces show no ports, so the SA must carry packets without.
-        // In transport mode the outer packet is cut (RFC 4303 section 3.3.4).
+        // Fragment first only if the SA's selectors accept fragments, which show no ports. In
+        // transport mode the outer packet is fragmented (RFC 4303 §3.3.4).
         let by_pieces = !packet.ip.dont_fragment
             && state.sa().mode() == Mode::Tunnel
             && state.carries(&Flow { ports: Ports::Hidden, ..flow });
@@ -211,7 +212,7 @@ impl Outbound {
         }
     }
 
-    /// Draws sequence numbers for the packets of one SA, from place `start` to the end.
+    /// Draws sequence numbers for the packets of one SA, from index `start` to the end.
     fn number(&mut self, start: usize, context: &mut Context) {
         let Some(group) = self.ready.get_mut(start..) else { return };
         let Some(word) = group.first().map(|ready| ready.word) else { return };
@@ -234,7 +235,7 @@ impl Outbound {
             let mut jobs = ArrayVec::<SealJob<'_>, BURST>::new();
             let mut outcomes = ArrayVec::<&mut Result<Sealed, SealError>, BURST>::new();
             for ready in burst {
-                // What has no number is reported as exhausted below.
+                // Packets without a number are counted as exhausted below.
                 let Some(sequence) = ready.sequence.take() else {
                     ready.outcome = Err(SealError::SequenceExhausted);
                     continue;

@@ -1,46 +1,46 @@
-//! A packet on its way through a worker.
+//! A packet in the pipeline of a worker.
 
 use crate::host::kernel::PortId;
 use af_xdp::Frame;
 use wire::IpSummary;
 
-/// Where a packet came from.
+/// Origin of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// In clear, from this port.
     Port(PortId),
     /// From this host's own stack.
     Punt,
-    /// Out of a tunnel, authenticated, from this port.
+    /// Decrypted and authenticated, from this port.
     Tunnel(PortId),
     /// Made by the data plane itself: an ICMP error.
     Own {
-        /// It quotes a packet that came out of a tunnel.
+        /// It quotes a decrypted packet.
         quotes_secret: bool,
     },
 }
 
 impl Origin {
-    /// Whether this gateway is a hop on the packet's way and takes its share of the TTL.
+    /// Whether this gateway is a hop of the packet, so that its TTL is decremented.
     pub fn is_forwarded(self) -> bool {
         matches!(self, Origin::Port(_) | Origin::Tunnel(_))
     }
 }
 
-/// An IP packet. The frame holds exactly the packet: no link header in front, no padding behind.
+/// An IP packet. The frame holds exactly the packet: no link header before and no padding after it.
 #[derive(Debug)]
 pub struct Packet {
     /// The bytes.
     pub frame: Frame,
-    /// What the one parse found.
+    /// Result of the parser.
     pub ip: IpSummary,
-    /// Where it came from.
+    /// Origin.
     pub origin: Origin,
 }
 
 impl Packet {
-    /// Parses an IP packet that is not on an Ethernet link: from the punt port, or made here. The
-    /// frame comes back if it is none.
+    /// Parses an IP packet without link header: from the punt port, or built here. Returns the
+    /// frame if it is not an IP packet.
     pub fn from_ip(mut frame: Frame, origin: Origin) -> Result<Packet, Frame> {
         match wire::parse::ip_at(frame.bytes(), 0) {
             Ok(ip) => {

@@ -1,4 +1,4 @@
-//! The packet path of one worker, without sockets: frames go in, frames come out on transmit lists.
+//! The packet path of one worker, without sockets: input are frames, output are transmit lists.
 //!
 //! ```text
 //! receive ─► ingest ─► steer ─┬─► inbound ─► opened ─► steer ...
@@ -35,9 +35,9 @@ use wire::ParseError;
 /// Sizes of one worker's tables.
 #[derive(Clone, Copy, Debug)]
 pub struct PipelineOptions {
-    /// Flows that the classifier remembers.
+    /// Flows that the classifier caches.
     pub flows: usize,
-    /// What may wait for SAs.
+    /// Limits of the hold queues.
     pub hold: HoldLimits,
 }
 
@@ -52,18 +52,17 @@ pub struct Pipeline {
     shared: Arc<Shared>,
     worker: WorkerId,
     views: Views,
-    /// The generation that was announced last; `None` before the first burst and after sleep.
+    /// The generation announced last; `None` before the first burst and after sleep.
     announced: Option<Generation>,
     stages: Stages,
 }
 
-/// Rounds of one burst: out of a tunnel, into another, and an ICMP error about that. What is left
-/// waits for the next burst.
+/// Maximum steer/flush passes per burst: decapsulate, re-encapsulate, ICMP error, and one spare.
+/// What is left waits for the next burst.
 const ROUNDS: usize = 4;
 
 impl Pipeline {
-    /// A path for the worker of this number, which sends on `ports` and takes free frames from
-    /// `pool`.
+    /// A pipeline for the worker of this number,
     pub fn new(
         shared: Arc<Shared>,
         worker: WorkerId,
@@ -97,8 +96,8 @@ impl Pipeline {
         Pipeline { shared, worker, views, announced: None, stages }
     }
 
-    /// Begins a burst: takes over what was published since the last one, and announces that nothing
-    /// older is used any more.
+    /// Begins a burst: loads the latest published state and announces its generation, so that older
+    /// slots can be reused.
     #[inline]
     pub fn begin(&mut self, now_ms: u64) {
         self.stages.context.now_ms = now_ms;
@@ -121,7 +120,7 @@ impl Pipeline {
         self.shared.runtime.announce_policy(self.worker, self.views.policy.version());
     }
 
-    /// Takes frames that a port received, Ethernet header included.
+    /// Accepts frames received by a port, Ethernet header included.
     #[inline]
     pub fn receive(&mut self, port: PortId, frames: &mut Vec<Frame>) {
         let env = Env { shared: &self.shared, views: &self.views, worker: self.worker };
@@ -133,7 +132,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes an IP packet of this host's own stack.
+    /// Accepts an IP packet of this host's own stack.
     pub fn receive_from_host(&mut self, frame: Frame) {
         let env = Env { shared: &self.shared, views: &self.views, worker: self.worker };
         self.stages.context.counts.add(Counter::FromHost, 1);
@@ -143,7 +142,7 @@ impl Pipeline {
         }
     }
 
-    /// Takes a packet that another worker handed over.
+    /// Accepts a packet that another worker handed over.
     pub fn receive_handoff(&mut self, handoff: Handoff) {
         let env = Env { shared: &self.shared, views: &self.views, worker: self.worker };
         let Stages { inbound, outbound, context, .. } = &mut self.stages;
@@ -156,8 +155,7 @@ impl Pipeline {
         }
     }
 
-    /// Ends a burst: everything that was taken is on a transmit list, in a queue that waits for
-    /// something, or dropped.
+    /// Ends a burst: every accepted packet is on a transmit list, held in a queue, or dropped.
     #[inline]
     pub fn finish(&mut self) {
         let env = Env { shared: &self.shared, views: &self.views, worker: self.worker };
@@ -188,7 +186,7 @@ impl Pipeline {
         &mut self.stages.context.pool
     }
 
-    /// Counts what the caller did with the transmit lists.
+    /// Adds to a counter, for the caller that empties the transmit lists.
     pub fn count(&mut self, counter: Counter, n: u64) {
         self.stages.context.counts.add(counter, n);
     }
@@ -203,7 +201,7 @@ impl Pipeline {
         &self.stages.context.counts
     }
 
-    /// Whether packets wait for an SA or a neighbour, so that time alone can make work.
+    /// Whether packets wait for an SA or a neighbour, so that work can arise without input.
     pub fn has_waiting(&self) -> bool {
         !self.stages.hold.is_empty()
             || !self.stages.reassembly.is_empty()
@@ -211,7 +209,7 @@ impl Pipeline {
             || !self.stages.is_settled()
     }
 
-    /// Publishes counters and a sign of life. `false` when another data plane took over: this
+    /// Publishes counters and the worker's heartbeat. `false` if another data plane took over: this
     /// process must stop.
     pub fn publish(&mut self) -> bool {
         let (runtime, worker) = (&self.shared.runtime, self.worker);
@@ -222,13 +220,13 @@ impl Pipeline {
         runtime.is_current()
     }
 
-    /// Before sleep: nothing that was looked up is used until the next [`begin`](Self::begin).
+    /// Call before sleep: nothing that was looked up is used until the next [`begin`](Self::begin).
     pub fn rest(&mut self) {
         self.announced = None;
         self.shared.runtime.announce_offline(self.worker);
     }
 
-    /// The worker ends: all frames go back, all SAs are given up.
+    /// Ends the worker: returns all frames and releases all SAs.
     pub fn shut_down(&mut self) {
         let env = Env { shared: &self.shared, views: &self.views, worker: self.worker };
         self.stages.shut_down(&env);
@@ -237,7 +235,7 @@ impl Pipeline {
     }
 }
 
-/// The stages and what passes between them.
+/// The stages and the queues between them.
 struct Stages {
     classifier: Classifier,
     outbound: Outbound,
@@ -245,14 +243,14 @@ struct Stages {
     forwarder: Forwarder,
     hold: Hold,
     reassembly: Reassembly,
-    /// Packets out of tunnels and out of the hold queues, to be steered.
+    /// Decrypted packets and packets released from the hold queues, to be steered.
     opened: Vec<Packet>,
     context: Context,
 }
 
 impl Stages {
-    /// A packet has just come in by a port: its filter sees it as it was on the wire, ESP and IKE
-    /// included.
+    /// Handles a packet that arrived at a port: the port's filter is applied to it as received,
+    /// including ESP and IKE.
     #[inline]
     fn arrive(&mut self, packet: Packet, port: PortId, env: &Env<'_>) {
         let filters = env.views.policy.filters();
@@ -265,7 +263,7 @@ impl Stages {
         self.steer(packet, env);
     }
 
-    /// Sends a packet to the stage that it needs.
+    /// Passes a packet to the stage that it needs.
     #[inline]
     fn steer(&mut self, packet: Packet, env: &Env<'_>) {
         let Some(packet) = self.steer_ipsec(packet, env) else { return };
@@ -300,8 +298,8 @@ impl Stages {
         }
     }
 
-    /// Asks the `out` list of a place about a forwarded packet; what this host itself sends is no
-    /// subject of it. `waits`: the packet has no SA yet and comes here again.
+    /// Applies the `out` list of a point to a forwarded packet; packets of this host are not
+    /// filtered. `waits`: the packet has no SA yet and comes here again.
     #[inline]
     fn let_out(&mut self, packet: Packet, point: FilterPoint, waits: bool, env: &Env<'_>) -> Option<Packet> {
         let filters = env.views.policy.filters();
@@ -320,8 +318,7 @@ impl Stages {
         Some(packet)
     }
 
-    /// Takes what belongs to IPsec out of the traffic to our crypto addresses; gives everything
-    /// else back.
+    /// Handles IPsec packets to our crypto addresses; returns all other packets.
     #[inline]
     fn steer_ipsec(&mut self, packet: Packet, env: &Env<'_>) -> Option<Packet> {
         let to_us = matches!(packet.origin, Origin::Port(_))
@@ -345,7 +342,7 @@ impl Stages {
             Carried::Other => return Some(packet),
             Carried::EspFragment => {
                 if let Some(whole) = self.reassembly.push(packet, &mut self.context) {
-                    // It is no fragment any more, so this is its last turn here.
+                    // The reassembled packet is not a fragment, so this recursion ends.
                     return self.steer_ipsec(whole, env);
                 }
                 return None;
@@ -357,7 +354,7 @@ impl Stages {
         None
     }
 
-    /// Works off the stages that collect bursts.
+    /// Flushes the stages that collect bursts.
     fn flush(&mut self, env: &Env<'_>) {
         if !self.inbound.is_empty() {
             self.inbound.flush(env, &mut self.context, &mut self.opened);
@@ -393,7 +390,7 @@ impl Stages {
         }
     }
 
-    /// Drops a packet; where a router has to, it tells the sender.
+    /// Drops a packet, with an ICMP error where a router has to send one.
     fn refuse(&mut self, packet: Packet, reason: DropReason, env: &Env<'_>) {
         let error = match reason {
             DropReason::NoRoute => Some(IcmpError::NoRoute),
@@ -423,7 +420,7 @@ impl Stages {
     }
 }
 
-/// Parses a frame, checks that it is meant for us, and strips it down to its IP packet.
+/// Parses a frame, checks that it is addressed to us, and strips it down to its IP packet.
 #[inline]
 fn ingest(mut frame: Frame, port: PortId, env: &Env<'_>, context: &mut Context) -> Option<Packet> {
     let summary = match wire::parse::frame(frame.bytes()) {
@@ -438,12 +435,12 @@ fn ingest(mut frame: Frame, port: PortId, env: &Env<'_>, context: &mut Context) 
         context.drop(frame, DropReason::NoPolicy);
         return None;
     };
-    // VLAN 0 is a priority tag, not a network (IEEE 802.1Q section 6.9).
+    // VLAN 0 is a priority tag, not a network (IEEE 802.1Q §6.9).
     if summary.link.vlan.filter(|vlan| *vlan != 0) != link.vlan || summary.link.inner_vlan.is_some() {
         context.drop(frame, DropReason::BadLink);
         return None;
     }
-    // A packet that was broadcast on the link must not be forwarded (RFC 1812 section 5.3.4).
+    // A packet that was broadcast on the link must not be forwarded (RFC 1812 §5.3.4).
     if frame.bytes().first_chunk::<6>() != Some(&link.mac) {
         context.drop(frame, DropReason::NotForUs);
         return None;

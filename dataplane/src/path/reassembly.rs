@@ -1,9 +1,9 @@
-//! Fragments of ESP become the packet that they were (RFC 791 section 3.2, RFC 8200 section 4.5;
-//! RFC 4303 section 3.4.1: before ESP).
+//! Reassembly of fragmented ESP packets (RFC 791 §3.2, RFC 8200 §4.5), which precedes ESP
+//! processing (RFC 4303 §3.4.1).
 //!
-//! Nothing here is authenticated, so everything is bounded, by source and in all, and what looks
-//! like an attack on reassembly is thrown away whole: overlaps (RFC 5722), contradicting ends,
-//! marks that no path makes. A packet put together wrongly fails its integrity check.
+//! Fragments are not authenticated, so memory is bounded, per source and in total, and a packet
+//! with signs of an attack is dropped as a whole: overlaps (RFC 5722), inconsistent lengths,
+//! impossible ECN combinations. A packet put together wrongly fails its integrity check.
 
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
@@ -15,22 +15,22 @@ use std::net::IpAddr;
 use std::ops::Range;
 use wire::{IpSummary, ipv4, ipv6, protocol};
 
-/// Packets of which some fragments are here, of one worker. Fragments show no ports, so that a
-/// device gives those of one packet to one queue.
+/// The incomplete packets of one worker. Fragments show no ports, so a device puts all fragments of
+/// a packet into one queue.
 #[derive(Debug)]
 pub struct Reassembly {
     pending: Vec<Pending>,
 }
 
-/// Packets that may be incomplete at one time.
+/// Largest number of incomplete packets.
 const PACKETS: usize = 64;
-/// Those of one source address.
+/// The same for one source address.
 const PACKETS_OF_SOURCE: usize = 16;
-/// Fragments of one packet: an ESP packet that fits a frame has no more on any path that carries
-/// IPv6's least MTU.
+/// Largest number of fragments of one packet: enough for an ESP packet that fits a frame on any
+/// path with the minimum MTU of IPv6.
 const FRAGMENTS: usize = 16;
-/// How long the missing ones are waited for, in milliseconds. RFC 8200 allows 60 s; the 16 bits of
-/// an IPv4 identification come round sooner (RFC 4963).
+/// Timeout of an incomplete packet, in milliseconds. RFC 8200 allows 60 s; the 16-bit IPv4
+/// identification wraps sooner (RFC 4963).
 const PATIENCE_MS: u64 = 3_000;
 
 #[derive(Debug)]
@@ -38,12 +38,12 @@ struct Pending {
     key: Key,
     since_ms: u64,
     origin: Origin,
-    /// The payload, at the place where it will be wanted.
+    /// The payload, at its final offset.
     frame: Frame,
     have: ArrayVec<Range<usize>, FRAGMENTS>,
     /// Length of the whole payload, once the last fragment came.
     len: Option<usize>,
-    /// What the first fragment's header says.
+    /// The header of the first fragment.
     first: Option<IpSummary>,
     /// Which ECN marks the fragments carry, one bit each.
     marks: u8,
@@ -56,7 +56,7 @@ struct Key {
     identification: u32,
 }
 
-/// What a fragment did to its packet.
+/// Result of adding a fragment to its packet.
 enum Fit {
     Incomplete,
     Complete(usize),
@@ -70,7 +70,7 @@ impl Default for Reassembly {
 }
 
 impl Reassembly {
-    /// Takes a fragment of ESP. Returns the packet when it was the last one missing.
+    /// Adds a fragment of ESP. Returns the packet if it was the last one missing.
     pub fn push(&mut self, fragment: Packet, context: &mut Context) -> Option<Packet> {
         self.expire(context);
         let key = Key {
@@ -117,7 +117,7 @@ impl Reassembly {
         }
     }
 
-    /// Gives up what waited too long. Called for each fragment and once a tick.
+    /// Drops packets that waited too long. Called for each fragment and once a tick.
     pub fn expire(&mut self, context: &mut Context) {
         let now_ms = context.now_ms;
         while let Some(place) =
@@ -132,14 +132,15 @@ impl Reassembly {
         self.pending.is_empty()
     }
 
-    /// Gives every frame back: the worker ends.
+    /// Returns every frame to the pool when the worker ends.
     pub fn clear(&mut self, context: &mut Context) {
         for pending in self.pending.drain(..) {
             context.pool.put(pending.frame);
         }
     }
 
-    /// Begins a packet; the oldest one makes room, of the same source where that has its share.
+    /// Begins a packet; if there is no room, the oldest one is dropped: of the same source if that
+    /// has reached its limit.
     fn begin(&mut self, key: Key, origin: Origin, context: &mut Context) -> Option<usize> {
         let of_source = self.pending.iter().filter(|pending| pending.key.source == key.source).count();
         if of_source >= PACKETS_OF_SOURCE || self.pending.len() >= PACKETS {
@@ -174,8 +175,7 @@ impl Pending {
         if payload.is_empty() {
             return Fit::Broken;
         }
-        // The very same fragment again is a copy that the network made, not an attack (RFC 8200
-        // section 4.5).
+        // An exact duplicate of a fragment was made by the network and is ignored (RFC 8200 §4.5).
         if self.have.contains(&range) {
             return Fit::Incomplete;
         }
@@ -215,7 +215,7 @@ impl Pending {
     }
 
     /// The packet, with a header made from the first fragment's: options and extension headers are
-    /// of no use to ESP.
+    /// not needed for ESP.
     fn into_packet(mut self, len: usize) -> Result<Packet, Frame> {
         let header_len = self.header_len();
         let (Some(first), Some(ecn)) = (self.first, merged_mark(self.marks)) else { return Err(self.frame) };
@@ -243,8 +243,8 @@ impl Pending {
     }
 }
 
-/// The mark of a packet whose fragments carry these (RFC 3168 section 5.3); `None` for a mix that
-/// must be dropped.
+/// The ECN mark of a packet whose fragments carry these marks (RFC 3168 §5.3); `None` for a mix
+/// that must be dropped.
 fn merged_mark(marks: u8) -> Option<u8> {
     const NOT_ECT: u8 = 0;
     const CE: u8 = 3;

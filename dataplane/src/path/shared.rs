@@ -1,4 +1,4 @@
-//! What all workers of the process share with each other and with the housekeeping thread.
+//! State that all workers of the process share with each other and with the housekeeping thread.
 
 use crate::host::kernel::{KernelView, PortId};
 use crate::path::mailbox::{Mailbox, PuntQueue};
@@ -16,17 +16,17 @@ use std::sync::Arc;
 pub struct Shared {
     /// SAs and policy words, written by the control plane.
     pub table: TableReader,
-    /// What this process reports.
+    /// The runtime segment, which this process writes.
     pub runtime: RuntimeWriter,
     /// Routes and neighbours.
     pub kernel: Arc<KernelView>,
     /// Ports and rules.
     pub policy: PolicyView,
-    /// Packets to this host's own stack.
+    /// Packets for this host's own stack.
     pub punt: PuntQueue,
-    /// One letter box for each worker, by worker number.
+    /// One mailbox per worker, indexed by `WorkerId`.
     pub mailboxes: Vec<Mailbox>,
-    /// Who does the ciphers.
+    /// The AEAD implementation.
     pub backend: AeadBackend,
     /// A flow that left in clear by a port without the crypto map that protects it, for the log.
     elsewhere: ArrayQueue<(Flow, PortId)>,
@@ -57,24 +57,23 @@ impl Shared {
         })
     }
 
-    /// Remembers one flow that leaves in clear although a crypto map of another port protects it,
-    /// until the housekeeping thread takes it: a sample, since every packet is counted.
+    /// Records a flow that leaves in clear although a crypto map of another port protects it, for
+    /// the log of the housekeeping thread. Only a sample is kept; the counter has every packet.
     #[inline]
     pub fn note_elsewhere(&self, flow: &Flow, port: PortId) {
         if self.elsewhere.is_empty() {
-            // Another worker may have been faster.
+            // Another worker may have recorded one at the same time.
             let _ = self.elsewhere.push((*flow, port));
         }
     }
 
-    /// Takes the remembered flow.
+    /// Takes the recorded flow.
     pub fn take_elsewhere(&self) -> Option<(Flow, PortId)> {
         self.elsewhere.pop()
     }
 
     /// Compiles and publishes the newest policy of the table if it is not the published one. Called
-    /// by the housekeeping thread whenever it looks around; allocates. Returns whether the policy
-    /// changed.
+    /// by the housekeeping thread on each turn; allocates. Returns whether the policy changed.
     ///
     /// # Errors
     /// The published policy stays in force; see [`PolicyReadError`].
@@ -96,7 +95,7 @@ impl Shared {
     }
 
     /// Passes an IP packet of this host's own stack to a worker; packets of one flow go to one
-    /// worker. The frame comes back when that worker's queue is full.
+    /// worker. The frame is returned if that worker's queue is full.
     ///
     /// # Errors
     /// The frame itself.

@@ -1,21 +1,20 @@
-//! Bounded queues of things that wait for something: packets for an SA, or for a neighbour's
-//! hardware address.
+//! Bounded wait queues: packets that wait for an SA, or for a neighbour's hardware address.
 //!
-//! All memory is taken once. Each key's queue has a limit and the whole has one; when either is
-//! reached the oldest of the same queue makes room, or the newcomer is refused when it has none
-//! there.
+//! All memory is allocated once. There is a limit per key and a total limit; when either is
+//! reached, the oldest item of the same key is removed, or the new item is refused if its key has
+//! none.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// What became of an item that asked to wait.
+/// Result of adding an item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission<T> {
     /// It waits.
     Waiting,
-    /// It waits, and this older one of the same key had to go.
+    /// It waits, and this older one of the same key was removed.
     Replaced(T),
-    /// Everything is full and nobody of the same key waits: the newcomer itself has to go.
+    /// The queues are full and no item of the same key waits: the new item is returned.
     Refused(T),
 }
 
@@ -64,7 +63,7 @@ impl<K: Hash + Eq + Copy, T> WaitQueues<K, T> {
         }
     }
 
-    /// How many items wait.
+    /// Number of waiting items.
     pub fn len(&self) -> usize {
         self.waiting
     }
@@ -74,12 +73,12 @@ impl<K: Hash + Eq + Copy, T> WaitQueues<K, T> {
         self.waiting == 0
     }
 
-    /// The keys for which something waits.
+    /// The keys with waiting items.
     pub fn keys(&self) -> impl Iterator<Item = K> {
         self.queues.keys().copied()
     }
 
-    /// Lets an item wait.
+    /// Adds an item.
     pub fn push(&mut self, key: K, item: T, now_ms: u64) -> Admission<T> {
         let full = self.queues.get(&key).is_some_and(|queue| queue.len >= self.per_key);
         let replaced = if full || self.free == NIL { self.pop(key) } else { None };
@@ -118,7 +117,7 @@ impl<K: Hash + Eq + Copy, T> WaitQueues<K, T> {
         item
     }
 
-    /// Takes an item that began to wait at `deadline_ms` or before, until there is none.
+    /// Takes an item that began to wait at `deadline_ms` or before; `None` if there is none.
     pub fn pop_older(&mut self, deadline_ms: u64) -> Option<T> {
         let key = self.queues.iter().find_map(|(key, queue)| {
             let head = self.nodes.get(queue.head as usize)?;

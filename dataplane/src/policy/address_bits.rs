@@ -4,11 +4,11 @@ use std::fmt::Debug;
 
 /// `u32` for IPv4, `u128` for IPv6, in native order.
 pub(crate) trait AddressBits: Copy + Ord + Debug {
-    /// How many bits an address has.
+    /// Number of bits of an address.
     const BITS: u8;
     /// First and last address of the prefix `self/length`.
     fn range(self, length: u8) -> (Self, Self);
-    /// The address behind, if there is one.
+    /// The next address, if there is one.
     fn next(self) -> Option<Self>;
 }
 

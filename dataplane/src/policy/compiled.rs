@@ -19,9 +19,9 @@ pub struct Policy {
     ports: Vec<Option<PortPolicy>>,
     /// Crypto addresses of all ports, sorted.
     crypto_addresses: Vec<IpAddr>,
-    /// What is closed on every port and on the way to every other device.
+    /// The rules that are closed on every port and toward every other device.
     everywhere: RuleList,
-    /// What any crypto map protects, by whatever port it leaves.
+    /// The rules of all crypto maps, whatever the egress port.
     protected: RuleList,
     filters: Arc<Filters>,
 }
@@ -33,18 +33,18 @@ pub struct PortPolicy {
     pub id: PortId,
     /// Linux device name.
     pub device: String,
-    /// Largest IP packet in octets; 0 when only the device says.
+    /// Largest IP packet in octets; 0 if the device's MTU applies.
     pub mtu: u32,
-    /// What the port's crypto map demands.
+    /// The port's crypto map.
     pub protection: Protection,
 }
 
-/// What a port's crypto map demands of packets that pass in clear.
+/// The effect of a port's crypto map on clear packets.
 #[derive(Debug)]
 pub enum Protection {
     /// No crypto map.
     None,
-    /// These rules decide.
+    /// The packet is judged by these rules.
     Rules(Arc<RuleList>),
     /// There is a crypto map, but its rules are missing: nothing may pass.
     Closed,
@@ -110,13 +110,12 @@ impl Policy {
         self.protected.outbound(flow) != Verdict::Clear
     }
 
-    /// Whether a packet that is about to leave in clear, by whatever interface, is closed on every
-    /// interface.
+    /// Whether a packet that is about to leave in clear is closed on every interface.
     pub fn is_closed_everywhere(&self, flow: &Flow) -> bool {
         !self.everywhere.is_empty() && self.everywhere.outbound(flow) != Verdict::Clear
     }
 
-    /// Whether a clear packet that arrived, at whatever device, is closed on every device.
+    /// Whether a clear packet that arrived at any device is closed on every device.
     pub fn is_refused_everywhere(&self, flow: &Flow) -> bool {
         !self.everywhere.is_empty() && self.everywhere.inbound(flow) != Verdict::Clear
     }
@@ -132,13 +131,13 @@ impl Policy {
         Policy { filters, ..self }
     }
 
-    /// What passes in clear, and into and out of tunnels.
+    /// The filters of clear packets, and of packets into and out of tunnels.
     #[inline]
     pub fn filters(&self) -> &Arc<Filters> {
         &self.filters
     }
 
-    /// Which publication this is.
+    /// The version of this publication.
     pub fn version(&self) -> PolicyVersion {
         self.version
     }
@@ -161,7 +160,7 @@ impl Policy {
     }
 }
 
-/// Where the housekeeping thread publishes and the workers read.
+/// The published policy: written by the housekeeping thread, read by the workers.
 #[derive(Debug, Default)]
 pub struct PolicyView(ArcSwap<Policy>);
 

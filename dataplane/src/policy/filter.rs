@@ -1,9 +1,7 @@
-//! Filters (IOS access groups): which IPv4 packets pass a port in clear, and which go into and come
-//! out of tunnels.
+//! Filters (IOS access groups) for IPv4 packets: at a port in clear, and into and out of tunnels.
 //!
-//! The lines of a list are compared in order, found by an index of the addresses like the rules of
-//! a crypto map. What a longer list said is remembered for packets that look the same
-//! ([`Verdicts`]). Where no filter is configured nothing is asked.
+//! The lines of a list are compared in order, using an address index like that of a crypto map's
+//! rules. Verdicts of longer lists are cached ([`Verdicts`]). Without filters there is no look-up.
 
 mod facts;
 mod list;
@@ -22,13 +20,13 @@ use list::FilterList;
 pub use log::MatchLog;
 pub use verdicts::Verdicts;
 
-/// All filters of a policy, ready to compare.
+/// All filters of a policy, compiled.
 #[derive(Debug, Default)]
 pub struct Filters {
     lists: Vec<Arc<FilterList>>,
     ports: Vec<Places>,
     policies: Vec<Places>,
-    /// Which record of the publication each port is.
+    /// The record number of each port in the publication.
     records: Vec<(PortId, u16)>,
 }
 
@@ -39,19 +37,18 @@ struct Places {
     outbound: Option<u32>,
 }
 
-/// What a list says about a packet.
+/// The verdict of a list about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ruling {
     pub(crate) list: u32,
-    /// The line that matched; `None` where none did.
+    /// The matching line; `None` if no line matched.
     line: Option<u32>,
     pub(crate) permit: bool,
 }
 
 impl Filters {
-    /// Compiles published filters for `workers` workers. `records` says which record of the
-    /// publication each port is; a binding to another record has no port. A line that was there
-    /// before goes on counting. Allocates; not for workers.
+    /// Compiles published filters for `workers` workers. `records` maps each port to its record of
+    /// the publication. A line that existed before keeps its counter. Allocates; not for workers.
     pub fn compile(
         published: &policy::Filters,
         records: &[(PortId, u16)],
@@ -92,13 +89,13 @@ impl Filters {
         filters
     }
 
-    /// Whether nothing is filtered anywhere.
+    /// Whether there is no filter.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
 
-    /// The list at a place.
+    /// The list at a point and direction.
     #[inline]
     pub fn at(&self, point: FilterPoint, direction: Direction) -> Option<u32> {
         let places = match point {
@@ -111,8 +108,8 @@ impl Filters {
         }
     }
 
-    /// What a list says about a packet. IPv6 passes, as with IPv4 access lists everywhere; a list
-    /// that is not there denies.
+    /// The verdict of a list about a packet. IPv6 passes, as IPv4 access lists do not apply to it;
+    /// a list that does not exist denies.
     #[inline]
     pub fn ruling(&self, list: u32, ip: &IpSummary, packet: &[u8]) -> Ruling {
         match Facts::of(ip, packet) {
@@ -121,7 +118,7 @@ impl Filters {
         }
     }
 
-    /// The same with a memory for lists that are not short. `version` is that of the policy that
+    /// The same with a cache for lists that are not short. `version` is that of the policy that
     /// these filters belong to.
     #[inline]
     pub fn remembered_ruling(
@@ -168,12 +165,12 @@ impl Filters {
             .filter(|(.., matches)| *matches != 0)
     }
 
-    /// Counts a match for a worker. Gives how its line wants to be logged.
+    /// Counts a match for a worker. Returns the log setting of the line.
     pub(crate) fn count(&self, ruling: Ruling, worker: WorkerId) -> Option<FilterLog> {
         let list = self.lists.get(ruling.list as usize)?;
         let line = ruling.line? as usize;
         let counter = list.matches.get(usize::from(worker.0))?.get(line)?;
-        // One writer, so that two relaxed accesses are enough.
+        // Only this worker writes the counter, so a relaxed load and store are enough.
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         list.definition.rules.get(line)?.log
     }

@@ -1,20 +1,20 @@
-//! What of a packet is compared with rules and selectors.
+//! The fields of a packet that are compared with rules and selectors.
 
 use sa_table::FiveTuple;
 use sa_table::record::{PortRange, Selectors};
 use std::net::IpAddr;
 use wire::{IpSummary, Upper, protocol};
 
-/// The fields of a packet that classification looks at.
+/// The fields of a packet that classification uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Source address.
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// Upper protocol, or what the packet shows of it.
+    /// Upper protocol, if the packet shows it.
     pub protocol: Protocol,
-    /// Ports, or what the packet shows of them.
+    /// Ports, if the packet shows them.
     pub ports: Ports,
 }
 
@@ -24,38 +24,39 @@ pub enum Protocol {
     /// This one.
     Known(u8),
     /// A later IPv6 fragment whose fragmentable part starts with an extension header: the protocol
-    /// stands in the first fragment.
+    /// is in the first fragment only.
     Hidden,
 }
 
 /// The ports of a packet, native byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ports {
-    /// Source and destination port. ICMP type and code stand in both as `type << 8 | code` (RFC
-    /// 4301 section 4.4.1.1); protocols without ports have zeros.
+    /// Source and destination port. For ICMP both hold type and code as `type << 8 | code`
+    /// (RFC 4301 §4.4.1.1); protocols without ports have zeros.
     Known {
         /// Source port.
         source: u16,
         /// Destination port.
         destination: u16,
     },
-    /// A later fragment or a truncated packet: there are ports, but not here.
+    /// A later fragment or a truncated packet: the protocol has ports, but the packet does not show
+    /// them.
     Hidden,
 }
 
-/// How a packet compares with a condition.
+/// Result of comparing a packet with a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// It satisfies the condition.
     Yes,
     /// It does not.
     No,
-    /// The packet does not show what the condition asks for.
+    /// The packet does not contain the fields of the condition.
     Unknown,
 }
 
 impl Flow {
-    /// The flow in the form of events; what the packet hides is 0.
+    /// The flow in the form of events; hidden fields are 0.
     pub fn five_tuple(&self) -> FiveTuple {
         let (source_port, destination_port) = match self.ports {
             Ports::Known { source, destination } => (source, destination),
@@ -98,7 +99,7 @@ impl Flow {
         }
     }
 
-    /// The flow of packets the other way.
+    /// The flow of packets in the reverse direction.
     #[must_use]
     pub fn mirrored(&self) -> Flow {
         Flow {
@@ -114,7 +115,7 @@ impl Flow {
         }
     }
 
-    /// Compares protocol and ports with a condition; the addresses are the caller's.
+    /// Compares protocol and ports with a condition; the caller compares the addresses.
     #[inline]
     pub(crate) fn fits(&self, protocol: Option<u8>, source: PortRange, destination: PortRange) -> Fit {
         let mut fit = Fit::Yes;
@@ -139,8 +140,8 @@ impl Flow {
         fit
     }
 
-    /// Whether an SA with these selectors may carry the packet out. A packet that hides what a
-    /// selector asks for is not let through by it.
+    /// Whether an SA with these selectors may carry the packet out. A packet that does not show the
+    /// fields of a selector does not match it.
     #[inline]
     pub fn within_outbound(&self, selectors: &Selectors) -> bool {
         selectors.iter().any(|pair| {

@@ -2,8 +2,8 @@
 //! mirrored.
 //!
 //! A list of a few rules is scanned. For a longer one the address space of one field (destination
-//! or source, whichever separates better) is cut where any rule's prefix begins or ends, and each
-//! piece knows, in order, the few rules that can match there.
+//! or source, whichever separates better) is split where any rule's prefix begins or ends, and each
+//! piece lists, in order, the few rules that can match there.
 
 pub(crate) mod index;
 
@@ -15,7 +15,7 @@ use sa_table::policy::{Action, Prefix, Rule};
 use sa_table::record::PortRange;
 use std::net::IpAddr;
 
-/// What a rule list says about a packet.
+/// The result of a rule list for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The SA of this policy protects it.
@@ -24,8 +24,8 @@ pub enum Verdict {
     Drop,
     /// No rule matches: not protected.
     Clear,
-    /// A rule might match, but the packet hides the ports or the protocol that it asks for. Such a
-    /// packet must not pass in clear.
+    /// A rule might match, but the packet does not show the ports or the protocol that it compares.
+    /// Such a packet must not pass in clear.
     Undecided,
 }
 
@@ -56,7 +56,7 @@ impl RuleList {
         RuleList { v4: Family::new(v4), v6: Family::new(v6) }
     }
 
-    /// What holds for a packet that is about to leave.
+    /// The verdict on a packet that is about to leave.
     #[inline]
     pub fn outbound(&self, flow: &Flow) -> Verdict {
         match (flow.source, flow.destination) {
@@ -66,7 +66,7 @@ impl RuleList {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 self.v6.decide(source.into(), destination.into(), flow)
             }
-            // No packet has addresses of two families; if one did, it would not pass.
+            // Addresses of two families are impossible in one packet; fail closed.
             _ => Verdict::Undecided,
         }
     }
@@ -92,7 +92,7 @@ struct Compiled<K> {
     protocol: Option<u8>,
     source_ports: PortRange,
     destination_ports: PortRange,
-    /// Place in the list as published, which is what jumps refer to.
+    /// Position in the published list, which jumps refer to.
     position: u32,
     action: Action,
 }
@@ -152,9 +152,10 @@ impl<K: AddressBits> Family<K> {
     }
 }
 
-/// First match decides; a jump skips to its target, which is always a later rule. Where the packet
-/// does not show whether a jump is meant for it, what the jump would skip is looked at, further
-/// jumps included: what can match there is undecided, what cannot goes on.
+/// First match decides; a jump skips to its target, which is always a later rule. If a packet lacks
+/// the fields to decide whether a jump applies, the rules that the jump would skip are checked too,
+/// further jumps included: if one of them can match, the verdict is undecided, otherwise the walk
+/// continues.
 #[inline]
 fn walk<'r, K: AddressBits + 'r>(
     rules: impl Iterator<Item = &'r Compiled<K>>,
@@ -171,14 +172,14 @@ fn walk<'r, K: AddressBits + 'r>(
             Fit::No => {}
             fit if fit == Fit::Unknown || rule.position < doubtful_until => match rule.action {
                 Action::Jump(target) => doubtful_until = doubtful_until.max(target),
-                // Whether this rule or a later one decides stands in another fragment.
+                // The fields that decide between this rule and a later one are in another fragment.
                 Action::Protect(_) | Action::Drop => return Verdict::Undecided,
             },
             _ => match rule.action {
                 Action::Protect(policy) => return Verdict::Protect(policy),
                 Action::Drop => return Verdict::Drop,
-                // A target that is not behind the rule would be no jump of a valid list: going on
-                // is the safe reading.
+                // A valid jump target is after the rule. For an invalid one continue with the next
+                // rule, which fails safe.
                 Action::Jump(target) => next = target.max(rule.position),
             },
         }

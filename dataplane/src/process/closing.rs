@@ -1,5 +1,5 @@
-//! Closing the machine: the guard on every device of the namespace, and what else has to stand
-//! before any packet may pass.
+//! Closing the machine: attaches the guard to every device of the namespace and sets up everything
+//! else that must be in place before a packet may pass.
 //!
 //! The boot guard uses it before anything else runs, the data plane for each new policy and each
 //! new device.
@@ -16,29 +16,29 @@ use crate::process::guarded::{Guard, concerns};
 use crate::process::instance::Instance;
 use crate::xdp::KernelPolicy;
 
-/// What becomes of what a former guard or gateway loaded.
+/// Treatment of the rules that a former guard or data plane loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Former {
-    /// The new rules are all that counts.
+    /// Replaced by the new rules.
     Replaced,
-    /// It stays closed beside the new rules: no configuration says that it may open.
+    /// Kept in force beside the new rules: no configuration permits to open them.
     Kept,
 }
 
-/// What the boot guard did.
+/// The result of the boot guard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Closing {
     /// Devices that carry the guard.
     pub guarded: usize,
     /// Interfaces with a crypto map that have no device: their maps are closed on every device.
     pub without_device: Vec<String>,
-    /// What is closed by coarser means than the rules.
+    /// What is closed more coarsely than by the rules.
     pub notes: Vec<String>,
 }
 
 /// Closes the calling thread's network namespace for what `lists` protect, without anything else
 /// running. `filtered`: the numbers of ports with an access group, and its direction; an ingress
-/// program that a former run left attached drops what a list would have to see.
+/// program left attached by a former run drops packets that an access list would have to filter.
 ///
 /// # Errors
 /// A data plane runs, the kernel lacks something, or a device of `ports` cannot be guarded.
@@ -83,8 +83,8 @@ pub fn close(
     })
 }
 
-/// Stops forwarding on every device, for a configuration of which nothing is known. What a former
-/// guard loaded stays in force.
+/// Stops forwarding on every device, for a configuration that cannot be read. What a former guard
+/// loaded stays in force.
 ///
 /// # Errors
 /// A data plane runs, or a switch cannot be written.
@@ -100,8 +100,8 @@ pub fn stop_forwarding(run_dir: &Path, name: Option<&str>) -> Result<(), Failure
     Ok(())
 }
 
-/// A device that appears later neither forwards nor takes what should come sealed until the guard
-/// stands on it.
+/// Makes new devices neither forward nor accept packets that should arrive protected, until the
+/// guard is attached.
 pub(crate) fn close_new_devices(
     instance: &Instance,
     forwarding: &Forwarding,

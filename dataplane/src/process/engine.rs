@@ -1,6 +1,6 @@
 //! Packet memory, sockets and worker threads of one set of ports. When the set changes, the whole
-//! engine is replaced: all sockets share one UMEM, and a UMEM outlives none of its sockets' mode
-//! decisions.
+//! engine is replaced: all sockets share one UMEM, and the copy or zero-copy mode is decided for
+//! all of them together.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,7 +22,7 @@ use crate::process::settings::Settings;
 use crate::process::worker::{Worker, WorkerOptions, WorkerPort};
 use crate::xdp::Programs;
 
-/// What an engine is made of.
+/// The inputs of an engine.
 pub struct Parts<'a> {
     /// The arguments.
     pub settings: &'a Settings,
@@ -34,11 +34,11 @@ pub struct Parts<'a> {
     pub ports: &'a Ports,
     /// Cores for workers.
     pub cores: &'a [usize],
-    /// Who does the ciphers.
+    /// The AEAD implementation.
     pub backend: AeadBackend,
     /// The punt port.
     pub punt: &'a PuntPort,
-    /// What it counts.
+    /// Its counters.
     pub punt_counters: &'a Arc<PuntCounters>,
 }
 
@@ -48,7 +48,7 @@ pub struct Engine {
     pub shared: Arc<Shared>,
     /// Zero-copy or copy.
     pub mode: Mode,
-    /// Why not zero-copy.
+    /// The reason if the mode is copy.
     pub copy_reason: Option<CopyReason>,
     /// The core of each worker.
     pub cores: Vec<usize>,
@@ -60,7 +60,7 @@ pub struct Engine {
     threads: Vec<(String, JoinHandle<io::Result<()>>)>,
 }
 
-/// A socket that a worker owns, as the housekeeping thread sees it.
+/// Data of a worker's socket for the housekeeping thread.
 #[derive(Debug)]
 pub struct SocketHandle {
     /// Device name.
@@ -74,8 +74,8 @@ pub struct SocketHandle {
 }
 
 impl Engine {
-    /// Binds one socket to each queue of each port and starts the workers. Packets arrive when
-    /// [`Engine::open_doors`] put the sockets into the kernel's map.
+    /// Binds one socket to each queue of each port and starts the workers. Packets arrive after
+    /// [`Engine::open_doors`] has put the sockets into the kernel's map.
     ///
     /// # Errors
     /// No memory, a queue that is taken, a segment that does not fit.
@@ -85,8 +85,8 @@ impl Engine {
         let requests: Vec<PortQueue> = queues(parts.ports).map(|(_, request)| request).collect();
         let umem = umem(parts.settings, requests.len(), workers)?;
         let mut opened = af_xdp::open(&umem, &requests, &options(parts.settings))?;
-        // The first packet may come before the worker's first look: the kernel needs frames to put
-        // it into.
+        // The first packet may arrive before the worker's first round: the kernel needs frames for
+        // it.
         let mut pool = umem.pool(POOL_BATCH, POOL);
         opened.sockets.iter_mut().for_each(|socket| {
             socket.refill(&mut pool);
@@ -94,8 +94,8 @@ impl Engine {
         drop(pool);
         let sockets = handles(&requests, &opened.sockets, workers)?;
         let table = parts.descriptors.table_reader()?;
-        // A new writer is a new incarnation: what workers of an earlier engine had claimed is free
-        // again.
+        // A new writer is a new incarnation, which frees the claims of the workers of an earlier
+        // engine.
         let runtime = parts.descriptors.runtime_writer()?;
         parts.kernel.report_to(runtime.clone());
         let shared = Shared::new(table, runtime, Arc::clone(parts.kernel), parts.backend, workers)
@@ -151,7 +151,7 @@ impl Engine {
             if !core_affinity::set_for_current(CoreId { id: core }) {
                 tracing::warn!(worker = index, core, "the worker cannot be pinned to its core");
             }
-            // Tables are made on the worker's own core.
+            // Allocated on the worker's own core.
             Worker::new(shared, WorkerId(index), events, &umem, ports, &options).run(&stop);
             Ok(())
         })
@@ -183,7 +183,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A thread that ended although nobody stopped it.
+    /// A thread that ended although it was not stopped.
     pub fn failed(&mut self) -> Option<Failure> {
         let at = self.threads.iter().position(|(_, thread)| thread.is_finished())?;
         let (name, thread) = self.threads.swap_remove(at);
@@ -216,7 +216,7 @@ fn ending(thread: JoinHandle<io::Result<()>>) -> String {
     }
 }
 
-/// Every worker has a queue of every port, so that it can send wherever a route leads.
+/// Every worker has a queue of every port, so that it can send by every port.
 fn worker_count(ports: &Ports, cores: usize) -> usize {
     let fewest = ports.bound.iter().map(|port| port.queues as usize).min().unwrap_or(1);
     cores.min(fewest).max(1)
@@ -246,7 +246,8 @@ fn handles(requests: &[PortQueue], sockets: &[Socket], workers: usize) -> Result
         .collect()
 }
 
-/// Room for every ring of every socket and every pool at once, so that none can starve another.
+/// Enough frames to fill every ring of every socket and every pool at once, so that none can starve
+/// another.
 fn umem(settings: &Settings, sockets: usize, workers: usize) -> Result<Umem, Failure> {
     let reckoned = sockets * settings.ring as usize * RINGS + (workers + 1) * POOL;
     let frames = match settings.frames {

@@ -1,4 +1,5 @@
-//! The guard on the devices of the namespace: which carry it, and which still need it.
+//! The guard on the devices of the namespace: the devices that have it, and those that still need
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,22 +17,23 @@ pub(crate) struct Guard {
     devices: BTreeMap<u32, String>,
     /// Devices that could not be guarded, with the reason that was logged.
     refused: BTreeMap<u32, String>,
-    /// Devices that were there at the last look; none before the first one.
+    /// Devices seen by the last check; `None` before the first one.
     known: Option<BTreeSet<u32>>,
 }
 
-/// A guard that a thread of its own extends to devices that appear, whatever the main thread does.
+/// The guard, shared with the thread that extends it to new devices independently of the main
+/// thread.
 pub(crate) type SharedGuard = Arc<Mutex<Guard>>;
 
-/// Locks it. What it knows of devices is looked up anew each time, so a thread that panicked left
-/// nothing half done.
+/// Locks it. A poisoned lock is usable: the state of devices is read again each time, so a panic
+/// leaves nothing half done.
 pub(crate) fn locked(guard: &SharedGuard) -> MutexGuard<'_, Guard> {
     guard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Guard {
-    /// Loads the programs of an instance, or takes over those that are loaded. `punt` is the
-    /// instance's own TUN device.
+    /// Loads the programs of an instance, or takes over those that are already loaded. `punt` is
+    /// the instance's own TUN device.
     ///
     /// # Errors
     /// See [`Programs::load`].
@@ -51,9 +53,9 @@ impl Guard {
         &mut self.programs
     }
 
-    /// Attaches the guard to each device that has none yet, and lets it take packets by its own
-    /// reverse-path setting from then on. While no policy is loaded nothing changes: a guard that
-    /// stands is bound to maps that have one.
+    /// Attaches the guard to each device that has none yet, and then restores the device's own
+    /// reverse-path setting. Does nothing while no policy is loaded: attached programs then use
+    /// other maps, which have one.
     pub(crate) fn extend(&mut self, devices: &[Device]) {
         if !self.programs.has_policy() {
             return;
@@ -102,13 +104,13 @@ impl Guard {
         self.devices.len()
     }
 
-    /// Why a device does not.
+    /// Why a device is not guarded.
     pub(crate) fn reason(&self, ifindex: u32) -> Option<&str> {
         self.refused.get(&ifindex).map(String::as_str)
     }
 
-    /// The entry that says that a device has no Ethernet header is written each time: a new policy
-    /// that knew nothing of the device removed it.
+    /// The entry of a device without Ethernet header is written each time: a policy compiled
+    /// without the device removes it.
     fn stand_on(&mut self, device: &Device) -> Result<(), XdpError> {
         if device.is_raw_ip() {
             self.programs.add_raw_device(device.ifindex)?;
@@ -127,7 +129,7 @@ impl Guard {
     }
 }
 
-/// Whether a device carries packets of others: all but loopback and the punt port do.
+/// Whether a device gets the guard: all but loopback and the punt port.
 pub(crate) fn concerns(device: &Device, punt: Option<&str>) -> bool {
     device.link_type != LinkType::Loopback && Some(device.name.as_str()) != punt
 }

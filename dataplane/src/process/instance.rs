@@ -1,5 +1,5 @@
-//! The names that one gateway takes on the machine. All of them derive from the instance, so that
-//! several gateways run side by side, and `tohub release` finds what a dead one left.
+//! The names that one gateway uses on the machine. All derive from the instance, so that several
+//! gateways can run side by side, and `tohub release` finds what a process that died left behind.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use crate::host::kernel::LocalTraffic;
 
-/// Where an instance lives when nobody says otherwise.
+/// The default run directory.
 pub const DEFAULT_RUN_DIR: &str = "/run/tohub";
 
 /// One gateway on this machine.
@@ -30,37 +30,37 @@ pub enum InstanceError {
         /// The run directory.
         run_dir: PathBuf,
     },
-    /// A file cannot be made or read.
+    /// A file cannot be created or read.
     #[error("{operation} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The error of the system call.
         source: io::Error,
     },
-    /// The name would not be a file name.
+    /// The name is not usable as a file name.
     #[error("instance name {0:?}: use letters, digits, '-' and '_', at most {MAX_NAME}")]
     BadName(String),
 }
 
 /// The longest instance name.
 const MAX_NAME: usize = 48;
-/// How long the lock is waited for, and how often it is tried.
+/// Timeout of the lock, and the interval of attempts.
 const PATIENCE: Duration = Duration::from_millis(1000);
 const RETRY: Duration = Duration::from_millis(10);
 /// File in the run directory that names the pin folder.
 const PINS_FILE: &str = "pins";
 
 impl Instance {
-    /// The instance of a run directory: the given name, else the one that was written there, else
-    /// one derived from the path.
+    /// The instance of a run directory: the given name, else the one stored there, else one derived
+    /// from the path.
     ///
     /// # Errors
     /// The name cannot be a file name.
     pub fn of(run_dir: &Path, name: Option<&str>) -> Result<Self, InstanceError> {
-        // An empty file is what a crash or a full file system left of one: no name was written.
+        // An empty file is left by a crash or a full file system: no name was written.
         let written = fs::read_to_string(run_dir.join(PINS_FILE)).ok().map(|text| text.trim().to_owned());
         let written = written.filter(|name| !name.is_empty());
         let name = name.map(str::to_owned).or(written).unwrap_or_else(|| derived_name(run_dir));
@@ -93,8 +93,8 @@ impl Instance {
     #[must_use]
     pub fn local_traffic(&self) -> LocalTraffic {
         let hash = fnv1a(self.name.as_bytes());
-        // Above every table that distributions and routing daemons use; rules before the main
-        // table's 32766.
+        // A table number above those used by distributions and routing daemons; rules before the
+        // main table's 32766.
         LocalTraffic {
             table: 0x7068_0000 | (hash & 0xffff),
             priority: 5000 + (hash >> 16) % 100 * crate::host::kernel::PRIORITIES,
@@ -102,7 +102,7 @@ impl Instance {
     }
 
     /// Takes the lock of the data plane; it is held as long as the returned file is open. Waits a
-    /// moment for a guard that attaches itself to a new device. Writes the instance's name for
+    /// moment for a boot guard that is attaching to a new device. Writes the instance's name for
     /// `tohub release`.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Taking away everything that an instance leaves on the machine: `tohub release`.
+//! Removes everything that an instance leaves on the machine: `tohub release`.
 
 use std::fs;
 use std::path::Path;
@@ -16,20 +16,20 @@ pub struct Released {
     pub instance: String,
     /// Programs that were detached.
     pub links: usize,
-    /// Maps and other pins.
+    /// Maps and other pins that were removed.
     pub maps: usize,
 }
 
 /// Something could not be removed.
 #[derive(Debug, Error)]
 pub enum ReleaseError {
-    /// A data plane is running, or the run directory is out of reach.
+    /// A data plane is running, or the run directory is not accessible.
     #[error(transparent)]
     Instance(#[from] InstanceError),
-    /// A pin.
+    /// A pin could not be removed.
     #[error(transparent)]
     Pins(#[from] XdpError),
-    /// A rule, a route or a switch.
+    /// A rule, a route or a sysctl could not be restored.
     #[error(transparent)]
     Kernel(#[from] NetlinkError),
 }
@@ -48,13 +48,13 @@ impl ReleaseError {
     }
 }
 
-/// Detaches the programs, frees the maps, removes the policy routing and gives the switches of the
-/// kernel their old values, for the instance of `run_dir` and the calling thread's network
-/// namespace. From here on the kernel forwards in clear what it has routes for. Refused while a
-/// data plane runs. Call it from no asynchronous context.
+/// Detaches the programs, frees the maps, removes the policy routing and restores the kernel's
+/// sysctls, for the instance of `run_dir` and the calling thread's network namespace. Afterwards
+/// the kernel forwards in clear by its routes. Refused while a data plane runs. Call it from no
+/// asynchronous context.
 ///
 /// # Errors
-/// See [`ReleaseError`]; what was removed before stays removed, and a second call goes on.
+/// See [`ReleaseError`]; what was removed before stays removed, and a second call continues.
 pub fn release(run_dir: &Path, name: Option<&str>) -> Result<Released, ReleaseError> {
     let instance = Instance::of(run_dir, name)?;
     let lock = instance.lock()?;
@@ -64,7 +64,7 @@ pub fn release(run_dir: &Path, name: Option<&str>) -> Result<Released, ReleaseEr
     Forwarding::new(run_dir).restore()?;
     ReversePath::new(run_dir).restore()?;
     for file in ["dataplane.sock", "pins", "dataplane.lock"] {
-        // What is not there needs no removal.
+        // A missing file needs no removal.
         let _ = fs::remove_file(run_dir.join(file));
     }
     drop(lock);

@@ -1,5 +1,6 @@
-//! The life of the process: attach to the segments, guard the ports, run workers, follow the
-//! configuration and the machine, and stop so that the programs in the kernel go on dropping.
+//! The life of the process: attach to the segments, guard the ports, run workers, follow
+//! configuration and device changes, and stop with the kernel programs left in place, which keep
+//! dropping.
 
 mod opening;
 mod report;
@@ -38,11 +39,11 @@ use crate::xdp::{Attached, KernelPolicy, Programs, everywhere};
 use opening::{open_punt, start_mirror, worker_cores};
 use sources::Sources;
 
-/// Runs the data plane until SIGTERM or SIGINT. Call it first thing in `main`: it takes over the
-/// descriptors that the parent handed down.
+/// Runs the data plane until SIGTERM or SIGINT. Call it first in `main`: it takes over the
+/// descriptors passed by the parent.
 ///
 /// # Errors
-/// Why the process ends otherwise; [`Failure::exit_code`] is its exit code.
+/// The failure that ended the process; [`Failure::exit_code`] is its exit code.
 pub fn run(settings: &Settings) -> Result<(), Failure> {
     let descriptors = take_listen_fds(Locking::BestEffort)?;
     let hygiene = hygiene::apply();
@@ -79,7 +80,7 @@ struct Dataplane<'a> {
     punt_counters: Arc<PuntCounters>,
     kernel: Arc<KernelView>,
     port_devices: Arc<PortDevices>,
-    /// Woken by the mirror when a device appears, goes or changes.
+    /// Woken by the mirror when a device appears, disappears or changes.
     link_news: Arc<Wake>,
     mirror: std::thread::JoinHandle<Result<(), crate::host::kernel::NetlinkError>>,
     cores: Vec<usize>,
@@ -89,23 +90,24 @@ struct Dataplane<'a> {
     bindings: Bindings,
     guard: SharedGuard,
     attached: Vec<(String, Attached)>,
-    /// What the policy-routing rules repeat.
+    /// The rules repeated as policy-routing rules.
     fence: Vec<sa_table::Rule>,
     engine: Option<Engine>,
     /// The filters of that policy, for their counters.
     filters: Arc<Filters>,
     /// The newest policy that was applied.
     version: PolicyVersion,
-    /// The newest policy until every worker judges by it: what only the former one protected is
-    /// forgotten then.
+    /// The newest policy until every worker uses it: then the rules of the former policy are
+    /// removed.
     uncommitted: Option<KernelPolicy>,
     devices_seen: Instant,
-    /// After a device went while it was taken up: not before this is the policy applied again.
+    /// Set after a device disappeared while the policy was applied: the policy is not applied again
+    /// before this time.
     not_before: Option<Instant>,
-    /// A device appeared, went or changed since the last look.
+    /// A device appeared, disappeared or changed since the last check.
     news_came: bool,
     elsewhere_reported: Option<Instant>,
-    /// What of the policy is closed by coarser means.
+    /// What is closed more coarsely than by the rules.
     limits: Vec<String>,
 }
 
@@ -190,8 +192,8 @@ impl<'a> Dataplane<'a> {
         if may_try && (again || has_news || version != self.version) {
             self.not_before = None;
             match self.apply() {
-                // A device went or changed under our hands. What is closed stays so: nothing is
-                // forgotten before a policy is applied whole.
+                // A device disappeared or changed while the policy was applied. Everything stays
+                // closed: old rules are removed only after a policy is applied completely.
                 Err(failure) if self.has_worked() && failure.exit_code() == OF_A_DEVICE => {
                     tracing::warn!("{failure}; looking again");
                     self.not_before = Some(Instant::now() + AGAIN);
@@ -212,7 +214,7 @@ impl<'a> Dataplane<'a> {
             return Err(Failure::Thread("kernel mirror".to_owned(), "its netlink socket failed".to_owned()));
         }
         if let Some(engine) = &mut self.engine {
-            // Workers end by themselves when they are superseded, so this comes first.
+            // Checked first, because workers end by themselves when they are superseded.
             if !engine.shared.runtime.is_current() {
                 return Err(Failure::Superseded(engine.shared.runtime.incarnation()));
             }
@@ -227,8 +229,7 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Whether each worker passed through its loop lately. One that hangs carries no packets,
-    /// whatever the others do.
+    /// Whether every worker has run its loop recently. A worker that hangs forwards no packets.
     fn workers_live(&self) -> bool {
         let Some(engine) = &self.engine else { return true };
         let now_ms = monotonic_ms();
@@ -239,13 +240,13 @@ impl<'a> Dataplane<'a> {
         (0..).take(engine.cores.len()).all(lives)
     }
 
-    /// Whether this data plane, or a former one on the same segments, has carried packets: a device
-    /// that is missing now is no wrong configuration.
+    /// Whether this data plane, or a former one on the same segments, has carried packets: a
+    /// missing device is then not treated as a configuration error.
     fn has_worked(&self) -> bool {
         self.engine.is_some() || self.runtime.incarnation() > 0
     }
 
-    /// Sleeps until somebody asks for the status, a device changes, or a turn is due.
+    /// Sleeps until the status is requested, a device changes, or a turn is due.
     fn pause(&mut self) {
         self.link_news.about_to_sleep();
         let turn = if self.uncommitted.is_some() { &SHORT_TURN } else { &TURN };
@@ -253,14 +254,14 @@ impl<'a> Dataplane<'a> {
             PollFd::from_borrowed_fd(self.status.fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.link_news.fd(), PollFlags::IN),
         ];
-        // A signal ends the sleep, which is what it is for.
+        // A signal interrupts the sleep, as intended.
         let _ = poll(&mut fds, Some(turn));
         let [_, news] = fds;
         self.news_came = news.revents().contains(PollFlags::IN);
     }
 
-    /// Whether ports have to be bound anew, or a device lacks a program. The programs themselves
-    /// are looked at when `verify` says so.
+    /// Whether ports have to be bound again, or a device lacks a program. With `verify` the
+    /// attached programs are checked.
     fn devices_changed(&mut self, verify: bool) -> Result<bool, Failure> {
         let devices = self.netlink.devices()?;
         if verify {
@@ -272,14 +273,14 @@ impl<'a> Dataplane<'a> {
         let ingress = self.programs.ingress_id();
         Ok(self.ports.records.iter().any(|record| now(&record.device).unwrap_or(0) != record.ifindex)
             || self.ports.bound.iter().any(|port| {
-                // A program that somebody took off the device comes back.
+                // A program that was detached by another process is attached again.
                 let device = devices.iter().find(|device| device.ifindex == port.ifindex);
                 device.is_some_and(|device| device.xdp.map(|state| state.program) != ingress)
             }))
     }
 
-    /// Makes ports, programs, workers and routing those of the published policy, in the order that
-    /// protects at every moment what the old or the new policy protects.
+    /// Applies the published policy to ports, programs, workers and routing. The order ensures that
+    /// traffic protected by the old or the new policy stays protected at every moment.
     fn apply(&mut self) -> Result<(), Failure> {
         let snapshot = match self.table.load_policy() {
             Ok(snapshot) => snapshot,
@@ -343,7 +344,7 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// The guard and the policy routing for a policy, before any packet is judged by it.
+    /// Loads a policy into the guard and the policy routing, before workers use it.
     fn close(&mut self, ports: &Ports, policy: &KernelPolicy) -> Result<(), Failure> {
         let mut guard = locked(&self.guard);
         for record in ports.records.iter().filter(|record| !guard.contains(record.ifindex)) {
@@ -360,7 +361,7 @@ impl<'a> Dataplane<'a> {
             }
         }
         drop(guard);
-        // Before the rules the routes that they lead to.
+        // Routes come before the rules that lead to them.
         self.sources.set(&self.netlink, policy.flows())?;
         if self.fence != policy.fence() {
             self.instance.local_traffic().fence(
@@ -374,8 +375,8 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Names a flow that left in clear although a crypto map of another interface protects it, once
-    /// in a while.
+    /// Logs flows that left in clear although a crypto map of another interface protects them,
+    /// rate-limited.
     fn report_elsewhere(&mut self) {
         if self.elsewhere_reported.is_some_and(|reported| reported.elapsed() < ELSEWHERE_PERIOD) {
             return;
@@ -400,8 +401,8 @@ impl<'a> Dataplane<'a> {
         }
     }
 
-    /// Workers that look at a picture without the new ports would find no route. Bounded: a device
-    /// may go meanwhile.
+    /// Workers with a snapshot without the new ports would find no route. Bounded: a device may
+    /// disappear meanwhile.
     fn wait_for_mirror(&self, ports: &Ports) {
         let deadline = Instant::now() + MIRROR_PATIENCE;
         let shows = |port: &crate::host::ports::BoundPort| {
@@ -452,8 +453,8 @@ impl<'a> Dataplane<'a> {
         Ok(())
     }
 
-    /// Once every worker judges by the new policy, says that it is in force, and forgets what only
-    /// the old one protected.
+    /// Once every worker uses the new policy, reports that it is in force and removes the rules of
+    /// the old one.
     fn commit(&mut self) -> Result<(), Failure> {
         let Some(engine) = self.engine.as_ref().filter(|_| self.uncommitted.is_some()) else { return Ok(()) };
         let judges = |worker| {
@@ -478,21 +479,22 @@ impl<'a> Dataplane<'a> {
     }
 }
 
-/// Longest sleep of the main thread: a new policy is noticed within it.
+/// Longest sleep of the main thread: a new policy is noticed within this time.
 const TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
-/// The same while workers take up a policy, for which a peer may wait.
+/// The same while workers take up a policy, because a peer may be waiting for it.
 const SHORT_TURN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000 };
 /// The mirror needs milliseconds for a small table, and a second for a full one.
 const MIRROR_PATIENCE: Duration = Duration::from_secs(3);
-/// A worker shows life every tenth of a second; one that did not for so long hangs.
+/// A worker updates its heartbeat every 100 ms; without an update for this time it is considered
+/// hung.
 const WORKER_PATIENCE_MS: u64 = 3000;
-/// Exit code of failures that are one of a device (ARCHITECTURE.md).
+/// Exit code of device failures (ARCHITECTURE.md).
 const OF_A_DEVICE: u8 = 6;
-/// Pause after a device that went while it was taken up.
+/// Pause after a device disappeared while the policy was applied.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How often devices are compared with the ports, and their programs with ours.
 const DEVICE_PERIOD: Duration = Duration::from_millis(500);
-/// How often flows that left in clear by another interface are named, and how many.
+/// Interval and number of logged flows that left in clear by another interface.
 const ELSEWHERE_PERIOD: Duration = Duration::from_secs(60);
 const ELSEWHERE_LINES: usize = 8;
 const LEFT_IN_CLEAR: &str = "left in clear although the crypto map of another interface protects it; \

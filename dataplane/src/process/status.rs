@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::count::counter::Counter;
 use crate::count::drop_reason::DropReason;
 
-/// The listening socket; its file goes with it.
+/// The listening socket; its file is removed with it.
 #[derive(Debug)]
 pub struct StatusSocket {
     listener: UnixListener,
@@ -22,7 +22,7 @@ pub struct StatusSocket {
 }
 
 impl StatusSocket {
-    /// Listens at `path`, mode 0600, over whatever a dead process left there. The caller holds the
+    /// Listens at `path`, mode 0600, replacing a file left by a dead process. The caller holds the
     /// instance's lock.
     ///
     /// # Errors
@@ -38,13 +38,13 @@ impl StatusSocket {
         Ok(Self { listener, path: path.to_owned() })
     }
 
-    /// Readable when somebody asks.
+    /// Readable when a client is waiting.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
-    /// Answers everybody who waits. A reader who does not read loses the answer.
+    /// Answers all waiting clients. A client that does not read loses the answer.
     pub fn serve(&self, report: impl Fn() -> Value) {
         while let Ok((mut stream, _)) = self.listener.accept() {
             let answered = stream
@@ -60,14 +60,14 @@ impl StatusSocket {
 
 impl Drop for StatusSocket {
     fn drop(&mut self) {
-        // Gone already is as good.
+        // A missing file is not an error.
         let _ = fs::remove_file(&self.path);
     }
 }
 
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What each worker counted, by name; counters at zero are left out of `drops`.
+/// The counters of each worker, by name; counters at zero are left out of `drops`.
 #[must_use]
 pub fn workers(runtime: &RuntimeReader, cores: &[usize], now_ms: u64) -> Value {
     let one = |(index, core): (u16, &usize)| {

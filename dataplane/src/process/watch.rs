@@ -1,5 +1,5 @@
-//! Devices that appear get the guard at once: by a thread of the data plane, whatever its main
-//! thread does, and by the watching boot guard while no data plane runs.
+//! Attaches the guard to new devices at once: in a separate thread of the data plane, independent
+//! of its main thread, or in the watching boot guard while no data plane runs.
 
 use std::convert::Infallible;
 use std::fs;
@@ -18,15 +18,16 @@ use crate::process::guarded::{Guard, SharedGuard, locked};
 use crate::process::instance::{Instance, InstanceError};
 use crate::xdp::Programs;
 
-/// How often devices are looked at when the kernel has no news: the guard may have been taken off.
+/// Interval at which devices are checked without kernel notifications: the guard may have been
+/// detached.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Attaches the guard to each device that appears in the calling thread's network namespace, and
-/// again where it was taken off, whenever no data plane runs, which does the same. Ends only with
-/// an error. After `tohub release` it waits until something is loaded again.
+/// again where it was detached, while no data plane runs (a running one does the same). Ends only
+/// with an error. After `tohub release` it waits until something is loaded again.
 ///
 /// # Errors
-/// The kernel's news do not come.
+/// The subscription to kernel notifications failed.
 pub fn watch(run_dir: &Path, name: Option<&str>) -> Result<Infallible, Failure> {
     let instance = Instance::of(run_dir, name)?;
     let mut watcher = Watcher { instance, netlink: Netlink::open()?, loaded: None };
@@ -59,7 +60,7 @@ pub(crate) fn start(guard: &SharedGuard) -> Result<(), Failure> {
         .map_err(Failure::system("start the thread that guards new devices"))
 }
 
-/// Calls `look` at once, for each burst of news about links, and every [`LOOK`].
+/// Calls `look` at once, for each burst of link notifications, and every [`LOOK`].
 fn on_link_news(mut look: impl FnMut()) -> Result<Infallible, NetlinkError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetlinkError::Open)?;
@@ -95,7 +96,7 @@ impl Watcher {
     fn look(&mut self) -> Result<(), Failure> {
         let _lock = match self.instance.try_lock() {
             Ok(lock) => lock,
-            // The data plane guards.
+            // A running data plane attaches the guard.
             Err(InstanceError::Running { .. }) => {
                 self.loaded = None;
                 return Ok(());

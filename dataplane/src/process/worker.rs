@@ -13,14 +13,14 @@ use sa_table::{EventSender, WorkerId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How a worker spends its time.
+/// Scheduling and sizes of a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerOptions {
     /// Sizes of its tables.
     pub pipeline: PipelineOptions,
     /// Empty rounds before it sleeps; `None`: it never sleeps.
     pub idle_rounds: Option<u32>,
-    /// Free frames that it keeps at most.
+    /// Largest number of free frames that it keeps.
     pub pool_limit: usize,
 }
 
@@ -35,7 +35,7 @@ impl Default for WorkerOptions {
 pub struct WorkerPort {
     /// Number of the port.
     pub port: PortId,
-    /// Its queue of this worker.
+    /// Its socket for the port's queue of this worker.
     pub socket: Socket,
 }
 
@@ -50,14 +50,15 @@ pub struct Worker {
     ticked_ms: u64,
 }
 
-/// Packets that are taken from one queue at a time.
+/// Largest number of packets taken from one queue at a time.
 const BURST: u32 = 64;
-/// Counters and the sign of life are published this often, in milliseconds.
+/// Interval at which counters and the heartbeat are published, in milliseconds.
 const TICK_MS: u64 = 100;
-/// How long a worker sleeps at most, in milliseconds: a tick, or less while packets wait for
-/// something.
+/// Longest sleep while packets wait for an SA or a neighbour, in milliseconds; otherwise it is a
+/// tick.
 const WAITING_SLEEP_MS: u64 = 2;
-/// Ports whose sockets a sleeping worker watches; more are looked at when it wakes by itself.
+/// Largest number of sockets that a sleeping worker polls; others are checked when it wakes up at
+/// the end of its sleep.
 const WATCHED: usize = 64;
 
 impl Worker {
@@ -78,8 +79,7 @@ impl Worker {
         Worker { shared, id, pipeline, ports, burst, idle_rounds: options.idle_rounds, ticked_ms: 0 }
     }
 
-    /// Works until `stop` is set or another data plane takes over. Returns whether it was the
-    /// latter.
+    /// Works until `stop` is set or another data plane takes over. Returns true in the latter case.
     pub fn run(&mut self, stop: &AtomicBool) -> bool {
         let mut idle = 0;
         let mut superseded = false;
@@ -99,7 +99,7 @@ impl Worker {
         superseded
     }
 
-    /// One round over all queues. Returns how many packets were taken or given.
+    /// One round over all queues. Returns the number of packets received and sent.
     pub fn poll_once(&mut self, now_ms: u64) -> usize {
         self.pipeline.begin(now_ms);
         let mut work = 0;
@@ -133,7 +133,7 @@ impl Worker {
         &self.ports
     }
 
-    /// Gives everything back. The sockets close when the worker is dropped.
+    /// Returns all frames and releases all SAs. The sockets close when the worker is dropped.
     pub fn shut_down(&mut self) {
         while let Some(frame) = self.mailbox().and_then(Mailbox::next_from_host) {
             self.pipeline.pool().put(frame);
@@ -174,7 +174,7 @@ impl Worker {
         sent
     }
 
-    /// Sleeps until a packet arrives, somebody wakes the worker, or a tick is over.
+    /// Sleeps until a packet arrives, the worker is woken, or a tick is over.
     fn sleep(&mut self, now_ms: u64) {
         if let Some(waker) = self.mailbox().map(Mailbox::waker) {
             waker.about_to_sleep();
@@ -203,7 +203,7 @@ fn wait(ports: &[WorkerPort], waker: Option<&Wake>, sleep_ms: u64) {
         watched.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
     }
     let timeout = Timespec { tv_sec: 0, tv_nsec: (sleep_ms * 1_000_000) as _ };
-    // An interrupted or refused poll is a short sleep; the caller's loop goes on either way.
+    // An interrupted or failed poll is a short sleep; the caller's loop continues either way.
     let _ = poll(&mut watched, Some(&timeout));
     let broken = |fd: &PollFd<'_>| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL);
     if watched.iter().any(broken) {

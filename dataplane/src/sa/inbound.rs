@@ -1,4 +1,4 @@
-//! An inbound SA as its owner keeps it.
+//! The state of an inbound SA in the worker that owns it.
 
 use super::{Absent, limit, may_go_on, salt};
 use crate::path::shared::Shared;
@@ -19,7 +19,7 @@ pub struct InboundState {
     selectors: Selectors,
     policy: PolicyId,
     lifetime: Lifetime,
-    /// From where the peer was last heard.
+    /// The peer endpoint of the newest authenticated packet.
     endpoint: PeerEndpoint,
 }
 
@@ -69,7 +69,7 @@ impl InboundState {
         self.local
     }
 
-    /// The policy that it serves.
+    /// The policy of the SA.
     #[inline]
     pub fn policy(&self) -> PolicyId {
         self.policy
@@ -81,7 +81,7 @@ impl InboundState {
         SharedReplay(self.owner.replay())
     }
 
-    /// Whether the SA was negotiated for a packet like this.
+    /// Whether the selectors of the SA accept this packet.
     #[inline]
     pub fn carries(&self, flow: &Flow) -> bool {
         flow.within_inbound(&self.selectors)
@@ -94,20 +94,20 @@ impl InboundState {
         may_go_on(reached, Direction::Inbound, self.owner.slot(), |level| self.owner.raise(level), events)
     }
 
-    /// Notes an authenticated packet: the peer is alive. Called for those that are dropped behind
-    /// authentication, too.
+    /// Records an authenticated packet: the peer is alive. Also called for packets that are dropped
+    /// after authentication.
     #[inline]
     pub fn heard(&self, bytes: u64, now_ms: u64) {
         self.owner.add_received(1, bytes);
         self.owner.set_last_heard(now_ms);
     }
 
-    /// Follows a peer whose NAT gave it another address or port (RFC 7296 section 2.23): the newest
-    /// authenticated packet says where it is. Packets that arrive late or were never the newest say
-    /// nothing. `port` is 0 without UDP.
+    /// Follows a peer whose NAT gave it another address or port (RFC 7296 §2.23): the source of the
+    /// newest authenticated packet is its endpoint. Packets that are not the newest are ignored.
+    /// `port` is 0 without UDP.
     pub fn heard_from(&mut self, source: IpAddr, port: u16, sequence: u64, events: &mut EventSender) {
         let endpoint = PeerEndpoint { address: source, port };
-        // Only a peer behind a NAT may move, and that one sends in UDP.
+        // Only a peer behind a NAT may move, which always uses UDP encapsulation.
         if endpoint == self.endpoint || port == 0 || sequence < self.replay().top() {
             return;
         }
@@ -116,7 +116,7 @@ impl InboundState {
         events.send(&Event::PeerEndpoint { slot: self.owner.slot() });
     }
 
-    /// Counts a refused packet.
+    /// Counts a dropped packet.
     pub fn failed(&self, kind: SaErrorKind) {
         self.owner.add_errors(kind, 1);
     }
@@ -131,8 +131,8 @@ impl std::fmt::Debug for InboundState {
     }
 }
 
-/// The replay state of one SA in the runtime segment. One writer, the owner; relaxed stores are
-/// enough because whoever takes over after a death reads them behind the death.
+/// The replay state of one SA in the runtime segment. The owner is the only writer; relaxed stores
+/// are enough because a new owner reads them after the death of the former process.
 #[derive(Clone, Copy)]
 pub struct SharedReplay<'a>(ReplayWords<'a>);
 
@@ -146,7 +146,7 @@ impl ReplayStore for SharedReplay<'_> {
     }
 
     fn word(&self, index: usize) -> u64 {
-        // A word that is not there counts as received: fail closed.
+        // A missing word counts as received: fail closed.
         self.0.bitmap.get(index).map_or(u64::MAX, |word| word.load(Ordering::Relaxed))
     }
 
@@ -157,8 +157,8 @@ impl ReplayStore for SharedReplay<'_> {
     }
 }
 
-/// The window that `esp` keeps for a configured one: the next power of two that it has. The service
-/// cannot be off with extended sequence numbers (RFC 4303 section 3.3.3).
+/// The window size that `esp` uses for a configured one: the next supported power of two. The
+/// service cannot be off with extended sequence numbers (RFC 4303 §3.3.3).
 fn window(configured: u32, extended: bool) -> u32 {
     const SMALLEST: u32 = esp::ReplayWindow::MIN_SIZE;
     const LARGEST: u32 = esp::ReplayWindow::MAX_SIZE;

@@ -1,4 +1,4 @@
-//! An outbound SA as its owner keeps it.
+//! The state of an outbound SA in the worker that owns it.
 
 use super::{Absent, limit, may_go_on, salt};
 use crate::path::shared::Shared;
@@ -13,7 +13,7 @@ use sa_table::{
 };
 use std::net::IpAddr;
 
-/// TTL of outer headers (RFC 4301 section 5.1.2.1 leaves the choice).
+/// TTL of outer headers (RFC 4301 §5.1.2.1 leaves the choice).
 const OUTER_TTL: u8 = 64;
 
 /// Keys, selectors and sequence numbers of an outbound SA.
@@ -44,7 +44,7 @@ impl OutboundState {
         let algorithm = keys.algorithm();
         let mut iv_key = [0; 16];
         if algorithm.needs_random_iv() {
-            // Once for each SA, never for a packet. Without random bytes nothing is sent.
+            // Once per SA, not per packet. Without random bytes the SA is unusable.
             getrandom::fill(&mut iv_key).map_err(|_| Absent::Unusable)?;
         }
         let parameters = OutboundParameters {
@@ -82,15 +82,15 @@ impl OutboundState {
         self.sa.outer().destination
     }
 
-    /// Largest outer packet toward the peer as far as known, in octets; `None` when only the egress
-    /// port limits it.
+    /// Largest outer packet toward the peer as far as known, in octets; `None` if only the MTU of
+    /// the egress port applies.
     pub fn path_mtu(&self) -> Option<usize> {
         let negotiated = Some(self.path_mtu).filter(|mtu| *mtu != 0);
         let learned = self.owner.learned_path_mtu();
         negotiated.into_iter().chain(learned).min().map(|mtu| mtu as usize)
     }
 
-    /// Whether the SA was negotiated for a packet like this.
+    /// Whether the selectors of the SA accept this packet.
     #[inline]
     pub fn carries(&self, flow: &Flow) -> bool {
         flow.within_outbound(&self.selectors)
@@ -108,7 +108,7 @@ impl OutboundState {
         clear && self.destination().is_ipv4()
     }
 
-    /// Follows the peer to where the control plane says it is now. One load when nothing changed.
+    /// Updates the peer endpoint from the record. Costs one load when nothing changed.
     #[inline]
     pub fn follow_peer(&mut self, word: SlotWord, shared: &Shared) {
         let EndpointRead::New(endpoint, version) = shared.table.peer_endpoint(word, self.endpoint) else {
@@ -116,7 +116,7 @@ impl OutboundState {
         };
         self.endpoint = version;
         let outer = moved(*self.sa.outer(), endpoint);
-        // Refused only for an address of the other family, which no record of this SA can mean: the
+        // Fails only for an address of the other family, which a record of this SA never has: the
         // old one stays.
         let _ = self.sa.set_outer(outer);
     }
@@ -128,7 +128,7 @@ impl OutboundState {
         may_go_on(reached, Direction::Outbound, self.owner.slot(), |level| self.owner.raise(level), events)
     }
 
-    /// Draws sequence numbers for a group of packets. When the last one is spent, that is reported.
+    /// Draws sequence numbers for a group of packets. Exhaustion is reported.
     pub fn draw(&mut self, count: u32, events: &mut EventSender) -> Result<SequenceRange, Exhausted> {
         let limit = self.sa.sequence_limit();
         let range = Numbers(&mut self.owner).draw(count, limit);
@@ -138,13 +138,13 @@ impl OutboundState {
         range
     }
 
-    /// Counts what was sealed.
+    /// Counts encrypted packets.
     pub fn sent(&self, packets: u64, bytes: u64, now_ms: u64) {
         self.owner.add_sent(packets, bytes);
         self.owner.set_last_sent(now_ms);
     }
 
-    /// Counts what was not.
+    /// Counts a packet that could not be encrypted.
     pub fn failed(&self, kind: SaErrorKind) {
         self.owner.add_errors(kind, 1);
     }
@@ -159,13 +159,13 @@ impl std::fmt::Debug for OutboundState {
     }
 }
 
-/// Sequence numbers out of the blocks that are reserved in shared memory.
+/// Sequence numbers from the blocks that are reserved in shared memory.
 struct Numbers<'a>(&'a mut OutboundOwner);
 
 impl SequenceSource for Numbers<'_> {
     fn draw(&mut self, count: u32, limit: u64) -> Result<SequenceRange, Exhausted> {
         let first = self.0.take_sequence(count).map_err(|_| Exhausted)?;
-        // The owner keeps the same limit; a number beyond it would be spent, never used.
+        // The owner of the block keeps the same limit; a number beyond it is discarded, never used.
         if count > 0 && first.checked_add(u64::from(count) - 1).is_none_or(|last| last > limit) {
             return Err(Exhausted);
         }

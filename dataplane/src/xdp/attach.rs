@@ -14,12 +14,12 @@ use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp,
 use super::error::{XdpError, chain, errno};
 use super::pins::PinFolder;
 
-/// Where in the kernel the ingress program runs.
+/// The mode in which the ingress program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachedMode {
     /// In the driver.
     Native,
-    /// After the driver built a socket buffer: works with every device, and is slower.
+    /// Generic, after the socket buffer was built: works with every device, and is slower.
     Skb,
 }
 
@@ -43,8 +43,8 @@ pub struct DeviceState {
     pub program: u32,
 }
 
-/// Asks the kernel by netlink what runs on a device. A pinned link does not say which device it
-/// belongs to.
+/// Asks the kernel by netlink which program runs on a device. A pinned link does not identify its
+/// device.
 pub trait DeviceQuery {
     /// The program of the device with that ifindex; `None` when there is none.
     ///
@@ -53,33 +53,33 @@ pub trait DeviceQuery {
     fn xdp_program(&self, ifindex: u32) -> io::Result<Option<DeviceState>>;
 }
 
-/// How a port came to its programs.
+/// How the programs were attached to a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// Where the ingress program runs.
     pub mode: AttachedMode,
-    /// Why it does not run natively, as the kernel said it.
+    /// Why it does not run natively: the kernel's error.
     pub skb_reason: Option<String>,
     /// The ingress link was pinned by an earlier process and got the new program by update.
     pub updated: bool,
 }
 
-/// Name of the pins of ingress links, in front of the ifindex.
+/// Prefix of the pins of ingress links, before the ifindex.
 pub(super) const XDP_LINK: &str = "xdp";
 
-/// Which half of the guard.
+/// The hook of a guard program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hook {
-    /// What the kernel transmits.
+    /// Packets that the kernel transmits.
     Departure,
-    /// What the kernel receives.
+    /// Packets that the kernel receives.
     Arrival,
 }
 
 impl Hook {
     pub(super) const BOTH: [Self; 2] = [Self::Departure, Self::Arrival];
 
-    /// Name of the pins, in front of the ifindex.
+    /// Prefix of the pins, before the ifindex.
     pub(super) fn pin(self) -> &'static str {
         match self {
             Self::Departure => "departure",
@@ -123,7 +123,7 @@ pub(super) fn ingress(
         if let Some(mode) = ingress_mode(program, device, query)? {
             return Ok(Attached { mode, skb_reason: None, updated: true });
         }
-        // The pin belongs to a device of the same number in another namespace. It stays there.
+        // The pin belongs to a device of the same number in another namespace. The link stays.
         folder.set_aside(&path)?;
     }
     let reason = match attach_ingress(program, device) {
@@ -131,8 +131,7 @@ pub(super) fn ingress(
             pin(link, &path)?;
             reason
         }
-        // A device that was in another namespace meanwhile comes back under another number, with
-        // its program.
+        // A device that returns from another namespace has another number but keeps its program.
         Err(XdpError::DeviceTaken { .. }) if adopt_ingress(program, device, folder, query)? => None,
         Err(error) => return Err(error),
     };
@@ -145,20 +144,20 @@ pub(super) fn ingress(
     }
 }
 
-/// Where the program runs on the device, `None` if another one does or none.
+/// The mode of the program on the device; `None` if another program or none is attached.
 fn ingress_mode(
     program: &Xdp,
     device: Device<'_>,
     query: &dyn DeviceQuery,
 ) -> Result<Option<AttachedMode>, XdpError> {
-    // A pin does not say which device it belongs to: only the device itself can tell.
+    // A pin does not identify its device, so the device is queried.
     let expected = program.info().map_err(|error| XdpError::from_program("program info", &error))?.id();
     let state = query.xdp_program(device.ifindex).map_err(|error| missing(device, &error))?;
     Ok(state.filter(|state| state.program == expected).map(|state| state.mode))
 }
 
-/// Finds the pinned link of ours that acts on the device, and pins it under the device's number of
-/// today.
+/// Finds the pinned link of ours that acts on the device, and pins it under the device's current
+/// number.
 fn adopt_ingress(
     program: &mut Xdp,
     device: Device<'_>,
@@ -167,7 +166,8 @@ fn adopt_ingress(
 ) -> Result<bool, XdpError> {
     for path in folder.pins_of(XDP_LINK).into_iter().chain(folder.aside()) {
         let Ok(Some(link)) = open_link(&path) else { continue };
-        // A pin of the guard is set aside in the same place, and is no link of an XDP program.
+        // Pins of the guard that were set aside are in the same folder, and are not links of an XDP
+        // program.
         if update_ingress(program, link, &path).unwrap_or(false)
             && ingress_mode(program, device, query)?.is_some()
         {
@@ -195,8 +195,8 @@ pub(super) fn guard(
         return Ok(());
     }
     if updated {
-        // The pin belongs to a device of the same number in another namespace. It goes on guarding
-        // that one.
+        // The pin belongs to a device of the same number in another namespace. The link stays and
+        // keeps guarding that one.
         folder.set_aside(&path)?;
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -253,7 +253,7 @@ fn attach_ingress(program: &mut Xdp, device: Device<'_>) -> Result<(FdLink, Opti
 fn update_ingress(program: &mut Xdp, link: FdLink, path: &Path) -> Result<bool, XdpError> {
     let link = XdpLink::try_from(link).map_err(|error| stale(path, &error))?;
     match program.attach_to_link(link) {
-        // The link's descriptor is closed when the taken link drops; the pin keeps it attached.
+        // Dropping the taken link closes its descriptor; the pin keeps it attached.
         Ok(id) => program.take_link(id).map(|_| true).map_err(|error| stale(path, &error)),
         Err(error) => remove_defunct(path, &error),
     }
@@ -317,7 +317,7 @@ fn is_taken(error: &ProgramError) -> bool {
 }
 
 fn is_missing(error: &ProgramError) -> bool {
-    // A name that no device has is an error of the system without a system call of BPF.
+    // An unknown device name is reported as a system error, not as one of a BPF system call.
     let of_system = matches!(error, ProgramError::TcError(TcError::IoError(source)) if source.raw_os_error() == Some(libc::ENODEV));
     matches!(errno(error), Some(libc::ENODEV | libc::ENXIO))
         || of_system

@@ -1,12 +1,11 @@
-//! Which bpffs the pins lie in: one that outlives this process.
+//! Selection of the bpffs for the pins: one that outlives this process.
 //!
 //! A pin keeps a program on its device only as long as its bpffs is mounted somewhere.
-//! `ip netns exec` gives a process a mount namespace of its own, with a new `/sys` that hides the
-//! machine's bpffs; whatever is mounted there vanishes with the last process of the command, and
-//! the guard with it. A bpffs below `/run` would be mounted in the same namespace and go the same
-//! way. So the machine's own one is taken: what the first process sees, by way of `/proc/1/root`,
-//! or, where this process may not look at that one, the process furthest up from which this one
-//! descends.
+//! `ip netns exec` gives a process its own mount namespace, with a new `/sys` that hides the
+//! machine's bpffs; a bpffs mounted there disappears with the last process of the command, and the
+//! guard with it. A bpffs below `/run` would be mounted in the same namespace and disappear too. So
+//! the machine's own bpffs is used: that of the mount namespace of process 1, by `/proc/1/root`,
+//! or, if that is not accessible, of the topmost accessible ancestor of this process.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -20,23 +19,23 @@ use rustix::mount::MountFlags;
 use super::error::XdpError;
 
 const BPFFS: &str = "/sys/fs/bpf";
-/// Longer than any line of descent.
+/// More than any chain of ancestors.
 const GENERATIONS: usize = 64;
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const MAGIC: u64 = 0xcafe_4a11;
 
-/// What this process and the machine's see at `/sys/fs/bpf`.
+/// The bpffs at `/sys/fs/bpf` for this process and for the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct View {
     /// A bpffs is mounted here.
     here: bool,
-    /// What the machine sees; `None` when this process may look at no other.
+    /// The machine's view; `None` if no other process is accessible.
     machine: Option<Machine>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Machine {
-    /// The process that stands for it.
+    /// The process whose view it is.
     process: u32,
     /// A bpffs is mounted there.
     mounted: bool,
@@ -46,15 +45,15 @@ struct Machine {
     one_namespace: bool,
 }
 
-/// Where the pins lie.
+/// Location of the pins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Here,
     /// Here, once a bpffs is mounted.
     HereMounted,
-    /// Where this process sees it.
+    /// In the view of this process.
     Machine(u32),
-    /// There is none that outlives this process.
+    /// None that outlives this process.
     Nowhere,
 }
 
@@ -66,8 +65,8 @@ impl View {
     fn place(self) -> Place {
         match (self.here, self.machine) {
             (true, Some(machine)) if machine.same || machine.one_namespace => Place::Here,
-            // What may not be looked at is a service of its own rights (no CAP_SYS_PTRACE): its
-            // bpffs is not its own work.
+            // Without access to other processes (no CAP_SYS_PTRACE) this is a restricted service,
+            // which did not mount this bpffs itself.
             (true, None) => Place::Here,
             (false, Some(machine)) if machine.one_namespace => Place::HereMounted,
             (_, Some(machine)) if machine.mounted => Place::Machine(machine.process),
@@ -94,7 +93,7 @@ impl Machine {
     }
 }
 
-/// The folder that pins lie in, without making or mounting anything.
+/// The folder of the pins, without creating or mounting anything.
 pub(super) fn find() -> PathBuf {
     match View::take().place() {
         Place::Machine(1) => seen_by(1),
@@ -103,7 +102,7 @@ pub(super) fn find() -> PathBuf {
     }
 }
 
-/// The same; bpffs is mounted when the machine has none.
+/// The same; mounts bpffs if the machine has none.
 ///
 /// # Errors
 /// There is none that outlives this process, or it cannot be mounted.
@@ -123,7 +122,7 @@ fn mounts_of(process: u32) -> String {
     format!("/proc/{process}/ns/mnt")
 }
 
-/// The first process, or the one furthest up from which this one descends and which it may look at.
+/// Process 1, or the topmost accessible ancestor of this process.
 fn first_process() -> Option<u32> {
     let may_look =
         |process: u32| fs::metadata(mounts_of(process)).is_ok() && fs::metadata(seen_by(process)).is_ok();
@@ -141,8 +140,8 @@ fn parent(process: u32) -> Option<u32> {
     (parent != 0).then_some(parent)
 }
 
-/// The folder as that process sees it, which may end before this one: by a descriptor that stays
-/// open.
+/// The folder in the view of that process, by an open descriptor, as the process may end before
+/// this one.
 fn held(process: u32) -> PathBuf {
     static HELD: OnceLock<Option<File>> = OnceLock::new();
     match HELD.get_or_init(|| File::open(seen_by(process)).ok()) {

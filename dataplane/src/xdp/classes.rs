@@ -1,8 +1,7 @@
-//! Address classes: which prefixes are a source or a destination of some permit, or an address of
-//! ours.
+//! Address classes: prefixes that are a source or a destination of a permit, or an address of ours.
 //!
-//! The kernel's trie answers with the longest prefix alone, so each entry carries the classes of
-//! every prefix around it.
+//! The kernel's trie answers with the longest prefix alone, so each entry includes the classes of
+//! all enclosing prefixes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +14,7 @@ pub type PrefixClass = (IpAddr, u8, u32);
 /// A prefix as an unsigned key; the two IP versions are kept apart by the caller.
 pub(super) type Classes<K> = BTreeMap<(K, u8), u32>;
 
-/// Adds to each prefix the classes of the prefixes around it.
+/// Adds to each prefix the classes of its enclosing prefixes.
 #[must_use]
 pub(super) fn inherited<K: AddressBits>(own: &Classes<K>) -> Classes<K> {
     let mut result = Classes::new();
@@ -81,7 +80,7 @@ mod tests {
             prefixes in prop::collection::vec((any::<u32>(), 0_u8..=32, 1_u32..8), 1..30),
             pick in any::<prop::sample::Index>(),
         ) {
-            // Keys near the prefixes, or hardly any would be covered.
+            // Keys near the prefixes, so that many are covered.
             let (near, length, _) = *pick.get(&prefixes);
             let key = near ^ (1 << (31 - u32::from(length).min(31)));
             let list: Vec<_> =

@@ -1,17 +1,17 @@
-//! More prefixes than the kernel's tries hold: neighbouring ones are joined into shorter ones that
-//! cover them.
+//! If a policy has more prefixes than the kernel's tries hold, neighbouring ones are joined into
+//! shorter ones that cover them.
 //!
-//! This gives workers more packets than any permit matches; workers and the guard's rules decide
-//! exactly, as always. Addresses of ours are never joined: the guard lets IKE out from them, and
-//! from no others.
+//! Workers then get packets that no permit matches; workers and the guard's rules still decide
+//! exactly. Addresses of ours are never joined: the guard lets IKE out from them, and from no
+//! others.
 
 use ebpf_abi::{CLASS_OWN, MAX_PREFIXES};
 
 use super::classes::{Classes, PrefixClass, split};
 use crate::policy::address_bits::AddressBits;
 
-/// Prefixes of one version that a policy may have: old and new entries stand together for a moment,
-/// so each takes half.
+/// Prefixes of one version that a policy may have: old and new entries are present together during
+/// a change, so each may use half.
 pub(super) const LIMIT: usize = MAX_PREFIXES as usize / 2;
 
 /// Classes by IP version, as many as the tries hold.
@@ -51,9 +51,9 @@ struct Entry<K> {
     bits: u32,
 }
 
-/// Joins what lies in the same prefix of `length`, until there are `excess` entries less. Entries
-/// are in the order of (first address, length), so those of one prefix stand together; shorter ones
-/// stand in front of it and stay.
+/// Joins what lies in the same prefix of `length`, until there are `excess` entries fewer. Entries
+/// are sorted by (first address, length), so those of one prefix are adjacent; shorter ones precede
+/// it and are kept.
 fn joined_at<K: AddressBits>(entries: &[Entry<K>], length: u8, excess: usize) -> Vec<Entry<K>> {
     let mut result = Vec::with_capacity(entries.len());
     let mut left = excess;
@@ -91,7 +91,7 @@ mod tests {
             .fold(0, |all, (_, bits)| all | bits)
     }
 
-    /// Few distinct bits in front, so that prefixes are neighbours and lie within each other.
+    /// Few distinct leading bits, so that prefixes are neighbours or nested.
     fn prefixes() -> impl Strategy<Value = Vec<(u32, u8, u32)>> {
         let near = (0_u32..64, 0_u32..16).prop_map(|(high, low)| high << 26 | low);
         let own = (any::<u32>(), Just(32_u8), Just(CLASS_OWN));

@@ -1,4 +1,4 @@
-//! What can go wrong with programs, maps and pins; each error names the place and the remedy.
+//! Errors of programs, maps and pins; each message has the place and the remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub enum XdpError {
         "{operation}: not permitted; run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN (bpffs)"
     )]
     NoPermission {
-        /// What was tried.
+        /// The operation.
         operation: String,
     },
     /// The kernel lacks something.
@@ -25,15 +25,15 @@ pub enum XdpError {
         "{operation}: {reason}; needs Linux 6.6 or later with BPF_SYSCALL, BPF_JIT, XDP_SOCKETS and NET_XGRESS"
     )]
     NotSupported {
-        /// What was tried.
+        /// The operation.
         operation: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         reason: String,
     },
     /// No room in the kernel.
     #[error("{operation}: no memory")]
     NoMemory {
-        /// What was tried.
+        /// The operation.
         operation: String,
     },
     /// The pins cannot be used.
@@ -44,22 +44,22 @@ pub enum XdpError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Somebody else's XDP program is on the device.
+    /// Another XDP program, not of tohub, is on the device.
     #[error(
         "interface {device}: another XDP program is attached ({reason}); detach it with `ip link set dev {device} xdp off`"
     )]
     DeviceTaken {
         /// Device name.
         device: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         reason: String,
     },
-    /// The device went away.
+    /// The device disappeared.
     #[error("interface {device} does not exist or cannot carry the program: {reason}")]
     Device {
         /// Device name.
         device: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         reason: String,
     },
     /// Pins would vanish with this process, and the guard with them.
@@ -72,11 +72,11 @@ pub enum XdpError {
     /// A file of bpffs cannot be made, read or removed.
     #[error("{operation} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The operation.
         operation: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// The kernel's answer.
+        /// The error of the system call.
         source: io::Error,
     },
     /// More prefixes, rules or ports than the maps hold.
@@ -95,7 +95,7 @@ pub enum XdpError {
 }
 
 impl XdpError {
-    /// Sorts a failed system call into the kinds that an operator can act on.
+    /// Classifies a failed system call by what an operator can do about it.
     pub(super) fn from_io(operation: impl Into<String>, error: &io::Error) -> Self {
         let operation = operation.into();
         match error.raw_os_error() {
@@ -110,7 +110,7 @@ impl XdpError {
     }
 
     pub(super) fn from_program(operation: impl Into<String>, error: &ProgramError) -> Self {
-        // The verifier refuses with EACCES too; its last words tell the two apart.
+        // The verifier fails with EACCES too; the end of its log distinguishes the two cases.
         if let ProgramError::LoadError { verifier_log, .. } = error
             && let Some(words) = last_lines(&verifier_log.to_string())
         {

@@ -1,5 +1,5 @@
-//! What of a policy does not fit into the kernel's maps and is closed by coarser means, in words
-//! for the log and the status.
+//! Reports what does not fit into the kernel's maps and is closed more coarsely, as text for log
+//! and status.
 
 use super::classes::split;
 use super::coarsen::LIMIT;

@@ -1,5 +1,5 @@
-//! The three programs, verified by the kernel once: they are pinned, and a later process takes them
-//! over instead of loading them again.
+//! The three programs. The kernel verifies them once: they are pinned, and a later process takes
+//! them over instead of loading them again.
 //!
 //! A program is bound to the maps that it was loaded with. One that refers to any other map than
 //! those of the pin folder would not follow the policy, so it is not taken over.
@@ -19,7 +19,7 @@ use super::pins::PinFolder;
 
 /// SHA-256 of the object, as `sha256sum` prints it: programs of another object are not taken over.
 const OBJECT_SUM: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/tohub-ebpf.o.sha256"));
-/// Digits of it in the names of pins.
+/// Number of its digits in the names of pins.
 const DIGITS: usize = 16;
 
 /// The programs of an instance.
@@ -31,8 +31,8 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Takes the programs over that are pinned, and loads and pins the others. `maps` are the
-    /// kernel's numbers of the instance's maps.
+    /// Takes over pinned programs, and loads and pins the others. `maps` are the kernel's IDs of
+    /// the instance's maps.
     ///
     /// # Errors
     /// The kernel refuses a program, or a pin is not ours.
@@ -55,12 +55,12 @@ impl Loaded {
     }
 }
 
-/// What both types of programs can do.
+/// Operations common to both program types.
 trait Kind: Sized {
     const WHAT: &str;
     fn from_pin(path: &Path) -> Result<Self, ProgramError>;
     fn about(&self) -> Result<ProgramInfo, ProgramError>;
-    /// Has the kernel verify one of the object.
+    /// Loads a program of the object, which has the kernel verify it.
     fn verify(program: &mut Program) -> Result<(), ProgramError>;
 }
 
@@ -134,15 +134,15 @@ fn open<P: Kind>(path: &Path) -> Result<Option<P>, XdpError> {
     }
 }
 
-/// Whether it is the program of that name, bound to no other maps than `maps`. A kernel that does
-/// not say which is not believed.
+/// Whether it is the program of that name, bound to no other maps than `maps`. If the kernel does
+/// not report the maps, the program is not used.
 fn is_ours(info: &ProgramInfo, name: &str, maps: &BTreeSet<u32>) -> bool {
     let bound = info.map_ids().ok().flatten();
     info.name_as_str() == Some(name)
         && bound.is_some_and(|ids| !ids.is_empty() && ids.iter().all(|id| maps.contains(id)))
 }
 
-/// Forgets the programs of other objects. Where they are attached they go on until their links are
+/// Removes the pins of programs of other objects. Attached programs stay until their links are
 /// updated.
 fn remove_others(folder: &PinFolder) {
     let Ok(entries) = fs::read_dir(folder.path()) else { return };

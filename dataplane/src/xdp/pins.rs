@@ -1,4 +1,4 @@
-//! The pin folder of an instance: what lies in it, and its removal.
+//! The pin folder of an instance: its contents and its removal.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use ebpf_abi::map;
 use super::bpffs;
 use super::error::{XdpError, chain, errno};
 
-/// Kind of the pins whose device is in another namespace.
+/// Prefix of pins whose device is in another namespace.
 const ASIDE: &str = "aside";
 
 /// `/sys/fs/bpf/tohub/<instance>`, of the machine.
@@ -26,7 +26,7 @@ impl PinFolder {
         Self { path: bpffs::find().join("tohub").join(instance) }
     }
 
-    /// Mounts bpffs when nobody did, and makes the folder.
+    /// Mounts bpffs if necessary, and creates the folder.
     pub(super) fn create(instance: &str) -> Result<Self, XdpError> {
         bpffs::ensure()?;
         let folder = Self::of(instance);
@@ -63,7 +63,7 @@ impl PinFolder {
         self.rename(path, &self.link(ASIDE, free))
     }
 
-    /// Gives a pin another name.
+    /// Renames a pin.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> Result<(), XdpError> {
         fs::rename(from, to).map_err(|source| XdpError::File {
             operation: "rename pin",
@@ -83,8 +83,8 @@ impl PinFolder {
             .collect()
     }
 
-    /// Looks at each pinned map before it is taken over. Loading would accept any object under the
-    /// right name.
+    /// Checks each pinned map before it is taken over, because loading would accept any object
+    /// under the right name.
     pub(super) fn check_maps(&self, expected: impl Fn(&str) -> Option<MapShape>) -> Result<(), XdpError> {
         for name in map::ALL {
             let path = self.path.join(name);
@@ -110,7 +110,7 @@ impl PinFolder {
         Ok(())
     }
 
-    /// The kernel's numbers of the pinned maps.
+    /// The kernel's IDs of the pinned maps.
     pub(super) fn map_ids(&self) -> Result<BTreeSet<u32>, XdpError> {
         let number = |name: &str| {
             let path = self.path.join(name);
@@ -121,7 +121,7 @@ impl PinFolder {
     }
 }
 
-/// What makes two maps interchangeable.
+/// Properties that must be equal for two maps to be interchangeable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MapShape {
     pub(super) key: u32,
@@ -141,7 +141,7 @@ impl MapShape {
     }
 }
 
-/// What [`release`] took away.
+/// The result of [`release`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Released {
     /// Pinned links, hence attached programs.

@@ -1,10 +1,10 @@
-//! What the guard has to know of a policy: address classes, and for each device the list that it is
-//! judged by.
+//! The policy in the form that the guard uses: address classes, and for each device the rule list
+//! that applies.
 //!
-//! This is the one place that decides what is closed where. A device that the configuration does
+//! Only this module decides what is closed on which device. A device that the configuration does
 //! not name is closed for all that any crypto map protects. An interface with a crypto map is
 //! closed for what that map protects, and every interface for what the maps protect that no device
-//! carries, or that say `fail-close`.
+//! carries, or that have `fail-close`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -33,18 +33,18 @@ pub struct KernelPolicy {
     /// Entries by ifindex, that of [`DEFAULT_PORT`] included; rule numbers count from the start of
     /// the half.
     pub(super) ports: BTreeMap<u32, PortConfig>,
-    /// Destination and source of each rule that protects.
+    /// Destination and source of each protecting rule.
     flows: Vec<(Prefix, Prefix)>,
-    /// What any crypto map protects, by whatever device it leaves.
+    /// The rules of all crypto maps, whatever the egress device.
     protected: Vec<Rule>,
-    /// What is closed by coarser means than the rules, and why.
+    /// What is closed more coarsely than by the rules, and why.
     notes: Vec<String>,
 }
 
 impl KernelPolicy {
-    /// Compiles ports and rule lists. The ifindex of a record says whether its device is there (0:
-    /// it is not). `place` gives a port's place in the socket map; a port without one is guarded
-    /// and gets no packets. `devices` are all of the namespace.
+    /// Compiles ports and rule lists. The ifindex of a record is 0 if its device is missing.
+    /// `place` gives a port's index in the socket map; a port without one is guarded and gets no
+    /// packets. `devices` are all devices of the namespace.
     #[must_use]
     pub fn compile<L: AsRef<[Rule]>>(
         ports: &[PortRecord],
@@ -74,8 +74,8 @@ impl KernelPolicy {
             flags: if lost { PORT_COARSE } else { coarse },
             rule_first,
             rule_count,
-            // What stands as the list of unknown devices is what leaves by an interface without the
-            // map that protects it.
+            // The list of unknown devices is also used to detect packets that leave by an interface
+            // without the crypto map that protects them.
             watch_first: unknown.rule_first,
             watch_count: unknown.rule_count,
             ..PortConfig::default()
@@ -117,16 +117,15 @@ impl KernelPolicy {
         policy
     }
 
-    /// What any crypto map protects: the rules by which packets are kept off the kernel's main
-    /// table.
+    /// What any crypto map protects: the rules that keep packets off the kernel's main table.
     pub fn fence(&self) -> &[Rule] {
         &self.protected
     }
 
-    /// Gives IPv4 packets to the workers where a filter has to see them: those that arrive at a
-    /// device with an `in` list, and those of all `ports` if a device has an `out` list, because
-    /// they may leave there. `filtered`: the ifindex of each device with a list, and its direction;
-    /// 0 for an interface without device.
+    /// Sends IPv4 packets to the workers where a filter applies: those that arrive at a device with
+    /// an `in` list, and those of all `ports` if a device has an `out` list, because they may leave
+    /// there. `filtered`: the ifindex of each device with a list, and its direction; 0 for an
+    /// interface without device.
     #[must_use]
     pub fn with_filters(mut self, filtered: &[(u32, Direction)], ports: &[PortRecord]) -> Self {
         let any_outbound = filtered.iter().any(|(_, direction)| *direction == Direction::Outbound);
@@ -140,12 +139,12 @@ impl KernelPolicy {
         self
     }
 
-    /// Destination and source of each rule that protects.
+    /// Destination and source of each protecting rule.
     pub fn flows(&self) -> &[(Prefix, Prefix)] {
         &self.flows
     }
 
-    /// What is closed by coarser means than the rules, and why.
+    /// What is closed more coarsely than by the rules, and why.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -202,7 +201,7 @@ impl KernelPolicy {
 }
 
 /// The rules that are closed on every device: those of crypto maps that no device carries, and of
-/// those that say `fail-close`.
+/// those with `fail-close`.
 #[must_use]
 pub fn everywhere<L: AsRef<[Rule]>>(ports: &[PortRecord], lists: &[L]) -> Vec<Rule> {
     let concerned = ports.iter().filter(|port| is_everywhere(port));
@@ -213,7 +212,8 @@ fn is_everywhere(port: &PortRecord) -> bool {
     port.has_crypto_map && (port.ifindex == 0 || port.fail_close)
 }
 
-/// Where `list`, which was translated for the place `at`, stands already.
+/// The position of a copy of `list` that is already in the table; `list` was translated for the
+/// position `at`.
 fn standing(rules: &[GuardRule], list: &[GuardRule], at: u32) -> Option<u32> {
     if list.is_empty() {
         return Some(0);

@@ -21,7 +21,7 @@ use super::policy::{HALF, KernelPolicy};
 use super::rules::words;
 use super::standing::{StandingRules, moved};
 
-/// Built by `ebpf/build.sh`; `--check` there proves that it is what the sources build.
+/// Built by `ebpf/build.sh`; `--check` there verifies that the object matches the sources.
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/tohub-ebpf.o"));
 
@@ -39,8 +39,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Loads both programs; takes over the maps that an earlier process pinned, with what is in
-    /// them.
+    /// Loads both programs; takes over the maps that an earlier process pinned, with their
+    /// contents.
     ///
     /// # Errors
     /// No capability, a kernel without eBPF, no memory, or pins that are not ours
@@ -69,11 +69,11 @@ impl Programs {
         })
     }
 
-    /// Attaches both programs of the guard to a device, which from then on is judged by its entry
-    /// or by that of every device. What is attached already is only updated.
+    /// Attaches both programs of the guard to a device, which is then judged by its own entry or by
+    /// the default entry. Programs that are attached already are updated.
     ///
     /// # Errors
-    /// The device is gone, or a pin belongs to something else.
+    /// The device does not exist, or a pin belongs to something else.
     pub fn guard(&mut self, ifindex: u32, name: &str) -> Result<(), XdpError> {
         let device = Device { ifindex, name };
         for hook in Hook::BOTH {
@@ -82,7 +82,7 @@ impl Programs {
         Ok(())
     }
 
-    /// Whether both programs of the guard run on a device. Anybody may have taken them off.
+    /// Whether both programs of the guard run on a device. Another process may have detached them.
     #[must_use]
     pub fn is_guarded(&mut self, ifindex: u32, name: &str) -> bool {
         let device = Device { ifindex, name };
@@ -91,24 +91,24 @@ impl Programs {
             .all(|hook| attach::acts(self.loaded.guard(hook), hook, device).unwrap_or(false))
     }
 
-    /// Attaches the ingress program to a data-plane port that is guarded already; what is attached
-    /// already is only updated.
+    /// Attaches the ingress program to a data-plane port that is guarded already; a program that is
+    /// attached already is updated.
     ///
     /// # Errors
-    /// The device is gone or taken, or a pin belongs to something else.
+    /// The device does not exist or has another program, or a pin belongs to something else.
     pub fn steer(&mut self, ifindex: u32, name: &str, query: &dyn DeviceQuery) -> Result<Attached, XdpError> {
         let device = Device { ifindex, name };
         attach::ingress(&mut self.loaded.ingress, device, &self.folder, query)
     }
 
-    /// The kernel's number of the loaded ingress program.
+    /// The kernel's ID of the loaded ingress program.
     #[must_use]
     pub fn ingress_id(&mut self) -> Option<u32> {
         Some(self.loaded.ingress.info().ok()?.id())
     }
 
-    /// Gives a device without Ethernet header, which appeared since the policy was prepared, an
-    /// entry that says so. Before the guard is attached to it.
+    /// Writes an entry for a device without Ethernet header that appeared after the policy was
+    /// prepared. Call it before the guard is attached.
     ///
     /// # Errors
     /// The map cannot be written.
@@ -130,7 +130,7 @@ impl Programs {
         self.ports.get(&DEFAULT_PORT, 0).is_ok()
     }
 
-    /// What any crypto map of the policy in force protects.
+    /// The rules of all crypto maps of the policy in force.
     ///
     /// # Errors
     /// The map cannot be read.
@@ -157,19 +157,19 @@ impl Programs {
         flows
     }
 
-    /// Where the pins of an instance are, if it has any.
+    /// The pin folder of an instance, if it exists.
     #[must_use]
     pub fn pins_of(instance: &str) -> std::path::PathBuf {
         PinFolder::of(instance).path().to_owned()
     }
 
-    /// Where the pins are.
+    /// The pin folder.
     #[must_use]
     pub fn pins(&self) -> &std::path::Path {
         self.folder.path()
     }
 
-    /// First half of a change of policy: from here on the kernel gives workers what the old *or*
+    /// First half of a change of policy: from now on the kernel passes to workers what the old *or*
     /// the new policy protects, and the guard walks the new rules. Call it before workers learn the
     /// new policy.
     ///
@@ -186,14 +186,14 @@ impl Programs {
             let moved = GuardRule { jump: rule.jump + half, ..*rule };
             self.rules.set(index, moved, 0).map_err(|error| XdpError::from_map(map::RULES, &error))?;
         }
-        // Entry 0 comes first in the order, so that there is an entry for every device from the
-        // first moment on.
+        // Entry 0, the default, is written first, so that there is always an entry for every
+        // device.
         for (ifindex, config) in &policy.ports {
             let moved = move_to(config, half);
             self.ports.insert(ifindex, moved, 0).map_err(|error| XdpError::from_map(map::PORTS, &error))?;
         }
-        // An entry that is left over would refer to rules of the other half, which the next change
-        // writes over. Its device is judged like any other from now on.
+        // A remaining old entry would refer to rules of the other half, which the next change
+        // overwrites. Its device uses the default entry from now on.
         let known: BTreeSet<u32> = self.ports.keys().flatten().collect();
         for ifindex in known.iter().filter(|ifindex| !policy.ports.contains_key(ifindex)) {
             ignore_absent(self.ports.remove(ifindex))
@@ -202,11 +202,11 @@ impl Programs {
         Ok(())
     }
 
-    /// Second half: forgets what only the old policy protected. Call it when every worker uses the
+    /// Second half: removes what only the old policy protected. Call it when every worker uses the
     /// new policy.
     ///
     /// # Errors
-    /// A map that cannot be written; what is left over protects too much, not too little.
+    /// A map that cannot be written; remaining entries protect too much, not too little.
     pub fn commit(&mut self, policy: &KernelPolicy) -> Result<(), XdpError> {
         let (v4, v6) = fitting(&policy.classes);
         write_classes(&mut self.classes_v4, &inherited(&v4), v4_key)?;
@@ -220,7 +220,7 @@ impl Programs {
         Ok(())
     }
 
-    /// Gives a queue of the port with that `place` its socket: from now on packets reach a worker.
+    /// Sets the socket of a queue of the port at `place`: from now on packets reach a worker.
     ///
     /// # Errors
     /// The queue is beyond what the map holds, or the descriptor is no bound AF_XDP socket.
@@ -237,8 +237,8 @@ impl Programs {
             .map_err(|error| XdpError::from_map(map::XSKS, &error))
     }
 
-    /// Takes all sockets of a place away: what would go there is dropped. (The kernel does the same
-    /// for a socket that is closed.)
+    /// Removes all sockets at `place`: packets for them are dropped. (The kernel does the same for
+    /// a socket that is closed.)
     ///
     /// # Errors
     /// The map cannot be written.
@@ -250,7 +250,7 @@ impl Programs {
         Ok(())
     }
 
-    /// What the programs counted since the maps were made, over all CPUs.
+    /// The counters of the programs since the maps were created, summed over all CPUs.
     ///
     /// # Errors
     /// The map cannot be read.
@@ -272,12 +272,12 @@ impl Programs {
         &mut self.loaded.ingress
     }
 
-    /// The loaded guard of what leaves, for tests that run it on packets of their own.
+    /// The loaded guard of transmitted packets, for tests that run it on packets of their own.
     pub fn departure_program(&mut self) -> &mut SchedClassifier {
         &mut self.loaded.departure
     }
 
-    /// The loaded guard of what arrives, for tests that run it on packets of their own.
+    /// The loaded guard of received packets, for tests that run it on packets of their own.
     pub fn arrival_program(&mut self) -> &mut SchedClassifier {
         &mut self.loaded.arrival
     }
@@ -306,7 +306,7 @@ fn move_to(config: &PortConfig, half: u32) -> PortConfig {
     PortConfig { rule_first: config.rule_first + half, watch_first: config.watch_first + half, ..*config }
 }
 
-/// Refuses maps whose meaning differs although their shape does not.
+/// Refuses maps of the same shape whose ABI version differs.
 fn check_abi(ebpf: &mut Ebpf, folder: &PinFolder) -> Result<(), XdpError> {
     let mut meta: Array<MapData, u32> = take(ebpf, map::META)?;
     let found = meta.get(&0, 0).map_err(|error| XdpError::from_map(map::META, &error))?;
@@ -346,7 +346,7 @@ fn aya_shapes() -> Result<BTreeMap<String, MapShape>, XdpError> {
         .collect())
 }
 
-/// What stands in the trie now, as the classes that each entry itself carries.
+/// The current entries of the trie, each with its own classes.
 fn present<const N: usize, K: Ord>(
     trie: &LpmTrie<MapData, [u32; N], u32>,
     number: fn([u32; N]) -> K,
@@ -357,7 +357,7 @@ fn present<const N: usize, K: Ord>(
         .collect()
 }
 
-/// Everything of both, inherited over both.
+/// The union of both, inherited over both.
 fn joined<K: crate::policy::address_bits::AddressBits>(mut new: Classes<K>, old: Classes<K>) -> Classes<K> {
     for (key, bits) in old {
         *new.entry(key).or_default() |= bits;

@@ -1,4 +1,4 @@
-//! Crypto-map rules in the form that the egress guard walks.
+//! Crypto-map rules in the form that the guard walks.
 
 use std::net::IpAddr;
 
@@ -6,8 +6,8 @@ use ebpf_abi::{GuardRule, MAX_RULES_PER_PORT, NO, YES};
 use sa_table::policy::{Action, Prefix, Rule};
 use sa_table::record::PortRange;
 
-/// Translates one rule list that will stand in the table from `first` on; `None` when the guard
-/// cannot walk it whole, which makes the ports of the list coarse.
+/// Translates one rule list for the table position `first`; `None` if it is too long for the guard,
+/// which then uses address classes alone for the ports of the list.
 pub(super) fn translate(rules: &[Rule], first: u32) -> Option<Vec<GuardRule>> {
     let count = u32::try_from(rules.len()).ok().filter(|count| *count <= MAX_RULES_PER_PORT)?;
     Some(rules.iter().zip(first..).map(|(rule, at)| guard_rule(rule, at, first, first + count)).collect())
@@ -17,9 +17,9 @@ fn guard_rule(rule: &Rule, at: u32, first: u32, end: u32) -> GuardRule {
     let (source, source_mask) = network(rule.source);
     let (destination, destination_mask) = network(rule.destination);
     let (exempts, jump) = match rule.action {
-        // A jump backward cannot be published; were it, the walk would still end, behind the list.
+        // A backward jump is never published; if it were, the walk would still end after the list.
         Action::Jump(target) => (YES, first.saturating_add(target).clamp(at + 1, end.max(at + 1))),
-        // What the peer has to initiate may not leave in clear either.
+        // Packets for which only the peer may initiate must not leave in clear either.
         Action::Protect(_) | Action::Drop => (NO, 0),
     };
     GuardRule {

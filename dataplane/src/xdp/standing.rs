@@ -1,4 +1,4 @@
-//! What a former guard loaded, kept beside a policy that must not open any of it.
+//! Rules that a former guard loaded, kept beside a policy that must not open any of them.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,18 @@ use ebpf_abi::{GuardRule, MAX_RULES_PER_PORT, PORT_COARSE};
 
 use super::policy::{HALF, KernelPolicy};
 
-/// The rules that any crypto map of the policy in force has, as devices without an interface are
-/// judged by them.
+/// The rules of all crypto maps of the policy in force, as applied to devices without an interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StandingRules {
     /// Jumps count from the first rule.
     pub(super) rules: Vec<GuardRule>,
-    /// They are closed by address prefixes alone.
+    /// Only address prefixes are known, not rules.
     pub(super) is_coarse: bool,
 }
 
 impl KernelPolicy {
-    /// Lets every device be judged by `standing`, too: behind its own list, so that no deny of one
-    /// list exempts what the other protects.
+    /// Applies `standing` to every device, after its own list, so that no deny of one list exempts
+    /// what the other protects.
     pub fn retain(&mut self, standing: &StandingRules) {
         let mut places = BTreeMap::new();
         let mut entries = std::mem::take(&mut self.ports);
@@ -36,7 +35,7 @@ impl KernelPolicy {
         self.ports = entries;
     }
 
-    /// Writes the list of `own` once more with `standing` behind it; `None` when there is no room.
+    /// Writes the list of `own` again, followed by `standing`; `None` when there is no room.
     fn place_behind(&mut self, own: (u32, u32), standing: &[GuardRule]) -> Option<(u32, u32)> {
         let (first, count) = own;
         let at = u32::try_from(self.rules.len()).ok()?;
@@ -51,7 +50,7 @@ impl KernelPolicy {
     }
 }
 
-/// The rule as it reads when its list begins at `to` instead of `from`.
+/// The rule with jump targets adjusted for a list that begins at `to` instead of `from`.
 pub(super) fn moved(rule: &GuardRule, from: u32, to: u32) -> GuardRule {
     let jump = if rule.exempts == 0 { rule.jump } else { rule.jump.saturating_sub(from) + to };
     GuardRule { jump, ..*rule }
@@ -86,8 +85,7 @@ mod tests {
         let entry = policy.ports[&7];
         assert_eq!((entry.rule_first, entry.rule_count, entry.flags), (3, 4, 0));
         assert_eq!(policy.ports[&0], entry, "one list for both");
-        // The own deny, which jumped to the end of its list, goes on with the first rule of what
-        // stands.
+        // The deny of the own list, which jumped to its end, continues with the first kept rule.
         assert_eq!(policy.rules[3..], [exempts(5), protects(6), exempts(7), protects(17)]);
     }
 

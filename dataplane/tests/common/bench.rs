@@ -10,17 +10,16 @@ use sa_table::record::PortRange;
 
 use super::Instance;
 
-/// `XDP_DROP`: there are no sockets here; the counter tells what would go to a worker.
+/// `XDP_DROP`: there are no sockets here; the counter shows which packets would go to a worker.
 pub const DROP: u32 = 1;
 pub const PASS: u32 = 2;
 pub const TC_NEXT: u32 = u32::MAX;
 pub const TC_SHOT: u32 = 2;
 
-/// The ifindex of the loopback device, on which test runs take place unless they say otherwise.
+/// The ifindex of the loopback device, the default device of test runs.
 pub const LOOPBACK: u32 = 1;
 
-/// What the kernel knows of a packet besides its octets: the fields of `struct __sk_buff` that a
-/// test run takes.
+/// Packet metadata of the kernel: the fields of `struct __sk_buff` that a test run takes.
 #[derive(Clone, Default)]
 pub struct Context(Vec<u8>);
 

@@ -1,4 +1,4 @@
-//! What the tests of this package share: root or skip, instances of their own, frames.
+//! Shared by the tests of this package: root or skip, instances with unique names, frames.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod bench;
@@ -14,7 +14,7 @@ use lab::namespace::{Namespace, connect};
 use rustix::thread::LinkNameSpaceType;
 use sa_table::{Action, PolicyId, PortRange, PortRecord, Prefix, Rule};
 
-/// Whether the test can run; prints why not, in the line that the test runner counts.
+/// Whether the test can run; if not, prints the reason in the line that the test runner counts.
 pub fn is_root() -> bool {
     lab::namespace::available(std::thread::current().name().unwrap_or("kernel programs"))
 }
@@ -201,7 +201,7 @@ impl Lab {
         inside(sender, || {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             for _ in 0..count {
-                // A refusal by the sender's own stack is one way not to arrive.
+                // A refusal by the sender's own stack counts as not arriving.
                 let _ = socket.send_to(b"in clear", destination);
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -210,8 +210,7 @@ impl Lab {
         std::iter::from_fn(|| receiver.recv(&mut buffer).ok()).take(count).count()
     }
 
-    /// What the gateway's configuration says: everything from 10.1/16 to 10.2/16 is protected on
-    /// `out0`.
+    /// The gateway's policy: everything from 10.1/16 to 10.2/16 is protected on `out0`.
     pub fn policy(&self) -> (Vec<PortRecord>, Vec<Vec<Rule>>) {
         let port = |id: u16, device: &str, crypto_map: bool| PortRecord {
             id,
@@ -241,8 +240,8 @@ impl Lab {
     }
 }
 
-/// A socket on this address. A program that another test starts holds a copy of a socket that was
-/// just closed until it is on its way.
+/// A socket on this address. Retried, because a process that another test forks keeps a copy of a
+/// closed socket until it executes its program.
 pub fn bound(address: &str) -> UdpSocket {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {

@@ -1,5 +1,5 @@
-//! What the guard should do, by what the workers do: the same, but for the differences of this
-//! list.
+//! The expected decision of the guard, derived from that of the workers: equal except for the
+//! differences listed here.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -11,7 +11,8 @@ use wire::{Upper, protocol};
 use crate::lists::Role;
 use crate::workers::{Direction, Judged, Judgement, Workers, octets};
 
-/// Where the guard decides otherwise than a worker on purpose. `docs/ebpf.md` lists the same.
+/// Where the guard deliberately decides differently from a worker. `docs/ebpf.md` has the same
+/// list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
     NotIp,
@@ -63,15 +64,15 @@ impl Difference {
     }
 }
 
-/// What the guard should do with a frame.
+/// The expected decision of the guard about a frame.
 #[derive(Debug)]
 pub struct Expectation {
-    /// `None`: either, as time decides.
+    /// `None`: either, depending on time.
     pub passes: Option<bool>,
     pub difference: Option<Difference>,
 }
 
-/// Knows which IKE messages began in fragments.
+/// Tracks IKE messages that began in fragments.
 #[derive(Default)]
 pub struct Expectations {
     begun: HashSet<(IpAddr, IpAddr, u32)>,
@@ -103,7 +104,7 @@ impl Expectations {
         }
     }
 
-    /// What the rules do not decide.
+    /// Cases that the rules do not decide.
     fn special(
         &mut self,
         workers: &Workers,
@@ -139,7 +140,7 @@ impl Expectations {
         quotes.then(|| if judged.closed { alike(false) } else { differs(false, Difference::Quotation) })
     }
 
-    /// IKE of this host; `Some(true)`: a later part behind a first one, for a second.
+    /// IKE of this host; `Some(true)`: a later fragment within a second after its first one.
     fn is_ike_of_ours(&mut self, judged: &Judged) -> Option<bool> {
         let ip = &judged.ip;
         if ip.protocol != protocol::UDP {
@@ -184,7 +185,7 @@ fn differs(passes: bool, difference: Difference) -> Expectation {
     Expectation { passes: Some(passes), difference: Some(difference) }
 }
 
-/// ESP, plain or in UDP (RFC 3948 §2.1): what workers open, or refuse as such.
+/// ESP, plain or in UDP (RFC 3948 §2.1): which workers decrypt or drop.
 fn is_sealed(frame: &[u8], judged: &Judged, carried: &Carried) -> bool {
     let (start, end) = judged.payload;
     let sealed = match judged.ip.protocol {

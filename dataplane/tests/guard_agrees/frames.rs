@@ -1,4 +1,4 @@
-//! Frames at the edges of what rules ask for and of what a decoder may believe.
+//! Frames at the boundaries of rule conditions, and frames that a decoder must reject.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use sa_table::policy::{Prefix, Rule};
 use crate::lists::{OWN, PORTS, address_v4, address_v6};
 use crate::random::Random;
 
-/// What the frames of one scene are made of: the edges of its rules.
+/// Values of the frames of one scene: the boundaries of its rules.
 pub struct Edges {
     v4: Vec<IpAddr>,
     v6: Vec<IpAddr>,
@@ -42,7 +42,7 @@ impl Edges {
         edges
     }
 
-    /// A frame, at least as long as the kernel lets a test run be.
+    /// A frame, at least as long as a test run of the kernel requires.
     pub fn frame(&self, random: &mut Random) -> Vec<u8> {
         let (v4, packet) = self.packet(random);
         let mut frame = Vec::with_capacity(packet.len() + 64);
@@ -52,10 +52,10 @@ impl Edges {
         let network = frame.len();
         frame.extend(packet);
         match random.below(10) {
-            // Octets behind the packet: link padding, or a packet that says less than there is.
+            // Octets after the packet: link padding, or a length field that is too small.
             0 => frame.extend((0..random.between(1, 40)).map(|_| random.octet())),
             1 => frame.resize(frame.len().max(60), 0),
-            // Cut anywhere, most of all inside the headers.
+            // Truncated anywhere, mostly inside the headers.
             2 => {
                 let longest = frame.len();
                 let keep =
@@ -70,7 +70,7 @@ impl Edges {
         if is_refused(&frame) {
             match self.raw_ip {
                 true => frame.resize(SHORTEST + 40, random.octet()),
-                // What it is about begins behind a tag then.
+                // The packet then begins after a VLAN tag.
                 false => drop(frame.splice(12..12, [0x81, 0, 0, 5])),
             }
         }
@@ -78,7 +78,7 @@ impl Edges {
     }
 
     fn packet(&self, random: &mut Random) -> (bool, Vec<u8>) {
-        // As some rule wants it, or anything.
+        // Matches some rule, or arbitrary.
         let rule = (!self.rules.is_empty() && random.below(4) != 0).then(|| random.pick(&self.rules));
         let v4 = rule.map_or_else(|| random.one_in(2), |rule| rule.source.address.is_ipv4());
         let (mut source, mut destination) = match rule {
@@ -250,7 +250,7 @@ fn fragment(random: &mut Random) -> (bool, u16) {
     }
 }
 
-/// The length that a header says: right, or not.
+/// The length field of a header: correct or not.
 fn said(random: &mut Random, right: usize, header: usize) -> u16 {
     let length = match random.below(14) {
         0 => right.saturating_sub(random.between(1, 40)),

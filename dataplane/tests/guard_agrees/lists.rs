@@ -1,5 +1,5 @@
-//! Rule lists that overlap, jump and ask for everything that a permit or a deny can ask for, and
-//! where they stand.
+//! Rule lists that overlap, jump and use every condition of a permit or a deny, and the devices
+//! that they apply to.
 
 use std::net::IpAddr;
 
@@ -11,12 +11,12 @@ use sa_table::{PolicyId, PortRange};
 use crate::common::bench::LOOPBACK;
 use crate::random::Random;
 
-/// What the device under test is to the configuration.
+/// Role of the device under test in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The device of an interface with a crypto map.
     Mapped,
-    /// The same, and the guard goes by address classes alone.
+    /// The same, with the guard using address classes alone.
     Coarse,
     /// The device of an interface without crypto map.
     Open,
@@ -29,7 +29,7 @@ pub struct Scene {
     /// Frames begin with the IP header.
     pub raw_ip: bool,
     pub ports: Vec<PortRecord>,
-    /// The list of the port under test, and that of another port, whose map may say `fail-close`.
+    /// The list of the port under test, and that of another port, whose map may have `fail-close`.
     pub lists: Vec<Vec<Rule>>,
 }
 
@@ -58,8 +58,7 @@ impl Scene {
         };
         let other = PortRecord {
             id: PORT + 1,
-            // No device of this machine has that number, and it is there as far as the policy
-            // knows.
+            // No device of this machine has that number, but the policy treats it as present.
             ifindex: 4_000_000,
             device: "other".to_owned(),
             ios_name: "GigabitEthernet0/1".to_owned(),
@@ -116,7 +115,7 @@ fn rule(random: &mut Random, index: usize, count: usize) -> Rule {
         is_icmp && random.one_in(2) || matches!(protocol, Some(6 | 17 | 132 | 136 | 33)) || random.one_in(12);
     let ports = |random: &mut Random| if with_ports { ports(random, is_icmp) } else { PortRange::ANY };
     let source_ports = ports(random);
-    // Of ICMP, type and code stand in both fields.
+    // For ICMP both fields have type and code.
     let destination_ports = if is_icmp { source_ports } else { ports(random) };
     let action = match random.below(10) {
         0..=5 => Action::Protect(PolicyId(index as u32)),
@@ -156,7 +155,7 @@ fn ports(random: &mut Random, is_icmp: bool) -> PortRange {
 /// Ports that rules begin and end with.
 pub const PORTS: [u16; 10] = [0, 1, 22, 53, 443, 500, 1024, 4500, 40000, 65535];
 
-/// Few networks, so that prefixes lie in each other.
+/// Few networks, so that prefixes nest.
 fn prefix(random: &mut Random, v4: bool) -> Prefix {
     if v4 {
         let address = address_v4(random);

@@ -1,6 +1,6 @@
-//! The guard in the kernel and the workers decide alike: both get the same rule lists and the same
-//! 10⁶ frames. What a worker would protect or drop the guard does not pass, and what a worker lets
-//! pass in clear the guard passes too, but for the differences that are listed here.
+//! The guard in the kernel and the workers make the same decisions: both get the same rule lists
+//! and the same 10⁶ frames. The guard does not pass what a worker would protect or drop, and passes
+//! what a worker forwards in clear, except for the differences listed in `differences`.
 //!
 //! A mismatch prints the seed of its rule list; `TOHUB_GUARD_SEED=N` begins with that list.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
@@ -31,7 +31,7 @@ use workers::{Direction, Workers};
 const FRAMES: usize = 1_000_000;
 const LISTS: usize = 1000;
 const THREADS: usize = 2;
-/// Where the default run begins: the same frames each time.
+/// The default seed: the same frames in each run.
 const SEED: u64 = 20_260_101;
 
 #[test]
@@ -76,7 +76,7 @@ fn the_guard_and_the_workers_decide_alike() {
     }
 }
 
-/// What was seen.
+/// Counts of what was tested.
 #[derive(Default)]
 struct Tally {
     frames: usize,
@@ -109,7 +109,7 @@ impl std::fmt::Display for Tally {
     }
 }
 
-/// The loaded programs, and what one thread saw.
+/// The loaded programs, and the results of one thread.
 struct Run {
     bench: common::bench::Bench,
     expectations: Expectations,

@@ -1,4 +1,4 @@
-//! What the workers make of a frame: their own parse, rule walk and decision.
+//! The workers' result for a frame: their own parse, rule walk and decision.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,7 +28,7 @@ pub enum Direction {
 #[derive(Debug)]
 pub enum Judgement {
     NotIp,
-    /// Dropped by the parse, with what the IP header shows when that can be read.
+    /// Dropped by the parser, with the IP header's fields if it can be read.
     Malformed(Option<Flow>),
     Packet(Judged),
 }
@@ -41,9 +41,9 @@ pub struct Judged {
     pub payload: (usize, usize),
     /// May not pass in clear: protected, dropped by a rule, or undecided.
     pub closed: bool,
-    /// A router sends no such packet, whatever the rules say.
+    /// A packet that a router never forwards, whatever the rules.
     pub not_forwarded: bool,
-    /// What it carries if it goes to one of our addresses.
+    /// Its IPsec content if it is for one of our addresses.
     pub carried: Option<Carried>,
 }
 
@@ -52,11 +52,11 @@ pub struct Workers {
     raw_ip: bool,
     policy: Policy,
     kernel: KernelSnapshot,
-    /// What holds on the device under test.
+    /// The rules of the device under test.
     list: RuleList,
-    /// Whether that list says anything.
+    /// Whether that list has rules.
     pub is_closed: bool,
-    /// The rules of every crypto map, without those that exempt.
+    /// The rules of every crypto map, without denies.
     protecting: Vec<Rule>,
     pool: FramePool,
 }
@@ -151,8 +151,8 @@ impl Workers {
         }
     }
 
-    /// The decision of the whole classifier has to say the same as the rules. Returns whether it is
-    /// one that only a router takes.
+    /// Checks that the decision of the whole classifier agrees with the rules. Returns whether it
+    /// is a decision of forwarding rather than of the rules.
     fn confirm(&self, flow: &Flow, direction: Direction, closed: bool) -> bool {
         if direction == Direction::Arrival {
             if self.role != Role::Unknown {
@@ -192,8 +192,7 @@ impl Workers {
     }
 }
 
-/// A packet whose IP header can be read although what follows contradicts it: the addresses, and
-/// nothing behind them.
+/// A packet whose IP header can be read although what follows contradicts it: the addresses only.
 fn shown(packet: &[u8], error: ParseError) -> Option<Flow> {
     let (source, destination): (IpAddr, IpAddr) = match (packet.first()? >> 4, error) {
         (4, ParseError::BadFragment) => (octets::<4>(packet, 12)?.into(), octets::<4>(packet, 16)?.into()),

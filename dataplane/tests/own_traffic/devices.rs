@@ -1,4 +1,4 @@
-//! Devices over a port, and devices without Ethernet header. Each has the guard of its own.
+//! Devices over a port, and devices without Ethernet header. Each has its own guard.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -13,7 +13,7 @@ use crate::{Host, arguments, dropped};
 
 const SEND: &str = "udp to=10.2.0.1 from=10.1.0.1";
 
-/// The way to the protected network leads by `device`, which alone has the guard.
+/// The route to the protected network leads by `device`, the only device with the guard.
 fn is_guarded(host: &Host, device: &str) {
     let gateway = &host.lab.gateway;
     gateway.ip(&["route", "replace", "10.2.0.0/16", "via", "192.0.2.2", "dev", device]).unwrap();
@@ -107,8 +107,8 @@ fn a_device_without_ethernet_header_is_read_as_raw_ip_both_ways() {
     gateway.ip(&["route", "replace", "10.2.0.0/16", "dev", &name]).unwrap();
     let socket = inside(gateway, || UdpSocket::bind("10.1.0.1:7777").unwrap());
     socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    // What was sent by the first source address reads like an Ethernet frame of IPv4 to who looks
-    // for an ethertype at octet 12.
+    // A packet with the first source address looks like an Ethernet frame of IPv4 to code that
+    // expects an ethertype at octet 12.
     let sources = ["10.2.0.1", "8.0.0.1"];
     for source in sources {
         assert!(arrives(&tun, &socket, source), "{source}: without guard it is taken");

@@ -1,5 +1,5 @@
 //! The host's own traffic, by every kind of socket and device, against the guard alone: no data
-//! plane, no policy routing, no nftables. What each kind comes to stands in `docs/closed.md`.
+//! plane, no policy routing, no nftables. `docs/closed.md` lists the result for each kind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "../common/mod.rs"]
@@ -28,7 +28,7 @@ impl Host {
         gateway.ip(&["route", "add", "2001:db8:2::/64", "dev", "out0"]).unwrap();
         lab.outside.ip(&["address", "add", "2001:db8:2::5/64", "dev", "eth0", "nodad"]).unwrap();
         lab.outside.ip(&["route", "add", "2001:db8:1::/64", "dev", "eth0"]).unwrap();
-        // A way of its own for marked packets, and one for groups.
+        // Separate routes for marked packets and for multicast groups.
         gateway.ip(&["rule", "add", "fwmark", "1", "table", "100"]).unwrap();
         gateway.ip(&["route", "add", "default", "via", "192.0.2.2", "table", "100"]).unwrap();
         gateway.ip(&["route", "add", "239.0.0.0/8", "dev", "out0"]).unwrap();
@@ -57,8 +57,8 @@ impl Host {
         })
     }
 
-    /// How many frames with the text of `send.py` come out at the far end when the gateway sends
-    /// like this.
+    /// Number of frames with the text of `send.py` that arrive at the far end when the gateway runs
+    /// it with these arguments.
     fn seen(&self, arguments: &[String]) -> usize {
         wire::seen(&self.lab.outside, "eth0", || {
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/own_traffic/send.py");
@@ -144,8 +144,8 @@ fn no_socket_of_this_host_sends_a_protected_packet_in_clear() {
     }
 }
 
-/// The limits: what leaves all the same. When one of these fails, the limit is gone, and
-/// `docs/closed.md` has to say so.
+/// The known limits: packets that the guard does not stop. If one of these fails, the limit no
+/// longer exists, and `docs/closed.md` has to be updated.
 #[test]
 fn what_the_guard_cannot_see_is_known() {
     if !is_root() {

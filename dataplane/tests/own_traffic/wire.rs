@@ -1,4 +1,4 @@
-//! What comes out at the far end.
+//! Captures what arrives at the far end.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::common::inside;
 
-/// How long to look after the packet was sent.
+/// How long to capture after the packet was sent.
 const LOOK: Duration = Duration::from_millis(300);
-/// What `send.py` sends.
+/// The text that `send.py` sends.
 const TEXT: &[u8] = b"in clear";
 
 /// `PACKET_OUTGOING`, include/uapi/linux/if_packet.h.
 const OUTGOING: u8 = 4;
 
-/// How many frames with the text came in to a namespace while `send` ran, and shortly after.
-/// Answers may quote it.
+/// Number of frames with the text that arrived in a namespace while `send` ran and shortly after.
+/// Answers that quote it count too.
 pub fn seen(namespace: &Namespace, device: &str, send: impl FnOnce()) -> usize {
     assert!(namespace.ip(&["-br", "link", "show", device]).unwrap().contains("UP"), "{device} is up");
     let capture: OwnedFd = inside(namespace, || {

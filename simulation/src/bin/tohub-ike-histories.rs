@@ -12,30 +12,30 @@ use simulation::campaign::Campaign;
 use simulation::pair::flood::{Kind, flood};
 use simulation::pair::history::{Outcome, run};
 
-/// A history lives by many small allocations.
+/// A history makes many small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs seeded histories of two IKE endpoints on a bad wire, see docs/simulation.md.
+/// Runs seeded histories of two IKE endpoints on an unreliable network, see docs/simulation.md.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-ike-histories")]
 struct Arguments {
-    /// How many histories.
+    /// Number of histories.
     #[arg(long, default_value_t = 10_000)]
     histories: u64,
-    /// The first seed; the others follow.
+    /// The first seed; the others are consecutive.
     #[arg(long, default_value_t = 1)]
     first_seed: u64,
     /// Replays this one seed and prints its timeline.
     #[arg(long)]
     seed: Option<u64>,
-    /// Half-open attempts of each kind of flood; 0: none.
+    /// Half-open attempts of each kind of flood; 0 for none.
     #[arg(long, default_value_t = 1_000_000)]
     attempts: u64,
-    /// Threads; as many as the machine has processors.
+    /// Number of threads; by default that of processors.
     #[arg(long)]
     threads: Option<usize>,
-    /// Goes on after a failure and lists all failing seeds.
+    /// Continues after a failure and lists all failing seeds.
     #[arg(long)]
     keep_going: bool,
 }
@@ -110,7 +110,7 @@ fn histories(arguments: &Arguments) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// A reader who has seen enough, such as `head`, is no error.
+/// A closed pipe, as with `head`, is not an error.
 fn print(seed: u64, outcome: &Outcome) {
     let mut text = outcome.timeline.join("\n");
     let verdict = match &outcome.violation {

@@ -1,5 +1,5 @@
-//! `tohub-simulate`: what a configuration would do when peers go and come, without a gateway, in
-//! milliseconds. `tohub simulate` becomes it.
+//! `tohub-simulate`: predicts what a configuration does when peers become unreachable and
+//! reachable, without a gateway and within milliseconds. `tohub simulate` executes it.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
@@ -10,30 +10,31 @@ use clap::Parser;
 use program::{Failure, conclude};
 use simulation::predict::{PredictError, Prediction, Scenario, predict};
 
-/// Predicts what a gateway with this configuration does when peers go and come. Starts nothing.
+/// Predicts what a gateway with this configuration does when peers fail and return. Starts nothing.
 #[derive(Debug, Parser)]
 #[command(name = "tohub-simulate", version)]
 struct Arguments {
     /// The configuration file of the gateway.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// What happens: "t=10s down 10.1.1.1"; also up PEER, restart PEER and clear. May be repeated.
+    /// An event: "t=10s down 10.1.1.1"; also up PEER, restart PEER and clear. May be repeated.
     #[arg(long = "event", value_name = "EVENT")]
     events: Vec<String>,
-    /// What hosts send: "icmp every 1s 0s..400s", or with "from A to B" behind it. May be repeated.
+    /// Traffic of hosts: "icmp every 1s 0s..400s", optionally followed by "from A to B". May be
+    /// repeated.
     #[arg(long = "traffic", value_name = "TRAFFIC")]
     traffic: Vec<String>,
-    /// Writes the timeline as a page with a picture to this file, too.
+    /// Also writes the timeline to this file, as an HTML page with a chart.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Prints the prediction as one JSON document.
-    // Given once more by `tohub`, which has the option in front of its subcommands.
+    // `tohub` passes its own option before those of the subcommand.
     #[arg(long, overrides_with = "json")]
     json: bool,
 }
 
 fn main() -> ExitCode {
-    // Under the name of the command that starts it.
+    // Errors are reported under the name of the command that executes this program.
     conclude("tohub", simulate(&Arguments::parse()))
 }
 
@@ -74,7 +75,7 @@ fn print(prediction: &Prediction, json: bool) -> Result<(), Failure> {
         prediction.to_text()
     };
     match std::io::stdout().write_all(text.as_bytes()) {
-        // The reader, such as `head`, has closed the pipe.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| Failure::system("writing the prediction", &error)),
     }

@@ -1,4 +1,4 @@
-//! Session, table and data plane say the same, and nothing piles up.
+//! Checks that session, table and data plane agree, and that no state accumulates.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::{Invariant, Monitor};
 use crate::network::{Network, Sabotage};
 use crate::plane::HOLD_LIMIT;
 
-/// SA pairs in service for one flow with one peer: the one that carries it, and what crossing
-/// negotiations left behind.
+/// Maximum number of SA pairs in service for one flow with one peer: the one that carries it, and
+/// leftovers of simultaneous negotiations.
 const MOST_PAIRS: u32 = 4;
 
-/// SA pairs and IKE SAs of one gateway: several for each peer would still be far below.
+/// Maximum number of SA pairs and of IKE SAs of one gateway, far above several for each peer.
 const MOST: usize = 16;
 
-/// From the end of an idle timer to the removal of its SA.
+/// Maximum time from the end of an idle timer to the removal of its SA.
 const IDLE_SLACK: Duration = Duration::from_secs(3);
 
 impl Monitor {
@@ -74,7 +74,8 @@ impl Monitor {
         self.check_surplus(network, gateway);
     }
 
-    /// The SA that a policy was just led to must be its own, and go to a peer of the entry.
+    /// The SA that a policy word was just set to must belong to the policy, with a peer of the
+    /// entry.
     fn wrong_record(&self, network: &Network, gateway: usize, policy: PolicyId) -> Option<String> {
         let Some(record) = network.gateways[gateway].plane.outbound_record(policy) else {
             return Some(format!("policy {policy:?} leads to an SA that is not in service"));
@@ -88,8 +89,8 @@ impl Monitor {
         None
     }
 
-    /// Crossing initiations may leave a second pair that carries nothing until it idles out; more
-    /// must not come.
+    /// Simultaneous initiations may leave a second pair that carries no traffic until it idles out;
+    /// there must not be more.
     fn check_surplus(&mut self, network: &Network, gateway: usize) {
         let mut counts = BTreeMap::new();
         for (_, session) in network.gateways[gateway].control.sessions() {
@@ -119,7 +120,7 @@ impl Monitor {
         }
     }
 
-    /// After everything was closed and time has passed, nothing may be left.
+    /// After everything was closed and enough time has passed, no state may be left.
     pub fn check_nothing_left(&mut self, network: &Network) {
         for gateway in 0..network.gateways.len() {
             let subject = &network.gateways[gateway];
@@ -141,7 +142,7 @@ impl Monitor {
         }
     }
 
-    /// In silence, no SA pair outlives its idle timer by more than a few seconds.
+    /// Without traffic, no SA pair outlives its idle timer by more than a few seconds.
     pub fn check_idled_out(&mut self, network: &Network) {
         for gateway in 0..network.gateways.len() {
             let subject = &network.gateways[gateway];

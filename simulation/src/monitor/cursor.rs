@@ -1,8 +1,8 @@
-//! The cursor rules: an account of every entry's cursor, kept beside the control plane's own.
+//! The cursor rules: a model of every entry's cursor, independent of the control plane's own.
 //!
-//! Each movement must be reported, begin where the cursor was, be one that the transition table has
-//! for its reason, and happen only when that reason is there. And an initiation after a long
-//! silence must begin at the default peer.
+//! Each movement must be reported, start at the previous position, be defined for its reason in the
+//! transition table, and have that reason present. An initiation after an idle timeout must start
+//! with the default peer.
 
 use controlplane::peers::select::{Reason, Standing};
 use controlplane::peers::session::Session;
@@ -11,19 +11,19 @@ use controlplane::plan::Peer;
 use super::{Invariant, Monitor};
 use crate::network::Network;
 
-/// The account of one entry's cursor.
+/// The model of one entry's cursor.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
     seq: u32,
     peers: Vec<Peer>,
     default_first: bool,
     current: usize,
-    /// Peers that failed in the pass under way; none without a pass.
+    /// Number of peers that failed in the current pass; `None` without a pass.
     failed: Option<usize>,
-    /// A pass may have been given up and begun anew, unseen: how many peers failed in it is not
-    /// known.
+    /// Set if a pass may have been cancelled and restarted unnoticed: the number of failed peers is
+    /// then unknown.
     unsure: bool,
-    /// Set while an edit is being applied: where the cursor has to be afterwards.
+    /// Set while an edit is applied: the expected position afterwards.
     edit: Option<Edit>,
 }
 
@@ -63,14 +63,14 @@ fn has_pairs(session: &Session, peer: &Peer) -> bool {
 }
 
 impl Monitor {
-    /// A pass through the list may be given up and begun anew.
+    /// A pass through the list may have been cancelled and restarted.
     pub(super) fn unsettle(&mut self, gateway: usize) {
         for track in &mut self.tracks[gateway] {
             track.unsure = true;
         }
     }
 
-    /// Notes what an edit finds.
+    /// Records the state before an edit.
     pub(super) fn before_edit(&mut self, network: &Network, gateway: usize) {
         for (key, session) in network.gateways[gateway].control.sessions() {
             let Some(track) = self.tracks[gateway].iter_mut().find(|track| track.seq == key.seq) else {
@@ -98,7 +98,7 @@ impl Monitor {
         let Some(at) = self.tracks[gateway].iter().position(|track| Some(track.seq) == seq) else { return };
         let track = &mut self.tracks[gateway][at];
         if reason == Reason::Config {
-            // Judged when the edit is over.
+            // Checked when the edit is complete.
             let expected = track.edit.is_some();
             track.current = index_of(session);
             if !expected {
@@ -171,7 +171,7 @@ impl Monitor {
         }
     }
 
-    /// The cursors of a control plane that came to rest, against the account.
+    /// Compares the cursors of a control plane that has processed all events with the model.
     pub(super) fn check_cursors(&mut self, network: &Network, gateway: usize) {
         let control = &network.gateways[gateway].control;
         let mut wrong = None;
@@ -241,8 +241,8 @@ fn survivors(session: &Session, dead: &str) -> Option<Vec<usize>> {
     Some(peers.iter().enumerate().filter(|(_, peer)| with_newest(peer)).map(|(index, _)| index).collect())
 }
 
-/// After an edit the cursor stays on a peer that stays and has SAs, else it is on the first one; if
-/// the list did not change, it stays where it was.
+/// After an edit the cursor stays on a peer that is still configured and has SAs, otherwise it is
+/// on the first one; with an unchanged list it does not move.
 fn after_edit(track: &Track, edit: &Edit, session: &Session) -> Option<String> {
     let selection = session.selection();
     let unchanged =

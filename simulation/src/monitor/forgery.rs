@@ -1,4 +1,5 @@
-//! What is not authenticated changes nothing but counters and bounded half-open entries.
+//! Checks that unauthenticated packets change only counters and a bounded number of half-open IKE
+//! SAs.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,12 +7,12 @@ use super::{Invariant, Monitor};
 use crate::network::Network;
 
 impl Monitor {
-    /// Remembers what a gateway has.
+    /// Records the state of a gateway.
     pub(crate) fn before_forgery(&mut self, network: &Network, gateway: usize) {
         self.fingerprint = fingerprint(network, gateway);
     }
 
-    /// Compares.
+    /// Compares the state with the recorded one.
     pub(crate) fn after_forgery(&mut self, network: &Network, gateway: usize) {
         if fingerprint(network, gateway) != self.fingerprint {
             let text = "a datagram that is not authentic changed sessions, SAs or cursors".to_owned();
@@ -20,10 +21,10 @@ impl Monitor {
     }
 }
 
-/// Sessions, pairs, cursors, bindings, activity and amounts of a gateway.
+/// A hash of a gateway's sessions, pairs, cursors, bindings, activity and resource counts.
 fn fingerprint(network: &Network, gateway: usize) -> u64 {
     let subject = &network.gateways[gateway];
-    // Unkeyed, hence the same in every run.
+    // An unkeyed hash, so that it is the same in every run.
     let mut hasher = DefaultHasher::new();
     for (key, session) in subject.control.sessions() {
         let selection = session.selection();

@@ -1,5 +1,5 @@
-//! Who could work with whom, since when, as an outside observer knows it; and the bounds that
-//! follow from the configuration.
+//! Which sites can communicate, and since when, as seen by an external observer; and the time
+//! bounds that follow from the configuration.
 
 use std::net::IpAddr;
 
@@ -9,26 +9,25 @@ use crate::gateway::Condition;
 use crate::network::Network;
 use crate::site::{Site, compatible, dns_name};
 
-/// Room for round trips, the control plane's scan and a name look-up, milliseconds.
+/// Allowance for round trips, the control plane's scan and a name query, in milliseconds.
 const SLACK: u64 = 10_000;
 
-/// After an unauthenticated error an attempt is kept open for so long.
+/// How long an attempt is kept open after an unauthenticated error.
 const ERROR_GRACE: u64 = 5_000;
 
-/// Between two sites, as one of them sees it.
+/// The relation between two sites, from the view of one of them.
 #[derive(Clone, Copy)]
 struct Relation {
-    /// They can work together now.
+    /// They can communicate now.
     good: bool,
-    /// Since when that has been so, or not so, without disturbance.
+    /// Since when `good` has had its value without a disturbance.
     since: u64,
-    /// Since when they have worked together without disturbance: an answer came through. What went
-    /// wrong during a disturbance may show only at the next packet after it.
+    /// Since when they have communicated without a disturbance, as shown by a reply. Damage from a
+    /// disturbance may only show at the next packet after it.
     working: Option<u64>,
-    /// Since a disturbance this side may have an IKE SA that the other has given up.
+    /// After a disturbance, this side may have an IKE SA that the peer has deleted.
     doubtful: bool,
-    /// One of them was restarted and they have not negotiated since: the first does not know the
-    /// other's IKE SA.
+    /// One of them was restarted and they have not negotiated since: it lacks the peer's IKE SA.
     without_ike: bool,
 }
 
@@ -69,7 +68,7 @@ impl Health {
         self.sites[index] = site;
     }
 
-    /// The site that a peer's name in a message stands for.
+    /// The site of a peer name in a message.
     pub(super) fn site_of(&self, peer: &str) -> Option<usize> {
         self.sites.iter().position(|site| peer == dns_name(site) || peer.parse() == Ok(site.address))
     }
@@ -85,7 +84,7 @@ impl Health {
         }
     }
 
-    /// The IKE SAs of a gateway are gone.
+    /// The IKE SAs of a gateway were lost.
     pub(super) fn lose_ike(&mut self, gateway: usize) {
         let count = self.sites.len();
         for other in 0..count {
@@ -94,7 +93,7 @@ impl Health {
         }
     }
 
-    /// A new SA pair of `site` goes to `address`.
+    /// A new SA pair of `site` with `address` was negotiated.
     pub(super) fn negotiated(&mut self, site: usize, address: IpAddr) {
         if let Some(at) = self.index(site, address) {
             self.relations[at].without_ike = false;
@@ -102,7 +101,7 @@ impl Health {
         }
     }
 
-    /// A gateway came to rest: where it has no IKE SA, there is none to doubt.
+    /// A gateway has processed all events: without an IKE SA, none can be outdated.
     pub(super) fn look(&mut self, network: &Network, site: usize) {
         let count = self.sites.len();
         for peer in 0..count {
@@ -113,7 +112,7 @@ impl Health {
         }
     }
 
-    /// An answer came through an SA of `site` with `address`.
+    /// A reply came through an SA of `site` with `address`.
     pub(super) fn works(&mut self, now: u64, site: usize, address: IpAddr) {
         if let Some(at) = self.index(site, address)
             && self.relations[at].good
@@ -166,49 +165,47 @@ impl Health {
         self.listed(site).any(|peer| self.relations[site * self.sites.len() + peer].good)
     }
 
-    /// Since when nothing has changed between a site and any of its peers, for the better or for
-    /// the worse.
+    /// Since when nothing has changed between a site and any of its peers.
     pub(super) fn quiet_since(&self, site: usize) -> u64 {
         let count = self.sites.len();
         let own = self.listed(site).map(|peer| self.relations[site * count + peer].since);
         own.max().unwrap_or(0)
     }
 
-    /// Since when an initiation has had no reason to fail; none if it has.
+    /// Since when an initiation has had no reason to fail; `None` if it has one now.
     pub(super) fn good_since(&self, site: usize, peer: usize) -> Option<u64> {
         let relation = self.relations[site * self.sites.len() + peer];
         let fresh = relation.good && !relation.doubtful;
         fresh.then_some(relation.since).or(self.working_since(site, peer))
     }
 
-    /// Since when the two have worked together, both knowing each other's SAs; none if they have
-    /// not.
+    /// Since when the two have communicated and know each other's SAs; `None` if they do not.
     pub(super) fn working_since(&self, site: usize, peer: usize) -> Option<u64> {
         let relation = self.relations[site * self.sites.len() + peer];
         relation.working.filter(|_| relation.good && !relation.without_ike)
     }
 
-    /// How long a flow may take to get through: detection of a dead peer on either side, a pass
-    /// through the list that has just gone by the peer that works, the pause, and a whole pass.
-    /// None without detection: only the end of an SA's life helps then.
+    /// The maximum time for a flow to get through: detection of a dead peer on either side, a pass
+    /// through the list that has just skipped the working peer, the pause, and a complete pass.
+    /// `None` without detection: then the flow only recovers when the SA expires.
     pub(super) fn bound(&self, site: usize) -> Option<u64> {
         let own = self.sites[site].detection_ms()?;
         let peers: Vec<usize> = self.listed(site).collect();
         let theirs = peers.iter().map(|peer| self.sites[*peer].detection_ms());
         let theirs = theirs.collect::<Option<Vec<u64>>>()?.into_iter().max().unwrap_or(0);
-        // IKE_SA_INIT and IKE_AUTH have the give-up time each.
+        // IKE_SA_INIT and IKE_AUTH can each take the give-up time.
         let attempt = 2 * u64::from(self.sites[site].give_up) * 1000 + ERROR_GRACE;
         let cycle = CYCLE_INTERVAL.as_millis() as u64;
         Some(own + theirs + 2 * peers.len() as u64 * attempt + cycle + SLACK)
     }
 
-    /// How long after the last disturbance leaving a peer is still excused by it.
+    /// How long after the last disturbance it still counts as the cause of leaving a peer.
     pub(super) fn patience(&self, site: usize, reason: Reason) -> Option<u64> {
         let detection = self.sites[site].detection_ms()?;
         Some(match reason {
-            // The other side may have given us up on its last rung just after the disturbance.
+            // The peer may have declared us dead just after the disturbance.
             Reason::Dpd => detection + SLACK,
-            // An initiation over an IKE SA that only we still know ends with its detection.
+            // An initiation over an IKE SA that the peer no longer has ends with its detection.
             _ => detection.max(2 * u64::from(self.sites[site].give_up) * 1000 + ERROR_GRACE) + SLACK,
         })
     }

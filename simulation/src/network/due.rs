@@ -1,4 +1,4 @@
-//! What waits in the queue of a network, who sends, and what is written down.
+//! The event queue of a network, its applications and its timeline.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,24 +6,24 @@ use sa_table::FiveTuple;
 
 use crate::plane::Sealed;
 
-/// An application that sends packets through a gateway and waits for answers.
+/// An application that sends packets through a gateway and expects replies.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// The gateway in front of the sender.
+    /// The gateway of the sender.
     pub gateway: usize,
-    /// The packets.
+    /// Addresses, protocol and ports.
     pub tuple: FiveTuple,
-    /// Milliseconds between two packets; 0 while it is silent.
+    /// Milliseconds between two packets; 0 while it does not send.
     pub interval: u64,
-    /// Since when it sends at this interval.
+    /// Since when it has sent at this interval.
     pub since: u64,
-    /// Packets so far.
+    /// Packets sent.
     pub sent: u64,
-    /// Answers so far.
+    /// Replies received.
     pub answered: u64,
-    /// The last answer.
+    /// Time of the last reply.
     pub last_answer: u64,
-    /// For each packet: when it was sent and when it was answered; kept on demand.
+    /// For each packet: the time it was sent and the time of the reply; only recorded on request.
     pub journal: Option<Vec<(u64, Option<u64>)>>,
     pub(super) epoch: u64,
 }
@@ -31,11 +31,11 @@ pub struct Flow {
 /// A line of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Milliseconds since the beginning.
+    /// Milliseconds since the start.
     pub at: u64,
-    /// Who it is about.
+    /// The gateway.
     pub who: String,
-    /// What happened.
+    /// The event.
     pub text: String,
 }
 

@@ -1,4 +1,4 @@
-//! What is done to gateways from outside.
+//! Operations on gateways from outside: configuration, restarts, suspension.
 
 use config::Configuration;
 use config::command::ClearCommand;
@@ -7,7 +7,7 @@ use super::{Network, SimulationError};
 use crate::gateway::Condition;
 
 impl Network {
-    /// Another configuration.
+    /// Applies another configuration.
     pub fn configure(&mut self, index: usize, configuration: Configuration) {
         self.gateways[index].configure(self.now, Some(configuration));
         self.events(index);
@@ -19,7 +19,7 @@ impl Network {
         self.events(index);
     }
 
-    /// The session types them again and leaves; nothing where none is open.
+    /// The session enters the lists again and leaves; no effect without an open session.
     pub fn retype_lists(&mut self, index: usize) {
         if self.gateways[index].retype_lists(self.now) {
             self.events(index);
@@ -34,43 +34,43 @@ impl Network {
         self.follow_up(index);
     }
 
-    /// Kills the control plane and starts it again, with its memory or without.
+    /// Kills and restarts the control plane, with its checkpoint or without.
     ///
     /// # Errors
-    /// If the segments cannot be attached to.
+    /// If the segments cannot be attached.
     pub fn restart_control_plane(&mut self, index: usize, keep: bool) -> Result<(), SimulationError> {
         self.gateways[index].restart_control_plane(self.now, keep)?;
         self.follow_up(index);
         Ok(())
     }
 
-    /// Kills the data plane and starts it again.
+    /// Kills and restarts the data plane.
     ///
     /// # Errors
-    /// If the segments cannot be attached to.
+    /// If the segments cannot be attached.
     pub fn restart_data_plane(&mut self, index: usize) -> Result<(), SimulationError> {
         self.gateways[index].restart_data_plane()?;
         self.tick(index);
         Ok(())
     }
 
-    /// Power off and on.
+    /// Power cycle.
     ///
     /// # Errors
-    /// If new segments cannot be made.
+    /// If new segments cannot be created.
     pub fn reboot(&mut self, index: usize) -> Result<(), SimulationError> {
         self.gateways[index].reboot(self.now)?;
         self.follow_up(index);
         Ok(())
     }
 
-    /// Stops a control plane, or its whole machine, until [`Network::wake`].
+    /// Stops a control plane, or its whole system, until [`Network::wake`].
     pub fn stop(&mut self, index: usize, condition: Condition) {
         self.gateways[index].condition = condition;
     }
 
-    /// Ends what [`Network::stop`] began. A machine that slept for `slept` milliseconds has a clock
-    /// that stood still so long.
+    /// Reverses [`Network::stop`]. The clock of a system that was suspended for `slept`
+    /// milliseconds is behind by that time.
     pub fn wake(&mut self, index: usize, slept: u64) {
         let gateway = &mut self.gateways[index];
         gateway.condition = Condition::Running;

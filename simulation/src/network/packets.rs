@@ -1,4 +1,4 @@
-//! Packets that leave a gateway, arrive at one, or are forged.
+//! Packets that are sent, received or forged.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -22,8 +22,7 @@ impl Network {
         }
     }
 
-    /// A datagram that nobody sent: the forger's way in. Nothing but counters and half-open entries
-    /// may change by it.
+    /// Injects a forged datagram. It may change only counters and half-open IKE SAs.
     pub fn forge(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let Some(index) = self.at(to.ip()) else { return };
         if self.gateways[index].condition != Condition::Running {
@@ -34,7 +33,7 @@ impl Network {
         self.with_monitor(|monitor, network| monitor.after_forgery(network, index));
     }
 
-    /// ESP that the holder of the keys did not seal.
+    /// ESP that was not encrypted with the keys of the SA.
     pub fn forge_esp(&mut self, from: IpAddr, to: IpAddr, sealed: Sealed) {
         let Some(index) = self.at(to) else { return };
         self.with_monitor(|monitor, network| monitor.before_forgery(network, index));
@@ -100,7 +99,7 @@ impl Network {
         self.events(index);
     }
 
-    /// Hands the data plane's events to a control plane that runs.
+    /// Passes the data plane's events to a running control plane.
     pub(super) fn events(&mut self, index: usize) {
         if self.gateways[index].condition == Condition::Running {
             self.follow_up(index);

@@ -1,5 +1,5 @@
-//! The internet between the gateways: each direction between two of them can be slow, lossy,
-//! doubling or cut.
+//! The network between the gateways. Each direction between two of them can be slow, lossy,
+//! duplicating or cut.
 
 use std::net::IpAddr;
 
@@ -10,15 +10,15 @@ use crate::random::Stream;
 pub struct Link {
     /// Nothing passes.
     pub cut: bool,
-    /// Per mille of the packets that get lost.
+    /// Packet loss in per mille.
     pub loss: u32,
-    /// Per mille of the IKE messages that arrive twice.
+    /// Duplicated IKE messages in per mille.
     pub duplicate: u32,
-    /// The shortest way, milliseconds.
+    /// Minimum delay in milliseconds.
     pub delay: u64,
-    /// Up to so many milliseconds are added, which also changes the order.
+    /// Maximum additional delay in milliseconds, which also reorders.
     pub jitter: u64,
-    /// ESP is swallowed and IKE is not.
+    /// ESP is dropped and IKE is not.
     pub no_esp: bool,
 }
 
@@ -29,7 +29,7 @@ impl Default for Link {
 }
 
 impl Link {
-    /// Whether what is sent arrives, soon enough not to be sent again.
+    /// Whether packets arrive early enough not to be retransmitted.
     pub fn is_clean(&self) -> bool {
         !self.cut && !self.no_esp && self.loss == 0 && self.delay + self.jitter < 400
     }
@@ -55,7 +55,7 @@ impl Wire {
         &self.links[from * self.addresses.len() + to]
     }
 
-    /// The same, to be changed.
+    /// The direction from one gateway to another, mutable.
     pub fn link_mut(&mut self, from: usize, to: usize) -> &mut Link {
         &mut self.links[from * self.addresses.len() + to]
     }
@@ -73,12 +73,12 @@ impl Wire {
         }
     }
 
-    /// Makes every link good again.
+    /// Repairs every link.
     pub fn heal(&mut self) {
         self.links.fill(Link::default());
     }
 
-    /// How long a packet takes; none if it is lost.
+    /// The delay of a packet; `None` if it is lost.
     pub(super) fn way(&mut self, from: IpAddr, to: IpAddr) -> Option<u64> {
         let (link, stream) = self.between(from, to)?;
         let lost = link.cut || (link.loss > 0 && stream.below(1000) < u64::from(link.loss));
@@ -86,13 +86,13 @@ impl Wire {
         (!lost).then_some(delay)
     }
 
-    /// The same for ESP.
+    /// The delay of an ESP packet; `None` if it is lost.
     pub(super) fn way_of_esp(&mut self, from: IpAddr, to: IpAddr) -> Option<u64> {
         let swallowed = self.between(from, to)?.0.no_esp;
         self.way(from, to).filter(|_| !swallowed)
     }
 
-    /// How long its double takes, if it has one.
+    /// The delay of a packet's duplicate, if there is one.
     pub(super) fn again(&mut self, from: IpAddr, to: IpAddr) -> Option<u64> {
         let (link, stream) = self.between(from, to)?;
         let doubled = link.duplicate > 0 && stream.below(1000) < u64::from(link.duplicate);

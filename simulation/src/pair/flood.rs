@@ -1,4 +1,4 @@
-//! A million first messages: what they leave is bounded.
+//! Floods of IKE_SA_INIT requests: the resulting state must be bounded.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -10,33 +10,33 @@ use ike::{
 
 use crate::random::Stream;
 
-/// How the flood comes in and what the gateway does about it.
+/// The source addresses of the flood and the gateway's countermeasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// From forged addresses, at a gateway that wants cookies from a threshold on.
+    /// Forged addresses; the gateway demands cookies above a threshold.
     Cookies,
-    /// From real addresses: each returns its cookie.
+    /// Real addresses: each returns its cookie.
     Returned,
-    /// At a gateway without cookies: the limits alone must do.
+    /// A gateway without cookies: only the limits apply.
     Limits,
 }
 
-/// What a flood left behind.
+/// The result of a flood.
 #[derive(Clone, Copy, Debug)]
 pub struct Flood {
-    /// The largest tables during the flood.
+    /// The largest table sizes during the flood.
     pub most: Tables,
-    /// The tables after the half-open lifetime.
+    /// The table sizes after the half-open lifetime.
     pub after: Tables,
-    /// Growth of the process in KiB, from after the first 10 000 attempts to the end.
+    /// Growth of the process in KiB, from the 10 000th attempt to the end.
     pub grown_kib: i64,
-    /// Octets sent per octet received, in percent.
+    /// Octets sent in percent of octets received.
     pub amplification: u64,
-    /// The limit that was configured.
+    /// The configured limit.
     pub limit: usize,
 }
 
-/// Sends so many first messages to one endpoint with real cryptography.
+/// Sends this many IKE_SA_INIT requests to one endpoint with real cryptography.
 pub fn flood(kind: Kind, attempts: u64) -> Flood {
     let ours = SocketAddr::from(([192, 0, 2, 2], 500));
     let config = EndpointConfig {
@@ -54,7 +54,8 @@ pub fn flood(kind: Kind, attempts: u64) -> Flood {
             early = resident_kib();
         }
         message[..8].copy_from_slice(&(attempt + 1).to_be_bytes());
-        // A quarter of the addresses of the world, over and over, in networks of their own.
+        // A quarter of the IPv4 address space in pseudo-random order, so that the networks differ
+        // too.
         let from = SocketAddr::from(((attempt as u32).wrapping_mul(0x9e37_79b1).to_be_bytes(), 500));
         received += message.len();
         endpoint.handle_datagram(now, from, ours, &message);
@@ -88,7 +89,7 @@ pub fn flood(kind: Kind, attempts: u64) -> Flood {
     }
 }
 
-/// Takes what the endpoint says and lets `hear` answer it; octets sent.
+/// Passes the endpoint's messages to `hear`; returns the number of octets sent.
 fn answers(endpoint: &mut Endpoint, mut hear: impl FnMut(&mut Endpoint, &Transmit)) -> usize {
     let mut sent = 0;
     while let Some(answer) = endpoint.poll_transmit() {
@@ -105,7 +106,7 @@ fn connection(local: IpAddr, peers: AddressMatch) -> Connection {
     connection
 }
 
-/// IKE_SA_INIT as an initiator sends it.
+/// An IKE_SA_INIT request.
 fn first_message(to: SocketAddr) -> Vec<u8> {
     let local = SocketAddr::from(([192, 0, 2, 1], 500));
     let mut initiator =
@@ -117,8 +118,8 @@ fn first_message(to: SocketAddr) -> Vec<u8> {
     initiator.poll_transmit().map(|transmit| transmit.bytes).unwrap_or_default()
 }
 
-/// The request again, with the cookie of the answer in front (RFC 7296 §2.6); `None` if the answer
-/// asks for none.
+/// The request with the cookie of the response in front (RFC 7296 §2.6); `None` if the response
+/// demands none.
 fn with_cookie(request: &[u8], answer: &[u8]) -> Option<Vec<u8>> {
     const NOTIFY: u8 = 41;
     const COOKIE: [u8; 2] = 16390u16.to_be_bytes();
@@ -156,7 +157,7 @@ fn resident_kib() -> i64 {
 }
 
 impl Flood {
-    /// What does not hold, if anything.
+    /// The violated bound, if any.
     pub fn violation(&self) -> Option<String> {
         let Flood { most, after, grown_kib, amplification, limit } = *self;
         if most.half_open > limit || most.ike_sas > limit || most.sources > limit || most.deadlines > limit {
@@ -165,7 +166,7 @@ impl Flood {
         if after != Tables::default() {
             return Some(format!("after the flood there is left {after:?}"));
         }
-        // A half-open IKE SA keeps both messages, nonces and a private key.
+        // A half-open IKE SA stores both messages, nonces and a private key.
         if grown_kib > limit as i64 * 8 {
             return Some(format!("the process grew by {grown_kib} KiB"));
         }

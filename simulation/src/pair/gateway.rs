@@ -1,4 +1,4 @@
-//! One end: its endpoint, and what its control plane was told.
+//! One end of the pair: its endpoint, and the state that a control plane would hold.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,17 +11,17 @@ use ike::{
 
 use crate::random::Stream;
 
-/// SPIs as a control plane gives them out, watched for leaks.
+/// An SPI allocator that detects leaks.
 #[derive(Clone, Debug, Default)]
 pub struct WatchedSpis(Arc<Mutex<BTreeSet<u32>>>);
 
 impl WatchedSpis {
-    /// How many are given out.
+    /// The number of allocated SPIs.
     pub fn len(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// None is given out.
+    /// Whether no SPI is allocated.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -53,32 +53,32 @@ impl SpiSource for WatchedSpis {
 
 /// One end of the pair.
 pub struct Gateway {
-    /// In timelines.
+    /// Name in the timeline.
     pub name: &'static str,
     /// Address and IKE port.
     pub address: SocketAddr,
-    /// The IKE core.
+    /// The IKE endpoint.
     pub endpoint: Endpoint,
-    /// Inbound SPIs in use.
+    /// Allocated inbound SPIs.
     pub spis: WatchedSpis,
-    /// IKE SAs that are up.
+    /// Established IKE SAs.
     pub up: BTreeMap<IkeId, IkeInfo>,
-    /// Children that are installed.
+    /// Installed children.
     pub children: BTreeMap<ChildId, InstallChild>,
-    /// Children that were asked for, and on which IKE SA, and that neither came nor failed yet.
+    /// Requested children without a result yet, with their IKE SA.
     pub asked: BTreeMap<ChildTag, IkeId>,
-    /// The records that a successor would find.
+    /// The stored records of IKE SAs, which a restarted endpoint resumes from.
     pub records: BTreeMap<IkeId, Secret>,
     /// How far its clock is ahead, in milliseconds.
     pub ahead: i64,
-    /// Not scheduled before this moment of the simulation.
+    /// Not scheduled before this time of the simulation.
     pub stalled_until: u64,
     config: EndpointConfig,
     connection: Connection,
 }
 
 impl Gateway {
-    /// A gateway that knows nothing yet.
+    /// A gateway without state.
     pub fn new(
         name: &'static str,
         address: SocketAddr,
@@ -104,24 +104,24 @@ impl Gateway {
         }
     }
 
-    /// Its clock at `now` of the simulation.
+    /// Its clock at time `now` of the simulation.
     pub fn clock(&self, now: u64) -> Time {
         Time::from_millis(now.saturating_add_signed(self.ahead))
     }
 
-    /// When its next timer is due, in time of the simulation.
+    /// Its next deadline, in time of the simulation.
     pub fn due(&self) -> Option<u64> {
         let at = self.endpoint.poll_timeout()?.as_millis().saturating_add_signed(-self.ahead);
         Some(at.max(self.stalled_until))
     }
 
-    /// Takes another configuration of the connection.
+    /// Applies another configuration of the connection.
     pub fn edit(&mut self, change: impl FnOnce(&mut Connection)) {
         change(&mut self.connection);
         self.endpoint.set_connection(self.connection.clone());
     }
 
-    /// The records are written before anything is sent.
+    /// Stores the records, before anything is sent.
     pub fn store_records(&mut self) {
         while let Some((ike, record)) = self.endpoint.poll_checkpoint() {
             match record {
@@ -131,7 +131,7 @@ impl Gateway {
         }
     }
 
-    /// Its process is killed, and a successor starts with the records or, after a power failure,
+    /// Kills the endpoint and starts another with the stored records or, as after a power failure,
     /// without them.
     pub fn restart(&mut self, now: u64, keep: bool, random: Stream) {
         self.spis = WatchedSpis::default();
@@ -148,7 +148,7 @@ impl Gateway {
             };
             self.up.insert(restored.info.ike, restored.info.clone());
         }
-        // What the data plane has and nobody speaks for any more is removed.
+        // Remove children in the data plane whose IKE SA was not resumed.
         for (id, mut child) in before {
             let home = self.up.values().find(|info| info.children.contains(&id));
             if let Some(home) = home {
@@ -165,7 +165,7 @@ impl Gateway {
         );
     }
 
-    /// Keeps the books; an action that contradicts them is a fault. Returns the line for the
+    /// Applies an action to the state; an inconsistent action panics. Returns the line for the
     /// timeline.
     pub fn note(&mut self, action: Action) -> Option<String> {
         Some(match action {
@@ -222,7 +222,7 @@ impl Gateway {
                 }
                 format!("child failed {tag:?} {reason:?} rekeying={rekeying:?}")
             }
-            Action::Redirected { .. } => panic!("nobody redirects here"),
+            Action::Redirected { .. } => panic!("unexpected redirect"),
             Action::ChildSoftLimit { child, .. } => format!("soft limit {child:?}"),
             Action::PeerEndpointChanged { remote, .. } => format!("peer endpoint {remote}"),
         })

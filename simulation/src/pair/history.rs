@@ -1,5 +1,5 @@
-//! One history: faults and orders at random, then calm in which the two ends must converge, then
-//! the end, after which nothing is left.
+//! A history: random faults and commands, a calm phase in which the two ends must converge, and an
+//! orderly end after which no state is left.
 
 use std::panic::AssertUnwindSafe;
 
@@ -13,32 +13,32 @@ use crate::campaign::panic_text;
 use crate::crypto::CHEAP;
 use crate::random::Stream;
 
-/// One history in so many uses real cryptography.
+/// One history in this many uses real cryptography.
 const REAL_CRYPTOGRAPHY: u64 = 20;
-/// How often the control planes look after their sessions.
+/// Interval at which the control planes check their sessions.
 const ROUND: u64 = 2_500;
-/// Longest time of calm until both ends agree: detection of a dead peer, a new initiation, what is
-/// still being repeated.
+/// Maximum duration of the calm phase until both ends agree: detection of a dead peer, a new
+/// initiation, pending retransmissions.
 const CALM: u64 = 400_000;
-/// After everything was closed, the longest that anything may last: a replaced IKE SA waits 60 s
-/// for the peer's Delete, a request in flight on it is repeated up to 100 s, then its own Delete 10
-/// s, and a closed IKE SA repeats its last answer for 30 s.
+/// The longest time that state may remain after everything was closed: a replaced IKE SA waits 60 s
+/// for the peer's Delete, a request in flight on it is retransmitted for up to 100 s, then its own
+/// Delete for 10 s, and a closed IKE SA retransmits its last response for 30 s.
 const TO_REST: u64 = 205_000;
 
-/// What came out of a history.
+/// The result of a history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// What did not hold.
+    /// The violated condition.
     pub violation: Option<String>,
-    /// What happened, if it was kept.
+    /// The timeline, if recorded.
     pub timeline: Vec<String>,
-    /// Datagrams that were sent.
+    /// Datagrams sent.
     pub datagrams: u64,
     /// Virtual milliseconds.
     pub length: u64,
 }
 
-/// Runs the history of a seed. A panic in it is a violation like any other.
+/// Runs the history of a seed. A panic is reported as a violation.
 pub fn run(seed: u64, timeline: bool) -> Outcome {
     let random = Stream::new(seed);
     let provider: &'static Provider =
@@ -66,15 +66,15 @@ struct History {
     wishes: [Wishes; 2],
     gentle: bool,
     draw: Stream,
-    /// When the control planes look after their sessions next.
+    /// When the control planes next check their sessions.
     rounds: u64,
 }
 
 impl History {
-    /// Orders and faults.
+    /// Random commands and faults.
     fn trouble(&mut self) {
         if self.gentle {
-            // Traffic must flow from the first child to the last.
+            // Let traffic flow from the first child on.
             self.run_for(5_000);
         }
         self.network.faults = bad_wire(&mut self.draw);
@@ -149,7 +149,7 @@ impl History {
         }
     }
 
-    /// Both ends rekey at once, the same or not.
+    /// Both ends start a rekey at the same time, of the same or of different SAs.
     fn cross(&mut self) {
         for _ in 0..self.draw.range(1, 2) {
             self.rekey(A);
@@ -172,16 +172,16 @@ impl History {
     }
 
     fn rebind(&mut self) {
-        // While a rekeying is half done neither end can know the other's new port: traffic may then
-        // stop for a while.
+        // During a rekey neither end can learn the other's new port, so that traffic may stop for a
+        // while.
         if let Some(base) = self.network.nat.filter(|_| !self.gentle) {
-            // Ports of earlier mappings are not used again.
+            // Ports of earlier mappings are not reused.
             self.network.nat = Some(base + 2);
             self.network.say(|| format!("-- the NAT maps a to {} from now on", base + 2));
         }
     }
 
-    /// Something like a real datagram, or one again: nobody believes it.
+    /// Sends a modified or repeated datagram, which must not be accepted.
     fn forge(&mut self) {
         if self.network.overheard.is_empty() {
             return;
@@ -205,7 +205,8 @@ impl History {
         }
         let before = self.books();
         self.network.inject(from, to, &bytes);
-        // A damaged first message may begin a half-open IKE SA or prolong an initiation, no more.
+        // A modified IKE_SA_INIT may create a half-open IKE SA or prolong an initiation, but no
+        // more.
         assert!(first || before == self.books(), "a forged datagram changed something");
     }
 
@@ -223,7 +224,7 @@ impl History {
         })
     }
 
-    /// The operators change forward secrecy.
+    /// The PFS configuration is changed.
     fn edit(&mut self) {
         let groups = if self.draw.percent(50) { vec![ike::Group::Curve25519] } else { vec![] };
         self.network.say(|| format!("-- both are configured for forward secrecy by {groups:?}"));
@@ -262,13 +263,13 @@ impl History {
         }
     }
 
-    /// Everything is mended: there is one IKE SA and each intended child once, and soon.
+    /// All faults are repaired: in bounded time there is one IKE SA and each intended child once.
     fn calm(&mut self) -> Result<(), String> {
         self.network.faults = Faults::default();
         self.network.gateways.iter_mut().for_each(|gateway| gateway.stalled_until = 0);
         self.network.say(|| "-- calm".to_owned());
         let end = self.network.now + CALM;
-        // Not at the first moment only: it stays like that.
+        // The state must be stable, not only reached once.
         let mut agreed = 0;
         loop {
             let span = self.draw.range(300, 5_000);
@@ -276,7 +277,7 @@ impl History {
             match self.converged() {
                 Ok(()) if agreed == 5 => return Ok(()),
                 Ok(()) => agreed += 1,
-                // A rekeying may be under way, which takes a moment.
+                // A rekey may still be in progress.
                 Err(fault) if self.network.now >= end => return Err(fault),
                 Err(_) => agreed = 0,
             }
@@ -314,7 +315,7 @@ impl History {
         Ok(())
     }
 
-    /// Closes everything; nothing is left, at neither end.
+    /// Closes everything; no state may be left at either end.
     fn end(&mut self) -> Result<(), String> {
         self.wishes = Default::default();
         self.network.say(|| "-- the end".to_owned());
@@ -337,7 +338,7 @@ impl History {
     }
 }
 
-/// Both halves, with keys.
+/// Whether both halves of a child match, including keys.
 fn fit(a: &InstallChild, b: &InstallChild) -> bool {
     let halves = [(&a.outbound, &b.inbound), (&b.outbound, &a.inbound)];
     a.suite == b.suite
@@ -350,7 +351,7 @@ fn fit(a: &InstallChild, b: &InstallChild) -> bool {
         })
 }
 
-/// Whatever either end may send on right now, the other can decrypt.
+/// Every packet that one end may send now can be decrypted by the other.
 fn traffic_flows(network: &Network) {
     for (from, to) in [(A, B), (B, A)] {
         let [from, to] = [from, to].map(|which| &network.gateways[which]);
@@ -377,7 +378,7 @@ mod tests {
         }
     }
 
-    /// Seeds that once failed: what was wrong, and where.
+    /// Seeds of previous failures, with the cause.
     #[test]
     fn pairs_that_once_failed_converge() {
         let seeds = [

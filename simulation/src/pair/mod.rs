@@ -1,9 +1,9 @@
-//! Two IKE endpoints on a bad wire: seeded histories after which exactly one IKE SA and the
-//! intended children are left, and after whose end nothing is; and a flood of half-open attempts
-//! within bounded memory.
+//! Two IKE endpoints on an unreliable network: seeded histories after which exactly one IKE SA and
+//! the intended children are left, and no state after they are closed; and floods of half-open IKE
+//! SAs within bounded memory.
 //!
-//! What the control plane decides is a few lines here ([`session`]); what is tried is the IKE core,
-//! alone and therefore often.
+//! The control plane is reduced to a few lines ([`session`]). Only the IKE endpoint is tested,
+//! which makes many runs possible.
 
 pub mod flood;
 pub mod gateway;

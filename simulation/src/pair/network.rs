@@ -1,4 +1,4 @@
-//! The wire between the two ends, a NAT, and the event loop in virtual milliseconds.
+//! The network between the two ends, a NAT, and the event loop in virtual milliseconds.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,24 +9,24 @@ use ike::{Command, IkeId, Transmit};
 use super::gateway::Gateway;
 use crate::random::Stream;
 
-/// The moment at which every history begins.
+/// Start time of every history.
 pub const ORIGIN: u64 = 100_000_000;
 
-/// The end that wants the children.
+/// The end that requests the children.
 pub const A: usize = 0;
 /// The other end.
 pub const B: usize = 1;
 
-/// What the wire does to each datagram.
+/// Faults that apply to each datagram.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Lost, in percent.
+    /// Loss in percent.
     pub loss: u64,
-    /// Doubled, in percent.
+    /// Duplicates in percent.
     pub duplicates: u64,
-    /// Each datagram takes 10 ms and up to so many more, which reorders them.
+    /// Maximum additional delay in milliseconds, on top of 10 ms; it reorders datagrams.
     pub jitter: u64,
-    /// Nothing comes through from this end.
+    /// Datagrams from this end are lost.
     pub cut: [bool; 2],
 }
 
@@ -39,7 +39,7 @@ struct Flight {
     bytes: Vec<u8>,
 }
 
-/// Two gateways and what is between them.
+/// Two gateways and the network between them.
 pub struct Network {
     /// Virtual milliseconds.
     pub now: u64,
@@ -47,11 +47,11 @@ pub struct Network {
     pub gateways: [Gateway; 2],
     /// The wire.
     pub faults: Faults,
-    /// The NAT in front of a: its ports 500 and 4500 are seen as this one and the next.
+    /// The NAT in front of a: its ports 500 and 4500 are translated to this port and the next.
     pub nat: Option<u16>,
-    /// Datagrams sent lately, for forgers.
+    /// Recently sent datagrams, as material for forgeries.
     pub overheard: Vec<(SocketAddr, SocketAddr, Vec<u8>)>,
-    /// The timeline, if it is kept.
+    /// The timeline, if recorded.
     pub timeline: Option<Vec<String>>,
     /// Datagrams sent.
     pub sent: u64,
@@ -61,7 +61,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Two gateways that do not talk yet.
+    /// Two gateways without an IKE SA.
     pub fn new(gateways: [Gateway; 2], nat: Option<u16>, draw: Stream, timeline: bool) -> Self {
         Network {
             now: ORIGIN,
@@ -77,7 +77,7 @@ impl Network {
         }
     }
 
-    /// Writes a line to the timeline.
+    /// Adds a line to the timeline.
     pub fn say(&mut self, text: impl FnOnce() -> String) {
         let at = self.now - ORIGIN;
         if let Some(timeline) = &mut self.timeline {
@@ -85,7 +85,7 @@ impl Network {
         }
     }
 
-    /// Gives an order to an endpoint; a refused one is a fault.
+    /// Issues a command to an endpoint; a rejected one panics.
     pub fn command(&mut self, which: usize, command: Command) -> Option<IkeId> {
         self.say(|| format!("{}: {command:?}", ["a", "b"][which]));
         let gateway = &mut self.gateways[which];
@@ -95,7 +95,7 @@ impl Network {
         result.unwrap_or_else(|error| panic!("refused: {error}"))
     }
 
-    /// Takes everything out of an endpoint: first the records, then the datagrams.
+    /// Takes all output of an endpoint: first the records, then the datagrams.
     pub fn drain(&mut self, which: usize) {
         self.gateways[which].store_records();
         while let Some(action) = self.gateways[which].endpoint.poll_action() {
@@ -140,7 +140,7 @@ impl Network {
         self.flying.push(Reverse(Flight { at, number: self.number, from, to, bytes }));
     }
 
-    /// Delivers a datagram at once as if somebody had sent it.
+    /// Delivers an injected datagram at once.
     pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         if let Some(which) = self.at(to.ip()) {
             self.deliver(which, from, to, bytes);
@@ -164,7 +164,7 @@ impl Network {
         self.drain(which);
     }
 
-    /// Lets time pass until `end`.
+    /// Advances the time until `end`.
     pub fn run_until(&mut self, end: u64, mut check: impl FnMut(&Network)) {
         let mut steps = 0;
         while self.step(end) {
@@ -186,7 +186,7 @@ impl Network {
             let Some(which) = which else { continue };
             let stalled = self.gateways[which].stalled_until;
             if stalled > self.now {
-                // It waits in the socket.
+                // The datagram is queued in the socket.
                 flight.at = stalled;
                 self.flying.push(Reverse(flight));
                 continue;

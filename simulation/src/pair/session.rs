@@ -1,5 +1,5 @@
-//! What a control plane would do: initiate when there is nothing, ask for what is missing, probe
-//! what is there.
+//! A minimal control plane: initiates without an IKE SA, requests missing children, probes the
+//! peer.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use ike::{ChildRequest, ChildTag, Command, InstallChild};
 
 use super::network::{A, Network};
 
-/// What a gateway wants.
+/// The intended state of a gateway.
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
     /// It initiates if there is no IKE SA.
     pub initiates: bool,
-    /// The children that it asks for; they are the intended ones.
+    /// The children that it requests.
     pub children: Vec<ChildTag>,
-    /// It probes its peer so often, in milliseconds; 0: never.
+    /// Interval of its probes in milliseconds; 0 for never.
     pub probe: u64,
 }
 
-/// Does what is to be done now.
+/// Executes what is due now.
 pub fn attend(network: &mut Network, which: usize, wishes: &Wishes) {
     let gateway = &network.gateways[which];
     if gateway.stalled_until > network.now {
@@ -53,8 +53,8 @@ pub fn attend(network: &mut Network, which: usize, wishes: &Wishes) {
     }
 }
 
-/// Both ends may make the same child anew at once, such as after a restart: of two that replace
-/// nothing the older one is closed. What rekeying leaves double is not touched.
+/// Both ends may create the same child at once, for example after a restart: of two that replace
+/// nothing the older one is closed. Duplicates from a rekey are left to the endpoint.
 fn close_twins(network: &mut Network, which: usize, wanted: &[ChildTag]) {
     for tag in wanted {
         let made_anew = |child: &&InstallChild| child.tag == *tag && child.replaces.is_none();
@@ -66,7 +66,7 @@ fn close_twins(network: &mut Network, which: usize, wanted: &[ChildTag]) {
     }
 }
 
-/// Initiates; a comes with its first child, b without any, as a asks for them.
+/// Initiates an IKE SA; a includes its first child, b none, since a requests them.
 pub fn initiate(network: &mut Network, which: usize) {
     let (local, remote) = (network.gateways[which].address, network.gateways[1 - which].address);
     let child = (which == A).then(|| ChildRequest::new(ChildTag(1)));

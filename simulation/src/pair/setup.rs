@@ -1,4 +1,4 @@
-//! What a seed makes of the two configurations.
+//! The two configurations that follow from a seed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,18 +16,18 @@ use super::session::Wishes;
 use crate::random::Stream;
 
 const ADDRESSES: [[u8; 4]; 2] = [[192, 0, 2, 1], [192, 0, 2, 2]];
-/// Key exchange groups that both backends have and that cost little.
+/// Key exchange groups that both backends support and that are fast.
 const GROUPS: [Group; 3] = [Group::Ecp256, Group::Curve25519, Group::Ecp384];
 
-/// A history's ingredients.
+/// The setup of a history.
 pub struct Setup {
     /// a and b.
     pub gateways: [Gateway; 2],
-    /// What they want.
+    /// Their intended states.
     pub wishes: [Wishes; 2],
     /// The NAT in front of a.
     pub nat: Option<u16>,
-    /// No cut wire, no restart, no jump: the children must carry traffic at every moment.
+    /// No cut, restart or clock jump: the children must carry traffic at all times.
     pub gentle: bool,
 }
 
@@ -54,8 +54,8 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
             connection.lifetime =
                 IkeLifetime { rekey: Some(rekey), jitter: rekey / 5, hard: Some(rekey * 3) };
         }
-        // An end that pretends to be behind a NAT does not follow the other (RFC 7296 §2.23): not
-        // both.
+        // An end that pretends to be behind a NAT does not follow address changes of the peer (RFC
+        // 7296 §2.23), so not both ends may do so.
         connection.force_udp_encapsulation = draw.percent(10) && (own == A || nat.is_none());
         (connection.initiation, connection.established) = if gentle {
             (patience(600), patience(600))
@@ -65,7 +65,7 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
         Gateway::new(["a", "b"][own], address, config, connection, random.fork(10 + own as u64))
     });
     shared.next();
-    // Behind a NAT nobody is called first.
+    // An end behind a NAT cannot be reached first.
     let both = nat.is_none() && draw.percent(40);
     let probe = if gentle { 0 } else { 2_000 };
     let wishes = [
@@ -75,8 +75,7 @@ pub fn setup(random: &Stream, provider: &'static Provider) -> Setup {
     Setup { gateways, wishes, nat, gentle }
 }
 
-/// What holds against an attacker with a quantum computer: whether an end has it, and whether it
-/// insists on it.
+/// Measures against quantum computers: whether each end supports one, and whether it requires it.
 struct Quantum {
     /// ML-KEM-768 as an additional key exchange (RFC 9370) of IKE SAs and of children with forward
     /// secrecy.
@@ -110,7 +109,7 @@ impl Quantum {
     }
 }
 
-/// A bad wire: loss and doubling up to 30 %, reordering.
+/// An unreliable network: loss and duplicates up to 30 %, reordering.
 pub fn bad_wire(draw: &mut Stream) -> Faults {
     Faults { loss: draw.below(31), duplicates: draw.below(31), jitter: draw.below(800), cut: [false; 2] }
 }

@@ -1,38 +1,38 @@
-//! What happens in a scenario, and what the gateway's own words mean.
+//! Events of a scenario, and the meaning of the gateway's messages.
 
 use std::time::Duration;
 
 use super::{Kind, Moment, PeerFact, PredictError};
 
-/// Something that happens at a time.
+/// An event at a certain time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, since the beginning.
+    /// Time since the start.
     pub at: Duration,
-    /// What.
+    /// The event.
     pub what: What,
 }
 
-/// What can happen. Peers are named by address, or as the configuration names them.
+/// Kinds of events. Peers are given by address, or by name as configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The peer cannot be reached any more.
+    /// The peer becomes unreachable.
     Down(String),
-    /// It can be reached again, and knows what it knew.
+    /// It becomes reachable again, with its state.
     Up(String),
-    /// It loses everything that it knew, and works on at once.
+    /// It restarts without its state and continues at once.
     Restart(String),
-    /// `clear crypto session` is typed at the gateway.
+    /// `clear crypto session` is executed at the gateway.
     Clear,
 }
 
-/// The longest scenario: a week.
+/// Maximum duration of a scenario: a week.
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);
 
-/// Reads `t=10s down 10.1.1.1`.
+/// Parses `t=10s down 10.1.1.1`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why it is invalid.
 pub fn parse_event(text: &str) -> Result<Event, PredictError> {
     let refuse = |reason: String| PredictError::Event { text: text.to_owned(), reason };
     let mut words = text.split_whitespace();
@@ -55,7 +55,7 @@ pub fn parse_event(text: &str) -> Result<Event, PredictError> {
     }
 }
 
-/// Reads `500ms`, `10s`, `5m`, `2h`; the text of an error names what was read.
+/// Parses `500ms`, `10s`, `5m`, `2h`; an error contains the input.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
@@ -83,7 +83,7 @@ impl Event {
     }
 }
 
-/// What kind of thing a transition is, and the rule behind it.
+/// The kind of a transition, and the rule that causes it.
 pub(super) fn classify(event: &str, peers: &[PeerFact]) -> (Kind, Option<String>) {
     let default = peers.iter().find(|peer| peer.default).map(|peer| peer.name.as_str());
     let why = |text: &str| Some(text.to_owned());

@@ -1,5 +1,5 @@
-//! One self-contained page: the timeline as a picture and as a table. It loads nothing from
-//! anywhere.
+//! A self-contained HTML page with the timeline as a chart and as a table. It loads nothing
+//! external.
 
 use std::fmt::Write as _;
 
@@ -23,7 +23,7 @@ tr.event td { font-weight: 600; } .why { opacity: .7; }
 @media (prefers-color-scheme: dark) { body { color: #e6e9ee; background: #14181f; } .up { fill: #4fb286; } .tunnel { fill: #6d9be0; } .down { fill: #e0665a; } }
 ";
 
-/// Text inside of an element or of a quoted attribute.
+/// Escapes text for an element or a quoted attribute.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

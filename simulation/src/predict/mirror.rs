@@ -1,8 +1,7 @@
-//! The gateways behind the configured peer addresses: the same configuration, seen from the other
-//! side.
+//! The gateways of the configured peers, with the mirrored configuration.
 //!
-//! A mirrored peer answers to our address with the same algorithms, keys, detection and lifetimes,
-//! calls itself what we accept, has the mirrored access lists, and no idle timers of its own.
+//! A mirrored peer responds to our address with the same algorithms, keys, detection and lifetimes,
+//! has an identity that we accept and the mirrored access lists, and no idle timers of its own.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,10 +19,10 @@ use sa_table::Capacities;
 use super::{PeerFact, PredictError};
 use crate::gateway::Setup;
 
-/// Names of what a mirrored configuration adds.
+/// Names of the objects that a mirrored configuration adds.
 const MIRROR: &str = "mirror";
 
-/// Room for the gateways of a prediction.
+/// Capacities of the gateways of a prediction.
 const ROOM: Capacities = Capacities {
     inbound_slots: 256,
     outbound_slots: 256,
@@ -44,13 +43,13 @@ pub struct Mirrored {
     pub addresses: Vec<IpAddr>,
     /// The peers as configured.
     pub peers: Vec<PeerFact>,
-    /// What names resolve to.
+    /// Addresses of names.
     pub zone: BTreeMap<String, Vec<IpAddr>>,
-    /// What had to be assumed.
+    /// Assumptions.
     pub assumptions: Vec<String>,
 }
 
-/// One usable entry and the peers that it names.
+/// A usable entry and its peers.
 struct Named<'a> {
     map: &'a str,
     seq: u16,
@@ -58,10 +57,10 @@ struct Named<'a> {
     ike: IkeParameters,
 }
 
-/// Makes the network of a configuration.
+/// Creates the network of a configuration.
 ///
 /// # Errors
-/// If there is no crypto map on an interface, on several, or no entry that can be used.
+/// If no interface or several have a crypto map, or no entry is usable.
 pub fn mirror(configuration: &Configuration) -> Result<Mirrored, PredictError> {
     let nothing = |text: &str| PredictError::Nothing(text.to_owned());
     let mut assumptions =
@@ -122,8 +121,8 @@ pub fn mirror(configuration: &Configuration) -> Result<Mirrored, PredictError> {
     Ok(Mirrored { setups, addresses, peers, zone, assumptions })
 }
 
-/// Every configured interface with its addresses; one that gets its address from outside has an
-/// address for documentation.
+/// Every configured interface with its addresses; one with a dynamic address gets a documentation
+/// address.
 fn devices(configuration: &Configuration, assumptions: &mut Vec<String>) -> Devices {
     let interfaces = (1u8..).zip(&configuration.interfaces);
     interfaces
@@ -276,7 +275,7 @@ fn mirror_entry(
         .insert(named.seq, CryptoMapEntry { keying: Keying::Isakmp, template_profile: None, body: mirrored });
 }
 
-/// What the peer has to call itself so that we accept it.
+/// The identity that the peer must have to be accepted.
 fn identity_for(ike: &IkeParameters, address: IpAddr) -> Option<Identity> {
     let acceptable = |wanted: &RemoteIdentity| match wanted {
         RemoteIdentity::Any => Some(Identity::Address(None)),
@@ -287,7 +286,7 @@ fn identity_for(ike: &IkeParameters, address: IpAddr) -> Option<Identity> {
         }
         RemoteIdentity::Email(text) => Some(Identity::Email(text.clone())),
         RemoteIdentity::KeyId(text) => Some(Identity::KeyId(text.clone())),
-        // Only a certificate has it, and the dry run has none.
+        // It needs a certificate, which the simulation does not have.
         RemoteIdentity::Dn(_) => None,
     };
     ike.remote_identities.iter().find_map(acceptable)

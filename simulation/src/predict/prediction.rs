@@ -6,36 +6,36 @@ use serde::Serialize;
 
 use super::{html, text};
 
-/// What kind of thing a moment is.
+/// Kind of a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// What the scenario says.
+    /// An event of the scenario.
     Event,
-    /// Traffic gets through, or stops to.
+    /// Traffic starts or stops getting through.
     Traffic,
     /// A tunnel comes up or goes down.
     Tunnel,
-    /// A peer is found dead.
+    /// A peer is declared dead.
     Detection,
     /// The cursor moves.
     Cursor,
-    /// An attempt begins or fails.
+    /// An initiation starts or fails.
     Attempt,
-    /// Anything else that the gateway notes.
+    /// Other entries of the gateway's history.
     Note,
 }
 
 /// A line of the predicted timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Moment {
-    /// Milliseconds since the beginning.
+    /// Milliseconds since the start.
     pub at_ms: u64,
-    /// What kind.
+    /// Kind.
     pub kind: Kind,
-    /// What happens.
+    /// Description.
     pub text: String,
-    /// Why, where a rule says it.
+    /// The rule that causes it, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -45,31 +45,31 @@ pub struct Moment {
 pub struct PeerFact {
     /// As configured.
     pub name: String,
-    /// Where it was simulated.
+    /// Its simulated address.
     pub address: IpAddr,
     /// `default`.
     pub default: bool,
 }
 
-/// A time without answers although something was sent.
+/// A time without replies although packets were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Outage {
-    /// The last answer before, or the first packet.
+    /// The last reply before, or the first packet.
     pub from_ms: u64,
-    /// The first answer after, none if there is none.
+    /// The first reply after; `None` if there is none.
     pub to_ms: Option<u64>,
-    /// Packets that were never answered.
+    /// Packets without a reply.
     pub lost: u64,
 }
 
-/// From a peer's death to its detection.
+/// The detection of a dead peer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Detection {
     /// The peer.
     pub peer: String,
     /// When it was declared dead.
     pub at_ms: u64,
-    /// Since it went down; none if no event says so.
+    /// Time since it became unreachable; `None` if it did so without an event.
     pub after_ms: Option<u64>,
 }
 
@@ -80,45 +80,45 @@ pub struct Carried {
     pub peer: String,
     /// From its tunnel coming up.
     pub from_ms: u64,
-    /// To its going down, or to the end.
+    /// To its tunnel going down, or to the end.
     pub to_ms: u64,
 }
 
 /// The prediction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Prediction {
-    /// The gateway.
+    /// Host name of the gateway.
     pub hostname: String,
-    /// How long was simulated.
+    /// Simulated time.
     pub duration_ms: u64,
     /// The peers, in the order of the entries.
     pub peers: Vec<PeerFact>,
-    /// Everything in order.
+    /// All moments in order.
     pub timeline: Vec<Moment>,
     /// Every detection.
     pub detections: Vec<Detection>,
     /// Every outage.
     pub outages: Vec<Outage>,
-    /// Who had a tunnel, and when.
+    /// Which peer had a tunnel, and when.
     pub carried: Vec<Carried>,
     /// Packets sent.
     pub sent: u64,
-    /// Packets answered.
+    /// Packets replied to.
     pub answered: u64,
-    /// What was assumed.
+    /// Assumptions.
     pub assumptions: Vec<String>,
     #[serde(skip)]
     pub(super) answers: Vec<u64>,
 }
 
 impl Prediction {
-    /// From `since_ms` to the moment at which `peer` is declared dead.
+    /// Time from `since_ms` until `peer` is declared dead.
     pub fn detection_ms(&self, peer: &str, since_ms: u64) -> Option<u64> {
         let found = self.detections.iter().find(|found| found.peer == peer && found.at_ms >= since_ms);
         found.map(|found| found.at_ms - since_ms)
     }
 
-    /// The longest time without an answer that begins in this span.
+    /// The longest time without a reply that starts within this span.
     pub fn longest_silence_ms(&self, from_ms: u64, to_ms: u64) -> Option<u64> {
         let before = self.answers.iter().rev().find(|at| **at <= from_ms).copied().unwrap_or(from_ms);
         let inside = self.answers.iter().copied().filter(|at| (from_ms..=to_ms).contains(at));
@@ -126,7 +126,7 @@ impl Prediction {
         times.windows(2).map(|pair| pair[1] - pair[0]).max()
     }
 
-    /// One document for other programs.
+    /// The prediction as a JSON document.
     ///
     /// # Errors
     /// Never in practice: the prediction is plain data.
@@ -134,12 +134,12 @@ impl Prediction {
         serde_json::to_string_pretty(self)
     }
 
-    /// The timeline for a terminal.
+    /// The prediction as text for a terminal.
     pub fn to_text(&self) -> String {
         text::render(self)
     }
 
-    /// One self-contained page with the timeline as a picture.
+    /// The prediction as a self-contained HTML page with a chart.
     pub fn to_html(&self) -> String {
         html::render(self)
     }

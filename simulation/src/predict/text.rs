@@ -1,10 +1,10 @@
-//! The timeline for a terminal.
+//! The timeline as text for a terminal.
 
 use std::fmt::Write as _;
 
 use super::{Kind, Prediction};
 
-/// Seconds with three digits behind the point, or minutes when there are many.
+/// Seconds with three decimals, or minutes for long times.
 pub(super) fn duration(ms: u64) -> String {
     match ms / 1000 {
         0..600 => format!("{}.{:03} s", ms / 1000, ms % 1000),

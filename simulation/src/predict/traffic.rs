@@ -1,4 +1,4 @@
-//! What the hosts behind the gateway send, and what became of it.
+//! Traffic of the hosts behind the gateway, and its outages.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -11,27 +11,28 @@ use super::events::parse_duration;
 use super::{Kind, Moment, Outage, PredictError};
 use crate::network::{Flow, ORIGIN};
 
-/// Packets at equal distances, each of which is answered by the other end.
+/// Periodic packets, each of which the other end replies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traffic {
-    /// As given, for messages.
+    /// The input, for messages.
     pub text: String,
     /// IP protocol.
     pub protocol: u8,
-    /// Distance.
+    /// Interval.
     pub every: Duration,
-    /// The first packet.
+    /// Time of the first packet.
     pub from: Duration,
-    /// No packet any more.
+    /// End of the traffic.
     pub to: Duration,
-    /// Source and destination; otherwise the first permit of the configuration that fits says.
+    /// Source and destination; if absent, they follow from the first suitable permit of the
+    /// configuration.
     pub addresses: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
-/// Reads `icmp every 1s 0s..400s` with an optional `from A to B`.
+/// Parses `icmp every 1s 0s..400s` with an optional `from A to B`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason why it is invalid.
 pub fn parse_traffic(text: &str) -> Result<Traffic, PredictError> {
     let refuse = |reason: String| PredictError::Traffic { text: text.to_owned(), reason };
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -77,7 +78,8 @@ impl Traffic {
         ]
     }
 
-    /// A packet of it: as given, or one that the first fitting permit of a crypto map protects.
+    /// A packet of this traffic: as given, or one that the first suitable permit of a crypto map
+    /// protects.
     pub(super) fn tuple(&self, configuration: &Configuration) -> Result<FiveTuple, PredictError> {
         let icmp = self.protocol == 1;
         let tuple = |source, destination, ports: (u16, u16)| FiveTuple {
@@ -115,7 +117,7 @@ impl Traffic {
     }
 }
 
-/// A host inside of what an access list names.
+/// A host within the addresses of an access-list entry.
 fn host(address: AclAddress, anywhere: [u8; 4]) -> Ipv4Addr {
     match address {
         AclAddress::Any => Ipv4Addr::from(anywhere),
@@ -126,8 +128,8 @@ fn host(address: AclAddress, anywhere: [u8; 4]) -> Ipv4Addr {
     }
 }
 
-/// The times without answers of one flow: longer than a few packets of it, and more than the first
-/// negotiation takes.
+/// The outages of one flow: times without replies that are longer than a few packets and than the
+/// first negotiation.
 pub(super) fn outages(flow: &Flow, every: u64) -> Vec<Outage> {
     let tolerated = (3 * every).max(500);
     let mut outages = Vec::new();
@@ -136,7 +138,7 @@ pub(super) fn outages(flow: &Flow, every: u64) -> Vec<Outage> {
         let sent = sent.saturating_sub(ORIGIN);
         let Some(answer) = answer.map(|at| at.saturating_sub(ORIGIN)) else {
             if lost == 0 {
-                // A pause of the sender is no outage.
+                // A pause of the sender is not an outage.
                 let recent = |answer: &u64| sent.saturating_sub(*answer) <= 2 * every;
                 begin = last_answer.filter(recent).unwrap_or(sent);
             }

@@ -1,5 +1,5 @@
-//! The two configurations: a hub with an entry for each peer, and the peers, each on an interface
-//! of its own.
+//! The two configurations: a hub with an entry for each peer, and the peers, each on its own
+//! interface.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -18,8 +18,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(120);
 
 const HUB_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// Detection is on, as on any gateway that must notice dead peers; on demand, so that nothing is
-/// said while nothing is to be sent.
+/// Dead peer detection is on, as usual; on demand, so that no probes are sent without traffic.
 const IKE: &str = "crypto ike default-version 2
 crypto ikev2 proposal p
  encryption aes-gcm-256
@@ -32,13 +31,13 @@ crypto isakmp keepalive 10 3 on-demand
 crypto ipsec transform-set ts esp-gcm 256
 ";
 
-/// A slot and a policy for each tunnel, and none beyond.
+/// One slot and one policy for each tunnel.
 pub fn capacities(count: u32) -> Capacities {
     Capacities {
         inbound_slots: count,
         outbound_slots: count,
         policies: count,
-        // Two rules of 6 words would do for each tunnel; a port takes 45.
+        // Two rules of 6 words are needed for each tunnel; a port takes 45.
         arena_words: 4096 + 64 * count,
         workers: 1,
         replay_words: 16,
@@ -109,7 +108,7 @@ pub(super) fn spokes(count: u32) -> String {
     IKE.to_owned() + &(0..count).map(entry).collect::<String>()
 }
 
-/// What the kernel would say about the devices of an end.
+/// The kernel's data about the devices of an end.
 pub(super) fn devices(end: usize, count: u32) -> Devices {
     let device =
         |ifindex, address| Device { ifindex, mtu: 1500, addresses: vec![IpAddr::V4(address)], up: true };

@@ -1,5 +1,4 @@
-//! One end: a control plane, its segments, and as much of a data plane as sends a packet now and
-//! then.
+//! One end: a control plane, its segments, and a data plane reduced to sending single packets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,16 +20,16 @@ use crate::network::SimulationError;
 const WORKER: WorkerId = WorkerId(0);
 const PACKET_BYTES: u64 = 100;
 
-/// See the module's description.
+/// One end, see the module documentation.
 pub(super) struct End {
     control: ControlPlane,
     index: usize,
     checkpoint: Checkpoint,
     reader: TableReader,
     runtime: RuntimeWriter,
-    /// By the number of the tunnel.
+    /// Indexed by the number of the tunnel.
     policies: Vec<PolicyId>,
-    /// The requests for SAs that stand.
+    /// Pending requests for SAs.
     asked: Vec<PolicyId>,
     heap: Heap,
     held: i64,
@@ -65,8 +64,8 @@ impl End {
 
     pub(super) fn configure(&mut self, now: Duration, text: &str, count: u32) {
         let devices = hub::devices(self.index, count);
-        // An interface for each tunnel is more than one gateway may have, so the rules on whole
-        // configurations are not asked.
+        // `salvage` does not enforce the limits on whole configurations: one interface for each
+        // tunnel exceeds those of a real gateway.
         let read = config::salvage::salvage(text);
         assert!(read.refused.is_empty(), "{:?}", read.refused);
         let configuration = read.configuration;
@@ -84,7 +83,7 @@ impl End {
         self.policies = policies.into_iter().map(|(_, id)| id).collect();
     }
 
-    /// Lets the control plane work and charges it with the heap.
+    /// Runs the control plane and charges it with the heap.
     fn work<R>(&mut self, work: impl FnOnce(&mut ControlPlane) -> R) -> R {
         let before = (self.heap)();
         let result = work(&mut self.control);
@@ -108,7 +107,7 @@ impl End {
         self.work(ControlPlane::poll_output)
     }
 
-    /// Drops what the control plane had made.
+    /// Drops output of the control plane.
     pub(super) fn discard(&mut self, output: Output) {
         if let Output::Log(controlplane::report::Message::Trouble(text)) = &output {
             panic!("{text}");
@@ -124,8 +123,8 @@ impl End {
         }
     }
 
-    /// What a worker does between bursts: it lets go of what is gone, and withdraws requests that
-    /// are answered.
+    /// The work of a worker between bursts: it releases removed slots and withdraws answered
+    /// requests.
     pub(super) fn announce(&mut self) {
         self.runtime.announce_policy(WORKER, self.reader.policy_version());
         self.runtime.announce(WORKER, self.reader.generation());
@@ -139,7 +138,7 @@ impl End {
         });
     }
 
-    /// A packet of this tunnel waits for an SA.
+    /// A packet of this tunnel requests an SA.
     pub(super) fn ask(&mut self, now: Duration, number: u32) {
         let (policy, flow) = (self.policies[number as usize], hub::flow(number));
         self.runtime.raise_acquire(policy, &flow, now.as_millis() as u64);
@@ -147,7 +146,7 @@ impl End {
         self.work(|control| control.handle_event(now, &Event::Acquire { policy, flow }));
     }
 
-    /// A packet leaves through the SA of this tunnel; the SPI that it carries.
+    /// Sends a packet through the SA of this tunnel; returns its SPI.
     pub(super) fn send(&mut self, now: Duration, number: u32) -> u32 {
         let owner = || -> Option<(OutboundOwner, u32)> {
             let slot = self.reader.policy_word(self.policies[number as usize])?;
@@ -166,7 +165,7 @@ impl End {
         let owner = || -> Option<InboundOwner> {
             self.runtime.claim_inbound(WORKER, self.reader.lookup_spi(spi)?).ok()
         };
-        let Some(owner) = owner() else { panic!("nobody has SPI {spi:#x}") };
+        let Some(owner) = owner() else { panic!("unknown SPI {spi:#x}") };
         owner.add_received(1, PACKET_BYTES);
         owner.set_last_heard(now.as_millis() as u64);
     }

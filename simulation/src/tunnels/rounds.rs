@@ -1,24 +1,24 @@
-//! Two rounds of all tunnels up and all idle again, and what must be true of them.
+//! Two rounds of bringing all tunnels up and idling them out, with the conditions that must hold.
 
 use std::time::{Duration, Instant};
 
 use super::{Heap, Holding, Tunnels};
 use crate::network::SimulationError;
 
-/// Octets of heap that an idle tunnel may take of one control plane: its IKE SA, its SA pair, its
-/// part of the session, and all that the control plane and the endpoint find them by. The keys are
-/// among them: about 250 octets of IKE keys; those of ESP are in the shared table only.
+/// Maximum heap of an idle tunnel in one control plane, in octets: its IKE SA, its SA pair, its
+/// share of the session, and the index entries of control plane and endpoint. It includes about 250
+/// octets of IKE keys; ESP keys are in the shared table only.
 pub const LIMIT: i64 = 4096;
 
-/// Octets of heap for each tunnel that may stay when all are closed: room in hash tables that do
-/// not shrink. The second round must not add to it.
+/// Maximum heap that may remain for each closed tunnel, in octets: hash tables that do not shrink.
+/// The second round must not add to it.
 pub const LEFT: i64 = 256;
 
-/// Octets that do not grow with the tunnels: the history of the last thousand transitions has
-/// longer and shorter lines.
+/// Allowance that does not grow with the tunnels: the lines of the transition history vary in
+/// length.
 const SLACK: i64 = 128 * 1024;
 
-/// What the two control planes held, the hub first.
+/// The resources of the two control planes, the hub first.
 pub struct Rounds {
     /// Tunnels.
     pub count: u32,
@@ -28,19 +28,19 @@ pub struct Rounds {
     pub up: [[Holding; 2]; 2],
     /// All tunnels closed by their idle timers, in each round.
     pub after: [[Holding; 2]; 2],
-    /// How long it took to bring the tunnels up, and to idle them out, by the clock on the wall.
+    /// Wall-clock time of bringing the tunnels up and of idling them out.
     pub took: [[Duration; 2]; 2],
-    /// Resident memory of the whole process at these five moments, in KiB: its own pages, and
-    /// shared ones. For people to look at: an allocator gives pages back as it likes, and a segment
-    /// keeps those that were touched.
+    /// Resident memory of the whole process at these five times in KiB: private and shared pages.
+    /// For information only: the allocator decides when to return pages, and a segment keeps those
+    /// that were touched.
     pub resident: Vec<(u64, u64)>,
 }
 
 impl Rounds {
-    /// Plays them.
+    /// Runs both rounds.
     ///
     /// # Errors
-    /// If the segments cannot be made.
+    /// If the segments cannot be created.
     pub fn play(count: u32, heap: Heap) -> Result<Self, SimulationError> {
         let mut tunnels = Tunnels::new(count, heap)?;
         let before = tunnels.holdings();
@@ -69,13 +69,13 @@ impl Rounds {
         })
     }
 
-    /// Octets of heap for each idle tunnel, of the control plane and the round where it is most.
+    /// Octets of heap for each idle tunnel, the maximum over control planes and rounds.
     pub fn octets_per_tunnel(&self) -> i64 {
         let ups = self.up.iter().flat_map(|up| up.iter().zip(&self.before));
         ups.map(|(up, before)| (up.heap - before.heap) / i64::from(self.count)).max().unwrap_or_default()
     }
 
-    /// What is not as it must be, in words.
+    /// The violated conditions.
     pub fn violations(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut must = |holds: bool, what: &str, seen: &dyn std::fmt::Debug| {
@@ -91,7 +91,7 @@ impl Rounds {
             must(load.table.free == (0, 0), "every slot is taken", up);
         }
         for (after, before) in self.after.iter().flat_map(|after| after.iter().zip(&self.before)) {
-            must(after.load == before.load, "shared memory and books are as they were", after);
+            must(after.load == before.load, "table usage and resource counts are as before", after);
             must(after.ike == before.ike, "the tables of IKE are as they were", after);
             must(after.carried == 0, "no policy leads to an SA", after);
             let left = after.heap - before.heap;
@@ -102,14 +102,14 @@ impl Rounds {
             must(growth <= SLACK, "the second round leaves nothing more", &growth);
         }
         let each = self.octets_per_tunnel();
-        // What does not grow with the tunnels must not hide in few of them.
+        // The constant part must not hide a leak with few tunnels.
         let limit = LIMIT + SLACK / i64::from(self.count);
         must(each <= limit.min(LIMIT + LIMIT / 8), "octets of an idle tunnel are within the limit", &each);
         found
     }
 }
 
-/// (RssAnon, RssShmem) of this process in KiB; zeros where the kernel does not say.
+/// (RssAnon, RssShmem) of this process in KiB; zeros if the kernel does not provide them.
 fn resident() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {

@@ -1,4 +1,4 @@
-//! Gateways by address and configuration text, and flows between hosts behind them.
+//! Test networks: gateways by address and configuration text, and flows between hosts behind them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -14,7 +14,7 @@ use simulation::gateway::Setup;
 use simulation::network::{Network, ORIGIN, Sabotage};
 use simulation::random::Stream;
 
-/// Room for some hundreds of tunnels.
+/// Capacities for some hundreds of tunnels.
 pub const ROOM: Capacities = Capacities {
     inbound_slots: 512,
     outbound_slots: 512,
@@ -26,7 +26,7 @@ pub const ROOM: Capacities = Capacities {
     checkpoint_words: 65_536,
 };
 
-/// IKE as every gateway of these tests wants it.
+/// IKE settings common to all gateways of these tests.
 pub const IKE: &str = "crypto ike give-up 10
 crypto isakmp policy 10
  encryption aes 256
@@ -60,7 +60,7 @@ pub fn network(seed: u64, gateways: &[(&str, String)]) -> Network {
     network
 }
 
-/// UDP between two hosts, from behind a gateway; silent at first.
+/// UDP between two hosts, sent through a gateway; does not send at first.
 pub fn flow(network: &mut Network, gateway: usize, from: &str, to: &str) -> usize {
     let tuple = FiveTuple {
         source: from.parse().unwrap(),
@@ -72,17 +72,17 @@ pub fn flow(network: &mut Network, gateway: usize, from: &str, to: &str) -> usiz
     network.add_flow(gateway, tuple, false)
 }
 
-/// Lets time pass.
+/// Advances the time.
 pub fn pass(network: &mut Network, seconds: u64) {
     network.run_until(network.now + seconds * 1000);
 }
 
-/// Milliseconds since the beginning.
+/// Milliseconds since the start.
 pub fn elapsed(network: &Network) -> u64 {
     network.now - ORIGIN
 }
 
-/// A show at a gateway.
+/// The output of a show command at a gateway.
 pub fn show(network: &Network, gateway: usize, command: &ShowCommand) -> String {
     let gateway = &network.gateways[gateway];
     gateway.control.show(gateway.clock(network.now), command).unwrap()
@@ -98,7 +98,7 @@ pub fn clear(network: &mut Network, gateway: usize) {
     network.clear(gateway, &ClearCommand::Sessions(Filter::default()));
 }
 
-/// Answers of a flow so far.
+/// Replies of a flow so far.
 pub fn answered(network: &Network, flow: usize) -> u64 {
     network.flows[flow].answered
 }

@@ -1,26 +1,26 @@
-//! What an event is made of.
+//! The definition of an event.
 
 use crate::setup::Setup;
 use crate::world::Device;
 
-/// Something that happens to a gateway, under traffic.
+/// A change to a gateway or its environment, under traffic.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Unique; what `EVENT=` is compared with.
+    /// Unique name; selected by `EVENT=`.
     pub name: String,
-    /// What happens, for the page.
+    /// Description for the page.
     pub sentence: String,
     /// The configuration and network.
     pub setup: Setup,
-    /// The state of the machine before.
+    /// The initial state of the machine.
     pub begin: Begin,
-    /// What is done.
+    /// The steps.
     pub steps: Vec<Step>,
     /// Whether clear packets are only reported, because IOS would send them too.
     pub clear_as_ios: bool,
 }
 
-/// The state that an event begins in.
+/// The initial state of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Begin {
     /// The gateway runs; in a setup with a peer the tunnel is up.
@@ -31,9 +31,9 @@ pub enum Begin {
     GuardedWithoutWires,
     /// The same, and the uplink does not exist yet.
     GuardedWithoutUplink,
-    /// The gateway ran and was stopped in order.
+    /// The gateway ran and was stopped cleanly.
     Stopped,
-    /// Nothing was ever loaded. Packets count from [`Step::Strict`] on.
+    /// No program was loaded yet. Packets count from [`Step::Strict`] on.
     Fresh,
 }
 
@@ -52,12 +52,12 @@ impl Process {
     /// All three.
     pub const ALL: [Self; 3] = [Self::Supervisor, Self::ControlPlane, Self::DataPlane];
 
-    /// For people.
+    /// Name for output.
     pub fn name(self) -> &'static str {
         ["supervisor", "control plane", "data plane"][self as usize]
     }
 
-    /// The end of its program's path.
+    /// The last part of its program's path.
     pub fn program(self) -> &'static str {
         ["tohub-supervise", "tohub-controlplane", "tohub-dataplane"][self as usize]
     }
@@ -75,7 +75,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// For people.
+    /// Name for output.
     pub fn name(self) -> &'static str {
         ["SIGKILL", "SIGTERM", "SIGSTOP"][self as usize]
     }
@@ -84,32 +84,32 @@ impl Ending {
 /// A start that must fail.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// Run by `sh` before, in the gateway's namespace, with `$RUN`, `$PINS`, `$CONFIG`.
+    /// Script run before, in the gateway's namespace, with `$RUN`, `$PINS`, `$CONFIG`.
     pub prepare: String,
-    /// Words in front of the program.
+    /// Command line words before the program.
     pub wrapper: Vec<String>,
-    /// Arguments of `supervise`; `CONFIG` stands for the path of the configuration.
+    /// Arguments of `supervise`; `CONFIG` is replaced by the path of the configuration.
     pub arguments: Vec<String>,
-    /// The exit codes of the documentation for this.
+    /// The documented exit codes for this failure.
     pub codes: Vec<i32>,
-    /// Run by `sh` afterwards.
+    /// Script run afterwards.
     pub undo: String,
 }
 
-/// One thing that is done.
+/// One step.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// Some milliseconds pass.
     Wait(u64),
-    /// Up to so many milliseconds pass, as the seed has it.
+    /// A random time up to this number of milliseconds passes.
     WaitUpTo(u64),
     /// Lines of `ip -batch` in the gateway's namespace, in one process.
     Ip(Vec<String>),
     /// The same at the far end of a wire.
     IpAtFarEnd(Device, Vec<String>),
-    /// The same in the empty namespace. `GATEWAY` and `ELSEWHERE` stand for the namespaces.
+    /// The same in the empty namespace. `GATEWAY` and `ELSEWHERE` are replaced by the namespaces.
     IpElsewhere(Vec<String>),
-    /// The wire is made again: both ends, addresses, routes of the far end.
+    /// The wire is created again: both ends, addresses, routes of the far end.
     Plug(Device),
     /// The far end of a wire is up again, with its addresses and routes.
     Plugged(Device),
@@ -119,13 +119,13 @@ pub enum Step {
     Address(Device),
     /// The gateway's routes.
     Route,
-    /// Configuration lines, typed in one session.
+    /// Configuration lines, entered in one session.
     Configure(Vec<String>),
     /// The same, line by line with pauses of some milliseconds.
     Type(Vec<String>),
     /// The same, and the session's process is killed before it leaves configuration mode.
     TypeAndLose(Vec<String>),
-    /// Typed in one session; the gateway may refuse some.
+    /// Configuration lines in one session; the gateway may refuse some.
     TryConfigure(Vec<String>),
     /// Configuration lines that the gateway must refuse.
     Refused(Vec<String>),
@@ -143,23 +143,24 @@ pub enum Step {
     ReadyOrEnded,
     /// The gateway is ready; if its supervisor has ended, it is started again first.
     ReadyAtLast,
-    /// The gateway is stopped in order.
+    /// The gateway is stopped cleanly.
     Stop,
     /// A start that must fail.
     Fails(Failure),
-    /// A `tohub` command that must be refused with this exit code; `CONFIG` stands for the file.
+    /// A `tohub` command that must be refused with this exit code; `CONFIG` is replaced by the
+    /// file.
     TohubRefuses(Vec<String>, i32),
     /// A process of the gateway is ended.
     End(Process, Ending),
     /// `sh` in the gateway's namespace with `$TOHUB`, `$RUN`, `$PINS`, `$CONFIG`.
     Shell(String),
-    /// The forwarding switches are written.
+    /// The forwarding sysctls are set to 1.
     OpenForwarding,
-    /// The forwarding switches are closed, and not written any more until [`Step::OpenForwarding`].
+    /// The forwarding sysctls are set to 0, and not changed until [`Step::OpenForwarding`].
     CloseForwarding,
-    /// Packets count from here on.
+    /// Packets are counted from here on.
     Strict,
-    /// Clear packets sent from here on are reported apart.
+    /// Clear packets sent from here on are counted separately.
     Grace,
     /// Unprotected packets of the host leave in clear, as they should.
     UnprotectedPasses,

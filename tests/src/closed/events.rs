@@ -11,7 +11,7 @@ mod processes;
 mod removal;
 mod start;
 
-/// All of them. Those that share a setup stand together, so that a laboratory can keep its gateway.
+/// All of them. Those that share a setup are adjacent, so that a laboratory can keep its gateway.
 pub fn all() -> Vec<Event> {
     let mut events: Vec<Event> = [
         start::events(),

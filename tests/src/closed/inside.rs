@@ -1,4 +1,4 @@
-//! Threads of this program that live in a namespace. A socket stays in the namespace where its
+//! Threads of this program that run in a namespace. A socket belongs to the namespace in which its
 //! thread opened it.
 
 use std::sync::mpsc;
@@ -9,7 +9,7 @@ use lab::namespace::Namespace;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Starts a thread in the namespace. `open` runs there first; its error is the error of this
-/// function. `run` gets what it made.
+/// function. `run` gets its result.
 pub fn spawn<T>(
     namespace: &Namespace,
     open: impl FnOnce() -> std::io::Result<T> + Send + 'static,

@@ -1,9 +1,9 @@
-//! `tohub-closed`: a matrix of life events against real gateways under traffic. The rule that it
-//! plays against is in `docs/closed.md`.
+//! `tohub-closed`: a matrix of life events against real gateways under traffic. The rule under test
+//! is in `docs/closed.md`.
 //!
 //! Each event is played several times on a laboratory of network namespaces. Threads send a packet
-//! of every flow each millisecond, packet sockets look at every frame outside, and the verdict is
-//! the last line of the output.
+//! of every flow each millisecond, packet sockets check every frame outside, and the last line of
+//! the output is the verdict.
 #![forbid(unsafe_code)]
 
 mod event;

@@ -1,24 +1,26 @@
-//! The test packets. Each carries a mark in its payload, so that one that is seen in clear, whole,
-//! in a fragment or quoted by an ICMP error, says by itself which play sent it and from where.
+//! The test packets. Each carries a mark in its payload, so that a packet seen in clear (whole, in
+//! a fragment or quoted by an ICMP error) identifies the run and flow that sent it.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Where the gateway host listens for UDP.
+/// The UDP port of the gateway host.
 pub const GATEWAY_PORT: u16 = 7700;
 
 const MAGIC: [u8; 8] = *b"tohubclr";
 const MARK_LENGTH: usize = MAGIC.len() + 12;
-/// The payload: the mark, and the mark again behind the point where a fragment begins.
+/// Length of the payload, which has the mark twice: before and after the point where a fragment
+/// begins.
 const PAYLOAD_LENGTH: usize = 64;
 
-/// Which flow a packet belongs to.
+/// The flow of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Flow {
     /// From the host behind the gateway to the protected network.
     Forwarded,
-    /// From the gateway host itself, in the name of its inside address, to the protected network.
+    /// From the gateway host itself, with its inside address as source, to the protected network.
     Own,
-    /// From the outside wire, in the name of the protected network, to the host behind the gateway.
+    /// From the outside wire, with a source in the protected network, to the host behind the
+    /// gateway.
     Inward,
     /// The same to the gateway's inside address.
     InwardOwn,
@@ -31,7 +33,7 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// All of them, by their number in the mark.
+    /// All of them, indexed by their number in the mark.
     pub const ALL: [Self; 7] = [
         Self::Forwarded,
         Self::Own,
@@ -47,7 +49,7 @@ impl Flow {
         !matches!(self, Self::Unprotected | Self::Unprotected6)
     }
 
-    /// For people.
+    /// Name for output.
     pub fn name(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",
@@ -61,36 +63,37 @@ impl Flow {
     }
 }
 
-/// How packets count that are sent now.
+/// How packets sent now are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// Between plays, or before the guard was first attached.
     Uncounted,
     /// None may be seen in clear.
     Strict,
-    /// Clear packets are reported apart: the documented second until a removed guard is back.
+    /// Clear packets are counted separately: the documented second until a removed guard is
+    /// attached again.
     Grace,
-    /// Before the gateway is started: that the laboratory sees a leak if there is one.
+    /// Before the gateway is started: checks that the laboratory detects leaks.
     Control,
 }
 
 impl Phase {
     const ALL: [Self; 4] = [Self::Uncounted, Self::Strict, Self::Grace, Self::Control];
 
-    /// By its number.
+    /// The phase with this number.
     pub fn from_number(number: u8) -> Self {
         Self::ALL.get(usize::from(number)).copied().unwrap_or(Self::Uncounted)
     }
 }
 
-/// What a packet says about itself.
+/// The mark of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// The play that it was sent in.
+    /// Number of the run in which it was sent.
     pub play: u32,
-    /// Which flow.
+    /// The flow.
     pub flow: Flow,
-    /// How it counts.
+    /// The phase.
     pub phase: Phase,
     /// Consecutive number within the flow.
     pub sequence: u32,
@@ -120,7 +123,7 @@ impl Mark {
         })
     }
 
-    /// What a packet carries.
+    /// The payload with this mark.
     pub fn payload(self) -> [u8; PAYLOAD_LENGTH] {
         let mut payload = [0; PAYLOAD_LENGTH];
         payload[..MARK_LENGTH].copy_from_slice(&self.bytes());
@@ -134,21 +137,21 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ESP: u8 = 50;
 
-/// A whole IPv4 packet that bears the mark. The form goes round with the sequence number, so that a
-/// flow holds everything that a gateway might judge differently. The kernel fills in the checksum
-/// and the length of a raw header that it sends.
+/// A whole IPv4 packet with the mark. Its form rotates with the sequence number, so that a flow
+/// contains all forms that a gateway might treat differently. The kernel fills in the checksum and
+/// the length of a raw header that it sends.
 pub fn ipv4(mark: Mark, source: Ipv4Addr, destination: Ipv4Addr) -> Vec<u8> {
     let payload = mark.payload();
     let addresses = (source, destination);
     match mark.sequence % 8 {
-        // Whole datagrams are every second packet: the ones that a socket takes.
+        // Every second packet is a whole datagram, which a socket can receive.
         0 | 2 | 4 | 6 => header(addresses, UDP, 0, &[], &udp(7777, GATEWAY_PORT, &payload)),
         1 => header(addresses, TCP, 0, &[], &tcp(&payload)),
         3 => header(addresses, ICMP, 0, &[], &echo_request(&payload)),
-        // From a port that IKE uses, behind an IP option.
+        // From an IKE port, with an IP option.
         5 => header(addresses, UDP, 0, &[1, 1, 1, 0], &udp(500, 500, &payload)),
         _ => match mark.sequence / 8 % 3 {
-            // A first fragment, a later one, and what looks like ESP.
+            // A first fragment, a later one, and a packet that looks like ESP.
             0 => header(addresses, UDP, MORE_FRAGMENTS, &[], &udp(7777, GATEWAY_PORT, &payload)),
             1 => header(addresses, UDP, 8, &[], &payload),
             _ => header(addresses, ESP, 0, &[], &payload),
@@ -169,8 +172,7 @@ fn header(
     let length = u16::try_from(usize::from(words) * 4 + body.len()).unwrap_or(u16::MAX);
     let mut packet = vec![0x40 | words, 0];
     packet.extend(length.to_be_bytes());
-    // A different identification for each fragment would need a counter; nothing is put together
-    // here.
+    // A constant identification: the fragments are never reassembled.
     packet.extend([0x17, 0x17]);
     packet.extend(fragment.to_be_bytes());
     packet.extend([64, protocol, 0, 0]);
@@ -205,7 +207,7 @@ fn echo_request(payload: &[u8]) -> Vec<u8> {
     message
 }
 
-/// A UDP datagram in IPv6 that bears the mark.
+/// A UDP datagram in IPv6 with the mark.
 pub fn ipv6(mark: Mark, source: Ipv6Addr, destination: Ipv6Addr) -> Vec<u8> {
     let mut datagram = udp(7777, GATEWAY_PORT, &mark.payload());
     let length = u16::try_from(datagram.len()).unwrap_or(u16::MAX).to_be_bytes();

@@ -1,4 +1,4 @@
-//! Plays an event once and says what came of it.
+//! Runs an event once and returns the outcome.
 
 use lab::Result;
 use lab::command::{LabError, sleep_ms};
@@ -15,30 +15,30 @@ mod typing;
 
 use steps::{guard, name, ready, stop, take, tunnel_up};
 
-/// The switches are opened this often, whatever else happens.
+/// Interval at which the forwarding sysctls are set again.
 const FORWARDING_MS: u32 = 50;
-/// Packets on their way when the last step was done still belong to the event.
+/// Packets in flight after the last step still belong to the event.
 const TAIL_MS: u64 = 80;
 
-/// What came of one play.
+/// Outcome of one run.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Packets that were seen in clear or let in, and must not have been.
+    /// Packets that were seen in clear or accepted and should not have been.
     pub clear: Sightings,
-    /// The same in the documented second, or as IOS would send them too.
+    /// The same in the documented second, or where IOS would send them too.
     pub apart: u64,
-    /// What else was not as documented.
+    /// Another deviation from the documentation.
     pub problem: Option<String>,
 }
 
 impl Outcome {
-    /// How many clear packets.
+    /// Number of clear packets.
     pub fn clear_packets(&self) -> u64 {
         self.clear.values().sum()
     }
 }
 
-/// Numbers that look random (xorshift64).
+/// Pseudo-random numbers (xorshift64).
 #[derive(Debug)]
 pub struct Dice(u64);
 
@@ -62,8 +62,8 @@ impl Dice {
     }
 }
 
-/// Plays it on a world of its setup. An error is one of the laboratory; the world cannot be used
-/// any more.
+/// Runs the event on a world of its setup. An error is one of the laboratory; the world is then
+/// unusable.
 pub fn play(world: &mut World, event: &Event, number: u32, mut dice: Dice) -> Result<Outcome> {
     world.controls.set(number, Phase::Uncounted);
     world.controls.send(flows(world.setup));
@@ -114,7 +114,8 @@ pub fn play(world: &mut World, event: &Event, number: u32, mut dice: Dice) -> Re
     Ok(outcome)
 }
 
-/// What the data plane counted as sent in clear although the map of another interface protects it.
+/// The data plane's counter of packets sent in clear although the map of another interface protects
+/// them.
 fn clear_elsewhere(world: &World) -> u64 {
     fn sum(value: &serde_json::Value) -> u64 {
         match value {
@@ -150,7 +151,7 @@ fn judge(event: &Event, sighting: &Sighting) -> Verdict {
     }
 }
 
-/// The flows that the setup protects, and some that it does not.
+/// The flows of the setup, protected and unprotected.
 fn flows(setup: Setup) -> &'static [Flow] {
     const ALL: &[Flow] = &[
         Flow::Forwarded,
@@ -165,10 +166,10 @@ fn flows(setup: Setup) -> &'static [Flow] {
     if setup.selects_before_the_tunnel() { ALL } else { AFTER_THE_TUNNEL }
 }
 
-/// Brings the machine into the state that the event begins in. The kernel's verifier takes half a
-/// second of a core for the programs: only the first time in a row do they come off before the
-/// event begins (and always where it begins with nothing loaded), afterwards the next process takes
-/// over those that stand.
+/// Brings the machine into the state that the event begins in. Verifying the programs takes the
+/// kernel half a second of CPU time: they are removed only before the first of consecutive runs
+/// (and always for events that begin without programs); afterwards the next process takes over the
+/// pinned ones.
 fn begin(world: &mut World, begin: Begin, again: bool) -> Result<()> {
     let had_settled = std::mem::replace(&mut world.settled, false);
     if begin == Begin::Running && had_settled {
@@ -203,7 +204,7 @@ fn begin(world: &mut World, begin: Begin, again: bool) -> Result<()> {
             if world.setup.peer() != Peer::Absent {
                 tunnel_up(world)?;
             }
-            // The commit comes a second after the first policy.
+            // The commit follows a second after the first policy.
             sleep_ms(300)?;
             world.remember();
             Ok(())

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::event::{Begin, Event};
 use crate::runner::{Result, Results};
 
-/// The event in a line, and what was seen below it.
+/// The result of an event in a line, followed by its sightings.
 pub fn line(result: &Result) -> String {
     let clear: u64 = result.outcomes.iter().map(crate::play::Outcome::clear_packets).sum();
     let apart: u64 = result.outcomes.iter().map(|outcome| outcome.apart).sum();
@@ -45,7 +45,7 @@ fn summary(result: &Result) -> Vec<(String, u64)> {
     sums
 }
 
-/// The words of the last line, behind PASS or FAIL.
+/// The text of the last line after PASS or FAIL.
 pub fn verdict(results: &Results) -> std::result::Result<String, String> {
     let clear: u64 = results
         .events

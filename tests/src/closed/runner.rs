@@ -1,4 +1,4 @@
-//! Plays the matrix on several laboratories side by side, as plays mostly wait.
+//! Runs the matrix on several laboratories in parallel, as most of the time is spent waiting.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,43 +11,43 @@ use crate::play::{Dice, Outcome, play};
 use crate::setup::Setup;
 use crate::world::World;
 
-/// How to play.
+/// Parameters of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// How often each event is played.
     pub repetitions: u32,
-    /// Of the delays.
+    /// Seed of the delays.
     pub seed: u64,
     /// How many laboratories.
     pub laboratories: usize,
 }
 
-/// What came of one event.
+/// The result of one event.
 #[derive(Debug)]
 pub struct Result {
     /// The event's name.
     pub name: String,
-    /// Of each repetition.
+    /// One per repetition.
     pub outcomes: Vec<Outcome>,
 }
 
-/// What came of all.
+/// All results.
 #[derive(Debug, Default)]
 pub struct Results {
-    /// In the order of their ends.
+    /// In the order of completion.
     pub events: Vec<Result>,
-    /// Marked packets sent while they counted.
+    /// Marked packets sent in counted phases.
     pub packets: u64,
     /// Frames that the captures missed.
     pub missed: u64,
-    /// Laboratories that were built, the first ones included.
+    /// Number of laboratories built, the first ones included.
     pub built: u32,
-    /// Whether somebody ended it.
+    /// Whether the run was interrupted.
     pub interrupted: bool,
 }
 
 impl Result {
-    /// No clear packet, nothing else that is not as documented.
+    /// No clear packet and no other deviation from the documentation.
     pub fn is_good(&self) -> bool {
         self.outcomes.iter().all(|outcome| outcome.clear.is_empty() && outcome.problem.is_none())
     }
@@ -146,8 +146,8 @@ impl Laboratory<'_> {
     }
 }
 
-/// The first event of the setup that the laboratory has; else the first of the setup that has most
-/// to do.
+/// The next event with the laboratory's setup; else the first of the setup with the most remaining
+/// events.
 fn next(queue: &Mutex<VecDeque<Event>>, current: Option<Setup>) -> Option<Event> {
     let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let of = |setup: Setup| queue.iter().position(|event| event.setup == setup);

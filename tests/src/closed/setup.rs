@@ -1,6 +1,6 @@
-//! The configurations that events are played on.
+//! The configurations that events run on.
 
-/// Key of both ends.
+/// Pre-shared key of both ends.
 const KEY: &str = "only-for-the-laboratory";
 
 /// One configuration of the gateway, with the network that belongs to it.
@@ -17,31 +17,32 @@ pub enum Setup {
     Tunnel,
     /// The gateway is the hub: a dynamic map with an access list; the branch initiates.
     DynamicMap,
-    /// The same without an access list: what is protected is known when the branch has come up.
+    /// The same without an access list: the protected traffic is known once the branch has
+    /// connected.
     DynamicMapAny,
-    /// The uplink is called like this on the IOS side; the device line is there.
+    /// The uplink has this IOS name and a device line.
     Named(&'static str),
     /// The interface with the map has no device line, and no device has its name.
     NoDeviceLine,
     /// The map is on a TUN device, which has no packet path.
     MapOnTun,
-    /// The uplink is a bridge over the wire.
+    /// The uplink is a bridge with the wire as port.
     MapOnBridge,
 }
 
-/// Who is at the other end.
+/// The peer at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// No gateway: nothing answers.
     Absent,
     /// A gateway that answers.
     Answers,
-    /// A gateway with a host behind it that sends, so that its gateway initiates.
+    /// A gateway with a sending host behind it, so that it initiates.
     Initiates,
 }
 
 impl Setup {
-    /// Who is at the other end.
+    /// The peer at the other end.
     pub fn peer(self) -> Peer {
         match self {
             Self::Tunnel => Peer::Answers,
@@ -50,7 +51,7 @@ impl Setup {
         }
     }
 
-    /// Whether the kernel of the gateway has a second way out.
+    /// Whether the gateway's kernel has a second default route.
     pub fn has_second_route(self) -> bool {
         matches!(self, Self::TwoUplinks | Self::TwoUplinksOpen)
     }
@@ -60,7 +61,7 @@ impl Setup {
         self != Self::DynamicMapAny
     }
 
-    /// For the page.
+    /// Description for the page.
     pub fn describe(self) -> String {
         match self {
             Self::OneUplink => "one uplink with the map, no peer".to_owned(),

@@ -21,7 +21,7 @@ pub const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 pub const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 /// A host of the protected network.
 pub const PROTECTED: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 10);
-/// The address of the protected network that the outside wire forges.
+/// The source address in the protected network that is forged on the outside wire.
 pub const FORGED: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 77);
 /// A host on the internet that no permit selects.
 pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 9);
@@ -35,50 +35,50 @@ const INTERVAL: Duration = Duration::from_millis(1);
 const UNCOUNTED_INTERVAL: Duration = Duration::from_millis(10);
 const SWITCHES: [&str; 2] = ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
-/// What the threads of one laboratory share.
+/// State shared by the threads of one laboratory.
 #[derive(Debug, Default)]
 pub struct Controls {
     stop: AtomicBool,
-    /// `play << 8 | phase`, so that a packet never bears the number of one play and the phase of
-    /// another.
+    /// `play << 8 | phase`, in one word, so that a packet never has the number of one run and the
+    /// phase of another.
     now: AtomicU64,
-    /// Bit for each flow that is on.
+    /// One bit per active flow.
     flows: AtomicU8,
-    /// Milliseconds between two openings of the forwarding switches; 0: they are left alone.
+    /// Interval of setting the forwarding sysctls in milliseconds; 0: not set.
     open_forwarding_every: AtomicU32,
     sent: AtomicU64,
 }
 
 impl Controls {
-    /// Packets sent from now on belong to that play and count like that.
+    /// Sets the run number and phase of packets sent from now on.
     pub fn set(&self, play: u32, phase: Phase) {
         self.now.store(u64::from(play) << 8 | phase as u64, Ordering::SeqCst);
     }
 
-    /// The play and phase of packets that are sent now.
+    /// The current run number and phase.
     pub fn now(&self) -> (u32, Phase) {
         let now = self.now.load(Ordering::SeqCst);
         let play = u32::try_from(now >> 8).unwrap_or(0);
         (play, Phase::from_number(u8::try_from(now & 0xff).unwrap_or(0)))
     }
 
-    /// Which flows are sent.
+    /// Sets the flows that are sent.
     pub fn send(&self, flows: &[Flow]) {
         let bits = flows.iter().fold(0, |bits, flow| bits | 1 << *flow as u8);
         self.flows.store(bits, Ordering::SeqCst);
     }
 
-    /// Lets the gateway's forwarding switches be closed and opened at this interval; 0 for never.
+    /// Sets the interval at which the gateway's forwarding sysctls are toggled; 0 for never.
     pub fn open_forwarding_every(&self, milliseconds: u32) {
         self.open_forwarding_every.store(milliseconds, Ordering::SeqCst);
     }
 
-    /// Tells every thread to end.
+    /// Makes every thread end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Whether they were told.
+    /// Whether the threads have to end.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
@@ -99,8 +99,8 @@ impl Controls {
 struct Sockets {
     raw: Socket,
     raw6: Socket,
-    /// For what the gateway host itself sends: a connected socket keeps its route, which raw
-    /// packets do not.
+    /// For packets of the gateway host itself: a connected socket caches its route, raw packets do
+    /// not.
     connected: Option<UdpSocket>,
 }
 
@@ -108,7 +108,7 @@ impl Sockets {
     fn open() -> io::Result<Self> {
         const IPPROTO_RAW: i32 = 255;
         let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
-        // Nobody reads them, and a full send buffer must not stop the clock.
+        // Non-blocking, because a full send buffer must not delay the sender's clock.
         raw.set_nonblocking(true)?;
         let raw6 = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::from(IPPROTO_RAW)))?;
         raw6.set_nonblocking(true)?;
@@ -148,7 +148,7 @@ impl Sockets {
     }
 }
 
-/// A UDP socket in the name of the inside address, whether an interface has that address or not.
+/// A UDP socket bound to the inside address, even if no interface has it.
 fn connect() -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
@@ -192,7 +192,7 @@ fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: b
         sequence = sequence.wrapping_add(1);
         next += if phase == Phase::Uncounted { UNCOUNTED_INTERVAL } else { INTERVAL };
         let now = Instant::now();
-        // A machine that was busy for long does not get a burst afterwards.
+        // After a long stall of the machine the missed packets are not sent as a burst.
         if now > next + 50 * INTERVAL {
             next = now;
         }
@@ -204,9 +204,9 @@ fn run(controls: &Controls, sockets: &mut Sockets, flows: &[Flow], is_gateway: b
     }
 }
 
-/// The number of the flow's packet of this millisecond: each source sends a protected one every
-/// millisecond, those from outside to the host and to the gateway in turn, and an unprotected one
-/// now and then.
+/// The sequence number of the flow's packet in this millisecond, if it sends one: each source sends
+/// a protected packet every millisecond (from outside alternately to the host and to the gateway),
+/// and unprotected ones less often.
 fn turn(flow: Flow, millisecond: u32) -> Option<u32> {
     let (every, at) = match flow {
         Flow::Inward => (2, 0),
@@ -227,15 +227,15 @@ pub fn open_forwarding() {
     }
 }
 
-/// Writes 0 into them.
+/// Writes 0 into the forwarding switches.
 pub fn close_forwarding() {
     for switch in SWITCHES {
         let _ = std::fs::write(switch, "0");
     }
 }
 
-/// A thread at the gateway's UDP port: what arrives there was accepted. `accepted` is called for
-/// each marked datagram.
+/// A thread at the gateway's UDP port: packets that arrive there were accepted. `accepted` is
+/// called for each marked datagram.
 pub fn listen(
     namespace: &Namespace,
     controls: &Arc<Controls>,
@@ -274,7 +274,7 @@ pub fn answer(namespace: &Namespace, controls: &Arc<Controls>) -> Result<JoinHan
             if let Ok((length, from)) = socket.recv_from(&mut buffer)
                 && Mark::find(&buffer[..length]).is_some_and(|mark| mark.flow == Flow::Answered)
             {
-                // Where `listen` counts behind the peer.
+                // The port where `listen` counts behind the peer.
                 let _ = socket.send_to(&buffer[..length], (from.ip(), GATEWAY_PORT));
             }
         }

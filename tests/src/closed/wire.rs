@@ -1,6 +1,6 @@
-//! What is seen on the wires: a packet socket takes every frame of every device of a namespace,
-//! whole, also of devices that are made while it runs. It sits at the far ends, because a gateway's
-//! own ports show neither what AF_XDP sends nor what it takes.
+//! Captures on the wires: a packet socket receives every frame of every device of a namespace, also
+//! of devices created while it runs. It captures at the far ends, because AF_XDP frames are not
+//! visible on a gateway's own ports.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSliceMut};
@@ -20,24 +20,24 @@ use crate::inside;
 use crate::packet::{Flow, Mark, Phase};
 use crate::traffic::Controls;
 
-/// Frames that may wait for the reader.
+/// Buffer for frames that wait for the reader.
 const RECEIVE_BUFFER: usize = 64 << 20;
 const OUTGOING: u8 = 4;
 const SENTINEL: [u8; 8] = *b"tohubend";
-/// Pause of a reader that has read everything: a wake-up for each frame would cost more than the
-/// frames.
+/// Pause of a reader that has read everything: a wake-up for each frame would cost more CPU time
+/// than the frames.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// One thing that was seen where it must not be (or, in [`Phase::Control`], where it must).
+/// A packet that was seen where it must not be (or, in [`Phase::Control`], where it must).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sighting {
-    /// The play that sent it.
+    /// The run that sent it.
     pub play: u32,
-    /// How it counts.
+    /// Its phase.
     pub phase: Phase,
     /// The flow; none for a packet without a mark between protected addresses.
     pub flow: Option<Flow>,
-    /// The wire, or who accepted it.
+    /// The wire, or the acceptor.
     pub place: String,
     /// Addresses and protocol.
     pub what: String,
@@ -46,7 +46,7 @@ pub struct Sighting {
 /// How often each was seen.
 pub type Sightings = BTreeMap<Sighting, u64>;
 
-/// What the captures of one laboratory fill.
+/// The results of the captures of one laboratory.
 #[derive(Debug, Default)]
 pub struct Seen {
     sightings: Mutex<Sightings>,
@@ -59,7 +59,7 @@ impl Seen {
         *self.lock().entry(sighting).or_default() += 1;
     }
 
-    /// Takes what was seen of this play.
+    /// Takes the sightings of this run.
     pub fn take(&self, play: u32) -> Sightings {
         let mut all = self.lock();
         let of_play: Sightings = all
@@ -71,13 +71,13 @@ impl Seen {
         of_play
     }
 
-    /// Whether a packet of this play and flow was seen.
+    /// Whether a packet of this run and flow was seen.
     pub fn has(&self, play: u32, flow: Flow) -> bool {
         self.lock().keys().any(|seen| seen.play == play && seen.flow == Some(flow))
     }
 
-    /// Frames that did not fit into a capture's buffer. A count of zero clear packets means nothing
-    /// unless this is 0.
+    /// Frames that did not fit into a capture's buffer. A count of zero clear packets is only valid
+    /// if this is 0.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::SeqCst)
     }
@@ -87,10 +87,10 @@ impl Seen {
     }
 }
 
-/// A frame as a device of the namespace had it.
+/// A frame captured on a device of the namespace.
 #[derive(Debug)]
 pub struct Frame<'a> {
-    /// All of it.
+    /// The whole frame.
     pub bytes: &'a [u8],
     /// Whether the namespace sent it.
     pub outgoing: bool,
@@ -101,9 +101,9 @@ pub struct Frame<'a> {
 /// Why a frame is worth a sighting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// It bears this mark.
+    /// It has this mark.
     Marked(Mark),
-    /// It bears none, and goes between protected addresses.
+    /// It has none, and both addresses are protected.
     Unmarked,
 }
 
@@ -111,14 +111,14 @@ pub enum Finding {
 #[derive(Debug)]
 pub struct Capture {
     thread: Option<JoinHandle<()>>,
-    /// Sends the frames that tell how far the capture has come.
+    /// Sends sentinel frames, which show the progress of the capture.
     sentinel: UdpSocket,
     sent: u64,
     passed: Arc<AtomicU64>,
 }
 
 impl Capture {
-    /// Starts it. `watch` decides which frames are worth a sighting.
+    /// Starts the capture.
     pub fn start(
         namespace: &Namespace,
         controls: &Arc<Controls>,
@@ -137,7 +137,7 @@ impl Capture {
         Ok(Self { thread: Some(thread), sentinel, sent: 0, passed })
     }
 
-    /// Returns when everything that passed until now was looked at.
+    /// Returns when all frames up to now were processed.
     pub fn catch_up(&mut self) -> Result<()> {
         self.sent += 1;
         let mut datagram = SENTINEL.to_vec();
@@ -150,7 +150,7 @@ impl Capture {
         Err(LabError::Timeout { what: "a capture to catch up".to_owned(), seconds: 10 })
     }
 
-    /// Waits for the end of its thread, which [`Controls::stop`] brings about.
+    /// Waits for the end of its thread; call [`Controls::stop`] first.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -247,7 +247,7 @@ pub fn ipv4(frame: &[u8]) -> Option<(Ipv4Addr, Ipv4Addr, u8)> {
     Some((address(12), address(16), packet[9]))
 }
 
-/// A frame for people.
+/// A frame as text.
 pub fn describe(frame: &[u8]) -> String {
     match ipv4(frame) {
         Some((source, destination, protocol)) => format!("{source} > {destination} protocol {protocol}"),

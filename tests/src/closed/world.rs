@@ -29,7 +29,7 @@ pub use batch::{batch, forced_batch};
 pub use device::Device;
 use watch::{watch_host, watch_internet, watch_tun};
 
-/// Timers of the control planes run this much faster.
+/// Speed-up of the control planes' timers.
 const TIME_SCALE: u32 = 10;
 /// How long the control phase lasts.
 const CONTROL: Duration = Duration::from_millis(60);
@@ -45,32 +45,32 @@ exit 1"#;
 /// One laboratory.
 #[derive(Debug)]
 pub struct World {
-    /// What it is configured as.
+    /// Its setup.
     pub setup: Setup,
-    /// What the threads share.
+    /// State shared by the threads.
     pub controls: Arc<Controls>,
-    /// What they saw.
+    /// Sightings.
     pub seen: Arc<Seen>,
-    /// Datagrams that came out behind the peer, of the host's or answered by it.
+    /// Datagrams of the host that arrived behind the peer or were answered there.
     pub carried: Arc<AtomicU64>,
-    /// Whether the gateway runs and everything is as at its first readiness.
+    /// Whether the gateway runs and its state is as at its first readiness.
     pub settled: bool,
-    /// Whether the world cannot be used for another play.
+    /// Whether the world is unusable for another run.
     pub broken: bool,
-    /// What was played on it last.
+    /// The last event.
     pub last_event: Option<String>,
     at_first: String,
     captures: Vec<Capture>,
     threads: Vec<JoinHandle<()>>,
-    // Gateways before wires: they are dropped, and thereby released, first.
+    // Gateways before wires: fields drop in order, so gateways are released first.
     peer: Option<Gateway>,
     /// The gateway under test.
     pub gateway: Gateway,
     /// The host behind it.
     pub host: Namespace,
-    /// Everything outside.
+    /// The namespace of everything outside.
     pub internet: Namespace,
-    /// An empty namespace, where a device can be for a while.
+    /// An empty namespace to which devices can be moved temporarily.
     pub elsewhere: Namespace,
     peer_host: Option<Namespace>,
 }
@@ -137,12 +137,12 @@ impl World {
         batch(self.gateway.namespace(), &near.map(str::to_owned))
     }
 
-    /// The far end of a wire is up again.
+    /// Brings the far end of a wire up again.
     pub fn far_end_up(&self, device: Device) -> Result<()> {
         batch(self.far_namespace(device), &device.far_lines())
     }
 
-    /// Removes every wire of the gateway that exists, and makes these.
+    /// Removes all wires of the gateway, and creates these.
     pub fn wire_anew(&self, devices: &[Device]) -> Result<()> {
         let gateway = self.gateway.namespace();
         let mut existing: Vec<&str> = Device::ALL.iter().map(|device| device.name()).collect();
@@ -161,7 +161,7 @@ impl World {
         Ok(())
     }
 
-    /// Makes wires of the gateway; its ends are down and without addresses.
+    /// Creates wires of the gateway; its ends are down and without addresses.
     pub fn plug_in(&self, devices: &[Device]) -> Result<()> {
         for device in devices {
             let (name, far_end, hardware) = (device.name(), device.far_end(), device.hardware_address());
@@ -252,8 +252,7 @@ impl World {
         Ok(())
     }
 
-    /// The laboratory must see what it is there to see: without a gateway each flow gets through in
-    /// clear.
+    /// Checks that the laboratory detects leaks: without a gateway each flow passes in clear.
     fn expect_leaks_without_gateway(&mut self) -> Result<()> {
         const FLOWS: [Flow; 6] = [
             Flow::Forwarded,
@@ -313,7 +312,7 @@ impl World {
         Ok(())
     }
 
-    /// What was seen of a play, after everything that passed until now was looked at.
+    /// The sightings of a run, after all frames up to now were processed.
     pub fn sightings(&mut self, play: u32) -> Result<Sightings> {
         for capture in &mut self.captures {
             capture.catch_up()?;
@@ -321,8 +320,8 @@ impl World {
         Ok(self.seen.take(play))
     }
 
-    /// `tohub` in the gateway's namespace with its run directory, behind the words of a wrapper
-    /// such as `prlimit`.
+    /// `tohub` in the gateway's namespace with its run directory, optionally under a wrapper such
+    /// as `prlimit`.
     pub fn tohub(&self, wrapper: &[String], arguments: &[&str]) -> Result<Command> {
         let tohub = lab::gateway::program("tohub")?;
         let mut words: Vec<String> = wrapper.to_vec();
@@ -333,12 +332,12 @@ impl World {
         Ok(command)
     }
 
-    /// Remembers addresses, routes and configuration of the running gateway.
+    /// Records addresses, routes and configuration of the running gateway.
     pub fn remember(&mut self) {
         self.at_first = self.state();
     }
 
-    /// Whether they are what they were, now or within a second.
+    /// Whether they are unchanged, now or within a second.
     pub fn is_as_at_first(&self) -> bool {
         !self.at_first.is_empty() && settle(1, || self.state() == self.at_first && self.gateway.is_ready())
     }
@@ -346,7 +345,7 @@ impl World {
     fn state(&self) -> String {
         let namespace = self.gateway.namespace();
         let addresses = namespace.ip(&["-br", "address"]).unwrap_or_default();
-        // A device made anew has another number, and so has its other end.
+        // A device created again has another index, and so has its other end.
         let addresses: Vec<String> = addresses
             .lines()
             .map(|line| {
@@ -372,7 +371,7 @@ impl World {
         self.gateway.write_configuration(&self.setup.configuration())
     }
 
-    /// Takes the programs of the gateway off.
+    /// Detaches the programs of the gateway.
     pub fn release(&mut self) -> Result<()> {
         self.gateway.release().map(drop)
     }

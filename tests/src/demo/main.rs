@@ -1,8 +1,9 @@
-//! `tohub-demo`: the main job on real packets, with a live timeline and a table at the end.
+//! `tohub-demo`: preferred-peer fail-over on real packets, with a live timeline and a table at the
+//! end.
 //!
-//! Traffic raises a tunnel to the default peer; the default peer is cut off; dead peer detection,
-//! the default's retry, the take-over by the other hub; the default returns and traffic stays;
-//! silence; the next packet goes home.
+//! Traffic brings up a tunnel to the default peer; the default peer is cut off; dead peer
+//! detection, retry of the default peer, take-over by the other hub; the default peer returns and
+//! traffic stays; idle time; the next packet uses the default peer again.
 #![forbid(unsafe_code)]
 
 mod prediction;
@@ -54,7 +55,7 @@ fn run() -> Result<(), (String, u8)> {
     lab::stale::remove_stale();
     println!("demo: DEMO_SCALE={scale} (every timer of the gateways divided by {scale})");
     story::run(scale).map_err(|error| match error {
-        // A child that the same Ctrl-C ended may be what was noticed first.
+        // A child process ended by the same Ctrl-C may be noticed before the flag.
         _ if interrupt_flag().load(std::sync::atomic::Ordering::Relaxed) => {
             ("interrupted".to_owned(), EXIT_INTERRUPTED)
         }
@@ -74,8 +75,8 @@ fn scale_from_environment() -> Result<u32, String> {
     }
 }
 
-/// One demo at a time: the namespaces could live side by side, the reader's patience and the two
-/// cores could not.
+/// One demo at a time: the namespaces could coexist, but two demos would compete for the CPU and
+/// mix their output.
 fn lock() -> Result<UnixListener, String> {
     let bound = SocketAddr::from_abstract_name(LOCK).and_then(|name| UnixListener::bind_addr(&name));
     bound.map_err(|error| match error.kind() {

@@ -1,5 +1,5 @@
-//! What the dry run says about the same configuration and the same events, beside what was
-//! measured.
+//! Compares the result of the dry run for the same configuration and events with the measured
+//! values.
 
 use std::fmt;
 
@@ -19,32 +19,32 @@ pub struct Run {
     pub healed: u64,
     /// Traffic pauses.
     pub silence: u64,
-    /// Traffic goes on.
+    /// Traffic continues.
     pub resumed: u64,
     /// Traffic ends.
     pub end: u64,
-    /// Between two packets.
+    /// Interval of packets.
     pub interval: u32,
-    /// How many times as fast the gateways' timers ran.
+    /// Speed-up of the gateways' timers.
     pub scale: u32,
 }
 
 /// A figure, predicted and measured, in real milliseconds of this run.
 #[derive(Debug, Clone)]
 pub struct Pair {
-    /// What.
+    /// Name.
     pub name: &'static str,
-    /// By the dry run.
+    /// Value of the dry run.
     pub predicted: u64,
-    /// On the wire.
+    /// Measured value.
     pub measured: u64,
-    /// How far apart they may be.
+    /// Allowed difference.
     pub allowed: u64,
 }
 
 /// How far a figure may be from its prediction: 1 s or 5 %, whichever is more, of timers at full
-/// length. What the machine needs for starting programs and polling is not scaled with the timers:
-/// 100 ms are granted for it where they are.
+/// length. The time for starting programs and polling is not scaled with the timers: 100 ms are
+/// allowed for it if they are scaled.
 fn allowed(predicted: u64, scale: u32) -> u64 {
     let scale = u64::from(scale);
     let full = (predicted * scale / 20).max(1000);
@@ -56,7 +56,7 @@ impl Pair {
         Self { name, predicted, measured, allowed: allowed(predicted, scale) }
     }
 
-    /// Whether they are near enough.
+    /// Whether the difference is within the limit.
     pub fn agrees(&self) -> bool {
         self.predicted.abs_diff(self.measured) <= self.allowed
     }
@@ -81,7 +81,7 @@ impl fmt::Display for Pair {
 /// Predicts the detection and the outage of a run.
 pub fn compare(configuration: &str, run: &Run, detection: u64, outage: u64) -> Result<Vec<Pair>> {
     let scale = u64::from(run.scale);
-    // The control plane's clock, on which the configured values stand.
+    // The control plane's clock, in which the configured values are given.
     let at = |real: u64| real.saturating_sub(run.begin) * scale;
     let events =
         [format!("t={}ms down 10.1.1.1", at(run.cut)), format!("t={}ms up 10.1.1.1", at(run.healed))];

@@ -4,27 +4,27 @@ use lab::probe::{Count, Probe};
 
 use crate::prediction::Pair;
 
-/// A span of the demo.
+/// A phase of the demo.
 #[derive(Debug)]
 pub struct Phase {
-    /// What happened in it.
+    /// Its description.
     pub name: &'static str,
     /// Start and end, in milliseconds of the laboratory's clock.
     pub span: (u64, u64),
 }
 
-/// The figures of a run.
+/// The results of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// The spans, in order.
+    /// The phases, in order.
     pub phases: Vec<Phase>,
-    /// Detection and outage, by the dry run and as they were.
+    /// Detection and outage, predicted and measured.
     pub predicted: Vec<Pair>,
-    /// Packets on the internet that anybody could read.
+    /// Clear packets on the internet.
     pub clear_packets: usize,
-    /// ESP packets there.
+    /// ESP packets on the internet.
     pub esp_packets: usize,
-    /// Packets that the captures missed.
+    /// Packets lost by the captures.
     pub capture_dropped: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The story itself, step by step.
+//! The steps of the demo.
 
 use lab::Result;
 use lab::capture::Capture;
@@ -10,7 +10,7 @@ use crate::prediction::{Run, compare};
 use crate::report::{Phase, Report};
 use crate::timeline::Timeline;
 
-/// Where an eavesdropper on the internet listens.
+/// The wires of the internet that are captured.
 const WIRES: [&str; 3] = ["branch", "hub1", "hub2"];
 const PROBE_INTERVAL_MS: u32 = 20;
 const TRANSFER_MEGABYTES: u32 = 32;
@@ -20,10 +20,10 @@ const IDLE_SECONDS: u64 = 60;
 const DETECTION_SECONDS: u64 = 22;
 const GIVE_UP_SECONDS: u64 = 10;
 
-/// Plays it once. Everything that it made is gone when it returns, whatever it returns.
+/// Runs the demo once. Everything that it created is removed when it returns, also on error.
 pub fn run(scale: u32) -> Result<()> {
     let timeline = Timeline::start();
-    // Scaled timers still meet unscaled processes: waiting never gets shorter than a few real
+    // Only timers are scaled, not the processes' run time: timeouts are at least a few real
     // seconds.
     let at_most = |seconds: u64| seconds / u64::from(scale) + 5;
 

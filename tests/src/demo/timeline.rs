@@ -1,5 +1,5 @@
-//! The live timeline: milestones of the demo, and what the branch gateway itself logs, in one
-//! order.
+//! The live timeline: milestones of the demo and log messages of the branch gateway, in order of
+//! time.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -14,7 +14,7 @@ use lab::probe::now_ms;
 pub struct Message {
     /// Milliseconds of the laboratory's clock.
     pub at: u64,
-    /// The text from its `%` on.
+    /// The text, beginning at `%`.
     pub text: String,
 }
 
@@ -32,7 +32,7 @@ impl Timeline {
         Self { started: now_ms(), messages: Arc::default(), ended: Arc::default() }
     }
 
-    /// A milestone of the demo.
+    /// Prints a milestone of the demo.
     pub fn say(&self, text: &str) {
         self.print(now_ms(), text);
     }
@@ -62,7 +62,7 @@ impl Timeline {
         });
     }
 
-    /// The first message since a time that contains all the words.
+    /// The first message since a given time that contains all the words.
     pub fn message_since(&self, since: u64, words: &[&str]) -> Option<Message> {
         let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
         messages
@@ -86,7 +86,7 @@ impl Timeline {
 
 impl Drop for Timeline {
     fn drop(&mut self) {
-        // The follower holds the clone that is left last.
+        // If only the follower's clone is left, the timeline has ended.
         if Arc::strong_count(&self.ended) <= 2 {
             self.ended.store(true, Ordering::Relaxed);
         }

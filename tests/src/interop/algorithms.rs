@@ -1,17 +1,17 @@
-//! The algorithms of ESP that tohub has, in the words of the strangers.
+//! The ESP algorithms of tohub, and their names in third-party implementations.
 
-/// One algorithm in the words of everybody.
+/// The names of one algorithm.
 #[derive(Debug, Clone, Copy)]
 pub struct EspTransform {
     /// In our transform set.
     pub transform: &'static str,
-    /// In what we show.
+    /// In our `show` output.
     pub we_show: &'static str,
     /// In strongSwan's proposals.
     pub strongswan: &'static str,
     /// In strongSwan's list of SAs.
     pub shown: &'static str,
-    /// In libreswan's proposals, where it has the algorithm.
+    /// In libreswan's proposals, if libreswan has the algorithm.
     pub libreswan: Option<&'static str>,
 }
 
@@ -43,7 +43,7 @@ pub const ALL: &[EspTransform] = &[
     algorithm("esp-null esp-sha512-hmac", "esp-null esp-sha512-hmac", "null-sha512", "NULL/HMAC_SHA2_512_256", None),
 ];
 
-/// Those that strongSwan's ESP in user space has too: no GMAC.
+/// Those that strongSwan's user-space ESP supports too: no GMAC.
 pub fn of_user_space() -> impl Iterator<Item = &'static EspTransform> {
     ALL.iter().filter(|algorithm| !algorithm.strongswan.ends_with("gmac"))
 }

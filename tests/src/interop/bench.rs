@@ -1,13 +1,13 @@
-//! The bench of one case: namespaces, wires, the stranger, tohub, and a capture of the wire between
-//! them.
+//! The bench of one case: namespaces, wires, the third-party peer, tohub, and a capture of the wire
+//! between them.
 //!
 //! ```text
-//! host ── gateway ──(router)── stranger, 10.2.0.1 behind it
+//! host ── gateway ──(router)── peer, 10.2.0.1 behind it
 //! 192.168.1.10
 //! ```
 //!
-//! Whoever is behind the router has 172.16.0.2 and is seen as 192.0.2.1 (tohub) or 192.0.2.2 (the
-//! stranger).
+//! The end behind the router has 172.16.0.2 and is translated to 192.0.2.1 (tohub) or 192.0.2.2
+//! (the peer).
 
 use lab::Result;
 use lab::capture::{Capture, Recording};
@@ -19,38 +19,38 @@ use lab::peer::{KEY, Stranger, make_pki, render, tail};
 use crate::case::{Case, Nat, Opposite, Wire};
 use crate::vm::Machine;
 
-/// Our address as the stranger sees it.
+/// Our address as the peer sees it.
 pub const OURS: &str = "192.0.2.1";
-/// The stranger's address as we see it.
+/// The peer's address as we see it.
 pub const THEIRS: &str = "192.0.2.2";
-/// The address of whoever is behind the router.
+/// The address of the end behind the router.
 pub const HIDDEN: &str = "172.16.0.2";
 const ROUTER_INSIDE: &str = "172.16.0.1";
 /// The host behind tohub.
 pub const HOST: &str = "192.168.1.10";
-/// The host behind the stranger: an address of its own.
+/// The host behind the peer: an address of its own.
 pub const FAR_HOST: &str = "10.2.0.1";
 
 /// A running case.
 #[derive(Debug)]
 pub struct Bench<'a> {
-    /// What is played.
+    /// The case that is run.
     pub case: &'a Case,
-    /// What goes into the table beside the case.
+    /// Observations for the table.
     pub seen: Vec<String>,
-    // Gateway before wires: it is dropped, and thereby released, first.
+    // Gateway before wires: fields drop in order, so the gateway is released first.
     /// tohub.
     pub gateway: Gateway,
     /// The host behind it.
     pub host: Namespace,
-    /// The stranger, of this case or in a virtual machine that serves many.
+    /// The peer, of this case or in a virtual machine that serves many.
     pub stranger: Opponent<'a>,
     /// The router, in the cases with a translator.
     pub router: Option<Namespace>,
     wire: Option<Capture>,
 }
 
-/// The stranger of a case.
+/// The peer of a case.
 #[derive(Debug)]
 pub enum Opponent<'a> {
     /// In a namespace that lives as long as the case.
@@ -77,19 +77,19 @@ impl Opponent<'_> {
     }
 }
 
-/// Between whom the traffic of a case passes.
+/// The two ends of a case's traffic.
 #[derive(Debug)]
 pub struct Ends<'b> {
     /// On our side: the host, or the gateway itself in transport mode.
     pub near: &'b Namespace,
     /// Its address.
     pub near_address: &'static str,
-    /// On the stranger's side.
+    /// On the peer's side.
     pub far_address: &'static str,
 }
 
 impl<'a> Bench<'a> {
-    /// Between whom the traffic passes.
+    /// The ends of the traffic.
     pub fn ends(&self) -> Ends<'_> {
         if self.case.transport {
             Ends { near: self.gateway.namespace(), near_address: OURS, far_address: THEIRS }
@@ -147,7 +147,7 @@ impl<'a> Bench<'a> {
                 "crypto pki import T pem url {}",
                 folder.join("gateway.pem").display()
             )])?;
-            // Until then the entry, which had no certificate, drops what it protects.
+            // Until then the crypto-map entry has no certificate and drops protected packets.
             wait_for("the data plane to apply the import", 10, || {
                 gateway.log().contains("policy applied version=2").then_some(())
             })?;
@@ -155,7 +155,7 @@ impl<'a> Bench<'a> {
         Ok(Self { case, seen: Vec::new(), gateway, host, stranger, router, wire: Some(wire) })
     }
 
-    /// Starts the stranger again after its process died.
+    /// Starts the peer again after its process died.
     pub fn restart_stranger(&self) -> Result<()> {
         match (&self.stranger, self.case.opposite) {
             (Opponent::Own(stranger, _), Opposite::Namespace(release)) => {
@@ -165,8 +165,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Ends the capture and checks what every case demands of the wire: no clear packet, and ESP as
-    /// it should be.
+    /// Ends the capture and checks the requirements of every case: no clear packet, and the
+    /// expected form of ESP.
     pub fn judge_wire(&mut self) -> Result<()> {
         let Some(wire) = self.wire.take() else { return fail("the wire was read already") };
         let recording = wire.finish()?;
@@ -217,8 +217,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The router between the two, with one of them behind it. What begins outside and goes to IKE's
-/// ports is led inside.
+/// The router between the two, with one of them behind it. Connections from outside to the IKE
+/// ports are forwarded inside.
 fn translator(side: Nat, gateway: &Namespace, stranger: &Namespace) -> Result<Namespace> {
     let router = Namespace::new("router")?;
     let (hidden, hidden_interface, open, open_interface, seen_as) = match side {
@@ -251,7 +251,7 @@ fn translator(side: Nat, gateway: &Namespace, stranger: &Namespace) -> Result<Na
     Ok(router)
 }
 
-/// The stranger's configuration.
+/// The peer's configuration.
 pub fn stranger_configuration(case: &Case) -> Result<String> {
     if let Some((_, theirs)) = &case.verbatim {
         return Ok(theirs.clone());
@@ -300,8 +300,7 @@ crypto isakmp keepalive {}
     )
 }
 
-/// The lines of our two interfaces; `address` is the outer one, and everything else is behind
-/// `hop`.
+/// The lines of our two interfaces; `address` is the outer one, and `hop` is the default next hop.
 pub fn interfaces(address: &str, hop: &str) -> String {
     format!(
         "interface GigabitEthernet0/0
@@ -316,7 +315,7 @@ ip route 0.0.0.0 0.0.0.0 {hop}
     )
 }
 
-/// The case did not go as it should.
+/// The error of a failed case.
 pub fn fail<T>(why: &str) -> Result<T> {
     Err(LabError::Unexpected(why.to_owned()))
 }

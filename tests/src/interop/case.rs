@@ -1,4 +1,4 @@
-//! A case: who stands opposite, what each end is told, what must hold.
+//! A case: the peer implementation, both configurations, and the expected results.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use lab::peer::{KEY, Release};
 
 use crate::bench::Bench;
 
-/// Who begins.
+/// The initiator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Initiator {
     /// Our first packet.
@@ -21,7 +21,7 @@ pub const BOTH: [Initiator; 2] = [Initiator::Tohub, Initiator::Stranger];
 /// Both releases of strongSwan.
 pub const RELEASES: [Release; 2] = [Release::Five, Release::Six];
 
-/// What is opposite.
+/// The peer implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opposite {
     /// strongSwan in a namespace, ESP in user space.
@@ -43,29 +43,29 @@ impl fmt::Display for Opposite {
     }
 }
 
-/// Where the address translator stands.
+/// Position of the NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nat {
-    /// There is none.
+    /// No NAT.
     None,
     /// In front of tohub.
     Ours,
-    /// In front of the stranger.
+    /// In front of the peer.
     Theirs,
 }
 
-/// How ESP must be seen on the wire.
+/// Expected form of ESP on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     /// Protocol 50.
     Plain,
     /// In UDP, port 4500.
     Udp,
-    /// Not at all: there must be no SA.
+    /// None: there must be no SA.
     Nothing,
 }
 
-/// Our configuration, in the parts that cases vary.
+/// The parts of our configuration that cases vary.
 #[derive(Debug, Clone)]
 pub struct Ours {
     /// Global lines about IKE: policies or proposals, keys, profile.
@@ -101,14 +101,14 @@ impl Default for Ours {
 /// One case.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// What is special about it.
+    /// Description.
     pub title: String,
-    /// Who stands opposite.
+    /// The peer implementation.
     pub opposite: Opposite,
-    /// Who begins.
+    /// The initiator.
     pub initiator: Initiator,
-    /// Both configurations whole, ours without its interfaces and the stranger's, instead of what
-    /// the other fields say.
+    /// Complete configurations, ours (without interfaces) and the peer's, which replace the other
+    /// fields.
     pub verbatim: Option<(String, String)>,
     /// Template of `tests/peers/conf`.
     pub template: &'static str,
@@ -116,22 +116,22 @@ pub struct Case {
     pub settings: Vec<String>,
     /// Our configuration.
     pub ours: Ours,
-    /// Certificates: the kind of keys, as `make-pki.sh` wants it.
+    /// Certificates: the key type, as an argument of `make-pki.sh`.
     pub pki: Option<&'static str>,
     /// Transport mode between the two ends themselves, instead of a tunnel between the hosts behind
     /// them.
     pub transport: bool,
-    /// Translator on the way.
+    /// Position of the NAT.
     pub nat: Nat,
-    /// What the wire must carry.
+    /// Expected form of ESP.
     pub wire: Wire,
     /// Must be in our `show crypto ikev2 sa detailed` or `show crypto ipsec sa`.
     pub we_show: Vec<String>,
-    /// Must be in the stranger's list of SAs.
+    /// Must be in the peer's list of SAs.
     pub they_show: Vec<String>,
-    /// What happens, from the start of both ends on.
+    /// The steps, after the start of both ends.
     pub play: fn(&mut Bench) -> Result<()>,
-    /// Whether it takes long: long ones begin first.
+    /// Whether it takes long: long cases are started first.
     pub long: bool,
 }
 
@@ -164,14 +164,14 @@ impl Case {
         self
     }
 
-    /// What both ends must show.
+    /// Adds expected texts in the output of both ends.
     pub fn showing(mut self, ours: &[&str], theirs: &[&str]) -> Self {
         self.we_show.extend(ours.iter().map(|&text| text.to_owned()));
         self.they_show.extend(theirs.iter().map(|&text| text.to_owned()));
         self
     }
 
-    /// In transport mode, between the two ends themselves. `set` says so in our transform set.
+    /// In transport mode, between the two ends themselves. `set` is the line of our transform set.
     pub fn in_transport_mode(mut self, set: &str) -> Self {
         self.transport = true;
         self.ours.set = set.to_owned();
@@ -184,13 +184,13 @@ impl Case {
         self.ours.set.contains(" esn\n")
     }
 
-    /// What happens.
+    /// Sets the steps.
     pub fn playing(mut self, play: fn(&mut Bench) -> Result<()>) -> Self {
         self.play = play;
         self
     }
 
-    /// The name by which one case is chosen and reported.
+    /// The name by which a case is selected and reported.
     pub fn name(&self) -> String {
         match self.initiator {
             Initiator::Tohub => format!("tohub → {}: {}", self.opposite, self.title),
@@ -199,7 +199,7 @@ impl Case {
     }
 }
 
-/// An IKE policy of the old form, with the key for the stranger.
+/// An IKE policy of the old form, with the key for the peer.
 pub fn isakmp(encryption: &str, hash: &str, group: u16) -> String {
     format!(
         "crypto isakmp policy 10\n encryption {encryption}\n hash {hash}\n authentication pre-share\n group {group}\n\

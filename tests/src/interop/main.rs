@@ -1,10 +1,10 @@
-//! `tohub-interop`: tohub opposite the IPsec implementations of others, in namespaces, with real
+//! `tohub-interop`: tohub against third-party IPsec implementations, in namespaces, with real
 //! traffic.
 //!
-//! `tohub-interop strongswan [PAGE] [WORDS...]` plays strongSwan 5 and 6, `tohub-interop kernel …`
-//! a Linux kernel in a virtual machine, keyed by hand, by strongSwan and by libreswan. PAGE (a file
-//! ending in `.md`) gets the table; WORDS choose the cases whose names contain all of them. The
-//! verdict is the last line of the output.
+//! `tohub-interop strongswan [PAGE] [WORDS...]` tests against strongSwan 5 and 6,
+//! `tohub-interop kernel …` against a Linux kernel in a virtual machine, keyed manually, by
+//! strongSwan and by libreswan. PAGE (a file ending in `.md`) gets the table; WORDS choose the
+//! cases whose names contain all of them. The verdict is the last line of the output.
 #![forbid(unsafe_code)]
 
 mod algorithms;
@@ -26,10 +26,10 @@ use lab::command::interrupt_flag;
 use case::Case;
 use runner::Outcome;
 
-/// Cases of strongSwan side by side, unless `INTEROP_WORKERS` says how many: each mostly waits.
+/// Number of strongSwan cases run in parallel (each mostly waits), unless set by `INTEROP_WORKERS`.
 const WORKERS: usize = 4;
 
-/// Plays a suite and gives what became of each case.
+/// Runs a suite and returns the outcome of each case.
 type Suite = fn(&Choice) -> Result<Vec<Outcome>, String>;
 
 fn main() -> ExitCode {
@@ -53,10 +53,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// What the user asked for.
+/// The command line options.
 #[derive(Debug)]
 pub struct Choice {
-    /// Where the table goes.
+    /// Output file of the table.
     pub page: Option<PathBuf>,
     /// Words that a case's name must contain.
     pub words: Vec<String>,
@@ -109,7 +109,7 @@ fn play_strongswan(choice: &Choice) -> Result<Vec<Outcome>, String> {
     everything_was_played(cases.len(), outcomes)
 }
 
-/// An interrupted run is no success.
+/// An interrupted run is not a success.
 pub fn everything_was_played(cases: usize, outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, String> {
     if cases == 0 {
         return Err("no case has such a name".to_owned());

@@ -1,15 +1,15 @@
 //! Pings, each of which must be answered.
 //!
-//! One process of `ping` with several packets waits, once one of them was answered, only for twice
-//! the longest round trip that it saw: on a busy computer it gives up on a late answer. So each
-//! packet has a process and its whole patience of its own.
+//! One process of `ping` with several packets waits, after the first answer, only for twice the
+//! longest round trip time: on a busy machine it misses late answers. So each packet has its own
+//! process with the whole timeout.
 
 use lab::Result;
 use lab::command::{LabError, checked};
 use lab::namespace::Namespace;
 use lab::peer::Stranger;
 
-/// Some pings: `count` of them with `size` octets of data to `target`; each has `patience` seconds.
+/// `count` pings with `size` octets of data to `target`, each with a timeout of `patience` seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Pings<'a> {
     pub target: &'a str,
@@ -20,12 +20,12 @@ pub struct Pings<'a> {
 }
 
 impl<'a> Pings<'a> {
-    /// Small ones.
+    /// Small pings.
     pub fn new(target: &'a str, count: u32, patience: u32) -> Self {
         Self { target, source: None, count, size: 56, patience }
     }
 
-    /// With so many octets of data.
+    /// With this number of octets of data.
     pub fn of_size(self, size: u32) -> Self {
         Self { size, ..self }
     }
@@ -35,7 +35,7 @@ impl<'a> Pings<'a> {
         Self { source: Some(source), ..self }
     }
 
-    /// From a namespace.
+    /// Sends them from a namespace.
     pub fn send_from(self, namespace: &Namespace) -> Result<()> {
         (0..self.count).try_for_each(|number| {
             let mut command = namespace.command("ping");
@@ -44,8 +44,7 @@ impl<'a> Pings<'a> {
         })
     }
 
-    /// From where a stranger runs; one call for all of them, since a call into a virtual machine
-    /// takes its time.
+    /// Sends them from the peer, all in one call, since a call into a virtual machine is slow.
     pub fn send_by(self, stranger: &Stranger) -> Result<()> {
         let ping = format!("ping {}", self.arguments().join(" "));
         let script = format!("for number in $(seq {}); do {ping} || exit 1; done", self.count);

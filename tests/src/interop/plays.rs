@@ -1,4 +1,4 @@
-//! What happens in a case, in steps that several cases share.
+//! Steps that several cases share.
 
 use lab::Result;
 use lab::command::{output, wait_for};
@@ -8,12 +8,12 @@ use crate::bench::{Bench, Ends, FAR_HOST, Opponent, fail};
 use crate::case::{Initiator, Opposite};
 use crate::ping::Pings;
 
-/// Port of the stranger's echo server.
+/// Port of the peer's echo server.
 pub const ECHO_PORT: u16 = 7000;
 const TRANSFER_PORT: u16 = 7001;
 const TRANSFER_MEGABYTES: u32 = 4;
 
-/// The tunnel comes up, packets pass both ways, both ends show what the case says.
+/// The tunnel comes up, packets pass both ways, both ends show the expected texts.
 pub fn tunnel(bench: &mut Bench) -> Result<()> {
     bench.raise()?;
     bench.ping_both_ways()?;
@@ -21,8 +21,7 @@ pub fn tunnel(bench: &mut Bench) -> Result<()> {
     bench.judge_wire()
 }
 
-/// A transfer between the ends themselves: the stranger's kernel must have nothing but transport
-/// mode.
+/// A transfer between the ends themselves: the peer's kernel must have nothing but transport mode.
 pub fn transport(bench: &mut Bench) -> Result<()> {
     bench.raise()?;
     bench.ping_both_ways()?;
@@ -46,8 +45,8 @@ pub fn transfer(bench: &mut Bench) -> Result<()> {
 }
 
 impl Bench<'_> {
-    /// Whoever begins begins, and the tunnel comes up. Our own first packet waits for it and is
-    /// answered.
+    /// The initiator of the case brings up the tunnel. If it is ours, the first packet is held
+    /// until then and answered.
     pub fn raise(&self) -> Result<()> {
         match self.case.initiator {
             Initiator::Tohub => self.raise_by_traffic()?,
@@ -65,7 +64,7 @@ impl Bench<'_> {
         }
     }
 
-    /// The stranger begins.
+    /// The peer begins.
     pub fn initiate_child(&self, child: &str) -> Result<()> {
         match self.case.opposite {
             Opposite::LibreswanOnKernel => {
@@ -84,25 +83,25 @@ impl Bench<'_> {
         wait_for("both ends to show the tunnel", 15, || self.is_up().then_some(()))
     }
 
-    /// The same, once.
+    /// The same, without waiting.
     pub fn is_up(&self) -> bool {
         let ours = self.our_sas().is_ok_and(|text| text.contains("READY") && text.contains("Status: ACTIVE"));
         ours && self.their_sas().is_ok_and(|text| text.contains("ESTABLISHED") && text.contains("INSTALLED"))
     }
 
-    /// What we show of IKE and of ESP.
+    /// Our output about IKE and ESP SAs.
     pub fn our_sas(&self) -> Result<String> {
         Ok(self.gateway.cli("show crypto ikev2 sa detailed")? + &self.gateway.cli("show crypto ipsec sa")?)
     }
 
-    /// What the stranger shows.
+    /// The peer's list of SAs.
     pub fn their_sas(&self) -> Result<String> {
         let program = self.stranger.program();
         match self.case.opposite {
             Opposite::LibreswanOnKernel => {
                 let text = program.exec(&["ipsec", "whack", "--trafficstatus"])?
                     + &program.exec(&["ipsec", "whack", "--showstates"])?;
-                // Its words, in those of strongSwan.
+                // Translates its terms into those of strongSwan.
                 Ok(text
                     .replace("established Child SA", "INSTALLED")
                     .replace("established IKE SA", "ESTABLISHED"))
@@ -111,7 +110,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Each end shows what the case demands.
+    /// Checks that each end shows the expected texts.
     pub fn ends_agree(&mut self) -> Result<()> {
         let (ours, theirs) = (self.our_sas()?, self.their_sas()?);
         for (wanted, text) in self
@@ -128,7 +127,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Five small and three large pings from our side, five from the stranger's.
+    /// Five small and three large pings from our side, five from the peer's.
     pub fn ping_both_ways(&self) -> Result<()> {
         self.ping_from_host(5, 3)?;
         self.ping_from_stranger(5)?;
@@ -142,19 +141,19 @@ impl Bench<'_> {
         Pings::new(ends.far_address, count, patience).send_from(ends.near)
     }
 
-    /// Pings from the stranger's network.
+    /// Pings from the peer's network.
     pub fn ping_from_stranger(&self, count: u32) -> Result<()> {
         let ends = self.ends();
         Pings::new(ends.near_address, count, 3).with_source(ends.far_address).send_by(self.stranger.program())
     }
 
-    /// Whether a single ping from the host is answered; for the cases in which it must not.
+    /// Whether a single ping from the host is answered; for cases in which it must not be.
     pub fn is_answered(&self, target: &str) -> Result<bool> {
         output(self.host.command("ping").args(["-c", "1", "-W", "2", target]))
             .map(|output| output.status.success())
     }
 
-    /// 4 MB each way, 1 MB opposite a virtual machine; checksums compared.
+    /// 4 MB each way, 1 MB with a virtual machine; checksums compared.
     pub fn transfer_both_ways(&mut self) -> Result<()> {
         let Ends { near, near_address, far_address } = self.ends();
         let (there, back) = match &self.stranger {

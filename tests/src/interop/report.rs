@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::runner::Outcome;
 
-/// Which part of the page.
+/// A section of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     /// `make interop`.
@@ -48,7 +48,7 @@ pub fn write(page: &Path, section: Section, versions: &str, outcomes: &[Outcome]
     std::fs::write(page, text).map_err(|error| format!("writing {}: {error}", page.display()))
 }
 
-/// What the page said under a section's heading.
+/// The previous text under a section's heading.
 fn kept(page: &str, section: Section) -> String {
     let Some((_, rest)) = page.split_once(section.heading()) else { return String::new() };
     rest.split("\n## ").next().unwrap_or_default().trim().to_owned()

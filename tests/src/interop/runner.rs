@@ -1,4 +1,4 @@
-//! Plays cases side by side and collects what became of them.
+//! Runs cases in parallel and collects their outcomes.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -10,21 +10,21 @@ use crate::bench::Bench;
 use crate::case::Case;
 use crate::vm::Machine;
 
-/// What became of a case.
+/// Outcome of a case.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its number in the order of the table.
     pub number: usize,
     /// Its name.
     pub name: String,
-    /// What was seen on the way, for the table.
+    /// Observations for the table.
     pub seen: Vec<String>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
 }
 
-/// Plays numbered cases on `workers` threads, long ones first, and returns the outcomes in the
-/// order of the numbers. What was not begun when the user interrupted has no outcome.
+/// Runs numbered cases on `workers` threads, long ones first, and returns the outcomes in the order
+/// of the numbers. Cases not started before an interrupt have no outcome.
 pub fn play_all(cases: &[(usize, Case)], workers: usize, machine: Option<&Machine>) -> Vec<Outcome> {
     let mut order: VecDeque<&(usize, Case)> = cases.iter().filter(|(_, case)| case.long).collect();
     order.extend(cases.iter().filter(|(_, case)| !case.long));

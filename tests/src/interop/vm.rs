@@ -1,4 +1,4 @@
-//! A virtual machine with Debian's kernel that is opposite in many cases, one after the other.
+//! A virtual machine with Debian's kernel, the peer of many cases run one after the other.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -14,12 +14,12 @@ use lab::probe::{Transfer, now_ms};
 use crate::bench::{FAR_HOST, THEIRS, stranger_configuration};
 use crate::case::{Case, Opposite};
 
-/// The machine, and the namespace with the bridge that it hangs on.
+/// The machine, and the namespace with its bridge.
 #[derive(Debug)]
 pub struct Machine {
-    /// Commands go in through it.
+    /// The peer in the guest, which runs commands.
     pub stranger: Stranger,
-    /// Where the bridge is.
+    /// The namespace of the bridge.
     pub namespace: Namespace,
     // The bridge needs a first port at boot.
     _spare: Namespace,
@@ -44,7 +44,7 @@ impl Machine {
         let lab = program("tohub-lab")?;
         std::fs::copy(lab, stranger.folder().join("tohub-lab"))
             .map_err(LabError::io("giving the laboratory's program to a guest"))?;
-        // Not every daemon brings a route that prefers the inner address.
+        // Not every daemon installs a route with the inner source address.
         stranger.exec(&["ip", "route", "add", "192.168.1.0/24", "dev", "eth0", "src", FAR_HOST])?;
         Ok(Self {
             stranger,
@@ -66,10 +66,10 @@ impl Machine {
         Ok(plug)
     }
 
-    /// Puts the case's program in place, with its configuration, and nothing of the case before.
+    /// Starts the case's program with its configuration, without state of the case before.
     pub fn prepare(&self, case: &Case, pki: Option<&Path>) -> Result<()> {
         match case.opposite {
-            // Starting a daemon in a guest takes seconds, another configuration none.
+            // Starting a daemon in a guest takes seconds, reloading its configuration does not.
             Opposite::StrongSwanOnKernel
                 if case.pki.is_none() && self.daemon_runs.load(Ordering::Relaxed) =>
             {
@@ -87,12 +87,12 @@ impl Machine {
         }
     }
 
-    /// Ends what the guest's daemon has, before somebody else gives SAs and policies to the kernel:
-    /// it would take them away when its own end. With `udp`, strongSwan is started if it does not
-    /// run: the kernel takes ESP out of UDP only where somebody holds port 4500 for that.
+    /// Closes the daemon's SAs before SAs and policies are added manually: the daemon would remove
+    /// those together with its own. With `udp`, strongSwan is started if it is not running: the
+    /// kernel decapsulates ESP in UDP only on a socket that is open for it on port 4500.
     pub fn stand_aside(&self, udp: bool) -> Result<()> {
         if self.daemon_runs.load(Ordering::Relaxed) {
-            // Either fails where there is nothing to end.
+            // Both commands fail if there is nothing to close.
             let _ = if self.root == "libreswan" {
                 self.stranger.exec(&["ipsec", "whack", "--delete", "--name", "gw"])
             } else {
@@ -155,7 +155,7 @@ fn compare(sent: &str, received: &str, milliseconds: u64) -> Transfer {
     Transfer { bytes, intact: !sent.trim().is_empty() && sent.trim() == received.trim(), milliseconds }
 }
 
-/// A program that goes on while this one does something else; ended when dropped.
+/// A program that runs in the background; ended when dropped.
 #[derive(Debug)]
 struct Background(Child);
 

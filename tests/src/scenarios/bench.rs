@@ -1,5 +1,5 @@
-//! The bench that a scenario plays on: a fresh network, a probe, a capture of the branch's wire,
-//! and the usual steps.
+//! The bench of a scenario: a new network, a probe, a capture of the branch's wire, and the usual
+//! steps.
 
 use lab::Result;
 use lab::capture::{Capture, Recording};
@@ -22,14 +22,14 @@ pub struct Bench {
     pub network: Failover,
     /// Traffic from host-a to host-b.
     pub probe: Probe,
-    /// What the scenario measured.
+    /// Measured values.
     pub figures: Figures,
     wire: Option<Capture>,
     _echo: Helper,
 }
 
-/// Plays one scenario from the start of its network to the end, and checks what holds in every one:
-/// no clear text.
+/// Plays one scenario from the start of its network to the end, and checks that there is no clear
+/// text.
 pub fn play(scenario: &Scenario) -> Result<Figures> {
     let network = Failover::start(&(scenario.options)())?;
     let wire = Capture::start(&network.internet, "branch")?;
@@ -49,14 +49,14 @@ pub fn play(scenario: &Scenario) -> Result<Figures> {
 }
 
 impl Bench {
-    /// Traffic flows, through that hub.
+    /// Checks that traffic flows through that hub.
     pub fn expect_traffic_through(&self, hub: Hub) -> Result<()> {
         self.probe.wait_for_echo(15)?;
         self.expect_current(hub)?;
         if self.network.has_sa_with(hub) { Ok(()) } else { fail(&format!("no SA with {}", hub.wire())) }
     }
 
-    /// `Current peer` is that hub.
+    /// Checks that `Current peer` is that hub.
     pub fn expect_current(&self, hub: Hub) -> Result<()> {
         match self.network.current_peer() {
             Some(peer) if peer == hub.address() => Ok(()),
@@ -64,7 +64,7 @@ impl Bench {
         }
     }
 
-    /// Cuts the hub off and waits until the SAs with it are gone; remembers how long that took.
+    /// Cuts the hub off and waits until the SAs with it are gone; records the detection time.
     pub fn cut_and_wait_for_detection(&mut self, hub: Hub) -> Result<u64> {
         let cut = now_ms();
         self.network.cut(hub)?;
@@ -73,7 +73,7 @@ impl Bench {
         Ok(cut)
     }
 
-    /// Cuts the hub off and waits until traffic flows through another; remembers detection and
+    /// Cuts the hub off and waits until traffic flows through another; records detection and
     /// outage.
     pub fn fail_over(&mut self, dead: Hub, successor: Hub) -> Result<()> {
         let cut = self.cut_and_wait_for_detection(dead)?;
@@ -97,14 +97,14 @@ impl Bench {
         wait_for("the idle timer", 25, || (!self.network.has_sa_with(hub)).then_some(()))
     }
 
-    /// Sends again and waits for the first answer.
+    /// Resumes the traffic and waits for the first answer.
     pub fn speak_again(&mut self) -> Result<()> {
         self.probe.resume()?;
         self.probe.wait_for_echo(20).map(drop)
     }
 
-    /// Whom the branch asked for a tunnel up to now. Ends the capture of the wire; clear text in it
-    /// fails the scenario.
+    /// The peers to which the branch has initiated so far. Ends the capture of the wire; clear text
+    /// in it fails the scenario.
     pub fn initiations(&mut self) -> Result<Vec<String>> {
         let Some(wire) = self.wire.take() else { return fail("the wire was read already") };
         let recording = wire.finish()?;
@@ -113,7 +113,7 @@ impl Bench {
     }
 }
 
-/// What holds in every scenario, provided that the capture saw everything.
+/// Checks that there is no clear text, and that the capture lost no packets.
 fn expect_no_clear_text(recording: &Recording) -> Result<()> {
     match (recording.clear_packets(), recording.dropped) {
         (0, 0) => Ok(()),
@@ -121,7 +121,7 @@ fn expect_no_clear_text(recording: &Recording) -> Result<()> {
     }
 }
 
-/// The scenario did not go as it should.
+/// The error of a failed scenario.
 pub fn fail<T>(why: &str) -> Result<T> {
     Err(LabError::Unexpected(why.to_owned()))
 }

@@ -1,9 +1,9 @@
 //! `tohub-failover`: the thirteen worked scenarios of the preferred peer on real packets, with
 //! timers ten times as fast.
 //!
-//! Each scenario builds its own network, and counts clear text on the branch's wire all the while.
-//! The figures go to the file that is named on the command line, the verdict to the last line of
-//! the output.
+//! Each scenario builds its own network, and counts clear text on the branch's wire throughout. The
+//! figures go to the file that is named on the command line, the verdict to the last line of the
+//! output.
 #![forbid(unsafe_code)]
 
 mod bench;

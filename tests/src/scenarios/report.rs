@@ -1,4 +1,4 @@
-//! What a scenario measured, as a line, as a summary and as a page.
+//! The measured values of a scenario, as a line, as a summary and as a page.
 
 use std::fmt;
 use std::fmt::Write as _;

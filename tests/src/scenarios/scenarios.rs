@@ -11,11 +11,11 @@ use crate::bench::{Bench, SCALE, fail};
 pub struct Scenario {
     /// Its number.
     pub number: usize,
-    /// What happens, in a line.
+    /// Description, in a line.
     pub title: &'static str,
     /// The configuration.
     pub options: fn() -> Options,
-    /// What is done and what must be seen.
+    /// The steps and checks.
     pub steps: fn(&mut Bench) -> Result<()>,
 }
 
@@ -189,7 +189,7 @@ fn both_dead(bench: &mut Bench) -> Result<()> {
     bench.expect_traffic_through(A)?;
     bench.network.cut(B)?;
     bench.cut_and_wait_for_detection(A)?;
-    // Three cycles of at most one in ten (scaled) seconds.
+    // Three cycles, with at most one in ten (scaled) seconds.
     sleep_ms(5000)?;
     bench.network.heal()?;
     bench.probe.wait_for_echo(10)?;
@@ -213,16 +213,17 @@ fn around_the_list(bench: &mut Bench) -> Result<()> {
 
 fn b_initiates(bench: &mut Bench) -> Result<()> {
     bench.expect_traffic_through(A)?;
-    // hub1 falls silent, or the branch would, rightly, follow it back: it would be the last peer
-    // heard.
+    // hub1 must not send, otherwise the branch would follow it as the last active peer.
     bench.probe.pause()?;
     sleep_ms(300)?;
-    // hub2 loses its way through hub1: its own packet to the branch's network meets its crypto map.
+    // hub2 loses its route through hub1, so that its own packet to the branch's network matches its
+    // crypto map.
     let hub2 = bench.network.hub(B);
     hub2.configure(&["no ip route 192.168.1.0 255.255.255.0 192.168.2.1 250"])?;
     hub2.namespace().run("ping", &["-c", "3", "-i", "0.3", "-W", "2", "-I", B.inside(), "192.168.1.10"])?;
     bench.expect_current(B)?;
-    // host-a's own packets leave through hub2's SA, or its answer could not come back through it.
+    // host-a's own packets leave through hub2's SA; otherwise its answer could not return through
+    // it.
     bench.network.host_a.run("ping", &["-c", "3", "-i", "0.3", "-W", "2", B.inside()])?;
     bench.expect_current(B)
 }

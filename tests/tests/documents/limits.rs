@@ -1,5 +1,5 @@
-//! Limits: the words of a page, and the words of the code that make them true. Who changes one
-//! finds the other here.
+//! Limits: the text of a page and the corresponding text of the code, so that a change of one
+//! requires the other.
 
 use crate::repository::Repository;
 

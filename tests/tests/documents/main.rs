@@ -1,6 +1,6 @@
-//! What the documentation names exists: files, modules, types, functions, tests, make targets; and
-//! the exit codes, the places of `unsafe` and the limits that it states are those of the code.
-//! Needs no root.
+//! Everything that the documentation names exists: files, modules, types, functions, tests, make
+//! targets; and the exit codes, the places of `unsafe` and the limits that it states match the
+//! code. Needs no root.
 
 mod dependencies;
 mod exit_codes;

@@ -16,7 +16,7 @@ const SCOPES: [(&str, &[&str]); 9] = [
     ("docs/tour.md", &[]),
 ];
 
-/// Spans that look like names of this repository and are none: a place beside a program, an
+/// Spans that look like names of this repository but are not: a path relative to a program, an
 /// abbreviation that its page explains, a function of the C library.
 const FOREIGN: [&str; 3] = ["../sbin", "no_socket", "malloc_trim"];
 
@@ -55,7 +55,7 @@ fn what_the_pages_name_exists() {
     assert!(missing.is_empty(), "{} names without a thing:\n{}", missing.len(), missing.join("\n"));
 }
 
-/// Whether a code span is no name of this repository, or names something that exists.
+/// Whether a code span is not a name of this repository, or exists.
 fn span_is_true(repository: &Repository, page: &str, scopes: &[String], span: &str) -> bool {
     let name = span.split_once('(').map_or(span, |(name, _)| name);
     let is_plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
@@ -89,7 +89,7 @@ fn is_path(repository: &Repository, page: &str, scopes: &[String], name: &str) -
     repository.has_path(name)
         || repository.has_path(&resolved(page, name))
         || scopes.iter().any(|scope| repository.has_below(scope, name))
-        // A bare file name that says which kind of file it is.
+        // A bare file name with an ending.
         || !name.contains('/') && name.contains('.') && repository.has_below("", name)
 }
 

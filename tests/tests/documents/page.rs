@@ -1,5 +1,5 @@
-//! What a page says in a form that can be compared: code spans, first columns of tables of modules,
-//! links, make targets.
+//! The claims of a page in a form that can be checked: code spans, first columns of tables of
+//! modules, links, make targets.
 
 /// One thing that a page names.
 #[derive(Debug, PartialEq, Eq)]

@@ -33,7 +33,7 @@ impl Repository {
         repository
     }
 
-    /// The text of a file, empty if it is no text.
+    /// The text of a file, empty if it is not text.
     pub(crate) fn text(&self, path: &str) -> String {
         std::fs::read_to_string(self.root.join(path)).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Where `unsafe` stands.
+//! The places of `unsafe`.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! Circles of imports between the modules of a crate.
 //!
 //! A module imports another when it names it by a path that begins with `crate`, `self` or `super`,
-//! in a `use` or in place. Tests do not count, nor does what a module and the modules below it take
-//! from each other.
+//! in a `use` or in place. Tests do not count, nor do imports between a module and the modules
+//! below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

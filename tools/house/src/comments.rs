@@ -7,7 +7,7 @@ use crate::source::SourceFile;
 /// Comments wrap at this column.
 pub const WIDEST: usize = 100;
 
-/// Words and phrases that a technical text does without.
+/// Words and phrases that comments should not use.
 const RETIRED: [&str; 11] = [
     "books",
     "comes home",
@@ -33,7 +33,7 @@ pub struct CommentLine {
     pub text: String,
 }
 
-/// The comment lines of a source text. What looks like a comment inside of a string is none.
+/// The comment lines of a source text. Text inside of a string is not a comment.
 pub fn lines(source: &str) -> Vec<CommentLine> {
     let mut found = Vec::new();
     let mut state = State::Code;

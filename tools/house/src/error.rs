@@ -1,4 +1,4 @@
-//! What can go wrong while the tree is read.
+//! Errors while reading the tree.
 
 use std::path::PathBuf;
 

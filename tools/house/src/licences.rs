@@ -1,7 +1,7 @@
 //! Licences of dependencies and repeated packages, compared with `deny.toml`.
 //!
-//! This is the part of `cargo deny check licenses bans sources` that needs nothing but `cargo
-//! metadata`; it stands in where cargo-deny is not installed.
+//! This is the part of `cargo deny check licenses bans sources` that needs nothing but
+//! `cargo metadata`; it is used where cargo-deny is not installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! Measures of the source tree. Nothing here decides whether a change is accepted: the output is
-//! for readers.
+//! Measures of the source tree. Informational only: the output does not decide whether a change is
+//! accepted.
 //!
 //! ```text
 //! tohub-house                 every section, cut to what fits two screens

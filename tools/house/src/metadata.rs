@@ -1,4 +1,4 @@
-//! What `cargo metadata` says about the workspace: members, dependencies, binaries, licences.
+//! The workspace as reported by `cargo metadata`: members, dependencies, binaries, licences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

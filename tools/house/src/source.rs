@@ -69,7 +69,7 @@ pub fn read(workspace: &Workspace) -> Result<Vec<SourceFile>> {
     Ok(files)
 }
 
-/// Whether the attributes say that the item exists for tests only.
+/// Whether the attributes mark the item as for tests only.
 pub fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         if attribute.path().is_ident("test") {

@@ -7,7 +7,7 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use crate::functions::Function;
 
-/// Bodies below this number of tokens are alike too often to say anything.
+/// Bodies below this number of tokens are equal too often to be significant.
 pub const LEAST_TOKENS: usize = 60;
 
 /// Functions with one body.

@@ -153,12 +153,11 @@ mod tests {
             dependencies: vec![dependency("absent"), dependency("present"), dependency("tested")],
             ..Member::default()
         };
-        let text =
-            concat!(
-                "use present::P; pub fn lonely() {} pub fn called() {} pub(crate) fn inner() {} struct S;\n",
-                "/// Text about lonely.\nimpl S { pub fn alone(&self) { lonely() } fn private(&self) {} }\n",
-                "impl Clone for S { fn clone(&self) -> S { S } }"
-            );
+        let text = concat!(
+            "use present::P; pub fn lonely() {} pub fn called() {} pub(crate) fn inner() {} struct S;\n",
+            "/// Text about lonely.\nimpl S { pub fn alone(&self) { lonely() } fn private(&self) {} }\n",
+            "impl Clone for S { fn clone(&self) -> S { S } }"
+        );
         let files = vec![
             SourceFile::parse("x/src/a.rs", "x", text).unwrap(),
             SourceFile::parse("x/tests/b.rs", "x", "/// About alone.\nfn f() { tested::t!(x::called()) }")

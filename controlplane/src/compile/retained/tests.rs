@@ -1,4 +1,5 @@
-//! The union of rule lists on random lists and flows, against a plain walk.
+//! Property tests: the union of rule lists for random lists and flows, compared with a linear
+//! evaluation.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,7 +18,7 @@ fn host(number: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, 0, number).into()
 }
 
-/// A rule about some of sixteen hosts; a jump is so many rules long.
+/// A rule on a range of sixteen hosts; the number is the length of a jump.
 fn rule() -> impl Strategy<Value = (Rule, usize)> {
     let prefix =
         || (0u8..16, 28u8..=32).prop_map(|(number, length)| Prefix { address: host(number), length });
@@ -89,7 +90,7 @@ fn port(device: &str, rule_list: Option<u32>) -> PortRecord {
     }
 }
 
-/// A plan with one list. Policies that `keeps` names have an entry.
+/// A plan with one rule list. Only policies selected by `keeps` have an entry.
 fn plan(device: &str, rules: Vec<Rule>, keeps: impl Fn(u32) -> bool) -> Plan {
     let entry = EntryKey { interface: InterfaceName::parse("Gi0/1").unwrap(), map: "m".into(), seq: 1 };
     let named = rules.iter().filter_map(|rule| match rule.action {
@@ -116,14 +117,14 @@ proptest! {
         }
         for rule in &now.rules[0] {
             if let Action::Protect(id) = rule.action {
-                prop_assert!(now.policies.contains_key(&id), "a rule names a policy that nobody has");
+                prop_assert!(now.policies.contains_key(&id), "a rule refers to an unknown policy");
             }
         }
     }
 
     #[test]
     fn a_list_that_covers_the_old_one_is_published_alone(old in list(), added in list(), places in vec(0usize..9, 8)) {
-        // The old list with more rules in between.
+        // The old list with additional rules inserted.
         let mut rules: Vec<(Rule, Option<usize>)> =
             old.iter().enumerate().map(|(at, rule)| (*rule, Some(at))).collect();
         for (rule, place) in added.iter().zip(&places).filter(|(rule, _)| !matches!(rule.action, Action::Jump(_))) {
@@ -210,7 +211,7 @@ fn a_device_that_the_configuration_names_no_longer_keeps_its_list() {
     assert!(retain(&mut moved, &old));
     assert_eq!((moved.ports.len(), moved.ports[1].id, moved.ports[1].device.as_str()), (2, 1, "outside"));
     assert_eq!(moved.rules[moved.ports[1].rule_list.unwrap() as usize], [rule]);
-    // Another interface has the device now, and no map.
+    // The device now belongs to another interface, which has no crypto map.
     let mut bare = Plan {
         ports: vec![PortRecord { crypto_addresses: vec![], ..port("outside", None) }],
         ..Plan::default()

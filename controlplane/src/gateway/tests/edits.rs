@@ -1,4 +1,4 @@
-//! Sessions in configuration mode: protection does not shrink before they leave it.
+//! Sessions in configuration mode: protection must not shrink before they leave it.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn begin(gateway: &mut Gateway, session: SessionNumber) -> Option<String> {
     gateway.begin_edit(session, before)
 }
 
-/// How many rules protect or drop, on each device with a list.
+/// The number of rules that protect or drop, for each device with a rule list.
 fn closed(gateway: &Gateway) -> Vec<(String, usize)> {
     let lists = gateway.plan.ports.iter().filter_map(|port| Some((port, port.rule_list?)));
     lists
@@ -48,7 +48,7 @@ fn a_list_that_is_replaced_goes_on_protecting_with_the_same_sa() {
     configure(&mut gateway, MANUAL);
     assert_eq!(closed(&gateway), outside(1), "retyped: the new list alone");
     assert!(slot.is_some() && reader.lookup_spi(500) == slot && reader.policy_word(policy).is_some());
-    // The entry has one pair, which is that of the new permit now; the old one is dropped.
+    // The entry has one pair, now that of the new permit; traffic of the old permit is dropped.
     configure(&mut gateway, &MANUAL.replace(PERMIT, OTHER));
     let actions: Vec<Action> = gateway.plan.rules[0].iter().map(|rule| rule.action).collect();
     assert!(matches!(actions[..], [Action::Drop, Action::Protect(_)]), "{actions:?}");
@@ -85,7 +85,7 @@ fn the_session_of_a_removed_entry_lives_until_configuration_mode_is_left() {
     assert_eq!(closed(&gateway), outside(1));
     assert!(!gateway.plan.policies.contains_key(&policy), "the old permit is gone");
     configure(&mut gateway, &without(PERMIT));
-    assert_eq!(closed(&gateway), outside(0), "nobody is in configuration mode any more");
+    assert_eq!(closed(&gateway), outside(0), "no session is in configuration mode any more");
 }
 
 #[test]
@@ -231,7 +231,7 @@ impl Typist {
         self.pastes(gateway, &[line]).remove(0)
     }
 
-    /// The replies to lines that come in one burst.
+    /// The responses to lines sent in one batch.
     fn pastes(&mut self, gateway: &mut Gateway, lines: &[&str]) -> Vec<Response> {
         let replies = self.with_operator(gateway, |operator, shell| {
             let mut progresses: Vec<Progress> =
@@ -306,7 +306,7 @@ fn a_line_without_room_in_the_segments_is_refused_alone_in_the_middle_of_others(
     let mut lines: Vec<&str> = permits.iter().map(String::as_str).collect();
     lines.push("hostname R2");
     let replies = one.pastes(&mut gateway, &lines);
-    // The list has one permit already, the table 16 policies.
+    // The list already has one permit; the table holds 16 policies.
     let refused: Vec<usize> = (0..replies.len()).filter(|at| !replies[*at].status.is_ok()).collect();
     assert_eq!(refused, [15, 16]);
     assert!(replies[15].text.contains("made for 16 policies, 17 are needed"), "{}", replies[15].text);
@@ -333,7 +333,7 @@ fn a_typed_name_is_asked_for_once_and_the_line_applied_with_the_answer() {
         assert_eq!(done.replies[0].status.is_ok(), found.is_ok(), "{}", done.replies[0].text);
         assert_eq!(gateway.configuration().entry("tohub", 1).unwrap().body.peers.len(), peers);
     }
-    // An `ip host` line answers at once, also when it came with the same burst.
+    // An `ip host` line in the same batch is used for the resolution.
     let replies =
         one.pastes(&mut gateway, &["ip host hub2.example 10.8.8.8", "crypto map tohub 1 ipsec-isakmp"]);
     assert!(replies.iter().all(|reply| reply.status.is_ok()));

@@ -1,4 +1,4 @@
-//! Configurations and tunnels that the shared segments have no room for.
+//! Configurations and tunnels that exceed the shared segments.
 
 use config::model::{AccessList, AclAction, AclAddress, AclLine, AclOptions, AclRule};
 use config::sizes::Sizes;
@@ -15,7 +15,7 @@ fn with_lines(lines: &str) -> Configuration {
     config::file::parse("test", &text, &mut Offline).unwrap().configuration
 }
 
-/// Lines with a host of each number.
+/// One line for each host number.
 fn lines(hosts: std::ops::Range<u32>) -> String {
     hosts.map(|n| format!("access-list 101 permit ip host 10.20.0.{n} host 10.30.0.{n}\n")).collect()
 }
@@ -92,7 +92,7 @@ fn permits_without_a_policy_are_dropped_until_the_former_ones_are_free() {
     assert!(outputs(&mut gateway).2.iter().any(|text| text.contains("finds no free policy")));
     gateway.handle_timeout(NOW);
     assert_eq!(dropped(&actions(&reader)), 4, "the worker still classifies by the former rules");
-    // Each turn frees and fills what the worker has left.
+    // Each round frees and reuses the slots that the worker has left.
     for _ in 0..4 {
         adopt(&reader);
         gateway.handle_timeout(NOW);
@@ -173,7 +173,7 @@ fn a_hundred_thousand_permits_are_one_commit() {
     configuration.access_lists.insert("101".into(), AccessList { lines });
     let needed = demand(&configuration, &crate::plan::Derived::default());
     assert_eq!((needed.policies, needed.tunnels), (100_000, 100_000));
-    // As the supervisor makes them, but for the slots: no tunnel comes up here.
+    // Sized as by the supervisor, except for the slots: no tunnel is set up here.
     let capacities = Capacities { inbound_slots: 16, outbound_slots: 16, ..Capacities::for_demand(&needed) };
     let segments = Segments::create(capacities, Locking::BestEffort).unwrap();
     let mut gateway = gateway(&segments, &text(" set peer 10.1.1.1\n"));

@@ -1,4 +1,4 @@
-//! Crypto maps that protect by dropping, because nothing can be sealed where they are applied.
+//! Crypto maps whose traffic is dropped because no SA can be set up where they are applied.
 
 use config::Configuration;
 use config::model::InterfaceName;
@@ -6,18 +6,18 @@ use protection::{carriers, unapplied};
 
 use crate::plan::Devices;
 
-/// One crypto map that is closed somewhere.
+/// A crypto map whose traffic is dropped on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ClosedMap {
     /// The crypto map.
     pub(super) map: String,
-    /// Where it is applied; none when it is applied nowhere.
+    /// Where it is applied; `None` if it is applied nowhere.
     pub(super) interface: Option<InterfaceName>,
-    /// Why, and where its traffic is dropped.
+    /// The reason, and where its traffic is dropped.
     pub(super) why: String,
 }
 
-/// All of them, in the order of interfaces.
+/// All of them, in interface order.
 pub(super) fn closed_maps(configuration: &Configuration, devices: &Devices) -> Vec<ClosedMap> {
     let applied = carriers(configuration).filter_map(|carrier| {
         let (map, _) = carrier.map?;
@@ -44,8 +44,8 @@ pub(super) fn closed_maps(configuration: &Configuration, devices: &Devices) -> V
     applied.chain(unapplied).collect()
 }
 
-/// Why an entry drops what it protects: of one on an interface what is closed there, of another
-/// what its map is anywhere.
+/// Why the traffic of an entry is dropped: for an entry on an interface, the state there; otherwise
+/// the state of its map on any interface.
 pub(super) fn closed_because(
     closed: &[ClosedMap],
     map: &str,

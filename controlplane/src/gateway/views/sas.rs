@@ -20,8 +20,8 @@ use crate::routes::prefixes;
 use crate::tables::Activity;
 use crate::tunnels::SaPair;
 
-/// What ESP adds around a packet at most: outer IPv4, UDP, SPI and sequence, IV, padding, trailer,
-/// ICV. Without a suite that of AES-GCM.
+/// Maximum ESP overhead: outer IPv4, UDP, SPI and sequence number, IV, padding, trailer, ICV.
+/// Without a suite, that of AES-GCM.
 fn overhead(suite: Option<&ike::EspSuite>) -> u32 {
     let (iv, padding, icv) = match suite {
         Some(suite) => {
@@ -34,7 +34,7 @@ fn overhead(suite: Option<&ike::EspSuite>) -> u32 {
     20 + 8 + 8 + iv + padding + 2 + icv
 }
 
-/// Octets of IV in a packet.
+/// Size of the IV in octets.
 fn iv_size(suite: &ike::EspSuite) -> u8 {
     match suite.encryption {
         ike::Encryption::Null => 0,
@@ -44,7 +44,7 @@ fn iv_size(suite: &ike::EspSuite) -> u8 {
 }
 
 impl Gateway {
-    /// The newest IKE SA with an address, an established one first.
+    /// The newest IKE SA with an address; established ones are preferred.
     pub(super) fn newest_ike(&self, address: IpAddr) -> Option<IkeInfo> {
         self.ike_info(self.tunnels.newest_ike_with(address)?)
     }
@@ -225,7 +225,7 @@ impl Gateway {
         views
     }
 
-    /// The flow of a hand-keyed entry; no keys.
+    /// The flow of a hand-keyed entry; without keys.
     fn manual_flow(&self, entry: &ManualEntry) -> Option<IpsecFlowView> {
         let permit = self.plan.policies.get(&entry.policy)?;
         let (suite, mode) = manual_suite(entry, permit)?;
@@ -338,8 +338,7 @@ fn counters(activity: &Activity) -> FlowCounters {
     }
 }
 
-/// A small number for one half of a pair; pairs of an earlier control plane have high bits in their
-/// name.
+/// A small number for one half of a pair; the IDs of adopted pairs have high bits set.
 fn connection_id(pair: ChildId, outbound: bool) -> u32 {
     let number = u32::try_from(pair.0 & 0x3fff_ffff).unwrap_or(0);
     number * 2 + u32::from(outbound)
@@ -349,7 +348,8 @@ fn seconds_left(now: Duration, record: &SaPair) -> u64 {
     record.facts().hard_limit.map_or(0, |limit| limit.saturating_sub(now).as_secs())
 }
 
-/// The first selector of a permit, as a network; a range that is none is shown by its first prefix.
+/// The first selector of a permit as a network; a range that is not a prefix is shown by its first
+/// prefix.
 fn ident(selectors: &[ike::TrafficSelector]) -> Option<Ident> {
     let first = selectors.first()?;
     let prefix = prefixes(first.start, first.end).into_iter().next()?;

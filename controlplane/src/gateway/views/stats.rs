@@ -1,4 +1,5 @@
-//! `show crypto ikev2 stats`: what came in from peers and from strangers, and what became of it.
+//! `show crypto ikev2 stats`: counters of received IKE messages, including those from unknown
+//! peers, and of their results.
 
 use std::fmt::Write as _;
 
@@ -21,7 +22,7 @@ pub(super) fn ikev2_stats(counters: &Counters) -> String {
         ("Peers not authenticated", counters.authentication_failed),
     ];
     lines.iter().fold(String::new(), |mut text, (name, value)| {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{:<33}{value}", format!("{name}:"));
         text
     })

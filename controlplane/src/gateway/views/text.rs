@@ -1,4 +1,4 @@
-//! Words for states and algorithms, as IOS prints them.
+//! Names of states and algorithms as IOS prints them.
 
 use ike::provider::KeyKind;
 use ike::{Encryption, EspSuite, Integrity, Prf, ProofMethod};
@@ -25,7 +25,7 @@ pub(super) fn authentication(method: Option<ProofMethod>) -> &'static str {
     }
 }
 
-/// What was agreed, as lines of an access list: `ip 192.168.1.0 0.0.0.255 host 10.0.0.1`.
+/// The negotiated selectors as lines of an access list: `ip 192.168.1.0 0.0.0.255 host 10.0.0.1`.
 pub(super) fn permits(local: &[ike::TrafficSelector], remote: &[ike::TrafficSelector]) -> Vec<String> {
     let side = |selector: &ike::TrafficSelector| -> Vec<String> {
         let ports = match (selector.start_port, selector.end_port) {

@@ -1,6 +1,5 @@
-//! The worked scenarios of the preferred-peer rules, with detection, idle timer and cursor working
-//! together under a virtual clock. The peers are flags (up or down); IKE gives up after
-//! [`GIVE_UP`].
+//! Scenarios of the preferred-peer rules with detection, idle timer and cursor under a virtual
+//! clock. The peers are flags (up or down); IKE gives up after [`GIVE_UP`].
 
 use super::*;
 use crate::peers::idle::IdleTimer;
@@ -15,7 +14,7 @@ const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// One gateway with one entry; time moves in steps of a second.
+/// A gateway with one entry; time advances in steps of a second.
 struct Gateway {
     now: Duration,
     selection: Selection<&'static str>,
@@ -68,8 +67,8 @@ impl Gateway {
         }
     }
 
-    /// One second; `traffic` says that a packet to the other side is there (and answered, if it can
-    /// be).
+    /// Advances one second; with `traffic`, a packet to the remote network is sent (and answered if
+    /// the tunnel is up).
     fn second(&mut self, traffic: bool) {
         self.now += s(1);
         if let Some((peer, give_up)) = self.trying {

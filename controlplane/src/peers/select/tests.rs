@@ -26,7 +26,7 @@ fn next(step: Step<&'static str>) -> Next<&'static str> {
     step.next
 }
 
-/// Brings the entry up with `peer`, which has to be reachable by failing the ones before it.
+/// Brings the entry up with `peer`; the initiations to the peers before it fail.
 fn up_with(selection: &mut Selection<&'static str>, now: Duration, peer: &'static str) {
     let mut step = selection.trigger(now);
     while let Next::Initiate(tried) = step.next {
@@ -373,7 +373,7 @@ fn a15_two_entries_have_cursors_of_their_own() {
     let mut second = with_default(&[B, A]);
     up_with(&mut first, s(0), B);
     up_with(&mut second, s(0), B);
-    // A16: one IKE SA served both; its death is told to each entry.
+    // A16: one IKE SA served both entries; its end is reported to each.
     let _ = first.dead(&B, None);
     let _ = second.dead(&B, None);
     assert_eq!((first.current(), second.current()), (Some(&A), Some(&B)));

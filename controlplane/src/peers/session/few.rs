@@ -1,10 +1,10 @@
-//! A map that mostly has one entry: a session has one flow and one SA pair as a rule, and there may
-//! be ten thousand sessions.
+//! A map for very few entries. A session usually has one flow and one SA pair, and there may be ten
+//! thousand sessions.
 //!
-//! A sorted vector without room to spare. A `BTreeMap` keeps a node for eleven entries, also when
-//! the last one has gone.
+//! A sorted vector without spare capacity. A `BTreeMap` allocates a node for eleven entries and
+//! keeps it after the last one was removed.
 
-/// See the module's description.
+/// A sorted vector of keys and values.
 #[derive(Clone, Debug)]
 pub(super) struct Few<K, V>(Vec<(K, V)>);
 
@@ -27,7 +27,7 @@ impl<K: Copy + Ord, V> Few<K, V> {
         self.0.get_mut(at).map(|(_, value)| value)
     }
 
-    /// Puts an entry in, in place of the one that it was.
+    /// Inserts an entry, or replaces the one with the same key.
     pub(super) fn insert(&mut self, key: K, value: V) {
         match self.find(&key) {
             Ok(at) => {
@@ -36,7 +36,7 @@ impl<K: Copy + Ord, V> Few<K, V> {
                 }
             }
             Err(at) => {
-                // The first few one by one, many by the half of what is there.
+                // Grow by one at a time while small, then by half of the length.
                 let more = 1 + self.0.len() / 2;
                 if self.0.len() == self.0.capacity() {
                     self.0.reserve_exact(more);
@@ -55,7 +55,7 @@ impl<K: Copy + Ord, V> Few<K, V> {
         Some(value)
     }
 
-    /// In the order of the keys.
+    /// Iterates in key order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter().map(|(key, value)| (key, value))
     }

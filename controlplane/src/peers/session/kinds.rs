@@ -1,4 +1,4 @@
-//! What a session speaks of: pairs, conditions, intents.
+//! Types of a session: pairs, states, intents.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::peers::idle::IdleTimer;
 use crate::peers::select::{Change, Reason, Standing};
 use crate::plan::Peer;
 
-/// What `show` calls the session's condition.
+/// State of a session as `show` prints it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// No SA and nothing to do.
+    /// No SA and no pending initiation.
     Idle,
-    /// A pass through the peer list is under way.
+    /// A pass through the peer list is in progress.
     Initiating,
     /// At least one SA pair.
     Up,
@@ -33,7 +33,7 @@ pub enum Close {
     Config,
 }
 
-/// What the gateway has to do for a session.
+/// An action that the gateway has to carry out for a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Intent {
     /// Bring up a child SA for `policy` with `peer`, over an IKE SA that exists or a new one.
@@ -43,26 +43,26 @@ pub enum Intent {
         /// The flow that waits.
         policy: PolicyId,
     },
-    /// Stop trying `peer`; the result is not wanted any more.
+    /// Cancel the initiation to `peer`; its result is ignored.
     Abandon {
         /// The peer that was being tried.
         peer: Peer,
     },
-    /// Delete a pair, telling the other side.
+    /// Delete a pair and notify the peer.
     CloseChild {
         /// The pair.
         pair: ChildId,
-        /// Why.
+        /// The reason.
         why: Close,
     },
-    /// The flow is from now on carried by this pair, or by none.
+    /// Send the flow through this pair, or hold it.
     Outbound {
         /// The flow.
         policy: PolicyId,
         /// The pair whose outbound half is used.
         pair: Option<ChildId>,
     },
-    /// Give up the packets that wait for this flow.
+    /// Drop the held packets of this flow.
     DropHeld {
         /// The flow.
         policy: PolicyId,
@@ -71,31 +71,31 @@ pub enum Intent {
     Changed(Change<Peer>),
 }
 
-/// One SA pair as the session sees it.
+/// An SA pair as seen by its session.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// The flow it belongs to.
+    /// The flow.
     pub policy: PolicyId,
-    /// With whom.
+    /// The peer.
     pub peer: Peer,
     /// In service, draining, standby.
     pub standing: Standing,
     /// When it was installed.
     pub installed: Duration,
-    /// The last inbound packet that passed authentication.
+    /// The last authenticated inbound packet.
     pub last_heard: Option<Duration>,
     pub(super) idle: IdleTimer,
 }
 
 impl Pair {
-    /// The last packet either way, or the installation.
+    /// The time of the last packet in either direction, or of the installation.
     pub fn last_activity(&self) -> Duration {
         self.idle.last_activity()
     }
 }
 
 impl Intent {
-    /// The reason of a cursor movement, if it is one.
+    /// The reason of a cursor movement, if the intent is one.
     pub fn reason(&self) -> Option<Reason> {
         match self {
             Intent::Changed(change) => Some(change.reason),

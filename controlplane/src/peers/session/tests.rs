@@ -1,4 +1,4 @@
-//! Sessions by their intents: several flows, several peers, rekeys, edits.
+//! Tests of sessions by their intents: several flows, several peers, rekeys, edits.
 
 use super::*;
 use crate::peers::select::Reason;

@@ -11,7 +11,7 @@ const WINDOW: usize = 64;
 /// AES-128, AES-192, AES-256.
 const KEY_SIZES: usize = 3;
 
-/// Any number of packets of any shape, to seal or to open. Gives how many were rejected.
+/// Any number of packets of any shape, to seal or to open. Returns the number of rejected packets.
 pub(crate) struct Burst<'j, 'a, const OPEN: bool>(pub(crate) &'j mut [Job<'a>]);
 
 /// Packets of one shape: `Z` vectors each, one number of rounds.
@@ -72,7 +72,7 @@ impl<X: Vector, const Z: usize, const OPEN: bool> Task<X> for Whole<'_, '_, '_, 
         if rest.is_empty() {
             return rejected;
         }
-        // The few that are left over have their heads in a vector more.
+        // The remaining few packets have their heads in an additional vector.
         rejected
             + match Z {
                 1 => v.run(Alike::<2, OPEN>(rest)),

@@ -1,4 +1,4 @@
-//! Multiplication in GCM's field GF(2^128), derived in docs/aead.md section 2.
+//! Multiplication in GCM's field GF(2^128), derived in docs/aead.md §2.
 
 use core::arch::x86_64::__m128i;
 
@@ -124,7 +124,7 @@ pub(crate) fn multiply(kernel: &Kernel<X128>, a: __m128i, b: __m128i) -> __m128i
 #[inline(never)]
 pub(crate) fn fold_long_aad(job: &Job<'_>) -> u128 {
     match X128::detect() {
-        // SAFETY: the proof says that the CPU has the features of the function.
+        // SAFETY: the proof guarantees that the CPU has the features of the function.
         Some(proof) => unsafe { fold(proof, job) },
         None => unreachable!("every vector back end includes this one"),
     }

@@ -16,7 +16,7 @@ use crate::{Job, KeySchedule};
 /// Vectors that go through AES together: as many as the AES units need to hide their latency.
 const GROUP: usize = 8;
 
-/// Where the walk through a packet stands.
+/// Position in a packet.
 struct Walk<'s, X: Vector> {
     schedule: &'s KeySchedule,
     rounds: usize,

@@ -18,7 +18,7 @@ impl X128 {
         present.then_some(X128(()))
     }
 
-    /// SubWord of FIPS 197 section 5.2, by the AES unit.
+    /// SubWord of FIPS 197 §5.2, by the AES unit.
     #[inline(always)]
     pub(crate) fn substitute_word(self, word: u32) -> u32 {
         // `aeskeygenassist` gives SubWord(X1) in word 0.
@@ -49,7 +49,7 @@ impl Vector for X128 {
         fn compiled<T: Task<X128>>(v: X128, task: T) -> usize {
             task.run(v)
         }
-        // SAFETY: the proof says that the CPU has these features.
+        // SAFETY: the proof guarantees that the CPU has these features.
         unsafe { compiled(self, task) }
     }
 
@@ -213,7 +213,7 @@ impl Vector for X128 {
             }
             value
         }
-        // SAFETY: the proof says that the CPU has the feature.
+        // SAFETY: the proof guarantees that the CPU has the feature.
         *value = unsafe { pinned(*value) };
     }
 

@@ -45,7 +45,7 @@ impl Vector for X256 {
         fn compiled<T: Task<X256>>(v: X256, task: T) -> usize {
             task.run(v)
         }
-        // SAFETY: the proof says that the CPU has these features.
+        // SAFETY: the proof guarantees that the CPU has these features.
         unsafe { compiled(self, task) }
     }
 
@@ -244,7 +244,7 @@ impl Vector for X256 {
             }
             value
         }
-        // SAFETY: the proof says that the CPU has the feature.
+        // SAFETY: the proof guarantees that the CPU has the feature.
         *value = unsafe { pinned(*value) };
     }
 

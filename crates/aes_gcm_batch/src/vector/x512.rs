@@ -48,7 +48,7 @@ impl<const SCHOOLBOOK: bool> Vector for X512<SCHOOLBOOK> {
         ) -> usize {
             task.run(v)
         }
-        // SAFETY: the proof says that the CPU has these features.
+        // SAFETY: the proof guarantees that the CPU has these features.
         unsafe { compiled(self, task) }
     }
 
@@ -276,7 +276,7 @@ impl<const SCHOOLBOOK: bool> Vector for X512<SCHOOLBOOK> {
             }
             value
         }
-        // SAFETY: the proof says that the CPU has the feature.
+        // SAFETY: the proof guarantees that the CPU has the feature.
         *value = unsafe { pinned(*value) };
     }
 

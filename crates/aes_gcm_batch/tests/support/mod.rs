@@ -11,7 +11,7 @@ use aes_gcm::aes::cipher::consts::U12;
 use aes_gcm::{AeadInOut, Aes128Gcm, Aes256Gcm, AesGcm, KeyInit};
 use aes_gcm_batch::{Backend, Engine};
 
-/// Every back end that this CPU runs; says which it does not.
+/// Every back end that this CPU supports; prints the others.
 pub fn engines() -> Vec<Engine> {
     Backend::ALL
         .into_iter()

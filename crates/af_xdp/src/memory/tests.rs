@@ -106,8 +106,7 @@ fn descriptors_for_frames_that_the_kernel_does_not_hold_are_refused() {
     let (mut socket, mut kernel) = socket(&umem, "port", 0, RING).unwrap();
     let ours = pool.take().unwrap();
     let mut burst = Vec::new();
-    // Nobody lent anything yet; then an address behind the UMEM; then a frame that user space
-    // holds.
+    // No frame was lent yet; then an address beyond the UMEM; then a frame that user space holds.
     for addr in [0, 1 << 40, u64::from(ours.index()) * FRAME_SIZE as u64] {
         assert!(kernel.publish_raw(addr, 60, 0));
         assert!(kernel.complete_raw(addr));

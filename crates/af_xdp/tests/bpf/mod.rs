@@ -6,9 +6,9 @@ use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// Where the program runs.
 #[derive(Clone, Copy, Debug)]
 pub enum AttachMode {
-    /// In the driver.
+    /// Native, in the driver.
     Native,
-    /// Behind the driver, on socket buffers.
+    /// Generic, after the driver, on socket buffers.
     Generic,
 }
 
@@ -134,7 +134,7 @@ fn load(map: &OwnedFd) -> OwnedFd {
 
 fn bpf<T>(command: libc::c_int, attributes: &T) -> OwnedFd {
     let mut fd = call(command, attributes);
-    // The kernel takes the program of a link that was just closed off its device a moment later.
+    // The kernel detaches the program of a closed link asynchronously.
     for _ in 0..100 {
         if fd >= 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::EBUSY) {
             break;
@@ -143,7 +143,7 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> OwnedFd {
         fd = call(command, attributes);
     }
     assert!(fd >= 0, "bpf command {command}: {}", std::io::Error::last_os_error());
-    // SAFETY: the kernel just returned this descriptor and nobody else knows it.
+    // SAFETY: the kernel just returned this descriptor and no other owner exists.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
 

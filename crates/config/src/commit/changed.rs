@@ -1,9 +1,9 @@
-//! The rules of [`super::settle`] and the notes about filters, looked at only where a line changed
+//! The rules of [`super::settle`] and the notes about filters, evaluated only where a line changed
 //! something.
 //!
-//! The time depends on what was changed, not on the size of the configuration. The limits of
-//! [`crate::sizes`] are not among the rules here: they need a look at everything and hold for a
-//! commit.
+//! The time depends on the size of the change, not of the configuration. The limits of
+//! [`crate::sizes`] are not included: they require counting the whole configuration, and are
+//! checked at the commit.
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use crate::diff::{Action, Change, Object};
 use crate::edit::EditError;
 use crate::model::{AccessGroups, DynamicMap, EntryBody};
 
-/// The access lists that something names, by their use. Names that were taken back may still be in
-/// it.
+/// The names of referenced access lists, by use. It may still contain names that are no longer
+/// referenced.
 #[derive(Debug, Default)]
 pub(crate) struct NamedLists(Option<Names>);
 
@@ -25,7 +25,7 @@ struct Names {
 }
 
 impl NamedLists {
-    /// All names of `configuration`, at the first call; later calls rely on
+    /// All names of `configuration`, collected at the first call; later calls rely on
     /// [`NamedLists::take_up`].
     fn of(&mut self, configuration: &Configuration) -> &Names {
         self.0.get_or_insert_with(|| {
@@ -38,7 +38,7 @@ impl NamedLists {
         })
     }
 
-    /// Adds what a line names.
+    /// Adds the names that a line refers to.
     fn take_up(&mut self, candidate: &Configuration, changes: &[Change]) {
         let Some(names) = &mut self.0 else { return };
         for change in changes {
@@ -76,9 +76,9 @@ impl Names {
     }
 }
 
-/// Does to a candidate what [`super::settle`] does, except for the limits, where `before` was
-/// settled and `changes` are all that differs. Returns the notes to print, with those about filters
-/// that are new.
+/// Applies [`super::settle`] to a candidate, except for the limits, on the condition that `before`
+/// was settled and `changes` are the only differences. Returns the notes to print, including new
+/// ones about filters.
 pub(crate) fn settle_changes(
     before: &Configuration,
     candidate: &mut Configuration,
@@ -123,7 +123,7 @@ fn settle_idle_timers(candidate: &mut Configuration, changes: &[Change]) -> Vec<
     drop_idle_timers(candidate, maps, templates)
 }
 
-/// Whether a change may be the reason that a crypto map matches a list that it cannot match.
+/// Whether a change may cause a crypto map to match an unsuitable list.
 fn may_break_crypto_list(
     before: &Configuration,
     candidate: &Configuration,
@@ -175,7 +175,7 @@ fn notes_on_filters(
     notes
 }
 
-/// The notes about empty lists at the places that were changed.
+/// The notes about empty lists at the changed places.
 fn at_places(configuration: &Configuration, changes: &[Change]) -> Vec<String> {
     let mut notes = Vec::new();
     for change in changes.iter().filter(|change| change.action != Action::Remove) {

@@ -1,12 +1,10 @@
-//! Access groups: what is refused because it would filter nothing, and what an engineer should
-//! know.
+//! Access groups: rejected ones, which would filter nothing, and notes.
 
 use crate::Configuration;
 use crate::edit::EditError;
 use crate::model::{AccessGroups, AccessList, AclAction, AclRule, InterfaceName};
 
-/// An interface without device passes no packet, so that its access group would be a promise that
-/// nothing keeps.
+/// An interface without a device passes no packets, so that its access group would have no effect.
 pub(super) fn check(configuration: &Configuration) -> Result<(), EditError> {
     let mut interfaces = configuration.interfaces.iter();
     match interfaces.find(|(name, interface)| {
@@ -20,8 +18,8 @@ pub(super) fn check(configuration: &Configuration) -> Result<(), EditError> {
     }
 }
 
-/// Access groups whose list is missing or empty, where IOS lets everything pass and here everything
-/// is denied; and lists on an interface with a crypto map that stop its tunnels.
+/// Access groups whose list is missing or empty, where IOS permits everything and tohub denies
+/// everything; and lists on an interface with a crypto map that block its tunnels.
 pub fn filter_notes(configuration: &Configuration) -> Vec<String> {
     let mut notes = empty_lists(configuration);
     notes.extend(stopped_tunnels(configuration));
@@ -44,7 +42,7 @@ pub(super) fn empty_lists(configuration: &Configuration) -> Vec<String> {
     all.flat_map(|(place, groups)| empty_lists_at(configuration, &place, groups)).collect()
 }
 
-/// The same of the access groups of one place.
+/// The missing or empty lists of the access groups of one place.
 pub(super) fn empty_lists_at(
     configuration: &Configuration,
     place: &str,
@@ -64,7 +62,7 @@ pub(super) fn empty_lists_at(
     groups.iter().filter_map(note).collect()
 }
 
-/// The number of rules of a list; none if there is no such list.
+/// The number of rules of a list; `None` if the list does not exist.
 pub(super) fn lines_of(configuration: &Configuration, list: &str) -> Option<usize> {
     configuration.access_lists.get(list).map(|list| list.rules().count())
 }
@@ -81,7 +79,8 @@ pub(super) fn place_of_template(map: &str, seq: u16) -> String {
     format!("crypto dynamic-map {map} {seq}")
 }
 
-/// Tunnels that cannot come up, or carry nothing, because no line permits what peers send.
+/// Tunnels that cannot come up, or carry no traffic, because no line permits the packets of the
+/// peer.
 pub(super) fn stopped_tunnels(configuration: &Configuration) -> impl Iterator<Item = String> {
     let mapped = configuration.interfaces.iter().filter(|(_, interface)| interface.crypto_map.is_some());
     mapped.flat_map(move |(name, interface)| {
@@ -96,8 +95,8 @@ pub(super) fn stopped_tunnels(configuration: &Configuration) -> impl Iterator<It
     })
 }
 
-/// What no line permits, and a line that does. What this gateway itself sends is no subject of a
-/// list, so `out` need not permit IKE.
+/// The traffic that no line permits, and a line that does. Packets sent by the gateway itself are
+/// not filtered, so `out` need not permit IKE.
 fn stopped(list: &AccessList, inbound: bool) -> Option<(&'static str, &'static str)> {
     let permits = |wanted: &dyn Fn(&AclRule) -> bool| {
         list.rules().any(|(_, rule)| rule.action == AclAction::Permit && wanted(rule))

@@ -1,6 +1,6 @@
-//! What a configuration protects by a device: the lines of the access lists of its crypto map, in
-//! the order in which a packet meets them. What an entry permits is protected whether the entry can
-//! be used or not: then it is dropped.
+//! The traffic that a configuration protects on a device: the access-list lines of its crypto map
+//! in the order of evaluation. The permits of an unusable entry count as protected, because their
+//! traffic is dropped.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ use crate::Configuration;
 use crate::model::{AclAction, AclRule, EntryBody, InterfaceName, Keying};
 use crate::render::acl_rule;
 
-/// Regions that one comparison may split a permit into. Beyond it what is left counts as not
-/// protected, so that the answer errs on the safe side.
+/// Maximum number of regions that one comparison may split a permit into. Beyond it the rest counts
+/// as not protected, which is the safe direction.
 const PIECES: usize = 4096;
 
-/// What becomes of a packet that a line matches.
+/// The result for a packet that a line matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Protected,
-    /// A deny: go on with the line of this index, behind the entry.
+    /// A deny: continue at the line with this index, after the entry.
     GoOn(usize),
 }
 
-/// A line of an access list, as one entry of a crypto map uses it.
+/// An access-list line as used by one entry of a crypto map.
 #[derive(Clone, Debug)]
 pub(super) struct Line<'c> {
     /// The entry.
@@ -34,12 +34,12 @@ pub(super) struct Line<'c> {
 }
 
 impl Line<'_> {
-    /// The line as it is configured.
+    /// The line as configured.
     pub(super) fn text(&self) -> String {
         acl_rule(self.rule)
     }
 
-    /// Whether a packet that matches is protected.
+    /// Whether a matching packet is protected.
     pub(super) fn is_permit(&self) -> bool {
         self.verdict == Verdict::Protected
     }
@@ -60,8 +60,8 @@ pub(super) struct Applied<'c> {
     pub(super) map: &'c str,
 }
 
-/// The crypto maps that exist and are applied, also to an interface that is shut down: there the
-/// map is not taken off.
+/// The existing crypto maps with the interfaces that they are applied to, including interfaces that
+/// are shut down.
 pub(super) fn applied(configuration: &Configuration) -> impl Iterator<Item = Applied<'_>> {
     configuration.interfaces.iter().filter_map(|(name, interface)| {
         let map =
@@ -70,7 +70,8 @@ pub(super) fn applied(configuration: &Configuration) -> impl Iterator<Item = App
     })
 }
 
-/// The bodies that an entry selects packets by: its own, or those of the dynamic map that it names.
+/// The bodies whose access lists an entry uses: its own, or those of the dynamic map that it refers
+/// to.
 pub(super) fn bodies<'c>(configuration: &'c Configuration, map: &str, seq: u16) -> Vec<&'c EntryBody> {
     let Some(entry) = configuration.entry(map, seq) else { return Vec::new() };
     match &entry.keying {
@@ -82,7 +83,7 @@ pub(super) fn bodies<'c>(configuration: &'c Configuration, map: &str, seq: u16) 
     }
 }
 
-/// The lines of the crypto map on `device`; none without one.
+/// The lines of the crypto map on `device`; empty without one.
 pub(super) fn lines<'c>(configuration: &'c Configuration, device: &str) -> Vec<Line<'c>> {
     let mut lines = Vec::new();
     if let Some(applied) = applied(configuration).find(|applied| applied.device == device) {
@@ -91,8 +92,8 @@ pub(super) fn lines<'c>(configuration: &'c Configuration, device: &str) -> Vec<L
     lines
 }
 
-/// All lines by which packets that leave by `device` are judged: behind those of its own map the
-/// ones of every map with `fail-close`, which are dropped.
+/// All lines that apply to packets leaving by `device`: those of its own map, then those of every
+/// map with `fail-close`, whose traffic is dropped.
 pub(super) fn judged<'c>(configuration: &'c Configuration, device: &str) -> Vec<Line<'c>> {
     let mut lines = lines(configuration, device);
     for (name, _) in configuration.crypto_maps.iter().filter(|(_, map)| map.fail_close) {
@@ -115,7 +116,7 @@ fn add_map<'c>(configuration: &'c Configuration, map: &str, lines: &mut Vec<Line
             for (_, rule) in list.rules() {
                 let verdict = match rule.action {
                     AclAction::Permit => Verdict::Protected,
-                    // Its end is not known yet.
+                    // The end of the entry is not known yet.
                     AclAction::Deny => Verdict::GoOn(usize::MAX),
                 };
                 lines.push(Line { seq: *seq, list: name, rule, regions: Region::of(rule), verdict });
@@ -128,8 +129,8 @@ fn add_map<'c>(configuration: &'c Configuration, map: &str, lines: &mut Vec<Line
     }
 }
 
-/// The permits of `before`, by index, of which a flow is protected by none of `after`. `concerns`
-/// says which permits are asked about.
+/// The indexes of permits of `before` of which at least one flow is not protected by any of
+/// `after`. `concerns` selects the permits to check.
 pub(super) fn lost(
     before: &[Line<'_>],
     after: &[Vec<Line<'_>>],
@@ -142,7 +143,7 @@ pub(super) fn lost(
         return BTreeSet::new();
     }
     let is_lost = |index: &usize| {
-        // Only what this permit decides: earlier lines may have decided already.
+        // Only the flows that reach this permit; earlier lines decide about others.
         let mut parts: Vec<Region> =
             before[*index].regions.iter().flat_map(|region| reaching(before, *region, *index)).collect();
         for lines in after {
@@ -154,7 +155,7 @@ pub(super) fn lost(
     asked.filter(is_lost).collect()
 }
 
-/// The parts of `region` that come to the line of index `end` undecided.
+/// The parts of `region` that no line before index `end` decides about.
 fn reaching(lines: &[Line<'_>], region: Region, end: usize) -> Vec<Region> {
     let mut undecided = Vec::new();
     let mut work = vec![(region, 0)];
@@ -168,7 +169,7 @@ fn reaching(lines: &[Line<'_>], region: Region, end: usize) -> Vec<Region> {
             undecided.push(region);
             continue;
         };
-        // The same line may have further regions.
+        // The line may have further regions.
         work.extend(region.without(&shared).into_iter().map(|piece| (piece, at)));
         match verdict {
             Verdict::GoOn(target) if target <= end => work.push((shared, target)),

@@ -1,8 +1,10 @@
-//! What a session's edits take out of protection, when it leaves configuration mode.
+//! Review of a session's edits when it leaves configuration mode: which traffic is no longer
+//! protected.
 //!
-//! A deletion that leaves an applied crypto map without something that it needs is a mistake or
-//! half of a replacement: it is refused, and put back. A change of what is protected (other lines
-//! in a list, another list, a map that is taken off) is accepted and named.
+//! A deletion that leaves an applied crypto map without a required object is a mistake or an
+//! incomplete replacement: it is rejected and the object is restored. Any other change of the
+//! protected traffic (lines of a list, another list, a map that is removed from an interface) is
+//! accepted and reported.
 
 use std::collections::BTreeSet;
 
@@ -10,22 +12,22 @@ use super::protected::{Applied, applied, judged, lines, lost};
 use super::put_back;
 use crate::Configuration;
 
-/// Permits that are named one by one.
+/// Maximum number of permits that are listed.
 const NAMED: usize = 8;
 
-/// The answer to a session that leaves configuration mode.
+/// The result of the review.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Review {
-    /// Deletions that were put back: place and remedy, with their `%ERROR: `.
+    /// Rejected deletions that were reverted: place and remedy, with their `%ERROR: `.
     pub refused: Vec<String>,
-    /// What is not protected any more, one text for each permit, at most some.
+    /// Traffic that is no longer protected, one text for each permit, up to a maximum.
     pub lost: Vec<String>,
-    /// What else the user has to know, with its `%NOTE: `.
+    /// Further notes for the user, with their `%NOTE: `.
     pub notes: Vec<String>,
 }
 
 impl Review {
-    /// Everything as it is printed.
+    /// The complete text to print.
     pub fn text(&self) -> String {
         let lost = self.lost.iter().map(|lost| format!("%NOTE: no longer protected: {lost}\n"));
         let others = self.refused.iter().chain(&self.notes).map(|line| format!("{line}\n"));
@@ -33,9 +35,9 @@ impl Review {
     }
 }
 
-/// Compares what was configured when the session entered configuration mode (and when those did
-/// that were cut off) with what is configured now, and puts back into `now` what must not be gone.
-/// What `others`, sessions that are still open, began with is protected in any case.
+/// Compares the configurations `before` (at the time the session entered configuration mode, and
+/// those of disconnected sessions) with the current one, and restores required objects in `now`.
+/// Traffic that `others`, the baselines of open sessions, protect stays protected in any case.
 pub fn review_edits(before: &[&Configuration], now: &mut Configuration, others: &[&Configuration]) -> Review {
     let mut review = Review::default();
     for before in before {
@@ -63,7 +65,8 @@ pub fn review_edits(before: &[&Configuration], now: &mut Configuration, others: 
     review
 }
 
-/// What is protected by the crypto map of an interface, one text for each permit, at most some.
+/// The traffic that the crypto map of an interface protects, one text for each permit, up to a
+/// maximum.
 pub fn protected_by(configuration: &Configuration, interface: &crate::model::InterfaceName) -> Vec<String> {
     let Some(place) = applied(configuration).find(|place| place.interface == interface) else {
         return Vec::new();
@@ -78,7 +81,7 @@ pub fn protected_by(configuration: &Configuration, interface: &crate::model::Int
     )
 }
 
-/// Where an access list is in use by a crypto map on an interface: `crypto map M S on I`.
+/// The crypto map entry and interface that use an access list: `crypto map M S on I`.
 pub fn user_of_list(configuration: &Configuration, list: &str) -> Option<String> {
     applied(configuration).find_map(|place| {
         let set = configuration.crypto_maps.get(place.map)?;

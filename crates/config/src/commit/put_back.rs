@@ -1,5 +1,5 @@
-//! Objects that an applied crypto map cannot be without, and that a session deleted: each is put
-//! back by itself.
+//! Restores objects that an applied crypto map requires and that a session deleted, each
+//! independently.
 
 use super::protected::{Applied, applied, bodies, judged, lines, lost};
 use crate::Configuration;
@@ -7,8 +7,8 @@ use crate::model::{AccessList, AclAction, EntryBody, Keying};
 
 const OR_TAKE_OFF: &str = "or take the map off the interface first";
 
-/// Puts back into `now` what `before` had, and says what and why. A deletion that leaves nothing
-/// less protected stays.
+/// Restores deleted objects of `before` in `now` and reports them. A deletion that does not reduce
+/// the protected traffic is kept.
 pub(super) fn put_back(
     before: &Configuration,
     now: &mut Configuration,
@@ -26,14 +26,14 @@ pub(super) fn put_back(
     refused
 }
 
-/// Where the lines of an entry stand.
+/// Location of an entry's lines.
 #[derive(Clone, Debug)]
 enum Body {
     Entry(u16),
     Template(String, u16),
 }
 
-/// One crypto map on one interface.
+/// A crypto map on an interface.
 struct Restorer<'a> {
     before: &'a Configuration,
     others: &'a [&'a Configuration],
@@ -82,7 +82,7 @@ impl<'a> Restorer<'a> {
         }
     }
 
-    /// The parts of an entry that is there.
+    /// Restores the parts of an existing entry.
     fn lines_of(&mut self, seq: u16, keying: &Keying) {
         let Keying::Dynamic { map: dynamic, .. } = keying else { return self.body(seq, &Body::Entry(seq)) };
         let before = self.before;
@@ -148,8 +148,8 @@ impl<'a> Restorer<'a> {
         texts.into_iter().for_each(|text| self.refuse(text));
     }
 
-    /// The access list of an entry: none is named any more, or the named one is gone or has no
-    /// permit left.
+    /// Restores the access list of an entry if the entry refers to none, or if the list was deleted
+    /// or has no permit left.
     fn access_list(&mut self, seq: u16, place: &Body, old: &EntryBody) {
         let Some(list) = old.match_address.as_ref().filter(|list| has_permit(self.before, Some(list))) else {
             return;
@@ -185,8 +185,8 @@ impl<'a> Restorer<'a> {
         ));
     }
 
-    /// Whether something that `before` protects by the device, in entries that `which` names, is
-    /// protected no longer.
+    /// Whether traffic that `before` protects on the device, in entries selected by `which`, is no
+    /// longer protected.
     fn loses(&self, which: impl Fn(u16) -> bool) -> bool {
         let old = lines(self.before, self.place.device);
         let now: &Configuration = self.now;

@@ -1,4 +1,4 @@
-//! Sets of flows: what a line of an access list matches, as a box of ranges.
+//! Sets of flows: the packets that an access-list line matches, as boxes of ranges.
 
 use crate::model::{AclAddress, AclRule};
 
@@ -10,8 +10,8 @@ const DIMENSIONS: usize = 5;
 pub(super) struct Region([(u32, u32); DIMENSIONS]);
 
 impl Region {
-    /// What `rule` matches: several regions where a port condition is several ranges, none for a
-    /// wildcard with holes, which a crypto access list cannot have.
+    /// The flows that `rule` matches: several regions for a port condition with several ranges,
+    /// none for a discontiguous wildcard mask, which a crypto access list cannot have.
     pub(super) fn of(rule: &AclRule) -> Vec<Region> {
         let (Some(source), Some(destination)) = (addresses(&rule.source), addresses(&rule.destination))
         else {
@@ -19,7 +19,7 @@ impl Region {
         };
         let protocol = rule.protocol.map_or((0, u8::MAX.into()), |number| (number.into(), number.into()));
         let any = (0, u16::MAX);
-        // Type and code of ICMP stand where source ports do (RFC 4301 §4.4.1.1), the type in the
+        // ICMP type and code use the place of source ports (RFC 4301 §4.4.1.1), the type in the
         // high octet.
         let icmp = rule.icmp.map(|icmp| {
             let kind = u16::from(icmp.kind) << 8;
@@ -40,7 +40,7 @@ impl Region {
         regions
     }
 
-    /// The flows of both.
+    /// The common flows.
     pub(super) fn intersection(&self, other: &Region) -> Option<Region> {
         let mut ranges = self.0;
         for (mine, theirs) in ranges.iter_mut().zip(other.0) {
@@ -52,7 +52,7 @@ impl Region {
         Some(Region(ranges))
     }
 
-    /// The flows of this one without `inner`, which lies within it.
+    /// The flows of this region without `inner`, which must be within it.
     pub(super) fn without(&self, inner: &Region) -> Vec<Region> {
         let mut rest = *self;
         let mut pieces = Vec::new();

@@ -24,7 +24,8 @@ pub(super) const COMMANDS: &[ConfigCommand] = &[
 fn numbered_rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let Some(name) = args.number("acl").map(|n| n.to_string()) else { return Ok(()) };
     if args.negated() {
-        // As on the device: `no access-list 101 …` removes the whole list, whatever follows.
+        // As in IOS, `no access-list 101 …` removes the whole list, regardless of the rest of the
+        // line.
         remove(editor, &name, &format!("\"no access-list {name}\""));
         return Ok(());
     }
@@ -32,7 +33,8 @@ fn numbered_rule(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     add(editor, &name, None, parse_rule(args)?)
 }
 
-/// Removes a list, and says so: what a crypto map protects by it may be about to end.
+/// Removes a list with a notice, because traffic that a crypto map protects by it may lose its
+/// protection.
 fn remove(editor: &mut Editor<'_>, name: &str, typed: &str) {
     let user = commit::user_of_list(editor.configuration, name);
     editor.known_rules.forget();
@@ -133,8 +135,8 @@ fn by_number(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Adds a rule; one that is there already changes nothing, so that a configuration can be sent
-/// twice. A rule with a number of its own replaces the one that has the number.
+/// Adds a rule. An identical rule changes nothing, so that a configuration can be sent twice. A
+/// rule with an explicit sequence number replaces the one with that number.
 fn add(editor: &mut Editor<'_>, name: &str, sequence: Option<u32>, rule: AclRule) -> Result<(), EditError> {
     let known = &mut *editor.known_rules;
     let Some(list) = editor.configuration.access_lists.get_mut(name) else { return Ok(()) };
@@ -162,8 +164,8 @@ fn service(args: &Args) -> Result<Option<ServiceMatch>, EditError> {
     }
 }
 
-/// `access-group N {in | out}` of an interface or an entry. The negated form removes the direction
-/// that it names, or both, and leaves another list than it names.
+/// `access-group N {in | out}` of an interface or an entry. The negated form removes the given
+/// direction, or both, but only for the list that it names.
 pub(super) fn access_group(groups: &mut AccessGroups, args: &Args) {
     let mut list = args.text("acl");
     let mut named: Vec<&str> = ["in", "out"].into_iter().filter(|word| args.has(word)).collect();
@@ -184,7 +186,8 @@ pub(super) fn access_group(groups: &mut AccessGroups, args: &Args) {
     }
 }
 
-/// The rule of `$ACE`. Words are read in order, because source and destination use the same ones.
+/// Parses the rule of `$ACE`. Words are read in order, because source and destination use the same
+/// ones.
 fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
     let mut rule = AclRule {
         action: if args.has("deny") { AclAction::Deny } else { AclAction::Permit },
@@ -228,7 +231,7 @@ fn parse_rule(args: &Args) -> Result<AclRule, EditError> {
                         index += 1;
                         *wildcard
                     }
-                    // Behind `host` there is none.
+                    // `host` has no wildcard.
                     _ => std::net::Ipv4Addr::UNSPECIFIED,
                 };
                 sides.push(AclAddress::new(*address, wildcard));

@@ -106,7 +106,7 @@ fn crypto_map(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
 fn remove_map(editor: &mut Editor<'_>, name: &str, seq: Option<u16>) -> Result<(), EditError> {
     let users: Vec<String> = editor.configuration.interfaces_using(name).map(ToString::to_string).collect();
     if seq.is_none() && !users.is_empty() && editor.configuration.crypto_maps.contains_key(name) {
-        // What it protects would leave in clear from one moment to the next.
+        // The traffic that it protects would leave in clear at once.
         return Err(EditError(format!(
             "% Crypto-map {name} is in use by interface(s): {}.\n% Please remove the crypto map from the above \
              interface(s) first",
@@ -242,7 +242,7 @@ fn transform_set(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     Ok(())
 }
 
-/// At most one transform of each sort, and no MAC beside a combined cipher.
+/// At most one transform of each kind, and no MAC with a combined cipher.
 fn parse_transforms(args: &Args) -> Result<TransformSet, EditError> {
     let mut set = TransformSet::default();
     let twice = |what: &str| EditError::rule(format_args!("a transform set takes one {what} only"));
@@ -332,7 +332,7 @@ pub(super) fn parse_df_bit(args: &Args) -> Option<DfBit> {
     if args.negated() {
         return None;
     }
-    // The command itself may begin with the word `set`: the last keyword decides.
+    // The command itself may start with the word `set`: the last keyword decides.
     match args.iter().filter(|(_, value)| value.is_none()).last()?.0 {
         "clear" => Some(DfBit::Clear),
         "set" => Some(DfBit::Set),

@@ -91,7 +91,7 @@ const MAX_PEERS: usize = 40;
 
 fn set_peer(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let Some(name) = peer_name(args) else {
-        // `no set peer` alone: the object is unique only when there is one.
+        // `no set peer` without an operand is only valid if there is a single peer.
         return edit(editor, |body| {
             if body.peers.len() == 1 {
                 body.peers.clear();
@@ -99,13 +99,14 @@ fn set_peer(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
         });
     };
     if args.negated() {
-        // Every `no set peer A …` form removes the peer; the next one is not promoted to default.
+        // Every form of `no set peer A …` removes the peer; the next one does not become the
+        // default.
         return edit(editor, |body| body.peers.retain(|peer| !peer.name.same_peer(&name)));
     }
     check_peer(editor, args, &name)?;
     match name {
-        // Asked in any case, also when an `ip host` line has it: whoever owns the sessions notes
-        // the address of this moment.
+        // Resolve the name even if an `ip host` line exists: the owner of the sessions stores the
+        // current address.
         PeerName::Host { name, dynamic: false } => editor.ask(Question::Resolves(name), set_named_peer),
         name => add_peer(editor, args, name)?,
     }
@@ -120,7 +121,7 @@ fn peer_name(args: &Args) -> Option<PeerName> {
     }
 }
 
-/// Whether the entry takes this peer.
+/// Checks whether the peer can be added to the entry.
 fn check_peer(editor: &mut Editor<'_>, args: &Args, name: &PeerName) -> Result<(), EditError> {
     let manual = is_manual(editor);
     let Some(body) = body_of(editor.configuration, &editor.mode) else { return Ok(()) };
@@ -142,8 +143,8 @@ fn check_peer(editor: &mut Editor<'_>, args: &Args, name: &PeerName) -> Result<(
     Ok(())
 }
 
-/// A host name without `dynamic` is resolved as soon as it is typed. The entry may have changed
-/// since it was asked for.
+/// A host name without `dynamic` is resolved when it is entered. The entry may have changed during
+/// the query.
 fn set_named_peer(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Result<(), EditError> {
     let (Some(name), Answer::Resolves(resolves)) = (peer_name(args), answer) else { return Ok(()) };
     check_peer(editor, args, &name)?;
@@ -155,7 +156,7 @@ fn set_named_peer(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Resul
         if !editor.from_file {
             return Err(EditError("% Unrecognized host or address.".into()));
         }
-        // A configuration must load while the name service is down.
+        // A configuration must load while name resolution is unavailable.
         editor.notice(format!(
             "%NOTE: host name {name} does not resolve now; it is tried again when it is needed"
         ));
@@ -163,7 +164,7 @@ fn set_named_peer(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Resul
     add_peer(editor, args, name)
 }
 
-/// Adds a peer that was checked, or replaces the one of this name.
+/// Adds a validated peer, or replaces the one with the same name.
 fn add_peer(editor: &mut Editor<'_>, args: &Args, name: PeerName) -> Result<(), EditError> {
     let default = args.has("default");
     let no_dpd = default && !is_manual(editor) && !has_dpd(editor);
@@ -231,8 +232,8 @@ fn lifetime(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     edit(editor, |body| parse_lifetime(&mut body.lifetime, args))
 }
 
-/// Reads `seconds`, `kilobytes` or `days` into `lifetime`; the negated form clears what it names,
-/// or both.
+/// Parses `seconds`, `kilobytes` or `days` into `lifetime`; the negated form clears the named
+/// values, or both.
 pub(super) fn parse_lifetime(lifetime: &mut Lifetime, args: &Args) {
     let (seconds, volume) = (args.has("seconds") || args.has("days"), args.has("kilobytes"));
     if args.negated() {
@@ -252,7 +253,7 @@ pub(super) fn parse_lifetime(lifetime: &mut Lifetime, args: &Args) {
     }
 }
 
-/// IOS accepts low lifetimes with these words.
+/// The IOS warning for low lifetimes.
 pub(super) fn warn_low_lifetime(editor: &mut Editor<'_>, args: &Args) {
     if args.negated() {
         return;
@@ -291,7 +292,7 @@ fn per_host(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     edit(editor, |body| body.per_host = !args.negated())
 }
 
-/// `set pfs` alone means group 14, as on current trains.
+/// `set pfs` without a group means group 14, as in current IOS releases.
 fn pfs(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     let typed = args.iter().find_map(|(word, _)| word.strip_prefix("group")?.parse().ok());
     let group = (!args.negated()).then_some(DhGroup(typed.unwrap_or(14)));
@@ -329,7 +330,7 @@ fn reverse_route(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     })
 }
 
-/// Changes the reverse route; `set reverse-route` alone does not turn it on.
+/// Changes the reverse route; `set reverse-route` alone does not enable it.
 fn edit_route(editor: &mut Editor<'_>, change: impl FnOnce(&mut ReverseRoute)) -> Result<(), EditError> {
     let on = body_of(editor.configuration, &editor.mode).is_some_and(|body| body.reverse_route.is_some());
     if !on {

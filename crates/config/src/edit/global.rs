@@ -1,4 +1,4 @@
-//! Global configuration without its `crypto` lines.
+//! Global configuration commands except `crypto`.
 
 use super::interface::name_unprotected_at;
 use super::{ConfigCommand, EditError, Editor, Mode, apply, keep};
@@ -57,7 +57,7 @@ fn service<'c>(configuration: &'c mut Configuration, _: &Mode) -> Option<&'c mut
     Some(&mut configuration.system.service)
 }
 
-/// `version 17.3` stands at the top of files that come from a device.
+/// `version 17.3` is the first line of configurations saved by IOS; it is ignored.
 fn nothing(_: &mut Editor<'_>, _: &Args) -> Result<(), EditError> {
     Ok(())
 }
@@ -195,7 +195,7 @@ fn enable_secret(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> 
     Ok(())
 }
 
-/// The secret of a line: a clear one is hashed at once and never stored.
+/// The secret of a line: clear text is hashed at once and never stored.
 fn secret(args: &Args) -> Result<Option<HashedSecret>, EditError> {
     if args.texts("password").chain(args.texts("hash")).any(|text| text == MASK) {
         return Err(EditError::rule(format_args!(

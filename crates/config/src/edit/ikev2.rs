@@ -422,7 +422,7 @@ fn peer_key(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     edit_peer(editor, |peer| {
         let key = &mut peer.key;
         let (local, remote) = (args.has("local"), args.has("remote"));
-        // One peer has one form of key: a new form replaces both directions.
+        // A peer's keys have one format: a key in the other format replaces both directions.
         if hex != key.hex {
             (key.local, key.remote) = (None, None);
         }

@@ -87,14 +87,14 @@ fn device(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Names what the crypto map of the interface protects and will not, once configuration mode is
-/// left.
+/// Adds a notice about the traffic of the interface's crypto map that will lose its protection when
+/// configuration mode is left.
 fn name_unprotected(editor: &mut Editor<'_>, what: &str, consequence: &str) {
     let Mode::Interface(name) = editor.mode.clone() else { return };
     name_unprotected_at(editor, &name, what, consequence);
 }
 
-/// The same for an interface by its name.
+/// The same for an interface given by name.
 pub(super) fn name_unprotected_at(
     editor: &mut Editor<'_>,
     name: &InterfaceName,

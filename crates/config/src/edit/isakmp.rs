@@ -160,7 +160,7 @@ fn key_peer(args: &Args) -> Result<KeyAddress, EditError> {
         return Ok(KeyAddress::Hostname(name.into()));
     }
     let address = args.ipv4("address").unwrap_or(std::net::Ipv4Addr::UNSPECIFIED);
-    // No peer has the address 0.0.0.0: without a mask, too, it stands for all.
+    // Address 0.0.0.0 without a mask also means any peer.
     let all = if address.is_unspecified() { address } else { std::net::Ipv4Addr::BROADCAST };
     let mask = args.ipv4("mask").unwrap_or(all);
     match Prefix::mask_length(mask) {

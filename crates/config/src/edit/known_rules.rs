@@ -1,12 +1,11 @@
-//! The rules of the access list that is being written, so that a file with a hundred thousand of
-//! them is not compared line by line.
+//! A set of the rules of the access list being edited, so that loading a list with a hundred
+//! thousand rules does not take quadratic time.
 
 use std::collections::HashSet;
 
 use crate::model::{AccessList, AclRule};
 
-/// The rules of one list. Kept over the lines of a file; a line that takes rules away makes it
-/// forget.
+/// The rules of one list. Kept across the lines of a file; a line that removes rules discards it.
 #[derive(Debug, Default)]
 pub struct KnownRules {
     list: Option<String>,
@@ -14,7 +13,7 @@ pub struct KnownRules {
 }
 
 impl KnownRules {
-    /// Whether `list`, of this name, has the rule.
+    /// Whether `list`, of this name, contains the rule.
     pub(super) fn contains(&mut self, name: &str, list: &AccessList, rule: &AclRule) -> bool {
         if self.list.as_deref() != Some(name) {
             self.list = Some(name.to_owned());
@@ -23,7 +22,7 @@ impl KnownRules {
         self.rules.contains(rule)
     }
 
-    /// A rule was added behind all others of the list of this name.
+    /// A rule was appended to the list of this name.
     pub(super) fn appended(&mut self, name: &str, rule: AclRule) {
         if self.list.as_deref() == Some(name) {
             self.rules.insert(rule);

@@ -50,8 +50,7 @@ fn login_local(editor: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// Line passwords are stored in a form that is as good as clear text: they are refused rather than
-/// kept.
+/// IOS stores line passwords in a reversible form, so they are rejected rather than stored.
 fn password(_: &mut Editor<'_>, args: &Args) -> Result<(), EditError> {
     if args.negated() {
         return Ok(());

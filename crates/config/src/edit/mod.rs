@@ -1,8 +1,8 @@
-//! Configuration lines: their notation, and what each does to the model.
+//! Configuration commands: their syntax, and their effect on the model.
 //!
-//! One file a mode. Every file has its commands as data ([`crate::tree`]) and, below, the functions
-//! that they name. A function changes the candidate model or enters a mode, adds notices, or
-//! refuses; it never looks at how a word was abbreviated.
+//! There is one file for each mode. It contains the mode's commands as data ([`crate::tree`]) and
+//! the functions that they refer to. A function changes the candidate, enters a mode, adds notices
+//! or returns an error; it does not depend on abbreviations in the input.
 
 mod access_list;
 mod crypto_global;
@@ -26,24 +26,26 @@ pub(crate) use mode::{Next, Step, form_of, parse};
 use crate::Configuration;
 use crate::model::{PkiCertificate, Secret};
 
-/// A refused line. The text is what is printed, with its `%`.
+/// A rejected line, with the text to print including its `%`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EditError(pub String);
 
 impl EditError {
-    /// A rule of ours: `%ERROR: text`.
+    /// An error of tohub's own rules: `%ERROR: text`.
     fn rule(text: impl std::fmt::Display) -> Self {
         Self(format!("%ERROR: {text}"))
     }
 }
 
-/// Answers what the lines of a file ask.
+/// External operations that lines of a file need.
 pub trait Environment {
-    /// True when the host name resolves now. Answer true when that cannot be known without waiting.
+    /// Whether the host name resolves now. Return true if this cannot be determined without
+    /// blocking.
     fn resolves(&mut self, host: &str) -> bool;
 
-    /// Reads key and certificates and stores the private key. The default has no place for it.
+    /// Reads key and certificates and stores the private key. The default implementation rejects
+    /// it.
     fn import(&mut self, import: &Import) -> Result<Imported, ImportError> {
         let _ = import;
         Err(ImportError::Refused("%ERROR: private keys can be stored by the running gateway only".into()))
@@ -59,8 +61,7 @@ impl dyn Environment + '_ {
     }
 }
 
-/// Takes every host name as one that resolves, and stores no key: for reading a file without asking
-/// the network.
+/// Accepts every host name and stores no keys: for reading a file without network access.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offline;
 
@@ -70,7 +71,7 @@ impl Environment for Offline {
     }
 }
 
-/// What a line has to know before it can be applied.
+/// Information that a line needs before it can be applied.
 #[derive(Clone, Debug)]
 pub(crate) enum Question {
     /// Whether this host name resolves now.
@@ -84,61 +85,61 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     /// Whether the name resolves.
     Resolves(bool),
-    /// What was imported.
+    /// The result of the import.
     Imported(Result<Imported, ImportError>),
 }
 
-/// The rest of a command, for which it needs an answer. Until then it has changed nothing but its
-/// mode, which it gets back.
+/// The continuation of a command that waits for an answer. Until then the command has changed only
+/// its mode, which is restored.
 pub(crate) type Rest = fn(&mut Editor<'_>, &crate::tree::Args, Answer) -> Result<(), EditError>;
 
-/// What `crypto pki import` and `crypto pki authenticate` ask for.
+/// A request of `crypto pki import` and `crypto pki authenticate`.
 #[derive(Clone, Debug)]
 pub struct Import {
     /// The label under which the private key is stored.
     pub label: String,
-    /// Where things are.
+    /// Source of the data.
     pub source: ImportSource,
-    /// Of an encrypted private key, or of the PKCS#12 file.
+    /// Password of an encrypted private key, or of the PKCS#12 file.
     pub password: Option<Secret>,
-    /// The trustpoint has the certificate of its CA already.
+    /// The trustpoint already has the certificate of its CA.
     pub has_authorities: bool,
-    /// CA certificates only; a private key or an own certificate is neither asked for nor taken.
+    /// CA certificates only; private keys and own certificates are neither required nor accepted.
     pub authorities_only: bool,
 }
 
-/// Where key and certificates are.
+/// Source of key and certificates.
 #[derive(Clone, Debug)]
 pub enum ImportSource {
-    /// PEM as it was pasted.
+    /// Pasted PEM.
     Pasted(Secret),
-    /// A file in PEM, or the name of which `.ca`, `.prv` and `.crt` files are made, as IOS does.
+    /// A PEM file, or the base name of `.ca`, `.prv` and `.crt` files, as in IOS.
     Pem(String),
     /// A PKCS#12 file.
     Pkcs12(String),
 }
 
-/// What was read; the private key is stored.
+/// The imported data; the private key has been stored.
 #[derive(Clone, Debug)]
 pub struct Imported {
-    /// Our certificate.
+    /// The certificate of this gateway.
     pub certificate: Option<PkiCertificate>,
-    /// Its key is on an elliptic curve.
+    /// Whether its key is an elliptic-curve key.
     pub elliptic: bool,
     /// Certificates of CAs.
     pub authorities: Vec<PkiCertificate>,
 }
 
-/// Why nothing was imported.
+/// Why the import failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImportError {
-    /// So far everything is right, and this is missing.
+    /// The data is valid so far, but this part is missing.
     Incomplete(&'static str),
     /// Text to print, with its `%`.
     Refused(String),
 }
 
-/// The candidate that lines are applied to.
+/// The candidate configuration that lines are applied to.
 pub struct Editor<'a> {
     /// The candidate model.
     pub configuration: &'a mut Configuration,
@@ -146,17 +147,17 @@ pub struct Editor<'a> {
     pub mode: Mode,
     /// Informational texts of the lines so far.
     pub notices: Vec<String>,
-    /// True while a file is read: references may point forward, and nobody reads first-creation
-    /// notes.
+    /// True while a file is read: forward references are allowed, and notices about newly created
+    /// objects are suppressed.
     pub from_file: bool,
-    /// What is known of the access list that is being written.
+    /// The rules of the access list being edited.
     pub known_rules: &'a mut KnownRules,
-    /// What the line has to know first, and what it does then.
+    /// A pending question, with the continuation.
     question: Option<(Question, Rest)>,
 }
 
 impl<'a> Editor<'a> {
-    /// An editor for lines that are typed in `mode`, or stand there in a file.
+    /// An editor for lines that are entered in `mode`, interactively or from a file.
     pub(crate) fn new(
         configuration: &'a mut Configuration,
         mode: Mode,
@@ -166,7 +167,7 @@ impl<'a> Editor<'a> {
         Self { configuration, mode, notices: Vec::new(), from_file, known_rules, question: None }
     }
 
-    /// Puts the rest of the command off until the question is answered.
+    /// Defers the rest of the command until the question is answered.
     fn ask(&mut self, question: Question, rest: Rest) {
         self.question = Some((question, rest));
     }
@@ -175,7 +176,7 @@ impl<'a> Editor<'a> {
         self.notices.push(text.into());
     }
 
-    /// A notice that only somebody who types needs.
+    /// Adds a notice that is only useful in interactive sessions.
     fn interactive_notice(&mut self, text: impl Into<String>) {
         if !self.from_file {
             self.notices.push(text.into());
@@ -185,12 +186,12 @@ impl<'a> Editor<'a> {
 
 pub(crate) type Apply = fn(&mut Editor<'_>, &crate::tree::Args) -> Result<(), EditError>;
 
-/// What a configuration command does.
+/// The effect of a configuration command.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
     /// Changes the model or the mode.
     Apply(Apply),
-    /// A legal line without an effect here: kept as typed, its negation removes it.
+    /// A valid line without an effect in tohub: stored as entered, removed by its negation.
     Keep(Keep),
     /// `exit`.
     Exit,
@@ -198,7 +199,7 @@ pub(crate) enum Action {
     End,
 }
 
-/// Where a kept line is stored.
+/// Location where a line without an effect is stored.
 pub(crate) type Keep = for<'c> fn(&'c mut Configuration, &Mode) -> Option<&'c mut Vec<String>>;
 
 /// A command of a configuration mode.
@@ -209,7 +210,7 @@ const fn apply(syntax: &'static str, apply: Apply) -> ConfigCommand {
     ConfigCommand { syntax, action: Action::Apply(apply) }
 }
 
-/// A command that is only kept.
+/// A command without an effect, which is only stored.
 const fn keep(syntax: &'static str, keep: Keep) -> ConfigCommand {
     ConfigCommand { syntax, action: Action::Keep(keep) }
 }

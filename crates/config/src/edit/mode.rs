@@ -1,4 +1,5 @@
-//! Configuration modes: their names, prompts, parents and trees, and how a line finds its mode.
+//! Configuration modes: names, prompts, parents and command trees, and in which mode a line is
+//! parsed.
 
 use std::sync::LazyLock;
 
@@ -67,7 +68,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// What stands between the brackets of the prompt.
+    /// The text in parentheses of the prompt.
     pub fn prompt(&self) -> &'static str {
         match self {
             Self::Global => "config",
@@ -89,12 +90,12 @@ impl Mode {
         }
     }
 
-    /// Its lines are collected, and a last one makes something of all of them.
+    /// Whether the mode collects its lines, for a final line that evaluates them.
     pub(crate) fn collects(&self) -> bool {
         matches!(self, Self::CertificateData { .. } | Self::PkiPaste { .. })
     }
 
-    /// The mode that `exit` leads to, `None` from global configuration.
+    /// The mode after `exit`; `None` in global configuration.
     pub fn parent(&self) -> Option<Mode> {
         match self {
             Self::Global => None,
@@ -105,7 +106,7 @@ impl Mode {
     }
 }
 
-/// The prompt under which private keys are pasted: a client must not remember its lines.
+/// Prompt while private keys are pasted; clients must not store these lines in a history.
 pub const PASTE_PROMPT: &str = "config-pki-paste";
 
 const COMMON: &[ConfigCommand] = &[
@@ -119,7 +120,7 @@ macro_rules! trees {
     ($($name:ident: $($commands:expr),+;)+) => {
         $(static $name: Trees = LazyLock::new(|| build(stringify!($name), &[COMMON, $($commands),+]));)+
 
-        /// Every tree, for the tests that look at all commands.
+        /// Every tree, for tests that check all commands.
         #[cfg(test)]
         pub(crate) fn all_trees() -> Vec<(&'static str, &'static Tree<Action>)> {
             vec![$((stringify!($name), &*$name)),+]
@@ -148,8 +149,8 @@ trees! {
     LINE: line::COMMANDS;
 }
 
-/// Builds a tree. The notation is part of the program: a mistake in it stops the first test that
-/// touches the mode.
+/// Builds a tree. A syntax error in the command definitions panics, in the first test that uses the
+/// mode.
 #[allow(clippy::panic, reason = "a mistake in a constant table, found by the first test")]
 fn build(name: &str, groups: &[&'static [ConfigCommand]]) -> Tree<Action> {
     match Tree::new(groups) {
@@ -186,17 +187,17 @@ pub(crate) struct Step {
     mode: Mode,
 }
 
-/// How the session goes on after a line.
+/// The session's state after a line.
 pub(crate) enum Next {
-    /// In the editor's mode.
+    /// Continue in the editor's mode.
     Stay,
     /// `exit` from global configuration, or `end`.
     Leave,
-    /// Nowhere yet: the line is applied by [`Step::resume`] with the answer.
+    /// Not decided yet: [`Step::resume`] applies the line with the answer.
     Ask(Question, Rest),
 }
 
-/// Splits `no` and `default` off.
+/// Separates a leading `no` or `default`.
 pub(crate) fn form_of<'t, 'l>(words: &'t [Token<'l>]) -> (Form, &'t [Token<'l>]) {
     let is_default = |word: &str| word.len() >= 3 && "default".starts_with(&word.to_ascii_lowercase());
     match words.split_first() {
@@ -206,8 +207,8 @@ pub(crate) fn form_of<'t, 'l>(words: &'t [Token<'l>]) -> (Form, &'t [Token<'l>])
     }
 }
 
-/// Parses a line in `mode` and, when it does not fit there, in the modes above. Of several errors
-/// the one that understood most of the line is reported.
+/// Parses a line in `mode`, then in its parent modes. If all fail, the error that occurs latest in
+/// the line is returned.
 pub(crate) fn parse(mode: &Mode, line: &str, words: &[Token<'_>]) -> Result<Step, ParseError> {
     let (form, rest) = form_of(words);
     let mut current = mode.clone();
@@ -229,7 +230,7 @@ pub(crate) fn parse(mode: &Mode, line: &str, words: &[Token<'_>]) -> Result<Step
 }
 
 impl Step {
-    /// Applies the line. On an error the caller throws the candidate away.
+    /// Applies the line. On an error the caller discards the candidate.
     pub(crate) fn apply(&self, editor: &mut Editor<'_>) -> Result<Next, EditError> {
         let args = &self.matched.args;
         match self.matched.action {
@@ -253,7 +254,7 @@ impl Step {
         })
     }
 
-    /// Applies a line whose question is answered.
+    /// Applies a line after its question was answered.
     pub(crate) fn resume(
         &self,
         editor: &mut Editor<'_>,
@@ -264,7 +265,7 @@ impl Step {
         rest(editor, &self.matched.args, answer)
     }
 
-    /// Applies the line of a file, with the answers of `environment`.
+    /// Applies a line of a file, with the answers of `environment`.
     pub(crate) fn apply_with(
         &self,
         editor: &mut Editor<'_>,
@@ -277,8 +278,7 @@ impl Step {
     }
 }
 
-/// Stores a line that has no effect, once; its negation removes it and everything that begins with
-/// it.
+/// Stores a line without an effect, once; its negation removes it and all lines that start with it.
 fn keep(editor: &mut Editor<'_>, store: super::Keep, args: &Args) {
     let text = args.canonical();
     let Some(lines) = store(editor.configuration, &editor.mode) else { return };
@@ -289,8 +289,8 @@ fn keep(editor: &mut Editor<'_>, store: super::Keep, args: &Args) {
     }
 }
 
-/// What `?` lists for a configuration mode: the mode's own commands, at the start of a line `no`,
-/// `default` and `do` too.
+/// The words that `?` lists in a configuration mode: the mode's own commands and, at the start of a
+/// line, `no`, `default` and `do`.
 pub fn mode_help(
     mode: &Mode,
     line: &str,

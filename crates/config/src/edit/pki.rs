@@ -1,5 +1,4 @@
-//! `crypto pki …` (also spelled `crypto ca …`), the trustpoint mode, and certificates as they are
-//! pasted.
+//! `crypto pki …` (alias `crypto ca …`), the trustpoint mode, and pasted certificates.
 
 use super::{
     Answer, ConfigCommand, EditError, Editor, Import, ImportError, ImportSource, Mode, Question, Rest, apply,
@@ -9,10 +8,10 @@ use crate::Configuration;
 use crate::model::{KeyPair, PkiCertificate, RevocationCheck, Secret, Trustpoint};
 use crate::tree::Args;
 
-/// Largest text that can be pasted, bytes.
+/// Maximum size of pasted text in bytes.
 const MAX_PASTE: usize = 256 * 1024;
 
-/// Largest certificate, hexadecimal digits.
+/// Maximum size of a certificate in hexadecimal digits.
 const MAX_CERTIFICATE: usize = 2 * 16 * 1024;
 
 pub(super) const GLOBAL: &[ConfigCommand] = &[
@@ -198,7 +197,7 @@ fn certificate_end(editor: &mut Editor<'_>, _: &Args) -> Result<(), EditError> {
     Ok(())
 }
 
-/// A DER SEQUENCE that ends where the bytes end.
+/// Whether the bytes are exactly one DER SEQUENCE.
 fn is_one_sequence(der: &[u8]) -> bool {
     let length = match der {
         [0x30, length @ 0..=0x7f, ..] => Some(2 + usize::from(*length)),
@@ -282,7 +281,7 @@ fn paste_imported(editor: &mut Editor<'_>, _: &Args, answer: Answer) -> Result<(
     let Mode::PkiPaste { trustpoint, authorities_only, .. } = editor.mode.clone() else { return Ok(()) };
     match imported(editor, &trustpoint, authorities_only, answer) {
         Ok(()) => editor.mode = Mode::Global,
-        // IOS asks for the three parts one by one, each ended by "quit".
+        // IOS prompts for the three parts one by one, each ended by "quit".
         Err(ImportError::Incomplete(missing)) => {
             editor.notice(format!(
                 "Enter the PEM-formatted {missing}.\nEnd with \"quit\" on a line by itself."
@@ -318,7 +317,7 @@ fn file_imported(editor: &mut Editor<'_>, args: &Args, answer: Answer) -> Result
     })
 }
 
-/// An import stores a private key: it is an act, not a line of a file.
+/// An import stores a private key, so it is only allowed interactively, not in a file.
 fn typed_only(editor: &Editor<'_>) -> Result<(), EditError> {
     if editor.from_file {
         return Err(EditError::rule(
@@ -329,7 +328,7 @@ fn typed_only(editor: &Editor<'_>) -> Result<(), EditError> {
     Ok(())
 }
 
-/// The label of the key pair of a trustpoint, which need not exist yet.
+/// The label of the key pair of a trustpoint, which may not exist yet.
 fn key_label(configuration: &Configuration, name: &str) -> String {
     let existing = configuration.trustpoints.get(name);
     existing.map_or(name, |trustpoint| trustpoint.key_label(name)).to_owned()
@@ -351,7 +350,7 @@ fn ask_for(
     editor.ask(Question::Import(import), rest);
 }
 
-/// Gives a trustpoint what was read for it.
+/// Stores the imported data in a trustpoint.
 fn imported(
     editor: &mut Editor<'_>,
     name: &str,

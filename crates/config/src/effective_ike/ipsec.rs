@@ -1,4 +1,4 @@
-//! What an entry proposes for its child SAs.
+//! The child SA parameters of an entry.
 
 use super::EntryRefusal;
 use crate::model::{
@@ -34,7 +34,7 @@ pub struct IpsecProposal {
     pub esn: bool,
 }
 
-/// Everything that the SAs of an entry need to know.
+/// All SA parameters of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpsecParameters {
     /// Proposals in order of preference.
@@ -47,9 +47,9 @@ pub struct IpsecParameters {
     pub pfs: Option<DhGroup>,
     /// Replay window in packets; `None` when disabled.
     pub replay_window: Option<u16>,
-    /// Idle timer that applies.
+    /// The idle timer in force.
     pub idle: Option<IdleTimer>,
-    /// One SA pair for each pair of hosts.
+    /// One SA pair for each host pair.
     pub per_host: bool,
     /// DF bit of the outer header.
     pub df_bit: DfBit,

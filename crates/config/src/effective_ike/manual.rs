@@ -1,5 +1,5 @@
-//! What an `ipsec-manual` entry says about its SA pair: algorithms and keys come from the
-//! configuration, nothing is negotiated.
+//! The SA pair of an `ipsec-manual` entry: algorithms and keys are configured, nothing is
+//! negotiated.
 
 use zeroize::Zeroizing;
 
@@ -12,7 +12,7 @@ use crate::model::{Configuration, CryptoMapEntry, EspMac, PeerName, Secret, Sess
 pub struct ManualParameters {
     /// The one peer.
     pub peer: std::net::IpAddr,
-    /// Everything that hand-keyed and negotiated SAs have in common; exactly one proposal.
+    /// Parameters common to hand-keyed and negotiated SAs; exactly one proposal.
     pub ipsec: IpsecParameters,
     /// `set session-key inbound esp`.
     pub inbound: ManualKey,
@@ -20,7 +20,7 @@ pub struct ManualParameters {
     pub outbound: ManualKey,
 }
 
-/// One hand-made key, as long as the algorithms take.
+/// A manual key of the length that the algorithms require.
 #[derive(Clone)]
 pub struct ManualKey {
     /// The SPI.
@@ -39,9 +39,9 @@ impl std::fmt::Debug for ManualParameters {
 
 /// The SA pair of an `ipsec-manual` entry, or why it has none.
 ///
-/// A counter mode or GCM key is refused: the sequence numbers of a hand-made key begin at 1
-/// whenever the gateway starts, so its nonces would come again (RFC 4106 §3, RFC 7634 §2, RFC 8221
-/// §3: no manual keys there).
+/// Keys for counter mode or GCM are rejected: the sequence numbers of a manual SA start at 1
+/// whenever the gateway starts, so that nonces would repeat (RFC 4106 §3, RFC 7634 §2 and RFC 8221
+/// §3 forbid manual keys there).
 pub fn effective_manual(
     configuration: &Configuration,
     map: &str,
@@ -114,15 +114,15 @@ pub fn effective_manual(
         })
     };
     let (inbound, outbound) = (key("inbound", &keys.inbound_esp)?, key("outbound", &keys.outbound_esp)?);
-    // RFC 4303 §3.4.3: no anti-replay for an SA that is keyed by hand, and no lifetime, for nobody
-    // would rekey it.
+    // RFC 4303 §3.4.3: no anti-replay for manually keyed SAs. They also have no lifetime, since
+    // they cannot be rekeyed.
     ipsec.replay_window = None;
     ipsec.lifetime_kilobytes = None;
     ipsec.idle = None;
     Ok(ManualParameters { peer, ipsec, inbound, outbound })
 }
 
-/// The first `len` octets of a hexadecimal number; what is longer is cut, as IOS does.
+/// The first `len` octets of a hexadecimal number; a longer one is truncated, as in IOS.
 fn octets(secret: &Secret, len: usize) -> Option<Zeroizing<Vec<u8>>> {
     let digits = secret.expose().as_bytes();
     let (pairs, []) = digits.as_chunks::<2>() else { return None };

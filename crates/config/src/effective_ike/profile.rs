@@ -71,11 +71,10 @@ pub(super) fn from_profile(configuration: &Configuration, name: &str) -> Result<
     })
 }
 
-/// Proposals for any local address, and for certain ones.
+/// Proposals for any local address, and for specific ones.
 type Proposals = (Vec<proposal::IkeProposal>, Vec<(Vec<IpAddr>, Vec<proposal::IkeProposal>)>);
 
-/// The proposals of the configured policies, in the order of their names; the built-in ones when
-/// there is no policy.
+/// The proposals of the configured policies, in name order; the built-in ones without a policy.
 fn proposals(configuration: &Configuration) -> Result<Proposals, Refusal> {
     let (mut general, mut of_addresses) = (Vec::new(), Vec::new());
     for (policy_name, policy) in &configuration.ikev2_policies {

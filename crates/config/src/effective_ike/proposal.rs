@@ -1,4 +1,4 @@
-//! IKE proposals: from ISAKMP policies, from IKEv2 proposals, and the built-in ones.
+//! IKE proposals from ISAKMP policies and IKEv2 proposals, and the built-in ones.
 
 use crate::model::{AdditionalExchange, DhGroup, Ikev2Encryption, Ikev2Hash, Ikev2Proposal, IsakmpHash};
 
@@ -11,13 +11,12 @@ pub enum IkeEncryption {
     AesGcm(u16),
 }
 
-/// One proposal of IKE_SA_INIT. Combined ciphers and plain ones never share a proposal (RFC 7296
-/// §3.3).
+/// A proposal of IKE_SA_INIT. Combined and other ciphers are never in one proposal (RFC 7296 §3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeProposal {
     /// Ciphers in order of preference.
     pub encryption: Vec<IkeEncryption>,
-    /// Integrity algorithms; empty exactly when the ciphers are combined ones.
+    /// Integrity algorithms; empty if and only if the ciphers are combined ones.
     pub integrity: Vec<Ikev2Hash>,
     /// PRFs.
     pub prf: Vec<Ikev2Hash>,
@@ -27,7 +26,7 @@ pub struct IkeProposal {
     pub additional: Vec<AdditionalExchange>,
 }
 
-/// What is proposed when no policy is configured.
+/// The proposals in use when no policy is configured.
 pub fn built_in_proposals() -> Vec<IkeProposal> {
     let groups: Vec<DhGroup> = [19, 20, 31, 14].map(DhGroup).to_vec();
     vec![
@@ -75,7 +74,7 @@ pub(super) fn from_isakmp(
     })
 }
 
-/// One or two proposals: combined ciphers apart from plain ones.
+/// One or two proposals: combined ciphers are separated from others.
 pub(super) fn from_ikev2(name: &str, proposal: &Ikev2Proposal) -> Result<Vec<IkeProposal>, super::Refusal> {
     let place = |what: &str| format!("ikev2 proposal {name} {what}");
     if proposal.encryption.is_empty() || proposal.groups.is_empty() {

@@ -1,7 +1,7 @@
-//! Which trustpoints an entry uses.
+//! The trustpoints of an entry.
 //!
-//! A profile names them by `pki trustpoint`, with `sign` or `verify` for one direction only. Where
-//! none is named, and for `crypto isakmp policy`, every trustpoint counts, as in IOS.
+//! A profile selects them by `pki trustpoint`, with `sign` or `verify` for one direction only. If
+//! none is selected, and for `crypto isakmp policy`, all trustpoints are used, as in IOS.
 
 use super::Refusal;
 use crate::model::{AuthenticationMethod, Configuration, Ikev2Profile, Trustpoint};
@@ -9,9 +9,9 @@ use crate::model::{AuthenticationMethod, Configuration, Ikev2Profile, Trustpoint
 /// Names of trustpoints.
 #[derive(Debug, Default)]
 pub(super) struct Trustpoints {
-    /// Those whose certificate may prove this side.
+    /// Trustpoints for the local certificate.
     pub(super) signing: Vec<String>,
-    /// Those whose CA is believed.
+    /// Trustpoints whose CA is trusted.
     pub(super) trusted: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ pub(super) fn of_isakmp(
         return Ok(Trustpoints::default());
     }
     let place = |what: &str| format!("isakmp policy with rsa-sig {what}");
-    // Whoever forgot a line is as frequent as whoever wants certificates.
+    // A missing authentication line is as likely as missing certificates, so the remedy names both.
     let remedy = "type \"authentication pre-share\" in that policy, or \"crypto pki import T pem terminal\"";
     select(configuration, true, true, |_| Some((true, true)), place).map_err(|(reason, _)| (reason, remedy))
 }

@@ -1,5 +1,5 @@
-//! Extended access lists. In their crypto use permit means protect, and deny not protected by this
-//! entry; as filters (access groups) permit means pass, and deny drop.
+//! Extended access lists. In a crypto map, permit means protect, and deny means not protected by
+//! this entry; in a filter (access group), permit means pass, and deny means drop.
 
 use std::net::Ipv4Addr;
 
@@ -8,26 +8,26 @@ use super::Prefix;
 /// `permit` or `deny`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AclAction {
-    /// Protect with the entry that names the list; in a filter: pass.
+    /// Protect by the entry that refers to the list; in a filter: pass.
     Permit,
-    /// Not protected by this entry, go on behind it; in a filter: drop.
+    /// Not protected by this entry, continue with the next one; in a filter: drop.
     Deny,
 }
 
-/// A source or destination in normal form: host bits cleared, `0.0.0.0` wildcards and full ones
-/// folded.
+/// A source or destination in normal form: host bits are cleared, and wildcard masks of all zeros
+/// or all ones become `host` or `any`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AclAddress {
     /// `any`.
     Any,
     /// `host A`.
     Host(Ipv4Addr),
-    /// `A wildcard`; bits set in the wildcard do not matter.
+    /// `A wildcard`; address bits that are set in the wildcard mask are ignored.
     Wildcard(Ipv4Addr, Ipv4Addr),
 }
 
 impl AclAddress {
-    /// The normal form of an address and a wildcard as typed.
+    /// The normal form of an address and a wildcard mask.
     pub fn new(address: Ipv4Addr, wildcard: Ipv4Addr) -> Self {
         let bits = u32::from(wildcard);
         match bits {
@@ -37,7 +37,7 @@ impl AclAddress {
         }
     }
 
-    /// The prefix that this is, or `None` for a non-contiguous wildcard.
+    /// The equivalent prefix; `None` for a discontiguous wildcard mask.
     pub fn prefix(&self) -> Option<Prefix> {
         match *self {
             Self::Any => Some(Prefix::v4(Ipv4Addr::UNSPECIFIED, 0)),
@@ -64,7 +64,7 @@ pub enum PortMatch {
 }
 
 impl PortMatch {
-    /// The same as at most two inclusive ranges; empty when nothing can match.
+    /// The equivalent inclusive ranges, at most two; empty if nothing matches.
     pub fn ranges(&self) -> Vec<(u16, u16)> {
         match *self {
             Self::Equal(p) => vec![(p, p)],
@@ -79,12 +79,12 @@ impl PortMatch {
     }
 }
 
-/// An ICMP type and maybe a code.
+/// An ICMP type with an optional code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpType {
     /// ICMP type.
     pub kind: u8,
-    /// ICMP code, any when absent.
+    /// ICMP code; any if absent.
     pub code: Option<u8>,
 }
 
@@ -97,7 +97,7 @@ pub enum ServiceMatch {
     Precedence(u8),
 }
 
-/// The access lists that filter what passes an interface (`ip access-group`) or an entry
+/// The access lists that filter packets of an interface (`ip access-group`) or an entry
 /// (`set ip access-group`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessGroups {
@@ -108,14 +108,14 @@ pub struct AccessGroups {
 }
 
 impl AccessGroups {
-    /// List and direction, in the order in which they are printed.
+    /// List and direction, in printing order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let inbound = self.inbound.as_deref().map(|list| (list, "in"));
         inbound.into_iter().chain(self.outbound.as_deref().map(|list| (list, "out")))
     }
 }
 
-/// What may follow the destination.
+/// Options after the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AclOptions {
     /// `established`.
@@ -154,18 +154,18 @@ pub struct AclRule {
 /// One line of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AclLine {
-    /// `remark …`: belongs before the rule that follows it.
+    /// `remark …`, placed before the rule that it describes.
     Remark(String),
     /// A rule with its sequence number; numbers ascend within the list.
     Rule(u32, AclRule),
 }
 
-/// Where a rule was put.
+/// Where a rule was inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
-    /// Behind all others.
+    /// After all others.
     Last,
-    /// In front of others, or in the place of one.
+    /// Between others, or in place of one.
     Between,
 }
 
@@ -193,22 +193,21 @@ impl AccessList {
         self.lines.iter().rev().find_map(of_rule).unwrap_or(0)
     }
 
-    /// The sequence number that the next rule without one gets, `None` when the numbers are used
-    /// up.
+    /// The sequence number for the next rule without one; `None` if no number is left.
     pub fn next_sequence(&self) -> Option<u32> {
         let last = self.last_sequence();
         (last - last % 10).checked_add(10).filter(|n| *n <= i32::MAX as u32)
     }
 
-    /// True when the numbers are 10, 20, 30 …: then they are not printed.
+    /// Whether the numbers are 10, 20, 30 …, in which case they are not printed.
     pub fn numbered_by_default(&self) -> bool {
         self.rules().zip(1u32..).all(|((sequence, _), n)| n.checked_mul(10) == Some(sequence))
     }
 
-    /// Puts a rule at its place; a rule with the same number is replaced, remarks stay before the
-    /// rule they describe.
+    /// Inserts a rule by its number; a rule with the same number is replaced, remarks stay before
+    /// the rule that they describe.
     pub fn insert(&mut self, sequence: u32, rule: AclRule) -> Inserted {
-        // The usual case, without a look at each line: a file brings a hundred thousand of them.
+        // The usual case, in constant time: a file may have a hundred thousand rules.
         if sequence > self.last_sequence() {
             self.lines.push(AclLine::Rule(sequence, rule));
             return Inserted::Last;
@@ -229,8 +228,8 @@ impl AccessList {
         Inserted::Between
     }
 
-    /// Renumbers the rules (`ip access-list resequence`); `false` and no change when the numbers
-    /// would run out.
+    /// Renumbers the rules (`ip access-list resequence`); returns `false` without a change if the
+    /// numbers would exceed the range.
     pub fn resequence(&mut self, start: u32, step: u32) -> bool {
         let count = self.rules().count() as u64;
         let last = u64::from(start) + u64::from(step) * count.saturating_sub(1);

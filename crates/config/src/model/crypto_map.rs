@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::{AccessGroups, DfBit, DhGroup, InterfaceName, Lifetime, Replay, Secret, SharedMap};
 
-/// How a peer is named in `set peer`.
+/// The peer in `set peer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerName {
     /// By address.
@@ -14,7 +14,7 @@ pub enum PeerName {
     /// By host name. `dynamic`: resolved before every initiation; otherwise once, when the line is
     /// applied.
     Host {
-        /// The name as typed.
+        /// The name as entered.
         name: String,
         /// `dynamic`.
         dynamic: bool,
@@ -22,7 +22,7 @@ pub enum PeerName {
 }
 
 impl PeerName {
-    /// True when both name the same peer, whatever their keywords.
+    /// Whether both are the same peer, regardless of keywords.
     pub fn same_peer(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Address(a), Self::Address(b)) => a == b,
@@ -59,7 +59,7 @@ pub struct IdleTimer {
     pub to_default: bool,
 }
 
-/// How the SAs of an entry come to be.
+/// How the SAs of an entry are set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keying {
     /// `ipsec-isakmp`.
@@ -68,14 +68,14 @@ pub enum Keying {
     Dynamic {
         /// The dynamic map.
         map: String,
-        /// `discover`, kept.
+        /// `discover`, stored without an effect.
         discover: bool,
     },
     /// `ipsec-manual`.
     Manual,
 }
 
-/// The profile that an entry names.
+/// The profile of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// `set ikev2-profile P`.
@@ -99,7 +99,7 @@ pub struct ReverseRoute {
     pub gateway: Option<IpAddr>,
 }
 
-/// One hand-made SA key.
+/// A manually configured SA key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionKey {
     /// 256–4294967295.
@@ -123,7 +123,7 @@ pub struct SessionKeys {
     pub outbound_ah: Option<SessionKey>,
 }
 
-/// What an entry of a static and of a dynamic map have in common.
+/// The common parts of entries of static and dynamic maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryBody {
     /// `description …`.
@@ -154,7 +154,7 @@ pub struct EntryBody {
     pub access_groups: AccessGroups,
     /// `set session-key …`.
     pub session_keys: SessionKeys,
-    /// Lines without an effect here, kept as typed.
+    /// Lines without an effect, stored as entered.
     pub kept: Vec<String>,
 }
 
@@ -170,15 +170,15 @@ impl EntryBody {
 pub struct CryptoMapEntry {
     /// Keying method; fixed when the entry is created.
     pub keying: Keying,
-    /// `profile P` behind the keying method, kept.
+    /// `profile P` after the keying method, stored without an effect.
     pub template_profile: Option<String>,
-    /// Everything that is set inside.
+    /// All lines within the entry.
     pub body: EntryBody,
 }
 
 impl CryptoMapEntry {
-    /// False while a peer, an access list or a transform set is missing: then what the access list
-    /// permits is dropped. An entry that refers to a dynamic map is complete by itself.
+    /// False while a peer, an access list or a transform set is missing: traffic that the access
+    /// list permits is then dropped. An entry that refers to a dynamic map is always complete.
     pub fn is_complete(&self) -> bool {
         let body = &self.body;
         matches!(self.keying, Keying::Dynamic { .. })
@@ -191,12 +191,12 @@ impl CryptoMapEntry {
 pub struct CryptoMap {
     /// `crypto map M local-address I`.
     pub local_address: Option<InterfaceName>,
-    /// `crypto map M fail-close`, tohub's own: what the entries permit is dropped on every device
-    /// by which the map is not in force.
+    /// `crypto map M fail-close`, a tohub extension: traffic that the entries permit is dropped on
+    /// every device on which the map is not in force.
     pub fail_close: bool,
-    /// Entries by sequence number; lower is tried first.
+    /// Entries by sequence number; the lowest is evaluated first.
     pub entries: SharedMap<u16, CryptoMapEntry>,
-    /// Lines of the set without an effect here, kept as typed (without `crypto map M `).
+    /// Lines of the set without an effect, stored as entered (without `crypto map M `).
     pub kept: Vec<String>,
 }
 

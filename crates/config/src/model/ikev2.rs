@@ -1,4 +1,4 @@
-//! `crypto ikev2 …`: proposals, policies, keyrings, profiles and the lines that stand alone.
+//! `crypto ikev2 …`: proposals, policies, keyrings, profiles and global lines.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,9 +8,9 @@ use super::{AuthenticationMethod, DhGroup, DpdMode, Identity, Prefix, ProfileTru
 /// Cipher of an IKEv2 proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ikev2Encryption {
-    /// `des`, refused when used.
+    /// `des`, rejected when used.
     Des,
-    /// `3des`, refused when used.
+    /// `3des`, rejected when used.
     TripleDes,
     /// `aes-cbc-N`, key length in bits.
     AesCbc(u16),
@@ -21,7 +21,7 @@ pub enum Ikev2Encryption {
 /// Hash of `integrity` and `prf`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ikev2Hash {
-    /// `md5`, refused when used.
+    /// `md5`, rejected when used.
     Md5,
     /// `sha1`.
     Sha1,
@@ -55,7 +55,7 @@ pub struct AdditionalExchange {
     pub number: u8,
     /// Methods in order of preference.
     pub methods: Vec<AdditionalMethod>,
-    /// Peers that do not have it are accepted.
+    /// Peers that do not support it are accepted.
     pub optional: bool,
 }
 
@@ -71,7 +71,7 @@ pub enum AdditionalMethod {
 pub struct Ikev2Policy {
     /// `match address local A`; empty matches any.
     pub local_addresses: Vec<IpAddr>,
-    /// `match fvrf`, kept.
+    /// `match fvrf`, stored without an effect.
     pub fvrf: Option<String>,
     /// `proposal P` in order of preference.
     pub proposals: Vec<String>,
@@ -80,9 +80,9 @@ pub struct Ikev2Policy {
 /// Keys of one keyring peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ikev2Key {
-    /// Key with which this side proves itself.
+    /// The local pre-shared key.
     pub local: Option<Secret>,
-    /// Key with which the peer must prove itself.
+    /// The peer's pre-shared key.
     pub remote: Option<Secret>,
     /// True when the text is `hex` digits rather than characters.
     pub hex: bool,
@@ -91,13 +91,13 @@ pub struct Ikev2Key {
 /// `ppk manual …` of a keyring peer: a post-quantum pre-shared key (RFC 8784).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyringPpk {
-    /// `id`: the name under which both ends know it.
+    /// `id`: the name of the key at both ends.
     pub id: String,
     /// `key`.
     pub key: Secret,
     /// True when the text is `hex` digits rather than characters.
     pub hex: bool,
-    /// `required`: no IKE SA without it.
+    /// `required`: an IKE SA without it is rejected.
     pub required: bool,
 }
 
@@ -160,11 +160,11 @@ pub enum RemoteIdentity {
 pub struct Ikev2Profile {
     /// `description`.
     pub description: Option<String>,
-    /// `match fvrf`, kept.
+    /// `match fvrf`, stored without an effect.
     pub fvrf: Option<String>,
     /// `match address local A`.
     pub local_addresses: Vec<IpAddr>,
-    /// `match identity remote …`; without any the profile is incomplete.
+    /// `match identity remote …`; a profile without any is incomplete.
     pub remote_identities: Vec<RemoteIdentity>,
     /// `identity local …`; absent means the local address.
     pub local_identity: Option<Identity>,
@@ -174,7 +174,8 @@ pub struct Ikev2Profile {
     pub remote_authentication: Vec<AuthenticationMethod>,
     /// `keyring local K`.
     pub keyring: Option<String>,
-    /// `pki trustpoint T [sign | verify]` in the order typed; none means every trustpoint.
+    /// `pki trustpoint T [sign | verify]` in configuration order; if absent, every trustpoint is
+    /// used.
     pub trustpoints: Vec<ProfileTrustpoint>,
     /// `lifetime`, seconds; absent means 86400.
     pub lifetime: Option<u32>,
@@ -184,11 +185,11 @@ pub struct Ikev2Profile {
     pub nat_keepalive: Option<u16>,
     /// `initial-contact force`.
     pub initial_contact_force: bool,
-    /// Lines without an effect here, kept as typed.
+    /// Lines without an effect, stored as entered.
     pub kept: Vec<String>,
 }
 
-/// `crypto ikev2 cookie-challenge N`: half-open SAs above which cookies are asked for.
+/// `crypto ikev2 cookie-challenge N`: the number of half-open SAs above which cookies are demanded.
 pub type CookieChallenge = u16;
 
 /// `crypto ikev2 limit …`.
@@ -200,18 +201,18 @@ pub struct Ikev2Limits {
     pub max_in_negotiation: Option<(u32, Negotiations)>,
 }
 
-/// Which negotiations a limit is for.
+/// The negotiations that a limit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Negotiations {
-    /// Of each kind so many.
+    /// Incoming and outgoing, each with this limit.
     All,
-    /// Begun by peers.
+    /// Initiated by peers.
     Incoming,
-    /// Begun here.
+    /// Initiated locally.
     Outgoing,
 }
 
-/// `crypto ikev2 …` lines that stand alone.
+/// Global `crypto ikev2 …` lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ikev2Globals {
     /// `crypto ikev2 dpd N M mode`.
@@ -220,15 +221,15 @@ pub struct Ikev2Globals {
     pub nat_keepalive: Option<u16>,
     /// `crypto ikev2 cookie-challenge N`.
     pub cookie_challenge: Option<CookieChallenge>,
-    /// `crypto ikev2 fragmentation [mtu N]`: the MTU, bytes (576 when not typed).
+    /// `crypto ikev2 fragmentation [mtu N]`: the MTU in bytes, default 576.
     pub fragmentation: Option<u16>,
-    /// `crypto ikev2 redirect client [max-redirects N]`: redirections that are followed in a row (5
-    /// when not typed).
+    /// `crypto ikev2 redirect client [max-redirects N]`: the maximum number of consecutive
+    /// redirects, default 5.
     pub max_redirects: Option<u8>,
     /// `crypto ikev2 window N`; absent means 5.
     pub window: Option<u8>,
     /// `crypto ikev2 limit …`.
     pub limits: Ikev2Limits,
-    /// Lines without an effect here, kept as typed.
+    /// Lines without an effect, stored as entered.
     pub kept: Vec<String>,
 }

@@ -8,8 +8,8 @@ use ipsec_types::Prefix;
 
 use super::AccessGroups;
 
-/// The canonical name of an interface: an IOS name (`GigabitEthernet0/1`, `Serial1`) or a Linux
-/// device name verbatim. Ordered by type and then by number, so that `…0/10` follows `…0/9`.
+/// The canonical name of an interface: an IOS name (`GigabitEthernet0/1`, `Serial1`) or an
+/// unchanged Linux device name. Ordered by type, then by number, so that `…0/10` follows `…0/9`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InterfaceName(String);
 
@@ -31,13 +31,12 @@ const TYPES: [&str; 13] = [
 ];
 
 impl InterfaceName {
-    /// Longest name accepted, in bytes.
+    /// Maximum length in bytes.
     pub const MAX: usize = 64;
 
     /// Parses `Gi0/1`, `gigabitethernet 0/1`, `serial1` or a Linux device name. An abbreviated type
-    /// needs at least two letters (or one, when no other type begins so) and a number; a
-    /// Linux-style name in lower case (`eth0`, `tun1`) stays what it is. `None` for text that can
-    /// be neither.
+    /// needs at least two letters (or one if it is unique) and a number; a Linux name in lower case
+    /// (`eth0`, `tun1`) is not changed. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let text: String = text.chars().filter(|c| *c != ' ').collect();
         let ok = |c: char| c.is_ascii_alphanumeric() || "-_./:@".contains(c);
@@ -62,7 +61,7 @@ impl InterfaceName {
         })
     }
 
-    /// The full IOS type that `text` abbreviates, if it abbreviates exactly one.
+    /// The IOS type that `text` abbreviates, if it is unique.
     pub fn ios_type(text: &str) -> Option<&'static str> {
         let text = text.to_ascii_lowercase();
         if text.is_empty() {
@@ -75,17 +74,17 @@ impl InterfaceName {
         }
     }
 
-    /// The name as printed.
+    /// The name in printed form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// True for the kinds that are no Linux device unless a `device` line says so.
+    /// Whether an interface of this type has a Linux device only if a `device` line names it.
     pub fn is_virtual(&self) -> bool {
         ["Loopback", "Tunnel", "Dialer"].iter().any(|kind| self.0.starts_with(kind)) || self.0 == "lo"
     }
 
-    /// (kind, numbers): what names are sorted by.
+    /// (type, numbers): the sort key.
     fn parts(&self) -> (&str, impl Iterator<Item = u64>) {
         let (kind, rest) = self.0.split_at(self.0.find(|c: char| c.is_ascii_digit()).unwrap_or(self.0.len()));
         (kind, rest.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()))
@@ -94,7 +93,7 @@ impl InterfaceName {
 
 impl Ord for InterfaceName {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Maps are searched by equal names all the time.
+        // Fast path: most comparisons in map look-ups are of equal names.
         if self.0 == other.0 {
             return Ordering::Equal;
         }
@@ -135,7 +134,7 @@ pub struct Interface {
     pub description: Option<String>,
     /// IPv4 addresses, the primary one first, then IPv6 addresses.
     pub addresses: Vec<InterfaceAddress>,
-    /// `ip address dhcp`: the address is whatever the device has.
+    /// `ip address dhcp`: the address is the current one of the device.
     pub dhcp: bool,
     /// `shutdown`.
     pub shutdown: bool,
@@ -145,18 +144,18 @@ pub struct Interface {
     pub crypto_map: Option<String>,
     /// `ip access-group`.
     pub access_groups: AccessGroups,
-    /// Lines without an effect here, kept as typed.
+    /// Lines without an effect, stored as entered.
     pub kept: Vec<String>,
 }
 
 impl Interface {
-    /// The Linux device behind `name`.
+    /// The Linux device of the interface.
     pub fn device_name<'a>(&'a self, name: &'a InterfaceName) -> &'a str {
         self.device.as_deref().unwrap_or(name.as_str())
     }
 }
 
-/// Where a static route points.
+/// The next hop of a static route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextHop {
     /// A gateway.
@@ -172,7 +171,7 @@ pub struct Route {
     pub prefix: Prefix,
     /// Gateway or interface.
     pub next_hop: NextHop,
-    /// Administrative distance, 1 when not typed.
+    /// Administrative distance, default 1.
     pub distance: u8,
 }
 

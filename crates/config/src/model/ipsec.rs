@@ -1,11 +1,11 @@
-//! `crypto ipsec …`: transform sets, lifetimes and the other global lines.
+//! `crypto ipsec …`: transform sets, lifetimes and other global lines.
 
 /// ESP cipher of a transform set; key lengths in bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EspCipher {
-    /// `esp-des`, refused when used.
+    /// `esp-des`, rejected when used.
     Des,
-    /// `esp-3des`, refused when used.
+    /// `esp-3des`, rejected when used.
     TripleDes,
     /// `esp-aes [128|192|256]` in CBC mode.
     Aes(u16),
@@ -13,16 +13,16 @@ pub enum EspCipher {
     Gcm(u16),
     /// `esp-gmac [128|192|256]`: integrity without confidentiality.
     Gmac(u16),
-    /// `esp-chacha20-poly1305` (RFC 7634), for which IOS has no name.
+    /// `esp-chacha20-poly1305` (RFC 7634), a tohub extension.
     ChaCha20Poly1305,
     /// `esp-null`.
     Null,
-    /// `esp-seal`, kept, refused when used.
+    /// `esp-seal`, stored, rejected when used.
     Seal,
 }
 
 impl EspCipher {
-    /// True for the transforms that carry their own integrity and forbid an ESP MAC.
+    /// Whether the transform includes integrity and excludes a separate MAC.
     pub fn is_combined(self) -> bool {
         matches!(self, Self::Gcm(_) | Self::Gmac(_) | Self::ChaCha20Poly1305)
     }
@@ -31,7 +31,7 @@ impl EspCipher {
 /// HMAC of ESP or AH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EspMac {
-    /// `md5`, refused when used.
+    /// `md5`, rejected when used.
     Md5,
     /// `sha` (SHA-1).
     Sha1,
@@ -43,7 +43,7 @@ pub enum EspMac {
     Sha512,
 }
 
-/// AH transform; AH itself is refused when used.
+/// AH transform; AH itself is rejected when used.
 pub type AhTransform = EspMac;
 
 /// Encapsulation mode.
@@ -52,7 +52,7 @@ pub enum Mode {
     /// `mode tunnel`, the default.
     #[default]
     Tunnel,
-    /// `mode transport`: used when the proxies are the endpoints, tunnel otherwise.
+    /// `mode transport`: used if the selectors are the endpoints, otherwise tunnel mode.
     Transport,
     /// `mode transport require`.
     TransportRequire,
@@ -67,7 +67,7 @@ pub struct TransformSet {
     pub cipher: Option<EspCipher>,
     /// `esp-…-hmac`.
     pub mac: Option<EspMac>,
-    /// `comp-lzs`, refused when used.
+    /// `comp-lzs`, rejected when used.
     pub compression: bool,
     /// `mode`.
     pub mode: Mode,
@@ -84,7 +84,7 @@ pub enum KilobyteLimit {
     Disabled,
 }
 
-/// `… security-association lifetime`; what is absent comes from the global lines, and there from
+/// `… security-association lifetime`; absent values are taken from the global lines, and there from
 /// the IOS defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
@@ -95,9 +95,9 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// The IOS default, seconds.
+    /// The IOS default in seconds.
     pub const SECONDS: u32 = 3600;
-    /// The IOS default, kilobytes.
+    /// The IOS default in kilobytes.
     pub const KILOBYTES: u32 = 4_608_000;
 }
 
@@ -127,7 +127,7 @@ pub enum DfBit {
     Copy,
 }
 
-/// `crypto ipsec …` lines that stand alone.
+/// Global `crypto ipsec …` lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IpsecGlobals {
     /// `crypto ipsec security-association lifetime`.
@@ -144,6 +144,6 @@ pub struct IpsecGlobals {
     pub logging_session: bool,
     /// `crypto logging ikev2`.
     pub logging_ikev2: bool,
-    /// Lines without an effect here, kept as typed.
+    /// Lines without an effect, stored as entered.
     pub kept: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! `crypto isakmp …`: policies, keys and keepalive. Every entry without an IKEv2 profile takes its
-//! IKE parameters from here.
+//! `crypto isakmp …`: policies, keys and keepalive. Entries without an IKEv2 profile use these IKE
+//! parameters.
 
 use std::net::IpAddr;
 
@@ -10,11 +10,10 @@ use super::{Prefix, Secret};
 pub struct DhGroup(pub u16);
 
 impl DhGroup {
-    /// Every group that the language knows; which of them can be used is decided by
-    /// `effective_ike`.
+    /// All groups that can be configured; `effective_ike` decides which of them can be used.
     pub const KNOWN: [u16; 11] = [1, 2, 5, 14, 15, 16, 19, 20, 21, 24, 31];
 
-    /// Groups 1, 2, 5 and 24 are refused (RFC 8247 §2.4).
+    /// Groups 1, 2, 5 and 24 are rejected (RFC 8247 §2.4).
     pub fn is_weak(self) -> bool {
         matches!(self.0, 1 | 2 | 5 | 24)
     }
@@ -23,9 +22,9 @@ impl DhGroup {
 /// Cipher of an ISAKMP policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IsakmpEncryption {
-    /// `des` (the IOS default), refused when used.
+    /// `des` (the IOS default), rejected when used.
     Des,
-    /// `3des`, refused when used.
+    /// `3des`, rejected when used.
     TripleDes,
     /// `aes [128|192|256]`, key length in bits.
     Aes(u16),
@@ -34,7 +33,7 @@ pub enum IsakmpEncryption {
 /// Hash of an ISAKMP policy: integrity and PRF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IsakmpHash {
-    /// `md5`, refused when used.
+    /// `md5`, rejected when used.
     Md5,
     /// `sha` (the IOS default).
     Sha1,
@@ -46,7 +45,7 @@ pub enum IsakmpHash {
     Sha512,
 }
 
-/// How the two sides prove who they are.
+/// Authentication method of an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthenticationMethod {
     /// `pre-share`.
@@ -61,7 +60,7 @@ pub enum AuthenticationMethod {
     Eap,
 }
 
-/// `crypto isakmp policy P` with the IOS defaults where a line is missing.
+/// `crypto isakmp policy P`, with the IOS defaults for missing lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IsakmpPolicy {
     /// `encr`.
@@ -88,7 +87,7 @@ impl Default for IsakmpPolicy {
     }
 }
 
-/// For which peers a pre-shared key is.
+/// The peers that a pre-shared key is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAddress {
     /// `address A [mask]` or `address ipv6 P/L`.
@@ -98,7 +97,7 @@ pub enum KeyAddress {
 }
 
 impl KeyAddress {
-    /// True when the key is for the peer at `address`.
+    /// Whether the key is for the peer at `address`.
     pub fn covers(&self, address: IpAddr) -> bool {
         matches!(self, Self::Address(prefix) if prefix.contains(address))
     }
@@ -111,11 +110,11 @@ pub struct IsakmpKey {
     pub key: Secret,
     /// Its peers.
     pub peer: KeyAddress,
-    /// `no-xauth`, kept.
+    /// `no-xauth`, stored without an effect.
     pub no_xauth: bool,
 }
 
-/// When liveness probes are sent.
+/// When probes are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DpdMode {
     /// Only when there is a packet to send and nothing was heard for the interval.
@@ -135,7 +134,7 @@ pub struct Keepalive {
     pub mode: DpdMode,
 }
 
-/// What this side, or the peer, is called in IKE.
+/// The identity of an end in IKE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// The address of the interface (or of the peer, when matching).
@@ -150,10 +149,10 @@ pub enum Identity {
     Dn,
 }
 
-/// `crypto isakmp …` and `crypto ike …` lines that stand alone.
+/// Global `crypto isakmp …` and `crypto ike …` lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IsakmpGlobals {
-    /// `crypto isakmp enable` (on unless negated).
+    /// `crypto isakmp enable` (the default).
     pub enabled: bool,
     /// `crypto isakmp identity`: `Address(None)`, `Fqdn("")` for the host name, or `Dn`.
     pub identity: Identity,
@@ -163,16 +162,17 @@ pub struct IsakmpGlobals {
     pub nat_keepalive: Option<u16>,
     /// `crypto isakmp invalid-spi-recovery`.
     pub invalid_spi_recovery: bool,
-    /// `crypto ike default-version`: the IKE version of entries without a profile. Only 2 exists.
+    /// `crypto ike default-version`: the IKE version of entries without a profile. Only 2 is
+    /// supported.
     pub default_version: u8,
-    /// `crypto ike give-up`: seconds after which an unanswered initiation counts as failed, 5–600.
+    /// `crypto ike give-up`: seconds after which an unanswered initiation has failed, 5–600.
     pub give_up: u16,
-    /// Lines without an effect here, kept as typed.
+    /// Lines without an effect, stored as entered.
     pub kept: Vec<String>,
 }
 
 impl IsakmpGlobals {
-    /// The stock give-up time of an initiation: about two minutes, as IOS does for IKEv2.
+    /// Default give-up time of an initiation: about two minutes, as in IOS for IKEv2.
     pub const GIVE_UP: u16 = 120;
 }
 

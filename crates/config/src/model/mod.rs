@@ -1,8 +1,7 @@
-//! The typed configuration: what is configured, never how it was typed.
+//! The typed configuration, independent of how it was entered.
 //!
-//! Every list is kept in the order in which it is printed. Values are stored in their normal form
-//! (masked addresses, canonical interface names), so that two models are equal exactly when their
-//! running configurations are.
+//! Every list is in printing order. Values are stored in normal form (masked addresses, canonical
+//! interface names), so that two models are equal if and only if their running configurations are.
 
 mod acl;
 mod crypto_map;
@@ -46,27 +45,27 @@ pub use system::{Line, System, User};
 
 use std::collections::BTreeMap;
 
-/// A whole configuration. `Configuration::default()` is what a new gateway runs.
+/// A complete configuration. `Configuration::default()` is that of a new gateway.
 ///
 /// A clone is cheap: each section is shared until one of the clones changes it, and of access lists
-/// and crypto-map entries only what is changed is copied.
+/// and crypto map entries only the changed ones are copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Configuration {
-    /// Host name, users, lines, name service, logging and the lines that are only kept.
+    /// Host name, users, lines, name resolution, logging, and lines without an effect.
     pub system: Shared<System>,
     /// Interfaces by canonical name, in printing order.
     pub interfaces: Shared<BTreeMap<InterfaceName, Interface>>,
-    /// Static routes in the order typed.
+    /// Static routes in configuration order.
     pub routes: Shared<Vec<Route>>,
     /// Extended access lists by number or name.
     pub access_lists: SharedMap<String, AccessList>,
     /// `crypto isakmp …`: keys, policies, keepalive.
     pub isakmp: Shared<IsakmpGlobals>,
-    /// `crypto isakmp policy P` by priority; lower is tried first.
+    /// `crypto isakmp policy P` by priority; the lowest number has the highest priority.
     pub isakmp_policies: Shared<BTreeMap<u16, IsakmpPolicy>>,
-    /// Pre-shared keys of `crypto isakmp key`, in the order typed.
+    /// Pre-shared keys of `crypto isakmp key`, in configuration order.
     pub isakmp_keys: Shared<Vec<IsakmpKey>>,
-    /// `crypto ikev2 …` lines that stand alone.
+    /// Global `crypto ikev2 …` lines.
     pub ikev2: Shared<Ikev2Globals>,
     /// `crypto ikev2 proposal N`.
     pub ikev2_proposals: Shared<BTreeMap<String, Ikev2Proposal>>,
@@ -78,7 +77,7 @@ pub struct Configuration {
     pub ikev2_profiles: Shared<BTreeMap<String, Ikev2Profile>>,
     /// `crypto pki trustpoint N` with its certificates.
     pub trustpoints: Shared<BTreeMap<String, Trustpoint>>,
-    /// `crypto ipsec …` lines that stand alone.
+    /// Global `crypto ipsec …` lines.
     pub ipsec: Shared<IpsecGlobals>,
     /// `crypto ipsec transform-set T`.
     pub transform_sets: Shared<BTreeMap<String, TransformSet>>,
@@ -102,9 +101,9 @@ impl Configuration {
             .map(|(name, _)| name)
     }
 
-    /// The idle time that applies to SAs of an entry, and whether idling out sends the next
-    /// connection to the default peer: the entry's own timer, else the global one (which never
-    /// does; failover-semantics S4, A19).
+    /// The idle timer in force for SAs of an entry, and whether the next connection after an idle
+    /// timeout uses the default peer: the entry's own timer, otherwise the global one (which never
+    /// selects the default peer; failover-semantics S4, A19).
     pub fn idle_timer(&self, entry: &EntryBody) -> Option<IdleTimer> {
         entry.idle.or(self.ipsec.idle_seconds.map(|seconds| IdleTimer { seconds, to_default: false }))
     }

@@ -1,38 +1,37 @@
-//! `crypto pki …`: trustpoints with their certificates. Private keys are not part of a
-//! configuration: it names them.
+//! `crypto pki …`: trustpoints with their certificates. Private keys are not part of the
+//! configuration, which refers to them by label.
 
 use std::fmt;
 
 /// `revocation-check`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RevocationCheck {
-    /// `crl`: each certificate must be covered by a CRL that is not out of date (the IOS default).
+    /// `crl`: each certificate must be covered by a valid CRL (the IOS default).
     #[default]
     Crl,
-    /// `crl none`: by a CRL where there is one.
+    /// `crl none`: CRLs are checked if present.
     CrlNone,
     /// `none`.
     None,
 }
 
-/// `rsakeypair L [bits]` or `eckeypair L`: the private key that belongs to a trustpoint's
-/// certificate.
+/// `rsakeypair L [bits]` or `eckeypair L`: the private key of a trustpoint's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyPair {
     /// True for `eckeypair`.
     pub elliptic: bool,
-    /// Its label: the name under which it is stored.
+    /// The label under which the key is stored.
     pub label: String,
-    /// `bits` as typed, kept.
+    /// `bits`, stored without an effect.
     pub bits: Option<u16>,
 }
 
 /// A certificate.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PkiCertificate {
-    /// Its serial number in upper-case hexadecimal digits, as IOS writes it.
+    /// Its serial number in upper-case hexadecimal digits, as IOS prints it.
     pub serial: String,
-    /// The certificate, DER.
+    /// The certificate in DER.
     pub der: Vec<u8>,
 }
 
@@ -47,15 +46,15 @@ impl fmt::Debug for PkiCertificate {
 pub struct Trustpoint {
     /// `revocation-check`.
     pub revocation: RevocationCheck,
-    /// `crl file F`, in the order typed.
+    /// `crl file F`, in configuration order.
     pub crl_files: Vec<String>,
-    /// `rsakeypair`, `eckeypair`; absent means a key pair of the trustpoint's name.
+    /// `rsakeypair`, `eckeypair`; if absent, a key pair with the name of the trustpoint.
     pub key_pair: Option<KeyPair>,
     /// The certificate of this gateway.
     pub certificate: Option<PkiCertificate>,
-    /// The certificates of its CA, and of CAs above that.
+    /// The certificates of its CA, and of superior CAs.
     pub authorities: Vec<PkiCertificate>,
-    /// Lines about enrolment, which is done elsewhere, kept as typed.
+    /// Lines about enrolment, which is not supported, stored as entered.
     pub kept: Vec<String>,
 }
 
@@ -71,8 +70,8 @@ impl Trustpoint {
 pub struct ProfileTrustpoint {
     /// The trustpoint.
     pub name: String,
-    /// Its certificate may prove us.
+    /// Whether its certificate is used for local authentication.
     pub sign: bool,
-    /// Its CA may prove the peer.
+    /// Whether its CA is trusted for the peer's certificate.
     pub verify: bool,
 }

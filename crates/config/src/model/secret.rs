@@ -1,4 +1,4 @@
-//! Values that must not be printed by accident.
+//! Secrets, which must not be printed unintentionally.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,24 +6,24 @@ use std::num::NonZeroU32;
 use aws_lc_rs::{pbkdf2, rand};
 use zeroize::Zeroize;
 
-/// A pre-shared key or password. It is erased on drop and `Debug` never shows it.
+/// A pre-shared key or password. It is zeroized on drop, and `Debug` does not print it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes over the text as typed (IOS type 0).
+    /// Stores the text as entered (IOS type 0).
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The parts one behind the other, without a copy that would stay in memory.
+    /// Concatenates the parts without leaving a copy in memory.
     pub fn joined(parts: &[&str]) -> Self {
         let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| text.push_str(part));
         Self(text)
     }
 
-    /// The secret itself, for the key derivation and for the saved file only.
+    /// The secret, only for key derivation and for the saved file.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -41,11 +41,11 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A hashed login secret with the IOS number of its form: 5, 8 or 9. tohub makes and checks form 8
-/// (PBKDF2-HMAC-SHA-256, 20000 rounds, `$8$salt$digest`); the others are kept and never match.
+/// A hashed login secret with its IOS type: 5, 8 or 9. tohub creates and verifies type 8
+/// (PBKDF2-HMAC-SHA-256, 20000 rounds, `$8$salt$digest`); the others are stored and never match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HashedSecret {
-    /// The number that IOS writes before the text.
+    /// The type number, which IOS prints before the text.
     pub kind: u8,
     /// The text after the number.
     pub text: Secret,
@@ -56,7 +56,7 @@ const ROUNDS: NonZeroU32 = NonZeroU32::new(20_000).unwrap();
 const DIGEST: usize = 32;
 
 impl HashedSecret {
-    /// Hashes a clear password with a fresh salt; `None` when the system has no randomness.
+    /// Hashes a password with a new salt; `None` if the system has no randomness.
     pub fn hash(password: &str) -> Option<Self> {
         let mut random = [0u8; 14];
         rand::fill(&mut random).ok()?;
@@ -64,7 +64,7 @@ impl HashedSecret {
         Some(Self { kind: 8, text: Secret::new(format!("$8${salt}${}", encode(&derive(password, &salt)))) })
     }
 
-    /// True when `password` is the one that was hashed.
+    /// Whether `password` is the hashed one.
     pub fn matches(&self, password: &str) -> bool {
         let mut parts = self.text.expose().split('$').skip(1);
         let (Some("8"), Some(salt), Some(digest)) = (parts.next(), parts.next(), parts.next()) else {
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_known_digest_is_recognised() {
-        // The published example of form 8 for the password "cisco".
+        // The published example of type 8 for the password "cisco".
         let text = Secret::new("$8$dsYGNam3K1SIJO$7nv/35M/qr6t.dVc7UY9zrJDWRVqncHub1PE9UlMQFs");
         assert!(HashedSecret { kind: 8, text }.matches("cisco"));
     }

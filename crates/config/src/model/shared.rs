@@ -1,11 +1,11 @@
-//! A part of the configuration that copies of it share until one of them changes it.
+//! Copy-on-write sharing of parts of the configuration.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-/// A value that is copied when it is changed, not when it is cloned. Reads and writes go through
-/// `Deref`; a write to a value that another clone shares copies it first.
+/// A value that is copied when it is changed, not when it is cloned. Accessed through `Deref` and
+/// `DerefMut`; a write to a value that another clone shares copies it first.
 #[derive(Default)]
 pub struct Shared<T>(Arc<T>);
 
@@ -35,7 +35,7 @@ impl<T> From<T> for Shared<T> {
     }
 }
 
-/// Clones that nobody has changed are equal without a look at their contents.
+/// Clones that share the value are equal without comparing the contents.
 impl<T: PartialEq> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0

@@ -1,10 +1,10 @@
-//! An ordered map of which a clone costs nothing and a change costs time logarithmic in its size,
-//! whoever else has a clone of it. The differences of two versions are found without looking at
-//! what they share.
+//! A persistent ordered map: a clone takes constant time, and a change takes logarithmic time even
+//! if other clones share the map. The differences of two versions are found without visiting shared
+//! parts.
 //!
-//! A treap (a search tree by key that is a heap by priority) with shared nodes. The priority is a
-//! hash of the key, so that the same keys always make the same shape: versions of one map differ in
-//! the paths to what was changed.
+//! It is a treap (a binary search tree by key and a heap by priority) with shared nodes. The
+//! priority is a hash of the key, so that equal key sets have the same shape: versions of one map
+//! differ only in the paths to changed entries. the paths to what was changed.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Index;
 use std::sync::Arc;
 
-/// See the module's description. The methods are those of `BTreeMap`.
+/// A persistent ordered map with the methods of `BTreeMap`, see the module documentation.
 pub struct SharedMap<K, V> {
     root: Link<K, V>,
     len: usize,
@@ -37,34 +37,34 @@ pub struct Difference<K, V> {
 }
 
 impl<K, V> Difference<K, V> {
-    /// The value of the first map.
+    /// The entry of the first map.
     pub fn old(&self) -> Option<(&K, &V)> {
         self.old.as_ref().map(|pair| (&pair.0, &pair.1))
     }
 
-    /// The value of the second map.
+    /// The entry of the second map.
     pub fn new(&self) -> Option<(&K, &V)> {
         self.new.as_ref().map(|pair| (&pair.0, &pair.1))
     }
 }
 
 impl<K, V> SharedMap<K, V> {
-    /// A map without entries.
+    /// An empty map.
     pub fn new() -> Self {
         Self { root: None, len: 0 }
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether the map is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The entries in the order of their keys.
+    /// The entries in key order.
     pub fn iter(&self) -> Iter<'_, K, V> {
         let mut iter = Iter { path: Vec::new() };
         iter.descend(&self.root);
@@ -76,7 +76,7 @@ impl<K, V> SharedMap<K, V> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// The values in the order of their keys.
+    /// The values in key order.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
@@ -112,19 +112,19 @@ impl<K, V> SharedMap<K, V> {
 }
 
 impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
-    /// The value of a key, to be changed.
+    /// The value of a key, mutable.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
     {
-        // A look-up that finds nothing copies nothing.
+        // A failed look-up must not copy shared nodes.
         if !self.contains_key(key) {
             return None;
         }
         find_mut(&mut self.root, key)
     }
 
-    /// Sets the value of a key, and gives the one before.
+    /// Sets the value of a key and returns the previous one.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         if let Some(place) = self.get_mut(&key) {
             return Some(std::mem::replace(place, value));
@@ -135,7 +135,7 @@ impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
         None
     }
 
-    /// Removes a key, and gives its value.
+    /// Removes a key and returns its value.
     pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -148,7 +148,7 @@ impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
         Some(Arc::try_unwrap(removed).map_or_else(|shared| shared.1.clone(), |(_, value)| value))
     }
 
-    /// The value of a key; if there is none yet, the default.
+    /// The value of a key, inserting the default if absent.
     pub fn entry_or_default(&mut self, key: K) -> &mut V
     where
         V: Default,
@@ -156,7 +156,7 @@ impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
         self.entry_or_insert_with(key, V::default)
     }
 
-    /// The value of a key; if there is none yet, what `make` gives.
+    /// The value of a key, inserting the result of `make` if absent.
     pub fn entry_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         if !self.contains_key(&key) {
             self.insert(key.clone(), make());
@@ -167,8 +167,7 @@ impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
         }
     }
 
-    /// The entries for which the two maps have different values, or only one has a value, in the
-    /// order of their keys.
+    /// The entries whose value differs or that only one map has, in key order.
     pub fn differences(&self, other: &Self) -> Vec<Difference<K, V>>
     where
         V: PartialEq,
@@ -179,7 +178,7 @@ impl<K: Ord + Hash + Clone, V: Clone> SharedMap<K, V> {
     }
 }
 
-/// The same keys give the same priorities in every map.
+/// A hash without a random seed: equal keys have the same priority in every map.
 fn priority<K: Hash>(key: &K) -> u64 {
     let mut hasher = DefaultHasher::new();
     key.hash(&mut hasher);
@@ -187,7 +186,7 @@ fn priority<K: Hash>(key: &K) -> u64 {
 }
 
 impl<K: Ord, V> Node<K, V> {
-    /// Whether this node stands above the other one. Never both ways and never neither for two
+    /// Whether this node is above the other one in the heap; a strict total order for different
     /// keys.
     fn is_above(&self, other: &Self) -> bool {
         (self.priority, &self.pair.0) > (other.priority, &other.pair.0)
@@ -208,7 +207,7 @@ fn find_mut<'n, K: Ord + Borrow<Q> + Clone, V: Clone, Q: Ord + ?Sized>(
     }
 }
 
-/// Inserts a key that is not there.
+/// Inserts a new key.
 fn insert<K: Ord, V>(link: &mut Link<K, V>, mut new: Node<K, V>) {
     match link {
         Some(node) if node.is_above(&new) => {
@@ -224,7 +223,7 @@ fn insert<K: Ord, V>(link: &mut Link<K, V>, mut new: Node<K, V>) {
     }
 }
 
-/// Removes a key that is there.
+/// Removes an existing key.
 fn remove<K: Ord + Borrow<Q>, V, Q: Ord + ?Sized>(link: &mut Link<K, V>, key: &Q) -> Option<Pair<K, V>> {
     let node = link.as_mut()?;
     match key.cmp(node.pair.0.borrow()) {
@@ -240,7 +239,7 @@ fn remove<K: Ord + Borrow<Q>, V, Q: Ord + ?Sized>(link: &mut Link<K, V>, key: &Q
 
 type Split<K, V> = (Link<K, V>, Option<Pair<K, V>>, Link<K, V>);
 
-/// What stands in front of a key, the key, and what stands behind it.
+/// Splits a tree into the keys before `key`, the key itself, and the keys after it.
 fn split<K: Ord, V>(link: Link<K, V>, key: &K) -> Split<K, V> {
     let Some(mut node) = link else { return (None, None, None) };
     match key.cmp(&node.pair.0) {
@@ -260,7 +259,7 @@ fn split<K: Ord, V>(link: Link<K, V>, key: &K) -> Split<K, V> {
     }
 }
 
-/// Joins two trees of which the first has the smaller keys.
+/// Joins two trees; all keys of the first are smaller than those of the second.
 fn merge<K: Ord, V>(left: Link<K, V>, right: Link<K, V>) -> Link<K, V> {
     let (mut left, mut right) = match (left, right) {
         (Some(left), Some(right)) => (left, right),
@@ -293,7 +292,7 @@ fn differences<K: Ord, V: PartialEq>(old: &Link<K, V>, new: &Link<K, V>, found: 
         }
         (Some(old), Some(new)) => (old, new),
     };
-    // The tree whose root stands above is taken apart at it, and the other one at the same key.
+    // The tree with the higher root is split there, and the other one at the same key.
     if new.is_above(old) {
         let (left, pair, right) = split(Some(Arc::clone(old)), &new.pair.0);
         differences(&left, &new.left, found);
@@ -321,7 +320,7 @@ fn compare<K, V: PartialEq>(
     }
 }
 
-/// The same keys make the same shape: node is compared with node.
+/// Equal key sets have the same shape, so the nodes are compared pairwise.
 fn equal<K: PartialEq, V: PartialEq>(a: &Link<K, V>, b: &Link<K, V>) -> bool {
     match (a, b) {
         (None, None) => true,
@@ -335,10 +334,10 @@ fn equal<K: PartialEq, V: PartialEq>(a: &Link<K, V>, b: &Link<K, V>) -> bool {
     }
 }
 
-/// The entries of a map in the order of their keys.
+/// Iterates over the entries in key order.
 #[derive(Clone)]
 pub struct Iter<'m, K, V> {
-    /// Nodes whose left side is done, the next one on top.
+    /// Nodes whose left subtree is done, the next one on top.
     path: Vec<&'m Node<K, V>>,
 }
 
@@ -402,7 +401,7 @@ impl<K: Borrow<Q>, V, Q: Ord + ?Sized> Index<&Q> for SharedMap<K, V> {
     type Output = V;
 
     /// # Panics
-    /// If the key has no value.
+    /// If the key is absent.
     fn index(&self, key: &Q) -> &V {
         match self.get(key) {
             Some(value) => value,

@@ -1,4 +1,4 @@
-//! What every router configuration has besides its subject.
+//! General router configuration besides IPsec.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -21,16 +21,16 @@ pub struct Line {
     pub exec_timeout: Option<(u32, u32)>,
     /// `login local`.
     pub login_local: bool,
-    /// The other children, kept as typed.
+    /// Other lines of the mode, stored as entered.
     pub kept: Vec<String>,
 }
 
-/// Name, users, name service, logging.
+/// Host name, users, name resolution, logging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct System {
     /// `hostname`.
     pub hostname: String,
-    /// `service …` lines, kept.
+    /// `service …` lines, stored without an effect.
     pub service: Vec<String>,
     /// `enable secret`.
     pub enable_secret: Option<HashedSecret>,
@@ -42,11 +42,11 @@ pub struct System {
     pub name_servers: Vec<IpAddr>,
     /// `ip domain name`.
     pub domain_name: Option<String>,
-    /// `ip domain lookup`, on unless negated.
+    /// `ip domain lookup` (on by default).
     pub domain_lookup: bool,
     /// `logging host`.
     pub logging_hosts: Vec<IpAddr>,
-    /// Other `logging …` and unclassified lines, kept; `no logging console` among them.
+    /// Other `logging …` and unclassified lines without an effect, including `no logging console`.
     pub kept: Vec<String>,
     /// `line …` by name: `con 0`, `vty 0 4`.
     pub lines: BTreeMap<String, Line>,

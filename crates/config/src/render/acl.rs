@@ -16,8 +16,8 @@ pub(super) fn access_lists(out: &mut Writer, configuration: &Configuration) {
     }
 }
 
-/// Numbers that are 10, 20, 30 … are not printed: nobody types them. A numbered list then has its
-/// classic form.
+/// Sequence numbers 10, 20, 30 … are not printed, since they are the default. A numbered list then
+/// has its classic form.
 fn access_list(out: &mut Writer, name: &str, list: &AccessList) {
     let plain = list.numbered_by_default();
     let classic = plain && name.parse::<u16>().is_ok() && !list.lines.is_empty();
@@ -34,14 +34,14 @@ fn access_list(out: &mut Writer, name: &str, list: &AccessList) {
     }
 }
 
-/// The `access-group` lines of an interface or an entry, behind `prefix`.
+/// The `access-group` lines of an interface or an entry, after `prefix`.
 pub(super) fn access_groups(out: &mut Writer, prefix: &str, groups: &AccessGroups) {
     for (list, direction) in groups.iter() {
         out.line(format_args!("{prefix}ip access-group {list} {direction}"));
     }
 }
 
-/// A rule from `permit` on.
+/// A rule, starting with `permit` or `deny`.
 pub(crate) fn acl_rule(rule: &AclRule) -> String {
     let action = match rule.action {
         AclAction::Permit => "permit",

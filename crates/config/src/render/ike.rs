@@ -10,7 +10,8 @@ use crate::model::{
 
 pub(super) fn isakmp(out: &mut Writer, configuration: &Configuration) {
     let globals = &configuration.isakmp;
-    // Always written: an upgrade must not change what a stored configuration means.
+    // Always printed: a new default in a later release must not change the meaning of a stored
+    // configuration.
     out.line(format_args!("crypto ike default-version {}", globals.default_version));
     if globals.give_up != IsakmpGlobals::GIVE_UP {
         out.line(format_args!("crypto ike give-up {}", globals.give_up));
@@ -63,7 +64,7 @@ pub(super) fn isakmp(out: &mut Writer, configuration: &Configuration) {
     if let Some(keepalive) = globals.keepalive {
         let retry = if keepalive.retry == 2 { String::new() } else { format!(" {}", keepalive.retry) };
         let mode = if keepalive.mode == DpdMode::Periodic { " periodic" } else { "" };
-        // `keepalive 10 2 periodic` is how it is typed: the retry is written whenever the mode is.
+        // The retry interval is always printed before a mode, as in `keepalive 10 2 periodic`.
         let retry = if mode.is_empty() { retry } else { format!(" {}", keepalive.retry) };
         out.line(format_args!("crypto isakmp keepalive {}{retry}{mode}", keepalive.interval));
     }
@@ -269,7 +270,7 @@ fn identity(identity: &Identity) -> String {
     }
 }
 
-/// `A` for a single host, else `A mask`; IPv6 as `A/L`.
+/// `A` for a single host, otherwise `A mask`; IPv6 as `A/L`.
 fn address_mask(prefix: &Prefix) -> String {
     match (prefix.address.is_ipv4(), prefix.length) {
         (true, 32) => prefix.address.to_string(),

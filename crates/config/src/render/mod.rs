@@ -1,8 +1,9 @@
-//! The running configuration as IOS prints it: children indented by one blank, sections parted by
-//! `!`.
+//! The running configuration as IOS prints it: nested lines are indented by one blank, sections are
+//! separated by `!`.
 //!
-//! Parsing what is rendered gives the same model back. Lines are written the way users type them,
-//! so that tools which compare a wanted configuration with the running one find no difference.
+//! Parsing the output results in the same model. Lines are printed in the form in which they are
+//! usually entered, so that tools which compare an intended configuration with the running one find
+//! no difference.
 
 mod acl;
 mod crypto_map;
@@ -20,20 +21,20 @@ use std::fmt::Write;
 use crate::Configuration;
 use crate::model::{HashedSecret, Secret};
 
-/// Whether keys and passwords are written out.
+/// Whether keys and passwords are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
-    /// As they are: for the saved file only, which has mode 0600.
+    /// Printed in clear, only for the saved file with mode 0600.
     Shown,
     /// Replaced by [`MASK`].
     Hidden,
 }
 
-/// What stands in place of a hidden key. It is refused as a key, so that a pasted
-/// `show running-config` does no harm.
+/// Replaces a hidden key. It is rejected as a key, so that pasting the output of
+/// `show running-config` cannot set it.
 pub const MASK: &str = "******";
 
-/// The whole configuration, from the first line to `end`.
+/// The complete configuration, from the first line to `end`.
 pub fn running_config(configuration: &Configuration, secrets: Secrets) -> String {
     let mut out = Writer { text: String::from("!\n"), secrets };
     system::head(&mut out, configuration);
@@ -79,14 +80,14 @@ impl Writer {
         }
     }
 
-    /// `!` behind a section, unless it was empty.
+    /// Ends a section with `!`, unless it is empty.
     fn section(&mut self) {
         if !self.text.ends_with("\n!\n") && self.text != "!\n" {
             self.text.push_str("!\n");
         }
     }
 
-    /// A key as typed: with a `0` before one that would be read as a keyword.
+    /// A key as it is entered: with a `0` before one that would be parsed as a keyword.
     fn key(&self, secret: &Secret) -> String {
         let keyword = |word: &str| word.eq_ignore_ascii_case(secret.expose());
         match self.secrets {

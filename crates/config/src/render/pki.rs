@@ -8,7 +8,7 @@ pub(super) fn trustpoints(out: &mut Writer, configuration: &Configuration) {
     for (name, trustpoint) in &configuration.trustpoints {
         out.line(format_args!("crypto pki trustpoint {name}"));
         out.lines(" ", &trustpoint.kept);
-        // Written always: the default is what surprises.
+        // Always printed, because a wrong assumption about the default is a security risk.
         out.line(match trustpoint.revocation {
             RevocationCheck::Crl => " revocation-check crl",
             RevocationCheck::CrlNone => " revocation-check crl none",
@@ -39,7 +39,7 @@ pub(super) fn trustpoints(out: &mut Writer, configuration: &Configuration) {
     out.section();
 }
 
-/// Eight groups of eight digits a line, as IOS writes it.
+/// Eight groups of eight digits per line, as in IOS.
 fn certificate(out: &mut Writer, kind: &str, certificate: &PkiCertificate) {
     out.line(format_args!(" certificate {kind}{}", certificate.serial));
     for line in certificate.der.chunks(32) {

@@ -1,4 +1,4 @@
-//! Name, users, name service at the top; logging and lines at the bottom.
+//! Host name, users and name resolution at the start; logging and lines at the end.
 
 use super::Writer;
 use crate::Configuration;

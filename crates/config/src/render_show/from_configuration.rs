@@ -1,4 +1,4 @@
-//! Shows that the configuration alone answers.
+//! Show commands that only need the configuration.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::render::{self, MASK, Secrets, acl_rule, running_config};
 
-/// The text of `command` when the configuration is all that is needed, else `None`.
+/// The output of `command` if it only needs the configuration, otherwise `None`.
 pub fn from_configuration(command: &ShowCommand, configuration: &Configuration) -> Option<String> {
     Some(match command {
         ShowCommand::RunningConfig => {
@@ -237,8 +237,7 @@ fn ikev2_profiles(configuration: &Configuration) -> String {
     if text.is_empty() { "No IKEv2 profiles configured\n".into() } else { text }
 }
 
-/// `show tohub unsupported`: lines that are kept without an effect, and entries that cannot be
-/// used.
+/// `show tohub unsupported`: lines without an effect, and unusable entries.
 fn unsupported(configuration: &Configuration) -> String {
     let mut text = String::new();
     let mut kept = |place: &str, lines: &[String]| {

@@ -31,15 +31,15 @@ impl std::fmt::Display for Ident {
 /// Packet counters of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowCounters {
-    /// Packets sealed.
+    /// Encrypted packets.
     pub encrypted: u64,
-    /// Packets opened.
+    /// Decrypted packets.
     pub decrypted: u64,
     /// Send errors.
     pub send_errors: u64,
     /// Receive errors.
     pub receive_errors: u64,
-    /// Packets to send that found no SA.
+    /// Outbound packets without an SA.
     pub no_sa: u64,
     /// ICV failures.
     pub verify_failed: u64,
@@ -56,7 +56,8 @@ pub struct FlowCounters {
 pub struct IpsecSaView {
     /// SPI.
     pub spi: u32,
-    /// As in a transform set, in the order of show: `esp-256-aes esp-sha256-hmac`, `esp-gcm 256`.
+    /// As in a transform set, in the order of show commands: `esp-256-aes esp-sha256-hmac`,
+    /// `esp-gcm 256`.
     pub transform: String,
     /// True in transport mode.
     pub transport: bool,
@@ -83,9 +84,9 @@ pub struct IpsecFlowView {
     pub remote_ident: Ident,
     /// Current peer and port; `None` before the first selection.
     pub peer: Option<(IpAddr, u16)>,
-    /// Counters.
+    /// Packet counters.
     pub counters: FlowCounters,
-    /// Own tunnel address.
+    /// Local tunnel address.
     pub local_endpoint: IpAddr,
     /// Path MTU toward the peer.
     pub path_mtu: u32,
@@ -108,7 +109,7 @@ pub struct InterfaceSasView {
     pub mtu: u32,
     /// Map set.
     pub map: String,
-    /// Own address.
+    /// Local address.
     pub local_address: IpAddr,
     /// Flows in the order of the map.
     pub flows: Vec<IpsecFlowView>,

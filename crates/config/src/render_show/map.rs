@@ -10,24 +10,24 @@ use crate::model::{
 };
 use crate::render::acl_rule;
 
-/// An entry that a dynamic map made for a peer.
+/// A temporary entry of a dynamic map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemporaryEntryView {
     /// The crypto map.
     pub map: String,
-    /// The number of the entry, from 65536 on.
+    /// Sequence number, from 65536 on.
     pub seq: u32,
     /// The interface.
     pub interface: String,
     /// The peer.
     pub peer: String,
-    /// What is protected: protocol, source, destination as access lists print them.
+    /// Protected traffic: protocol, source, destination as in access lists.
     pub permits: Vec<String>,
     /// The dynamic map and its entry.
     pub template: (String, u16),
 }
 
-/// The temporary entries of `show crypto map`, behind the configured ones.
+/// The temporary entries of `show crypto map`, printed after the configured ones.
 pub fn temporary_entries(
     configuration: &Configuration,
     filter: &Filter,
@@ -59,9 +59,9 @@ pub fn temporary_entries(
     text
 }
 
-/// `show crypto map [interface I | tag M]`. `current` holds the current peer, as text, of every
-/// entry that has one: the line is left out until something was selected. `closed` says of crypto
-/// maps why what they protect is dropped instead of sealed.
+/// `show crypto map [interface I | tag M]`. `current` holds the current peer of each entry as text;
+/// without one the line is omitted. `closed` holds the reason for crypto maps whose traffic is
+/// dropped instead of protected.
 pub fn crypto_map(
     configuration: &Configuration,
     filter: &Filter,
@@ -138,7 +138,7 @@ fn body(
             name => writeln!(text, "\tPeer = {name}"),
         };
     }
-    // A line of its own: third-party parsers drop a peer whose line has a suffix.
+    // A separate line: third-party parsers drop a peer whose line has a suffix.
     if let Some(peer) = body.default_peer() {
         let _ = writeln!(text, "\tDefault peer: {}", peer.name);
     }

@@ -1,7 +1,7 @@
-//! What the show commands print: pure functions from plain state to IOS text.
+//! The output of show commands: pure functions from plain structs to IOS text.
 //!
-//! The layouts are the ones that unmodified third-party parsers of device output read. Trailing
-//! blanks are part of them.
+//! The layouts are those that unmodified third-party parsers of device output accept, including
+//! trailing blanks.
 
 mod from_configuration;
 mod ike_sa;

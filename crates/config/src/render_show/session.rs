@@ -16,7 +16,7 @@ pub enum SessionStatus {
     UpNoIke,
     /// Being negotiated.
     DownNegotiating,
-    /// Nothing.
+    /// No SA.
     Down,
 }
 
@@ -52,7 +52,7 @@ pub struct IkeSessionView {
     pub lifetime_left: u64,
 }
 
-/// What is left of an SA's life, and its counters.
+/// Remaining lifetime and counters of an SA.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowLife {
     /// Packets.

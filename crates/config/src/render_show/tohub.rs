@@ -1,4 +1,4 @@
-//! tohub's own shows: `show tohub peers` and `show tohub dataplane`.
+//! Show commands specific to tohub: `show tohub peers` and `show tohub dataplane`.
 
 use std::fmt::Write;
 
@@ -10,11 +10,11 @@ use serde_json::Value;
 pub struct PeerStatusView {
     /// Address or host name as configured.
     pub name: String,
-    /// Address in use, when it is known.
+    /// Address in use, if known.
     pub address: Option<String>,
     /// `set peer … default`.
     pub default: bool,
-    /// The cursor stands here.
+    /// The cursor is on this peer.
     pub current: bool,
     /// `idle`, `resolving`, `negotiating`, `up`, `probing`, `dead`.
     pub state: String,
@@ -22,7 +22,7 @@ pub struct PeerStatusView {
     pub sas: u32,
     /// Milliseconds since the last authenticated packet from it.
     pub last_heard_ms: Option<u64>,
-    /// Why this peer is not to be trusted although it is up.
+    /// Why the peer may not work although it is up.
     pub suspicious: Option<String>,
 }
 
@@ -31,32 +31,32 @@ pub struct PeerStatusView {
 pub struct EntryPeersView {
     /// Map set.
     pub map: String,
-    /// Sequence number; from 65536 on an entry that a dynamic map made.
+    /// Sequence number; from 65536 on a temporary entry of a dynamic map.
     pub seq: u32,
     /// Interface that the set is applied to.
     pub interface: Option<String>,
     /// `idle`, `initiating`, `up`, `exhausted`, `incomplete`, `refused`.
     pub state: String,
-    /// Why the cursor moved last (`dpd`, `init-fail`, `idle-default`, `peer-heard`, `config`,
-    /// `clear`).
+    /// The last reason of a cursor movement (`dpd`, `init-fail`, `idle-default`, `peer-heard`,
+    /// `config`, `clear`).
     pub last_reason: Option<String>,
-    /// Times that the cursor moved.
+    /// Number of cursor movements.
     pub changes: u64,
-    /// Why an entry is refused, with the remedy.
+    /// Why an entry is rejected, with the remedy.
     pub refusal: Option<String>,
-    /// Why what the entry protects is dropped instead of sealed, and where.
+    /// Why and where the traffic of the entry is dropped instead of protected.
     pub closed: Vec<String>,
-    /// Idle time in seconds and whether it leads to the default peer.
+    /// Idle timer in seconds.
     pub idle_seconds: Option<u32>,
     /// `idle-time … default`.
     pub idle_to_default: bool,
-    /// Milliseconds without a packet either way.
+    /// Milliseconds without a packet in either direction.
     pub idle_for_ms: Option<u64>,
     /// Peers in the order of trial.
     pub peers: Vec<PeerStatusView>,
 }
 
-/// `show tohub peers`; its JSON form is this struct.
+/// `show tohub peers`; the JSON form is this struct.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PeersView {
     /// Entries in the order of maps and sequence numbers.
@@ -119,7 +119,7 @@ fn span(ms: u64) -> String {
 }
 
 /// `show tohub dataplane`: the status document of the data plane as an indented outline. Lists of
-/// objects with equal keys become tables, zero drop counters are left out.
+/// objects with equal keys are printed as tables; drop counters of zero are omitted.
 pub fn dataplane(status: &Value) -> String {
     let mut text = String::new();
     outline(&mut text, status, 0, "");

@@ -1,4 +1,4 @@
-//! Configuration lines that were typed one after the other and are committed together.
+//! Consecutive configuration lines that are committed together.
 
 use super::dialogue::Job;
 use super::session::Session;
@@ -8,13 +8,13 @@ use crate::control::Response;
 use crate::diff::diff;
 use crate::edit::{EditError, Editor, KnownRules, Mode, Next, Question, Rest};
 
-/// Lines that are applied to a candidate and not committed. Each has its response already, which
-/// holds if the candidate is committed as a whole.
+/// Lines applied to a candidate but not committed. Each already has its response, which is valid if
+/// the candidate is committed as a whole.
 #[derive(Debug)]
 pub(super) struct Burst {
-    /// The running configuration when the first line came.
+    /// The running configuration at the time of the first line.
     pub(super) base: Configuration,
-    /// The session when the first line came.
+    /// The session at the time of the first line.
     pub(super) start: Session,
     pub(super) draft: Draft,
     pub(super) held: Vec<(Job, Response)>,
@@ -39,20 +39,20 @@ pub(super) struct Draft {
     named: NamedLists,
 }
 
-/// What became of a line.
+/// The result of a line.
 pub(super) enum Applied {
-    /// The candidate has it; the session is in this mode, and this is printed.
+    /// Applied to the candidate; the session's new mode and the text to print.
     Done(Mode, String),
-    /// The candidate is as before. The session is in this mode, if it does not stay where it was.
+    /// The candidate is unchanged. The session's new mode, if it changes.
     Refused(Option<Mode>, EditError),
     /// The session leaves configuration mode.
     Leave,
-    /// The candidate is as before; the line needs an answer first.
+    /// The candidate is unchanged; the line needs an answer first.
     Ask(Question, Rest),
 }
 
 impl Draft {
-    /// Applies a line to the candidate: whole or not at all.
+    /// Applies a line to the candidate, completely or not at all.
     pub(super) fn apply(
         &mut self,
         mode: Mode,
@@ -69,7 +69,7 @@ impl Draft {
             Ok(Next::Ask(question, rest)) => return Applied::Ask(question, rest),
             Err(error) => {
                 self.known_rules = KnownRules::default();
-                // What was collected and is refused as a whole goes with its mode.
+                // Collected input that is rejected as a whole is discarded together with its mode.
                 return Applied::Refused(collecting.then_some(mode), error);
             }
         }

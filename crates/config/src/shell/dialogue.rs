@@ -1,4 +1,4 @@
-//! A CLI session as a state machine: requests in, responses and things to do out.
+//! A CLI session as a state machine: requests in, responses and actions out.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,27 +18,26 @@ use crate::exec::{self, ExecAction, SessionCommand};
 use crate::render_show;
 use crate::tree::{Token, tokens};
 
-/// Longest line accepted, bytes.
+/// Maximum line length in bytes.
 pub const MAX_LINE: usize = 4096;
 
-/// One CLI session.
+/// A CLI session.
 ///
-/// The owner of the running configuration hands in requests ([`Shell::request`]) and carries out
-/// what each [`Turn`] asks for, with the result ([`Shell::told`]), until nothing is asked.
-/// Configuration lines are applied to a candidate and answered when it is committed: when no
-/// further request waits, the owner calls [`Shell::flush`]. While lines are held
-/// ([`Shell::holds_lines`]) nobody else may change the running configuration, or they are applied
-/// to it again.
+/// The owner of the running configuration passes requests ([`Shell::request`]), carries out what
+/// each [`Turn`] asks for and passes the result ([`Shell::told`]), until a turn asks for nothing.
+/// Configuration lines are applied to a candidate, and their responses are returned at the commit:
+/// when no further request is waiting, the owner calls [`Shell::flush`]. If another session changes
+/// the running configuration while lines are held ([`Shell::holds_lines`]), they are applied to it
+/// again.
 pub struct Shell {
     session: Session,
-    /// Requests that are not begun: lines of a block, and lines that are committed again, each
-    /// alone.
+    /// Requests not yet started: lines of a block, and lines that are committed again one by one.
     queue: VecDeque<Job>,
     burst: Option<Burst>,
     state: State,
-    /// What comes behind the burst that is being committed.
+    /// The action that follows the commit in progress.
     behind: Option<(Job, Act)>,
-    /// Blocks that are not answered, in the order of their requests.
+    /// Unanswered blocks, in the order of their requests.
     blocks: VecDeque<Block>,
     replies: Vec<Response>,
 }
@@ -49,7 +48,7 @@ pub(super) struct Job {
     request: Request,
     /// The number of its block.
     block: Option<u64>,
-    /// It is committed before anything else is begun.
+    /// It is committed before the next request is started.
     alone: bool,
 }
 
@@ -57,9 +56,9 @@ pub(super) struct Job {
 #[derive(Debug)]
 struct Block {
     number: u64,
-    /// Lines without response.
+    /// Number of lines without a response.
     left: usize,
-    /// The first error ends it.
+    /// The first error ends the block.
     stops: bool,
     replies: Vec<Response>,
 }
@@ -70,7 +69,7 @@ enum State {
     Ready,
     /// The commit of the burst.
     Committing,
-    /// The owner has noted where the session begins, before anything else of it.
+    /// The owner's acknowledgement of [`Ask::Abandoned`], after which the session is opened again.
     Opening {
         job: Job,
         width: u16,
@@ -80,9 +79,9 @@ enum State {
         job: Job,
         before: Arc<Configuration>,
     },
-    /// What other sessions began with.
+    /// The baselines of other sessions.
     Reviewing(Job),
-    /// The commit of what is put back when configuration mode is left.
+    /// The commit of restored objects when configuration mode is left.
     PuttingBack {
         job: Job,
         review: Review,
@@ -105,11 +104,11 @@ enum State {
     Executing(Job),
 }
 
-/// How a request goes on.
+/// How a request continues.
 enum Reaction {
-    /// Answered; what it changed is in the session and in the burst.
+    /// Completed; its changes are in the session and in the burst.
     Answer(Response),
-    /// To be done when the burst is committed.
+    /// To be carried out after the burst is committed.
     Act(Act),
 }
 
@@ -124,11 +123,11 @@ enum Act {
     Execute(ExecCommand),
 }
 
-/// What became of the lines that were held.
+/// The result for held lines.
 enum Flushed {
-    /// They are answered.
+    /// They have their responses.
     Answered,
-    /// They are answered, or stand in the queue again, each alone.
+    /// They have their responses, or are queued again to be committed one by one.
     Refused,
     Ask(Ask),
 }
@@ -152,7 +151,7 @@ impl Shell {
         self.session.mode.is_some()
     }
 
-    /// Whether there are lines without response that [`Shell::flush`] commits.
+    /// Whether there are lines without a response, which [`Shell::flush`] commits.
     pub fn holds_lines(&self) -> bool {
         self.burst.is_some()
     }
@@ -172,7 +171,8 @@ impl Shell {
         self.session.complete(line)
     }
 
-    /// Begins a request; not while something is asked. The response may come in a later turn.
+    /// Starts a request; not allowed while an [`Ask`] is pending. The response may come in a later
+    /// turn.
     pub fn request(&mut self, request: Request, running: &Configuration) -> Turn {
         let job = |request, block| Job { request, block, alone: false };
         let line = |line| Request::Line { line, format: Format::Text };
@@ -188,7 +188,7 @@ impl Shell {
         self.advance(running)
     }
 
-    /// Commits the lines that are held. To be called when no further request waits.
+    /// Commits the held lines. To be called when no further request is waiting.
     pub fn flush(&mut self, running: &Configuration) -> Turn {
         match self.commit(running) {
             Flushed::Ask(ask) => self.turn(Some(ask)),
@@ -196,7 +196,7 @@ impl Shell {
         }
     }
 
-    /// Goes on with the result of what was asked for. `running` is the running configuration now.
+    /// Continues with the result of an [`Ask`]. `running` is the current running configuration.
     pub fn told(&mut self, told: Told, running: &Configuration) -> Turn {
         let ask = match (std::mem::replace(&mut self.state, State::Ready), told) {
             (State::Committing, Told::Committed(result)) => self.committed(result, running),
@@ -249,7 +249,7 @@ impl Shell {
                 self.answer(job, response, running);
                 None
             }
-            // No answer to what was asked: the session goes on waiting.
+            // Not the result of the pending request: keep waiting.
             (state, _) => {
                 self.state = state;
                 return Turn::default();
@@ -265,12 +265,12 @@ impl Shell {
         Turn { replies: std::mem::take(&mut self.replies), ask }
     }
 
-    /// The configuration as the session has left it: the candidate, or what runs.
+    /// The configuration as seen by the session: the candidate, or the running one.
     fn current<'c>(&'c self, running: &'c Configuration) -> &'c Configuration {
         self.burst.as_ref().map_or(running, |burst| &burst.draft.configuration)
     }
 
-    /// Begins what is queued, until something is asked.
+    /// Starts queued requests until an [`Ask`] is pending.
     fn advance(&mut self, running: &Configuration) -> Turn {
         while let Some(job) = self.queue.pop_front() {
             let alone = job.alone;
@@ -298,8 +298,8 @@ impl Shell {
         };
         match self.commit(running) {
             Flushed::Answered => self.act(job, act, running),
-            // The session may stand elsewhere when the lines in front of it have been committed one
-            // by one.
+            // The session may be in another mode after the lines before this one have been
+            // committed one by one.
             Flushed::Refused => {
                 self.queue_behind_retried(job);
                 None
@@ -316,7 +316,7 @@ impl Shell {
         self.queue.insert(place, job);
     }
 
-    /// Gives a request its response: at once, or with the commit of the lines in front of it.
+    /// Returns the response of a request: at once, or with the commit of the lines before it.
     fn answer(&mut self, job: Job, response: Response, running: &Configuration) {
         let response = self.session.complete_response(response, self.current(running));
         self.stop_block(&job, &response);
@@ -326,7 +326,7 @@ impl Shell {
         }
     }
 
-    /// Drops the rest of a block if this is the response that ends it.
+    /// Drops the rest of a block if this response ends it.
     fn stop_block(&mut self, job: &Job, response: &Response) {
         let Some(block) = self.blocks.iter_mut().find(|block| Some(block.number) == job.block) else {
             return;
@@ -405,8 +405,8 @@ impl Shell {
         }
     }
 
-    /// The candidate cannot run. If it is a single line's, this is its response; else the lines are
-    /// committed one by one, so that each has its own.
+    /// The candidate was rejected. For a single line this is its response; otherwise the lines are
+    /// committed one by one, so that each gets its own.
     fn refuse_burst(&mut self, response: Response, running: &Configuration) {
         if self.burst.as_ref().is_some_and(|burst| burst.held.len() > 1) {
             return self.retry_burst();
@@ -439,7 +439,7 @@ impl Shell {
             }
             Request::End if self.is_configuring() => Reaction::Act(Act::Leave),
             Request::Password { text } => Reaction::Act(Act::Password(text.clone())),
-            // A block was taken apart.
+            // A block has already been split into lines.
             Request::End | Request::Block { .. } => Reaction::Answer(Response::default()),
         }
     }
@@ -449,7 +449,7 @@ impl Shell {
             let text = format!("%ERROR: line longer than {MAX_LINE} characters; split it\n");
             return Reaction::Answer(Response { text, status: Status::Usage, ..Response::default() });
         }
-        // A NUL is a keep-alive of some clients: it takes no column.
+        // Some clients send NUL as a keep-alive: it takes no column.
         let clean: String = line
             .trim_end_matches(['\r', '\n'])
             .chars()
@@ -467,8 +467,8 @@ impl Shell {
                 let mode = mode.clone();
                 self.configure(mode, &clean, &words, running)
             }
-            // Pasted configurations end so. It stands in no command tree, where it would make "en"
-            // ambiguous.
+            // Pasted configurations end with it. It is not in the command tree of exec mode, where
+            // it would make "en" ambiguous.
             (None, Some(first)) if words.len() == 1 && first.text.eq_ignore_ascii_case("end") => {
                 Reaction::Answer(Response::default())
             }
@@ -500,7 +500,7 @@ impl Shell {
         }
     }
 
-    /// The response of a line that was applied or refused.
+    /// The response of a line that was applied or rejected.
     fn applied(&mut self, applied: Applied) -> Response {
         match applied {
             Applied::Done(mode, text) => {
@@ -513,7 +513,7 @@ impl Shell {
                 }
                 refused(error.0)
             }
-            // A command asks once, and leaving needs no answer.
+            // A command asks only once, and leaving needs no answer.
             Applied::Leave | Applied::Ask(..) => Response::default(),
         }
     }
@@ -560,7 +560,7 @@ impl Shell {
         Reaction::Answer(Response::default())
     }
 
-    /// Does what comes behind the lines that were held, which are committed.
+    /// Carries out the action that follows the commit of held lines.
     fn act(&mut self, job: Job, act: Act, running: &Configuration) -> Option<Ask> {
         let (state, ask) = match act {
             Act::Open { width, privilege } if self.is_configuring() => {
@@ -627,7 +627,8 @@ impl Shell {
         self.answer(job, response, running);
     }
 
-    /// Applies a line whose question is answered, to what runs now, and commits it.
+    /// Applies a line after its question was answered, to the current running configuration, and
+    /// commits it.
     fn resume(
         &mut self,
         job: Job,
@@ -648,9 +649,9 @@ impl Shell {
         }
     }
 
-    /// Leaving configuration mode: what must not be gone is put back first, what is not protected
-    /// any more is named. If that cannot be applied, the session stays where it is, and so does
-    /// what is protected.
+    /// Leaves configuration mode: required objects are restored first, and traffic that is no
+    /// longer protected is reported. If the restoration cannot be committed, the session stays in
+    /// configuration mode and the protection is unchanged.
     fn review(&mut self, job: Job, baselines: &Baselines, running: &Configuration) -> Option<Ask> {
         let own = self.session.before.clone();
         let all: Vec<&Configuration> = own.iter().chain(&baselines.cut).map(AsRef::as_ref).collect();

@@ -1,8 +1,8 @@
 //! A CLI session: modes, prompts, `do`, `no`, pipes, error texts.
 //!
 //! The owner of the running configuration (the control plane) keeps one [`Shell`] for every
-//! connection of the control socket. A shell calls nothing: it takes a request and says what is to
-//! be done ([`Ask`]), and is told the result:
+//! connection of the control socket. A shell performs no actions itself: it takes a request,
+//! returns an action ([`Ask`]) and is given its result:
 //!
 //! ```text
 //! let mut turn = shell.request(request, &running);

@@ -1,8 +1,8 @@
-//! `show … | include RE` and its sisters.
+//! Output filters: `show … | include RE` and others.
 
 use regex_lite::Regex;
 
-/// What stands behind the `|`.
+/// The filter after the `|`.
 #[derive(Clone, Debug)]
 pub enum Pipe {
     /// Lines that match.
@@ -11,9 +11,9 @@ pub enum Pipe {
     Exclude(Regex),
     /// From the first line that matches.
     Begin(Regex),
-    /// Lines that match, each with the deeper indented lines below it.
+    /// Matching lines, each with the more indented lines below it.
     Section(Regex),
-    /// All but those.
+    /// All other lines.
     SectionExclude(Regex),
     /// The number of lines that match.
     Count(Regex),
@@ -21,14 +21,14 @@ pub enum Pipe {
     Json,
 }
 
-/// Why the text behind `|` is no filter.
+/// Why the text after `|` is not a valid filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipeError {
     /// Unknown or ambiguous keyword.
     Keyword,
     /// The expression is missing.
     Incomplete,
-    /// The expression is not a regular expression.
+    /// The regular expression is invalid.
     Expression(String),
 }
 
@@ -43,7 +43,7 @@ pub(super) const KEYWORDS: &[(&str, &str)] = &[
 ];
 
 impl Pipe {
-    /// Parses what follows the `|`.
+    /// Parses the text after the `|`.
     pub fn parse(text: &str) -> Result<Self, PipeError> {
         let (word, rest) = first_word(text);
         if word.is_empty() {

@@ -1,4 +1,4 @@
-//! Where a CLI session stands, and what of a request can be answered from that alone.
+//! The state of a CLI session, and requests that only depend on it.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::edit::{self, Mode};
 use crate::exec;
 use crate::tree::{Entry, ParseError, Token, tokens};
 
-/// Attempts at the enable secret.
+/// Maximum number of attempts at the enable secret.
 const ATTEMPTS: u8 = 3;
 
 /// The state of a session between two requests.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) privilege: u8,
-    /// Configuration mode, `None` in exec.
+    /// Configuration mode; `None` in exec mode.
     pub(super) mode: Option<Mode>,
-    /// The configuration when configuration mode was entered.
+    /// The running configuration at the time configuration mode was entered.
     pub(super) before: Option<Arc<Configuration>>,
-    /// Lines of a page.
+    /// Page length in lines.
     pub(super) page: u16,
-    /// Columns.
+    /// Width in columns.
     pub(super) width: u16,
-    /// Attempts left while the enable secret is asked for.
+    /// Attempts left while the enable secret is requested.
     pub(super) password: Option<u8>,
     pub(super) closed: bool,
 }
@@ -37,7 +37,7 @@ impl Session {
         Self { privilege, mode: None, before: None, page: 24, width: 80, password: None, closed: false }
     }
 
-    /// Long host names are cut to 20 characters in configuration modes.
+    /// As in IOS, host names are truncated to 20 characters in configuration modes.
     pub(super) fn prompt(&self, configuration: &Configuration) -> String {
         let name = &configuration.system.hostname;
         match &self.mode {
@@ -47,7 +47,7 @@ impl Session {
         }
     }
 
-    /// Adds to a response where the session stands now.
+    /// Adds the session's prompt and state to a response.
     pub(super) fn complete_response(&self, response: Response, configuration: &Configuration) -> Response {
         Response {
             prompt: self.prompt(configuration),
@@ -58,7 +58,7 @@ impl Session {
         }
     }
 
-    /// `enable` without the privilege.
+    /// `enable` without a sufficient privilege level.
     pub(super) fn enable(&mut self, running: &Configuration) -> Response {
         if running.system.enable_secret.is_none() {
             return failure(&CommandError::Failed("% No password set".into()));
@@ -96,7 +96,7 @@ impl Session {
         words.filter(|text| keyword(text) && text.starts_with(&partial.to_ascii_lowercase())).collect()
     }
 
-    /// What may stand at the end of `line`, and the partial word there.
+    /// What can follow at the end of `line`, with the partial word there.
     fn expected(&self, line: &str) -> Result<(Vec<Entry>, String), ParseError> {
         let mut words = tokens(line);
         let partial = match words.last() {
@@ -177,7 +177,7 @@ fn is_show(word: &str) -> bool {
 
 type Split<'t, 'l> = (&'t [Token<'l>], Option<Pipe>);
 
-/// Cuts a show command at its `|`. The error has the byte offset for the caret.
+/// Splits a show command at its `|`. The error has the byte offset for the caret.
 pub(super) fn split_pipe<'t, 'l>(
     line: &str,
     words: &'t [Token<'l>],

@@ -8,7 +8,7 @@ use crate::command::ExecCommand;
 use crate::control::{Format, Request, Response, Status};
 use crate::model::{KeyAddress, Prefix};
 
-/// An owner that only keeps the configuration.
+/// An owner that only stores the configuration.
 #[derive(Default)]
 struct Device {
     running: Configuration,
@@ -16,20 +16,20 @@ struct Device {
     commits: Vec<usize>,
     executed: Vec<ExecCommand>,
     resolved: Vec<String>,
-    /// How often configuration mode was entered, left, and neither.
+    /// How often configuration mode was entered, left, and abandoned.
     entered: usize,
     left: usize,
     abandoned: usize,
-    /// What was lost by the last session that left.
+    /// The lost protection reported by the last session that left.
     lost: Vec<String>,
-    /// Nothing can be committed.
+    /// Every commit is rejected.
     refuses: bool,
-    /// Entries of crypto maps that there is room for.
+    /// Maximum number of crypto map entries.
     room: Option<usize>,
 }
 
 impl Device {
-    /// The result; none for what takes its time.
+    /// The result; `None` for asynchronous work.
     fn carry_out(&mut self, ask: Ask) -> Option<Told> {
         Some(match ask {
             Ask::Commit(commit) => Told::Committed(self.commit(commit)),
@@ -91,7 +91,7 @@ impl Session {
         Self { shell: Shell::new(15), device }
     }
 
-    /// The responses to requests that come in one burst, as far as nothing takes its time.
+    /// The responses to requests in one batch, up to asynchronous work.
     fn send(&mut self, requests: impl IntoIterator<Item = Request>) -> Vec<Response> {
         let mut requests = requests.into_iter();
         let (mut replies, mut turn) = (Vec::new(), Turn::default());
@@ -449,7 +449,7 @@ fn a_crypto_map_on_an_interface_is_not_removed_under_it() {
     assert!(refused.text.starts_with("% Crypto-map m is in use by interface(s): "), "{}", refused.text);
     assert!(refused.text.contains("GigabitEthernet0/1, GigabitEthernet0/2"), "{}", refused.text);
     assert_eq!(s.device.running, before);
-    // An entry may go; the set may when no interface uses it.
+    // An entry can be removed; the set only if no interface uses it.
     s.type_all(&[
         "no crypto map m 2",
         "interface Gi0/1",
@@ -478,7 +478,8 @@ fn every_no_form_of_set_peer_removes_the_peer() {
         assert_eq!(peers.len(), 1, "{removed}");
         assert_eq!(peers[0].name.to_string(), "10.9.9.9", "{removed}");
     }
-    // A21: typed again without it, the keyword is gone and the peer stays.
+    // A21: when the line is entered again without the keyword, the keyword is removed and the peer
+    // stays.
     let mut s = Session::new();
     s.type_all(&["conf t", "crypto map m 1 ipsec-isakmp", "set peer 10.1.1.1 default", "set peer 10.1.1.1"]);
     assert!(s.device.running.entry("m", 1).unwrap().body.default_peer().is_none());
@@ -527,7 +528,7 @@ fn an_entry_takes_forty_peers() {
 fn a_typed_name_is_asked_for_also_when_an_ip_host_line_has_it() {
     let mut s = Session::new();
     s.type_all(&["conf t", "ip host nowhere.example 10.1.1.1", "crypto map m 1 ipsec-isakmp"]);
-    // The device says no to this name; the line in the configuration counts.
+    // Resolution of this name fails; the configuration line is kept.
     s.type_all(&["set peer nowhere.example"]);
     assert_eq!(s.type_line("set peer nowhere.example2").status, Status::Ok);
 }

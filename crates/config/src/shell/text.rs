@@ -1,4 +1,4 @@
-//! Error texts and help listings in IOS's words.
+//! Error texts and help listings in the wording of IOS.
 
 use crate::edit::Mode;
 use crate::tree::{Entry, ParseError};
@@ -8,7 +8,7 @@ pub fn column(line: &str, at: usize) -> usize {
     line.char_indices().take_while(|(offset, _)| *offset < at).count()
 }
 
-/// A parse error in a file: what is wrong and what to do.
+/// A parse error in a file: the error and the remedy.
 pub fn parse_error_text(error: &ParseError, mode: &Mode) -> (String, String) {
     let place = mode.prompt();
     match error {
@@ -30,8 +30,8 @@ pub fn parse_error_text(error: &ParseError, mode: &Mode) -> (String, String) {
     }
 }
 
-/// A parse error in a session: the caret's line stands below the echoed one, so it begins behind
-/// the prompt.
+/// A parse error in a session: the caret line is printed below the echoed line, so it is indented
+/// by the length of the prompt.
 pub(super) fn session_error(
     error: &ParseError,
     line: &str,
@@ -52,7 +52,7 @@ pub(super) fn session_error(
     }
 }
 
-/// What `?` prints: a list with help behind a blank, words side by side behind a partial word.
+/// The output of `?`: after a blank a list with help texts, after a partial word only the words.
 pub(super) fn help(entries: &[Entry], partial: &str) -> String {
     if !partial.is_empty() {
         let words: Vec<&str> = entries.iter().map(|entry| entry.text.as_str()).collect();

@@ -1,6 +1,7 @@
 //! Help texts of keywords and operands.
 
-/// The help of `word` behind `previous`: the special one, else the general one, else nothing.
+/// The help text of `word` after `previous`: the specific one, otherwise the general one, otherwise
+/// empty.
 pub(super) fn keyword(previous: &str, word: &str) -> &'static str {
     let special = SPECIAL.iter().find(|(before, name, _)| *before == previous && *name == word);
     let general = || KEYWORDS.iter().find(|(name, _)| *name == word).map(|(_, help)| *help);
@@ -12,7 +13,7 @@ pub(super) fn operand(name: &str) -> &'static str {
     OPERANDS.iter().find(|(operand, _)| *operand == name).map_or("", |(_, help)| *help)
 }
 
-/// Keywords that mean something of their own behind another one.
+/// Keywords with a specific meaning after another one.
 const SPECIAL: &[(&str, &str, &str)] = &[
     ("mlkem768", "optional", "Accept peers without it"),
     ("ppk-id", "key", "Key"),

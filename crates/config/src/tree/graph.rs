@@ -1,19 +1,19 @@
-//! The graph that a mode's commands compile to.
+//! The graph that the commands of a mode are compiled to.
 
 use super::glossary;
 use super::kind::Kind;
 use super::syntax::{self, Syntax};
 
-/// One command: its notation and what it does.
+/// A command: its syntax and its action.
 #[derive(Clone, Copy, Debug)]
 pub struct Command<A> {
-    /// The notation of [`super`].
+    /// The syntax, in the notation of [`super`].
     pub syntax: &'static str,
     /// What it does.
     pub action: A,
 }
 
-/// Which form of a command a line is.
+/// The form of a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// The command itself.
@@ -24,17 +24,17 @@ pub enum Form {
     Default,
 }
 
-/// A position's number in [`Tree::nodes`].
+/// Index into [`Tree::nodes`].
 pub(super) type NodeId = usize;
 
-/// What stands at a position.
+/// The content of a node.
 #[derive(Clone, Debug)]
 pub(super) enum Item {
     Keyword(String),
-    /// A second spelling: accepted in full only, not listed.
+    /// An alternative spelling: accepted in full only, not listed.
     Alias(String),
     Operand(String, Kind),
-    /// The line may end here: the command's number.
+    /// The line may end here; the index of the command.
     End(usize),
 }
 
@@ -55,7 +55,7 @@ pub struct Tree<A: 'static> {
 }
 
 impl<A: Copy> Tree<A> {
-    /// Compiles the commands. The error names the command whose notation is wrong.
+    /// Compiles the commands. The error names the command with invalid syntax.
     pub fn new(groups: &[&'static [Command<A>]]) -> Result<Self, String> {
         let commands: Vec<Command<A>> = groups.iter().flat_map(|group| group.iter().copied()).collect();
         let mut tree = Self { nodes: Vec::new(), plain: Vec::new(), negated: Vec::new(), commands };
@@ -89,16 +89,16 @@ fn has_mark(syntax: &Syntax) -> bool {
     }
 }
 
-/// Builds from the end of a command to its beginning.
+/// Builds the graph from the end of a command to its start.
 struct Builder<'a> {
     nodes: &'a mut Vec<Node>,
     end: NodeId,
-    /// While behind the mark of a `no` form: the line may end anywhere.
+    /// Set after the mark of a `no` form: the line may end anywhere.
     relaxed: bool,
 }
 
 impl Builder<'_> {
-    /// Adds the positions of `syntax`, followed by `next`; returns the positions it begins with.
+    /// Adds the nodes of `syntax`, followed by `next`; returns the first nodes.
     fn build(&mut self, syntax: &Syntax, next: Vec<NodeId>) -> Vec<NodeId> {
         match syntax {
             Syntax::Word(word, previous) => {

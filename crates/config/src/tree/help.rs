@@ -1,4 +1,4 @@
-//! `?` and TAB.
+//! Help (`?`) and TAB completion.
 
 use super::graph::{Form, Item, Tree};
 use super::walk::{ParseError, Token};
@@ -8,13 +8,13 @@ use super::walk::{ParseError, Token};
 pub struct Entry {
     /// Keyword, operand form or `<cr>`.
     pub text: String,
-    /// What it is.
+    /// Its help text.
     pub help: String,
 }
 
 impl<A: Copy> Tree<A> {
-    /// What may stand behind `words`, or complete the partial word `partial` (empty after a blank).
-    /// Sorted; `<cr>` last.
+    /// What can follow `words`, or complete the partial word `partial` (empty after a blank).
+    /// Sorted, with `<cr>` last.
     pub fn expected(
         &self,
         line: &str,

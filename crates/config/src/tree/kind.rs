@@ -1,11 +1,11 @@
-//! Kinds of operands: what is accepted, what `?` says, where the caret goes.
+//! Kinds of operands: accepted values, help text, and position of the caret.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::names::{DSCPS, ICMP_TYPES, PRECEDENCES, PROTOCOLS, TCP_PORTS, UDP_PORTS};
 use crate::model::InterfaceName;
 
-/// Longest name of a map, list, profile and the like.
+/// Maximum length of a name of a map, list, profile and so on.
 const MAX_WORD: usize = 128;
 
 /// What an operand may be.
@@ -13,7 +13,7 @@ const MAX_WORD: usize = 128;
 pub enum Kind {
     /// A number in an inclusive range.
     Number(u64, u64),
-    /// Any word. Wins over abbreviated keywords at the same place.
+    /// Any word. Takes precedence over abbreviated keywords at the same position.
     Word,
     /// The rest of the line.
     Line,
@@ -33,7 +33,7 @@ pub enum Kind {
     Interface,
     /// Hexadecimal digits.
     Hex,
-    /// A number in a range or a name of a table.
+    /// A number in a range, or a name from a table.
     Named(&'static [(&'static str, u64)], u64),
 }
 
@@ -53,7 +53,7 @@ pub enum Value {
 }
 
 impl Kind {
-    /// The kind of that name in the notation, `None` for an unknown one.
+    /// The kind with this name in the notation; `None` if unknown.
     pub(super) fn named(text: &str) -> Option<Self> {
         Some(match text {
             "WORD" => Self::Word,
@@ -79,7 +79,7 @@ impl Kind {
         })
     }
 
-    /// How `?` prints the operand.
+    /// The operand as `?` prints it.
     pub(super) fn placeholder(self) -> String {
         match self {
             Self::Number(low, high) => format!("<{low}-{high}>"),
@@ -97,7 +97,7 @@ impl Kind {
         }
     }
 
-    /// Names that TAB and `?` offer besides numbers.
+    /// Names that TAB and `?` offer in addition to numbers.
     pub(super) fn choices(self) -> &'static [(&'static str, u64)] {
         match self {
             Self::Named(table, _) => table,
@@ -105,7 +105,7 @@ impl Kind {
         }
     }
 
-    /// The value of `text`, or the number of leading characters that could still have been right.
+    /// The value of `text`, or the number of leading characters that are valid.
     pub(super) fn parse(self, text: &str) -> Result<Value, usize> {
         match self {
             Self::Number(low, high) => number(text, low, high).map(Value::Number),
@@ -148,7 +148,7 @@ fn number(text: &str, low: u64, high: u64) -> Result<u64, usize> {
     if let Some(at) = text.find(|c: char| !c.is_ascii_digit()) {
         return Err(at);
     }
-    // An out-of-range number is a parse failure at its first character, as on the device.
+    // As in IOS, an out-of-range number is an error at its first character.
     text.parse().ok().filter(|value| (low..=high).contains(value)).ok_or(0)
 }
 
@@ -170,8 +170,8 @@ fn ipv4(text: &str) -> Result<Ipv4Addr, usize> {
     Err(at)
 }
 
-/// An address, or a host name of letters, digits, dots and dashes (RFC 1123). What is written with
-/// digits and dots only must be an address.
+/// An address, or a host name of letters, digits, dots and hyphens (RFC 1123). Text with only
+/// digits and dots must be an address.
 fn host(text: &str) -> Result<Value, usize> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(Value::Address(address));
@@ -195,7 +195,7 @@ fn access_list(text: &str) -> Result<Value, usize> {
     if numbered || named { Ok(Value::Text(text.into())) } else { Err(0) }
 }
 
-/// The value of the name that `text` is, or abbreviates uniquely.
+/// The value of the name that `text` equals or abbreviates uniquely.
 fn unique_name(table: &[(&str, u64)], text: &str) -> Option<u64> {
     let text = text.to_ascii_lowercase();
     if let Some((_, value)) = table.iter().find(|(name, _)| *name == text) {

@@ -1,4 +1,4 @@
-//! The command tree: every command is one line of data, and everything else follows from it.
+//! The command tree: every command is one line of data, from which everything else is derived.
 //!
 //! A command is written in the notation of command references:
 //!
@@ -11,9 +11,9 @@
 //! | `/` | a `no` form exists, and from here on its operands may be left out |
 //! | `$ACE` | a named part ([`fragments`]) |
 //!
-//! [`Tree::new`] compiles a mode's commands into a graph; parsing walks it with a set of positions,
-//! so that equal beginnings need no factoring. Abbreviation, the caret, `?` and TAB ask the same
-//! positions.
+//! [`Tree::new`] compiles a mode's commands into a graph. Parsing walks it with a set of nodes, so
+//! that common prefixes of commands need no factoring. Abbreviation, the caret, `?` and TAB use the
+//! same set of nodes.
 
 mod glossary;
 mod graph;

@@ -1,4 +1,5 @@
-//! Names that IOS prints in place of numbers: protocols, ports, ICMP types, service classes.
+//! Names that IOS prints instead of numbers: protocols, ports, ICMP types, DSCP and precedence
+//! values.
 
 /// IP protocols by name.
 pub const PROTOCOLS: &[(&str, u64)] = &[

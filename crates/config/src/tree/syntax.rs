@@ -1,26 +1,26 @@
-//! The notation in which commands are written, as a small recursive parser.
+//! The syntax notation of commands, as a recursive-descent parser.
 
 use super::kind::Kind;
 
-/// A piece of a command.
+/// An element of a command's syntax.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Syntax {
-    /// A keyword, and the keyword before it (for its help). `=word` is accepted in full only and
-    /// not listed.
+    /// A keyword, and the keyword before it (for its help text). `=word` is accepted in full only
+    /// and not listed.
     Word(String, String),
     /// An operand: its name and kind.
     Operand(String, Kind),
     Sequence(Vec<Syntax>),
-    /// One of; an empty alternative makes the whole optional.
+    /// Alternatives; an empty one makes the element optional.
     Choice(Vec<Syntax>, bool),
-    /// Up to so many times.
+    /// Up to this many repetitions.
     Repeat(Box<Syntax>, usize),
     /// `/`.
     Mark,
 }
 
-/// Parses one command. The notation is part of the program: a mistake in it is found by the first
-/// test that builds the tree, so the error is only text.
+/// Parses the syntax of one command. Syntax definitions are part of the program and every tree is
+/// built in tests, so the error is plain text.
 pub(super) fn parse(text: &str) -> Result<Syntax, String> {
     let text = expand(text);
     let mut parser = Parser { text: &text, previous: String::new() };
@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Syntax, String> {
     }
 }
 
-/// Parts that several commands share.
+/// Syntax shared by several commands.
 pub(super) fn fragments() -> [(&'static str, &'static str); 6] {
     [
         ("$TCPOP", "[{eq | neq | gt | lt} <port:TCP-PORT> | range <port:TCP-PORT> <last-port:TCP-PORT>]"),
@@ -53,7 +53,7 @@ pub(super) fn fragments() -> [(&'static str, &'static str); 6] {
 
 fn expand(text: &str) -> String {
     let mut text = text.to_string();
-    // The longest part refers to the shorter ones, so it goes first.
+    // Later fragments refer to earlier ones, so they are replaced first.
     for (name, body) in fragments().iter().rev() {
         text = text.replace(name, body);
     }

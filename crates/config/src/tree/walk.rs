@@ -1,4 +1,4 @@
-//! Parsing a line: a set of positions walks the graph, one word at a time.
+//! Parses a line: a set of nodes is advanced through the graph word by word.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -50,22 +50,22 @@ impl Args {
         self.form != Form::Plain
     }
 
-    /// True when the keyword was typed.
+    /// Whether the keyword was entered.
     pub fn has(&self, keyword: &str) -> bool {
         self.bindings.iter().any(|b| b.value.is_none() && b.name == keyword)
     }
 
-    /// The first of `keywords` that was typed.
+    /// The first of `keywords` that was entered.
     pub fn one_of<'k>(&self, keywords: &[&'k str]) -> Option<&'k str> {
         keywords.iter().copied().find(|keyword| self.has(keyword))
     }
 
-    /// Keywords and operands in the order typed: `(name, value)`, no value for a keyword.
+    /// Keywords and operands in the order entered: `(name, value)`, without a value for a keyword.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Value>)> {
         self.bindings.iter().map(|b| (b.name.as_str(), b.value.as_ref()))
     }
 
-    /// The line with every keyword in full.
+    /// The line with every keyword written in full.
     pub fn canonical(&self) -> String {
         let words = self.bindings.iter().map(|b| match &b.value {
             None => b.name.clone(),
@@ -161,30 +161,30 @@ pub struct Match<A> {
     pub args: Args,
 }
 
-/// Why a line is not a command.
+/// Why a line is not a valid command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ParseError {
-    /// A word fits nothing. `at`: byte offset of the first offending character.
+    /// A word does not match. `at`: byte offset of the first invalid character.
     Invalid {
         /// Byte offset in the line.
         at: usize,
-        /// Number of words that were understood.
+        /// Number of valid words.
         understood: usize,
     },
-    /// The line ends too early.
+    /// The line is incomplete.
     Incomplete {
-        /// Number of words that were understood.
+        /// Number of valid words.
         understood: usize,
     },
     /// A word abbreviates several keywords.
     Ambiguous {
-        /// Number of words that were understood.
+        /// Number of valid words.
         understood: usize,
     },
 }
 
 impl ParseError {
-    /// How far the line was understood, to choose between the errors of a mode and of its parent.
+    /// How much of the line is valid, to choose between the errors of a mode and of its parent.
     pub fn progress(&self) -> (usize, usize) {
         match self {
             Self::Invalid { at, understood } => (*understood, *at),
@@ -194,7 +194,7 @@ impl ParseError {
     }
 }
 
-/// A set of positions after some words.
+/// A set of nodes after some words.
 #[derive(Clone)]
 pub(super) struct Thread {
     pub next: Vec<NodeId>,
@@ -202,7 +202,7 @@ pub(super) struct Thread {
 }
 
 impl<A: Copy> Tree<A> {
-    /// Parses `words`, which are words of `line` (behind `no` or `default`, if there was one).
+    /// Parses `words` of `line` (after `no` or `default`, if present).
     pub fn parse(&self, line: &str, words: &[Token<'_>], form: Form) -> Result<Match<A>, ParseError> {
         let (threads, _) = self.walk(line, words, form)?;
         for thread in &threads {
@@ -234,7 +234,7 @@ impl<A: Copy> Tree<A> {
         Ok((threads, index))
     }
 
-    /// One word further. Also says how many words were used.
+    /// Advances by one word or operand; also returns the number of words used.
     fn step(
         &self,
         line: &str,
@@ -279,8 +279,8 @@ impl<A: Copy> Tree<A> {
         Ok((found, used))
     }
 
-    /// Keyword positions that fit: exact ones, else abbreviated ones unless a free word may stand
-    /// here.
+    /// Matching keyword nodes: exact matches, otherwise abbreviations unless a free word is
+    /// accepted here.
     fn keywords<'a>(
         &'a self,
         threads: &[Thread],
@@ -316,7 +316,7 @@ impl<A: Copy> Tree<A> {
         Thread { next: self.nodes[id].next.clone(), bindings }
     }
 
-    /// How many leading characters of `text` some keyword here shares.
+    /// The longest prefix of `text`, in characters, that it shares with a keyword here.
     fn common_prefix(&self, threads: &[Thread], text: &str) -> usize {
         let typed = text.to_ascii_lowercase();
         let shared = |name: &str| name.bytes().zip(typed.bytes()).take_while(|(a, b)| a == b).count();
@@ -330,8 +330,8 @@ impl<A: Copy> Tree<A> {
     }
 }
 
-/// The text for an operand: one word; the rest of the line; or, for an interface, type and number
-/// as two words.
+/// The text of an operand: one word; the rest of the line; or, for an interface, type and number as
+/// two words.
 fn operand_text(line: &str, words: &[Token<'_>], index: usize, kind: Kind) -> (String, usize) {
     let word = words[index];
     match (kind, words.get(index + 1)) {

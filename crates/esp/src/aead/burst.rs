@@ -1,4 +1,4 @@
-//! The jobs of one call, kept in the form that their implementation wants.
+//! The jobs of one call, stored in the form of their implementation.
 
 use aes_gcm_batch::{Job, MAX_TEXT_LEN};
 use arrayvec::ArrayVec;
@@ -13,12 +13,12 @@ pub struct AeadBurst<'a> {
     single: ArrayVec<AeadJob<'a>, BURST>,
 }
 
-/// A message's place in its burst, by which its verdict is found.
+/// The position of a message in its burst, used to look up its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ticket {
-    /// Handed to the batch kernel.
+    /// Processed by the batch kernel.
     Kernel(u8),
-    /// Handed to a library, one at a time.
+    /// Processed by a library, one at a time.
     Single(u8),
 }
 

@@ -1,9 +1,9 @@
 //! AES-CBC or no cipher, with an HMAC over the ciphertext (RFC 3602, RFC 2410, RFC 2404, RFC 4868),
 //! by RustCrypto.
 //!
-//! The code covers SPI, sequence number, IV and ciphertext, and behind them the upper half of an
+//! The ICV covers SPI, sequence number, IV and ciphertext, followed by the upper half of an
 //! extended sequence number, which is not sent (RFC 4303 §2.2.1). It is verified in constant time
-//! before anything is decrypted, so that padding tells an attacker nothing.
+//! before anything is decrypted, so that padding gives no information to an attacker.
 
 use aes::cipher::consts::U16;
 use aes::cipher::{
@@ -114,7 +114,7 @@ fn iv_and_blocks(data: &mut [u8]) -> Option<(&Block, &mut [Block])> {
 }
 
 impl Mac {
-    /// Writes as much of the code as `tag` takes.
+    /// Writes the code, truncated to the length of `tag`.
     fn write(&self, aad: &Aad, data: &[u8], tag: &mut [u8]) -> bool {
         self.with_code(aad, data, |code| match code.get(..tag.len()) {
             Some(code) => {

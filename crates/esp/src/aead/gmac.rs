@@ -1,8 +1,8 @@
 //! AES-GMAC (RFC 4543): GCM with everything in the additional data, by RustCrypto's AES and GHASH.
 //!
-//! The additional data are SPI, sequence number (64 bits when extended), IV and payload (RFC 4543
-//! §3.3). The upper half of an extended number is not in the packet, so they are no slice of the
-//! frame, as the library's AEAD interface would need them; GHASH takes them in pieces.
+//! The additional data are SPI, sequence number (64 bits when extended), IV and payload
+//! (RFC 4543 §3.3). The upper half of an extended number is not in the packet, so they are not one
+//! slice of the frame, as the library's AEAD interface would need them; GHASH takes them in pieces.
 
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes192, Aes256};

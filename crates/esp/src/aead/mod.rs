@@ -1,4 +1,4 @@
-//! The AEAD seam: a burst of messages goes in, each with its own key schedule.
+//! The AEAD interface: processes a burst of messages, each with its own key schedule.
 //!
 //! A backend is chosen by name when the process starts and expands every key that is installed
 //! afterwards. The packet path pushes one [`AeadJob`] per packet into an [`AeadBurst`]; text and
@@ -7,8 +7,8 @@
 //! `aes-gcm` in the same burst.
 //!
 //! Algorithms that authenticate the IV with the text (AES-CBC and NULL with HMAC, GMAC) fit the
-//! same job: `data` then begins with the IV. Beside the kernel they are worked one message at a
-//! time.
+//! same job: `data` then begins with the IV. They are processed one message at a time, outside of
+//! the batch kernel.
 
 mod burst;
 mod encrypt_then_mac;
@@ -54,7 +54,8 @@ impl Aad {
         if self.extended { &self.bytes } else { &self.bytes[..8] }
     }
 
-    /// SPI and the 32 bits of the sequence number that the packet carries: where an HMAC begins.
+    /// SPI and the 32 bits of the sequence number that the packet carries: the beginning of the
+    /// HMAC's input.
     fn spi_and_sequence(&self) -> [u8; 8] {
         let mut bytes = [0; 8];
         bytes[..4].copy_from_slice(&self.bytes[..4]);
@@ -62,8 +63,8 @@ impl Aad {
         bytes
     }
 
-    /// The 32 bits of an extended sequence number that are not sent: where an HMAC ends (RFC 4303
-    /// §2.2.1). Empty otherwise.
+    /// The 32 bits of an extended sequence number that are not sent: the end of the HMAC's input
+    /// (RFC 4303 §2.2.1). Empty otherwise.
     fn upper_half(&self) -> &[u8] {
         if self.extended { &self.bytes[4..8] } else { &[] }
     }
@@ -140,7 +141,7 @@ impl AeadKey {
         self.algorithm
     }
 
-    /// Hint that a message of `len` bytes under this key comes soon.
+    /// Hint that a message of `len` bytes under this key follows soon.
     #[inline]
     pub fn prefetch(&self, len: usize) {
         if let Schedule::Batch(schedule) = &self.schedule {
@@ -164,27 +165,27 @@ pub enum AeadBackend {
     Batch(Engine),
 }
 
-/// Why a backend cannot be had.
+/// Why a backend is not available.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BackendError {
     /// No backend has the name.
     #[error("there is no AEAD backend {name:?}: give one of {}", AeadBackend::NAMES.join(", "))]
     Unknown {
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
-    /// The batch kernel refuses the code path on this CPU.
+    /// The CPU does not support the code path of the batch kernel.
     #[error(transparent)]
     Kernel(#[from] EngineError),
 }
 
 impl AeadBackend {
-    /// What [`AeadBackend::by_name`] takes, in the order that help texts list it: a library, the
-    /// batch kernel with its best code path, and its code paths by name.
+    /// The names that [`AeadBackend::by_name`] accepts, in the order that help texts list it: a
+    /// library, the batch kernel with its best code path, and its code paths by name.
     pub const NAMES: [&'static str; 7] =
         ["aes-gcm", "batch", "vaes-avx512-schoolbook", "vaes-avx512", "vaes-avx2", "aes-ni", "portable"];
 
-    /// The backend used when nobody chose one.
+    /// The default backend.
     pub fn preferred() -> Self {
         Self::Batch(Engine::detect())
     }

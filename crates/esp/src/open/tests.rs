@@ -70,7 +70,7 @@ fn another_spi_and_impossible_numbers_are_refused() {
     assert_eq!(open_one(&sa(false), &replay, &foreign, 0), Err(OpenError::WrongSpi));
     assert_eq!(open_one(&sa(false), &replay, &forge(0, false, &plaintext), 0), Err(OpenError::BadSequence));
     assert_eq!(open_one(&sa(true), &replay, &forge(0, true, &plaintext), 0), Err(OpenError::BadSequence));
-    // With an empty window a number this large could only lie before the first one.
+    // With an empty window a number this large could only be before the first one.
     let wrapped = forge(u64::from(u32::MAX), true, &plaintext);
     assert_eq!(open_one(&sa(true), &replay, &wrapped, 0), Err(OpenError::BadSequence));
     assert_eq!(replay.top(), 0);
@@ -119,7 +119,7 @@ fn the_wrong_upper_half_of_an_extended_number_fails_authentication() {
     let (sa, replay) = (sa(true), LocalReplayStore::new());
     replay.set_top(5 << 32);
     let plaintext = with_trailer(&inner_v4(0, 2), 0, 4);
-    // Sent in the fourth epoch, far outside the window: the receiver takes it for one of the fifth.
+    // Sent in the fourth epoch, far outside the window: the receiver assumes the fifth.
     let stale = forge((4 << 32) + 1000, true, &plaintext);
     assert_eq!(open_one(&sa, &replay, &stale, 0), Err(OpenError::AuthenticationFailed));
     let current = forge((5 << 32) + 1000, true, &plaintext);
@@ -137,7 +137,7 @@ fn malformed_padding_is_refused_behind_authentication() {
         let (sa, replay) = (sa(false), LocalReplayStore::new());
         let packet = forge(sequence, false, &plaintext);
         assert_eq!(open_one(&sa, &replay, &packet, 0), Err(OpenError::BadPadding));
-        // It was authentic, so its number is spent (RFC 4303 section 3.4.3).
+        // It was authentic, so its number is used up (RFC 4303 §3.4.3).
         assert!(OpenError::BadPadding.is_authenticated());
         assert_eq!(open_one(&sa, &replay, &packet, 0), Err(OpenError::Replayed));
     }

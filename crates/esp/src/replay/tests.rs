@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The service by definition: everything ever accepted is remembered.
+/// The service by definition: all accepted numbers are stored.
 struct Naive {
     size: u64,
     top: u64,
@@ -116,7 +116,7 @@ fn a_restored_window_refuses_what_the_old_one_delivered() {
     assert_eq!(window.commit(&new, 72), Ok(()));
 }
 
-/// A store that stops taking writes, like a process that dies.
+/// A store that loses writes after a point, like that of a process that dies.
 struct Dying {
     inner: LocalReplayStore,
     writes_left: Cell<usize>,
@@ -248,8 +248,8 @@ proptest! {
             if place == last {
                 store.writes_left.set(writes);
             }
-            // The last packet does not leave: its process died during the commit, or at the latest
-            // behind it.
+            // The last packet is not delivered: its process died during the commit or right after
+            // it.
             if window.commit(&store, sequence).is_ok() && place != last {
                 delivered.insert(sequence);
             }

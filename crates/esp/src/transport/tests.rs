@@ -106,8 +106,8 @@ fn without_its_header_a_packet_is_not_opened() {
     assert_eq!(jobs[0].outcome(), &Err(OpenError::BadInner));
 }
 
-/// RFC 3948 section 3.1.2: behind a NAT the addresses are others than those that the sender
-/// computed the checksum with.
+/// RFC 3948 §3.1.2: behind a NAT the addresses are others than those that the sender computed the
+/// checksum with.
 #[test]
 fn checksums_are_right_behind_a_nat() {
     let (source, destination) = (Ipv4Addr::new(10, 1, 0, 1), Ipv4Addr::new(10, 2, 0, 2));

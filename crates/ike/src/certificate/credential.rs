@@ -61,7 +61,7 @@ impl Credential {
 
     /// The certificate itself.
     pub fn certificate(&self) -> &Certificate {
-        // The constructor puts it there, and nothing takes it away.
+        // The constructor stores the certificate first, and the chain never changes.
         &self.chain[0]
     }
 

@@ -25,8 +25,8 @@ pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
     name.to_der().ok()
 }
 
-/// A name as text; `None` if it is not one. Control characters are escaped, and what is longer than
-/// anybody reads is cut.
+/// A name as text; `None` if it is not one. Control characters are escaped, and the text is
+/// truncated to [`MAX_TEXT`].
 pub(crate) fn text(name: &[u8]) -> Option<String> {
     let text = Name::from_der(name).ok()?.to_string();
     let escaped =

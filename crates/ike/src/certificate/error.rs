@@ -21,7 +21,7 @@ pub enum CertificateError {
     /// A certificate was asked for and none was there.
     #[error("no certificate was sent")]
     Missing,
-    /// More certificates than are looked at.
+    /// More certificates than are accepted in one message.
     #[error("too many certificates in one message")]
     TooMany,
     /// No path leads from it to a CA of the trustpoint.
@@ -39,7 +39,7 @@ pub enum CertificateError {
     /// It, or an issuer of it, is revoked.
     #[error("certificate {0} or an issuer of it is revoked")]
     Revoked(String),
-    /// Revocation is to be checked and no CRL says anything about it.
+    /// Revocation checking is required and no CRL covers the certificate.
     #[error(
         "certificate {0}: no CRL of its issuer is loaded; type \"crl file F\" or \"revocation-check none\" in the trustpoint"
     )]
@@ -50,15 +50,15 @@ pub enum CertificateError {
     /// It is not meant for this.
     #[error("certificate {0}: {1}")]
     Usage(String, &'static str),
-    /// It does not name the identity that its owner claims.
+    /// It does not name the identity that the peer claims.
     #[error("certificate {subject} does not name {identity}")]
     Identity {
-        /// Whom it names.
+        /// Its subject.
         subject: String,
-        /// Who its owner says that he is.
+        /// The identity that the peer claims.
         identity: String,
     },
-    /// The endpoint was not told what time it is.
+    /// The wall-clock time was not set.
     #[error("the time is unknown: validity cannot be checked")]
     NoClock,
     /// Anything else that path validation found.

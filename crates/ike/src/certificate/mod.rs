@@ -1,4 +1,5 @@
-//! X.509 certificates: what they say, whom they are trusted by, and ours with its private key.
+//! X.509 certificates: parsing, path validation to a trustpoint's CA, and our own certificate with
+//! its private key.
 
 mod credential;
 mod distinguished_name;

@@ -1,4 +1,4 @@
-//! Whose certificates are believed: path validation to the CA of a trustpoint (RFC 5280 §6).
+//! Path validation to the CA of a trustpoint (RFC 5280 §6).
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use webpki::{
 use super::{Certificate, CertificateError};
 use crate::provider::Provider;
 
-/// Certificates of one message that are looked at: a leaf and a chain of intermediates.
+/// Largest number of certificates accepted in one message: a leaf and a chain of intermediates.
 const MAX_SENT: usize = 8;
 
 /// `revocation-check`.
@@ -186,8 +186,8 @@ fn issuers_may_issue(path: &VerifiedPath<'_>) -> Result<(), Error> {
 }
 
 /// Extended key usages with which a certificate may be used. RFC 4945 §5.1.3.12 names the first
-/// two; the others stand in most certificates that gateways have, and no other IKE implementation
-/// refuses them.
+/// two; the others occur in most certificates of gateways, and no other IKE implementation refuses
+/// them.
 const USAGES: [KeyPurposeId<'static>; 8] = [
     // anyExtendedKeyUsage, id-kp-ipsecIKE
     KeyPurposeId::new(&[0x55, 0x1d, 0x25, 0x00]),

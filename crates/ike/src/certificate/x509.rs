@@ -19,10 +19,10 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const P521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 
-/// The largest certificate that is looked at, octets.
+/// The largest certificate that is accepted, octets.
 const MAX_DER: usize = 16 * 1024;
 
-/// Names of a certificate that are looked at.
+/// Largest number of names of a certificate that are used.
 const MAX_NAMES: usize = 64;
 
 /// Bits of the key usage extension that matter here; `None` where the certificate has none.
@@ -34,8 +34,8 @@ pub struct KeyUsage {
     pub certificates: bool,
 }
 
-/// A certificate that was read. Nothing is proved by it: signatures are the business of
-/// [`TrustStore`](super::TrustStore).
+/// A certificate that was read. It is not validated yet; [`TrustStore`](super::TrustStore) checks
+/// signatures and the path.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
@@ -125,17 +125,17 @@ impl Certificate {
         self.key_usage
     }
 
-    /// Issuer and subject are one: a root.
+    /// Issuer and subject are equal: a root.
     pub fn is_self_issued(&self) -> bool {
         same_name(&self.subject, &self.issuer)
     }
 
-    /// Was it issued under the name of `other`? Says nothing about the signature.
+    /// Is the subject of `other` this certificate's issuer? Does not check the signature.
     pub fn names_issuer(&self, other: &Certificate) -> bool {
         same_name(&self.issuer, &other.subject)
     }
 
-    /// Does it name `identity`? RFC 4945 §3.1: an address stands in an iPAddress, a host name in a
+    /// Does it name `identity`? RFC 4945 §3.1: an address is in an iPAddress, a host name in a
     /// dNSName, an e-mail address in an rfc822Name of subjectAltName; a distinguished name is the
     /// subject. Wildcards and the common name do not count.
     pub fn names(&self, identity: &Identity) -> bool {

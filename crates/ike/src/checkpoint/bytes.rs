@@ -1,4 +1,4 @@
-//! Plain fields, big-endian, lengths before contents.
+//! Encoding of plain fields: big-endian, lengths before contents.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,8 +8,8 @@ use super::RestoreError;
 use crate::secret::Secret;
 use crate::time::Time;
 
-/// Room that a record seldom exceeds: growing would leave copies of keys behind, so `finish` and
-/// each growth erase.
+/// Initial capacity, seldom exceeded: growing would leave copies of keys in freed memory, so the
+/// old buffer is erased on each growth and by `finish`.
 const USUAL_SIZE: usize = 4096;
 
 pub(super) struct Writer(Zeroizing<Vec<u8>>);
@@ -63,7 +63,7 @@ impl Writer {
         packets.iter().for_each(|packet| self.bytes(packet));
     }
 
-    /// `None` is the end of time, which no deadline reaches.
+    /// `None` is encoded as the largest time, which no deadline reaches.
     pub(super) fn time(&mut self, time: Option<Time>) {
         self.u64(time.map_or(u64::MAX, Time::as_millis));
     }
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         Reader(record)
     }
 
-    /// Nothing may follow.
+    /// Fails if bytes are left.
     pub(super) fn end(&self) -> Result<(), RestoreError> {
         if self.0.is_empty() { Ok(()) } else { Err(RestoreError::Damaged) }
     }

@@ -1,9 +1,9 @@
-//! Established IKE SAs as bytes, so that a restarted process goes on with them.
+//! Established IKE SAs as bytes, so that a restarted process can continue them.
 //!
 //! A record holds keys: the caller keeps it where only the successor can read it, guards it by a
 //! checksum, and writes it *before* it sends the datagrams of the call that changed it. IVs are
-//! reserved ahead: a record stays good for [`RESERVED_IVS`] messages, and whoever restores it
-//! begins behind the reserve (RFC 5282 §3.1: no IV twice under a key).
+//! reserved ahead: a record is valid for [`RESERVED_IVS`] messages, and the restored IKE SA begins
+//! after the reserved IVs (RFC 5282 §3.1: no IV twice under a key).
 
 mod bytes;
 
@@ -28,7 +28,8 @@ use crate::task::Task;
 use crate::time::Time;
 use bytes::{Reader, Writer};
 
-/// IVs that a record reserves: so many messages may be sent before the next record must be written.
+/// IVs that a record reserves: this many messages may be sent before the next record must be
+/// written.
 pub const RESERVED_IVS: u64 = 1 << 20;
 
 const VERSION: u8 = 2;
@@ -65,10 +66,10 @@ pub struct RestoredChild {
     pub outbound_ready: bool,
 }
 
-/// An IKE SA that goes on.
+/// A restored IKE SA.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// What there is to know about it.
+    /// Its state.
     pub info: IkeInfo,
     /// Its Child SAs.
     pub children: Vec<RestoredChild>,
@@ -119,8 +120,8 @@ pub(crate) fn write(sa: &IkeSa) -> Option<Secret> {
         w.u8(request.exchange.number());
         w.packets(&request.packets);
     }
-    // A child in the making is lost with this process; the peer is told to close what it made of
-    // it.
+    // A child that is being created is lost with this process; a Delete for its SPI lets the peer
+    // remove its half.
     let spi = match &sa.active {
         Some(Task::CreateChild(task)) => task.open_spi(),
         Some(Task::DeleteSpi { spi }) => Some(*spi),

@@ -1,4 +1,4 @@
-//! Orders of the caller.
+//! Commands of the caller.
 
 use crate::action::{ChildId, IkeDownReason, IkeId, RemoveReason};
 use crate::command::{ChildRequest, Command};
@@ -11,7 +11,7 @@ use crate::time::Time;
 
 use super::Endpoint;
 
-/// Why an order was not accepted.
+/// Why a command was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
     /// The connection was not set.
@@ -132,7 +132,7 @@ fn known_child(connection: &Connection, child: &ChildRequest) -> Result<(), Comm
     }
 }
 
-/// Established, or on its way there by our own initiation: orders wait in the queue meanwhile.
+/// Established, or being initiated by us: commands wait in the queue meanwhile.
 fn takes_orders(sa: &IkeSa) -> bool {
     matches!(sa.phase, Phase::Established | Phase::Init(_) | Phase::Intermediate(_) | Phase::Auth(_))
 }

@@ -1,5 +1,5 @@
-//! The connections, found by name and by the address of a peer: a first message, which anybody can
-//! send, must not cost a look at each of ten thousand.
+//! The connections, indexed by ID and by peer address: an IKE_SA_INIT is unauthenticated, so its
+//! lookup must not scan all connections (there may be ten thousand).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,9 +11,9 @@ use crate::config::{AddressMatch, Connection, ConnectionId};
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     by_id: BTreeMap<ConnectionId, Arc<Connection>>,
-    /// Those that name the peer's address.
+    /// Connections with an exact peer address.
     by_address: BTreeSet<(IpAddr, ConnectionId)>,
-    /// Those for peers of a whole network.
+    /// Connections whose peer address is a prefix or any.
     wide: BTreeSet<ConnectionId>,
 }
 
@@ -47,7 +47,7 @@ impl Connections {
         self.by_id.len()
     }
 
-    /// The connections for this pair of addresses, lowest name first.
+    /// The connections for this pair of addresses, lowest ID first.
     pub(crate) fn between(&self, local: IpAddr, remote: IpAddr) -> impl Iterator<Item = &Arc<Connection>> {
         let named = self.by_address.range((remote, ConnectionId(0))..=(remote, ConnectionId(u64::MAX)));
         let ids: BTreeSet<ConnectionId> = named.map(|(_, id)| id).chain(&self.wide).copied().collect();
@@ -59,7 +59,7 @@ impl Connections {
     }
 }
 
-/// The one address that is meant, if it is one.
+/// The exact address, if it is one.
 fn host(wanted: &AddressMatch) -> Option<IpAddr> {
     match *wanted {
         AddressMatch::Prefix(address @ IpAddr::V4(_), 32..) | AddressMatch::Prefix(address, 128..) => {
@@ -93,7 +93,7 @@ mod tests {
         };
         assert_eq!(found(&connections, 9), [2, 3, 4]);
         assert_eq!(found(&connections, 7), [3, 5]);
-        // Another peer under the same name.
+        // The same ID with another peer.
         connections.insert(connection(4, address(1), vec![AddressMatch::exact(address(8))]));
         assert_eq!((found(&connections, 9), found(&connections, 8)), (vec![2, 3], vec![3, 4]));
         (1..=5).for_each(|id| drop(connections.remove(ConnectionId(id))));

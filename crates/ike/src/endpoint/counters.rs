@@ -1,6 +1,6 @@
-//! Counters.
+//! Counters of an endpoint.
 
-/// Counters of what peers sent and what became of it. They only grow.
+/// Counters of received and sent messages by outcome. Monotonic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Datagrams handed in.
@@ -23,7 +23,7 @@ pub struct Counters {
     pub half_open_refused: u64,
     /// IKE_SA_INIT requests from addresses that no connection has.
     pub no_connection: u64,
-    /// Half-open IKE SAs dropped because the peer did not go on in time.
+    /// Half-open IKE SAs dropped because the peer did not continue in time.
     pub half_open_expired: u64,
     /// IKE_AUTH exchanges that failed to authenticate the peer.
     pub authentication_failed: u64,

@@ -1,4 +1,4 @@
-//! What happens on one IKE SA and concerns others.
+//! Consequences of an event on one IKE SA for other IKE SAs.
 
 use std::collections::VecDeque;
 
@@ -19,17 +19,19 @@ pub(crate) enum Effect {
     Adopt(Box<IkeSa>),
     /// Children and waiting tasks of a replaced IKE SA go to its successor.
     Inherit { old: IkeId, new: IkeId, estate: (Vec<ChildSa>, VecDeque<Queued>), was_up: bool },
-    /// The peer uses this one of two crossing rekeyings: it is the successor.
+    /// The peer uses this one of two simultaneously rekeyed IKE SAs: it is the successor.
     ClaimEstate(IkeId),
-    /// The IKE SA whose successor this might have become is being closed: this one shall be, too.
+    /// The IKE SA whose successor this might have become is being closed: close this one, too.
     CloseOrphan(IkeId),
-    /// This one of two crossing rekeyings is over before that was decided: it succeeds nobody.
+    /// This one of two simultaneously rekeyed IKE SAs ended before the decision: it inherits
+    /// nothing.
     OrphanGone(IkeId),
-    /// The peer said INITIAL_CONTACT on this one.
+    /// The peer sent INITIAL_CONTACT on this one.
     InitialContact(IkeId),
-    /// The gateway of an IKE SA sent us to another one.
+    /// The gateway of an IKE SA redirected us.
     Redirect(Box<Onward>),
-    /// This one was just established by IKE_AUTH; there may be another by a crossing initiation.
+    /// This one was just established by IKE_AUTH; there may be a second one by a simultaneous
+    /// initiation.
     Established(IkeId),
 }
 
@@ -86,7 +88,7 @@ impl Endpoint {
         self.put_back(Box::new(sa));
     }
 
-    /// The new gateway has taken over: the old one hears a Delete.
+    /// The new gateway has taken over: send a Delete to the old one.
     fn close_superseded(&mut self, now: Time, id: IkeId) {
         if let Some(old) = self.sas.get(&id).and_then(|sa| sa.supersedes) {
             self.with_sa(now, old, |sa, ctx| {
@@ -105,8 +107,8 @@ impl Endpoint {
     fn claim_estate(&mut self, now: Time, id: IkeId) {
         match self.crossing_predecessor(id) {
             Some(old) => self.with_sa(now, old, |sa, ctx| rekey_ike::leave_to(sa, ctx, id)),
-            // The one that it was to succeed is gone, and the caller was told so: it comes too
-            // late.
+            // The IKE SA that it was to succeed is gone, which was already reported to the caller:
+            // close it.
             None => self.with_sa(now, id, |sa, ctx| sa.close(ctx, IkeDownReason::Local)),
         }
     }
@@ -114,8 +116,8 @@ impl Endpoint {
     /// RFC 7296 §2.4: the peer knows no other IKE SA with us, so those that we have are left over
     /// from before its restart.
     ///
-    /// Those that were established only after this one began are not meant: the peer could not yet
-    /// know of them.
+    /// IKE SAs that were established after this one began are kept: the peer could not yet know of
+    /// them.
     fn initial_contact(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.sas.get(&id) else { return };
         let (born, own) = (sa.born, sa.local_identity.clone());
@@ -136,10 +138,10 @@ impl Endpoint {
 
     /// Both ends initiated at once: of the two IKE SAs the one with the lowest nonce is surplus.
     ///
-    /// RFC 7296 leaves this open; the rule is that of §2.8.1, so that both ends reach the same
-    /// verdict by themselves. Only IKE SAs that overlapped in their making are compared: a later
-    /// one was wanted. As a lossy wire may show the overlap to one end only, whichever end sees it
-    /// closes the surplus one, not only its initiator.
+    /// RFC 7296 leaves this open; the rule is that of §2.8.1, so that both ends independently reach
+    /// the same decision. Only IKE SAs whose negotiations overlapped are compared: a later one is
+    /// intended. As packet loss may hide the overlap from one end, the end that sees it closes the
+    /// surplus one even if it is not its initiator.
     fn close_surplus(&mut self, now: Time, id: IkeId) {
         let Some(sa) = self.sas.get(&id).filter(|sa| sa.connection.close_duplicates) else { return };
         let Some(identity) = &sa.remote_identity else { return };
@@ -148,7 +150,8 @@ impl Endpoint {
                 && other.connection.id == sa.connection.id
                 && other.remote_identity == sa.remote_identity
                 && other.local_identity == sa.local_identity
-                // What crossing rekeyings made beside it goes with the one that it might succeed.
+                // An unresolved simultaneous rekey of it is closed together with the IKE SA that it
+                // might succeed.
                 && other.orphan_until.is_none();
             with_same_ends && {
                 let origin = other.origin();

@@ -23,14 +23,14 @@ use crate::time::Time;
 use super::Endpoint;
 use super::rate::Rates;
 
-/// How long a cookie secret makes new cookies; for as long again its cookies are still taken (RFC
-/// 7296 §2.6).
+/// How long a cookie secret makes new cookies; its cookies are accepted for the same time again
+/// (RFC 7296 §2.6).
 const COOKIE_SECRET_LIFE: Duration = Duration::from_secs(120);
 const COOKIE_LEN: usize = 33;
 
-/// The half-open IKE SAs by where they come from, and the cookie secrets.
+/// The half-open IKE SAs by source, and the cookie secrets.
 pub(super) struct HalfOpens {
-    /// By the peer's endpoint and SPI and the request itself: the same request again gets the same
+    /// By the peer's endpoint and SPI and the request itself: a retransmitted request gets the same
     /// answer.
     requests: HashMap<(SocketAddr, u64, [u8; 20]), IkeId>,
     per_source: HashMap<IpAddr, usize>,
@@ -87,7 +87,7 @@ impl HalfOpens {
 }
 
 impl Endpoint {
-    /// A message without a responder's SPI: an IKE_SA_INIT request, or nothing.
+    /// Handles a message without a responder SPI: only IKE_SA_INIT requests are valid.
     pub(super) fn answer_init(
         &mut self,
         now: Time,
@@ -143,7 +143,8 @@ impl Endpoint {
         parts: &Parts,
     ) -> bool {
         let (from, _) = path;
-        // A request without these is shorter than the cookie that would answer it.
+        // A request without these payloads is shorter than the COOKIE answer, which would amplify
+        // it.
         let (Some(nonce), Some(_), Some(_)) = (&parts.nonce, &parts.sa, &parts.ke) else {
             self.counters.malformed += 1;
             return false;
@@ -175,8 +176,8 @@ impl Endpoint {
         !full
     }
 
-    /// Generation | HMAC-SHA-256(secret, Ni | IPi | SPIi): everything that RFC 7296 §2.6 wants
-    /// bound, and no memory.
+    /// Generation | HMAC-SHA-256(secret, Ni | IPi | SPIi): bound to everything that RFC 7296 §2.6
+    /// asks for, without state.
     fn cookie(&self, age: usize, from: IpAddr, spi_i: u64, nonce: &[u8]) -> [u8; COOKIE_LEN] {
         let mut cookie = [0; COOKIE_LEN];
         cookie[0] = self.half_open.generation.wrapping_sub(age as u8);
@@ -209,7 +210,7 @@ impl Endpoint {
         let provider = self.config.provider;
         let group = Group::from_number(*number);
         let intermediate = parts.has(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED);
-        // RFC 8784 §3: a connection that insists on a PPK is not for an initiator without.
+        // RFC 8784 §3: a connection that requires a PPK does not match an initiator without one.
         let has_ppk = parts.has(notify_type::USE_PPK);
         let fits = |connection: &&Arc<Connection>| {
             has_ppk || connection.ppk.as_ref().is_none_or(|ppk| !ppk.required)
@@ -226,7 +227,7 @@ impl Endpoint {
             return self.refuse((from, to), header, Payload::notify(notify_type::NO_PROPOSAL_CHOSEN, vec![]));
         };
         if suite.group.number() != *number {
-            // RFC 7296 §1.2: name the group; nothing is remembered.
+            // RFC 7296 §1.2: answer with the wanted group and keep no state.
             let wanted = suite.group.number().to_be_bytes().to_vec();
             return self.refuse((from, to), header, Payload::notify(notify_type::INVALID_KE_PAYLOAD, wanted));
         }
@@ -307,8 +308,7 @@ impl Endpoint {
         self.put_back(Box::new(sa));
     }
 
-    /// RFC 7296 §2.5: a request of a later major version is answered by the one that is spoken
-    /// here.
+    /// RFC 7296 §2.5: a request of a later major version is answered with our version.
     pub(super) fn answer_version(&mut self, now: Time, header: &Header, path: (SocketAddr, SocketAddr)) {
         self.counters.malformed += 1;
         let (from, _) = path;
@@ -319,8 +319,8 @@ impl Endpoint {
         }
     }
 
-    /// Answers IKE_SA_INIT by one notify, without remembering anything. The answer is shorter than
-    /// the request, so it amplifies nothing.
+    /// Answers IKE_SA_INIT by one notify, without keeping state. The answer is shorter than the
+    /// request, so there is no amplification.
     fn refuse(&mut self, path: (SocketAddr, SocketAddr), header: &Header, payload: Payload) {
         self.send_notify(path, header, 0, payload);
     }
@@ -355,7 +355,7 @@ fn key(sa: &IkeSa) -> Option<(SocketAddr, u64, [u8; 20])> {
     Some((state.origin, sa.remote_spi, state.digest))
 }
 
-/// What counts as one source: an IPv4 address, or an IPv6 network of a customer.
+/// What counts as one source: an IPv4 address, or an IPv6 /64.
 fn source(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,8 +1,9 @@
-//! The IKE SAs with one peer: one as a rule, many where all strangers share a connection.
+//! The IKE SAs with one peer: usually one, many where all peers with unconfigured addresses share a
+//! connection.
 
 use crate::action::IkeId;
 
-/// A sorted list without room for what is not there: ten thousand peers have one each.
+/// A sorted list without spare capacity, as there may be one for each of ten thousand peers.
 #[derive(Debug, Default)]
 pub(crate) struct Ids(Vec<IkeId>);
 

@@ -53,7 +53,7 @@ pub struct Endpoint {
     /// Established ones, by connection and by the peer's proven identity.
     established: BTreeMap<ConnectionId, Ids>,
     by_peer: BTreeMap<Identity, Ids>,
-    /// Where each child is; one that is only being deleted is not here.
+    /// The IKE SA of each child; children that are only being deleted are not listed.
     child_home: HashMap<ChildId, IkeId>,
     deadlines: BTreeSet<(Time, IkeId)>,
     half_open: HalfOpens,
@@ -63,13 +63,13 @@ pub struct Endpoint {
     transmits: VecDeque<Transmit>,
     actions: VecDeque<Action>,
     counters: Counters,
-    /// A moment on the caller's clock and the time since 1970 then.
+    /// A point of the caller's clock and the time since 1970 at that point.
     wall_clock: Option<(Time, Duration)>,
 }
 
 impl Endpoint {
-    /// An endpoint without connections. `spis` gives out inbound ESP SPIs; [`RandomSpis`] will do
-    /// where nobody else uses any.
+    /// An endpoint without connections. `spis` gives out inbound ESP SPIs; [`RandomSpis`] is enough
+    /// where no other component allocates inbound SPIs.
     pub fn new(config: EndpointConfig, mut random: Box<dyn Random>, spis: Box<dyn SpiSource>) -> Self {
         let half_open = HalfOpens::new(&mut *random);
         Endpoint {
@@ -93,29 +93,30 @@ impl Endpoint {
         }
     }
 
-    /// Says what time it is, as seconds since 1970: for the validity of certificates, and for
-    /// nothing else. To be called at the start and now and then, as the wall clock may be set;
-    /// without it no certificate is accepted.
+    /// Sets the wall-clock time (since 1970), used only for the validity of certificates. To be
+    /// called at the start and now and then, as the wall clock may be set; without it no
+    /// certificate is accepted.
     pub fn set_unix_time(&mut self, now: Time, since_1970: Duration) {
         self.wall_clock = Some((now, since_1970));
     }
 
-    /// Adds a connection or replaces the one of the same id. Existing IKE SAs go on under the old
-    /// settings until they are rekeyed; a new child takes the new ones.
+    /// Adds a connection or replaces the one of the same id. Existing IKE SAs keep the old settings
+    /// until they are rekeyed; a new child takes the new ones.
     pub fn set_connection(&mut self, connection: Connection) {
         self.connections.insert(connection);
     }
 
-    /// Removes a connection. Its IKE SAs are deleted, the peers told; initiations are given up.
+    /// Removes a connection. Its IKE SAs are closed with a Delete to the peers; initiations are
+    /// abandoned.
     pub fn remove_connection(&mut self, now: Time, id: ConnectionId) {
         if self.connections.remove(id).is_some() {
             self.close_connection(now, id);
         }
     }
 
-    /// Takes in one UDP payload as it was received on one of the IKE ports (`to` is our address and
-    /// port). On the NAT-T port it begins with the non-ESP marker; without it, it is ESP and not
-    /// for the endpoint.
+    /// Handles one UDP payload received on one of the IKE ports (`to` is our address and port). On
+    /// the NAT-T port it begins with the non-ESP marker; without it, it is ESP and not for the
+    /// endpoint.
     pub fn handle_datagram(&mut self, now: Time, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.counters.datagrams += 1;
         let message = if to.port() == self.config.natt_port {
@@ -133,7 +134,7 @@ impl Endpoint {
         if header.major != 2 {
             return self.answer_version(now, &header, (from, to));
         }
-        // The SPI that we gave out is the initiator's if the flag says that the sender is the
+        // Our SPI is the initiator's if the initiator flag is not set, i.e. the sender is the
         // responder.
         let our_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };
         if our_spi == 0 {
@@ -156,7 +157,7 @@ impl Endpoint {
         }
     }
 
-    /// Carries out an order. Returns the name of the IKE SA for [`Command::Initiate`], `None` for
+    /// Carries out a command. Returns the ID of the IKE SA for [`Command::Initiate`], `None` for
     /// all others.
     ///
     /// # Errors
@@ -176,7 +177,8 @@ impl Endpoint {
         self.actions.pop_front()
     }
 
-    /// When [`Endpoint::handle_timeout`] wants to be called next. Changes with every other call.
+    /// The time at which [`Endpoint::handle_timeout`] must be called next. Changes with every other
+    /// call.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.deadlines.first().map(|&(at, _)| at)
     }
@@ -186,18 +188,18 @@ impl Endpoint {
         self.deadlines.iter().take_while(move |(at, _)| *at <= now).map(|&(_, id)| id)
     }
 
-    /// What there is to know about one IKE SA, also while it is being negotiated.
+    /// The state of one IKE SA, also while it is being negotiated.
     pub fn ike_sa(&self, ike: IkeId) -> Option<IkeInfo> {
         self.sas.get(&ike).filter(|sa| sa.is_listed()).map(|sa| sa.info())
     }
 
-    /// All IKE SAs in the order of their creation, without those that are over and only repeat
-    /// their last answer.
+    /// All IKE SAs in the order of their creation, without closed ones that only repeat their last
+    /// answer.
     pub fn ike_sas(&self) -> impl Iterator<Item = IkeInfo> + '_ {
         self.sas.values().filter(|sa| sa.is_listed()).map(|sa| sa.info())
     }
 
-    /// The next IKE SA whose checkpoint record changed since it was polled last: its name, and the
+    /// The next IKE SA whose checkpoint record changed since it was polled last: its ID, and the
     /// new record, or `None` if the old record is to be erased. Needs
     /// [`EndpointConfig::checkpoint`]. To be drained, and the records written, *before* the
     /// datagrams of [`Endpoint::poll_transmit`] are sent.
@@ -206,9 +208,9 @@ impl Endpoint {
         Some((id, self.sas.get(&id).and_then(|sa| checkpoint::write(sa))))
     }
 
-    /// Goes on with an IKE SA of an earlier process from its record. Its connection must be set
+    /// Continues an IKE SA of an earlier process from its record. Its connection must be set
     /// before; the clock's origin must be the same. A request that was in flight is sent again; a
-    /// child in the making is given up.
+    /// child that was being created is given up.
     ///
     /// # Errors
     /// If the record cannot be used; nothing has changed then.
@@ -227,13 +229,13 @@ impl Endpoint {
         Ok(restored)
     }
 
-    /// What was counted so far.
+    /// The counters.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Lets `change` work on one IKE SA, then starts what can be started, brings the indices up to
-    /// date and lets other IKE SAs know what concerns them.
+    /// Lets `change` work on one IKE SA, then starts waiting tasks, updates the indices and applies
+    /// effects on other IKE SAs.
     fn with_sa(&mut self, now: Time, id: IkeId, change: impl FnOnce(&mut IkeSa, &mut Ctx<'_>)) {
         let Some(mut sa) = self.take(id) else { return };
         let mut effects = Vec::new();
@@ -265,8 +267,7 @@ impl Endpoint {
         }
     }
 
-    /// Takes an IKE SA out of the tables, so that it and the rest of the endpoint can be changed at
-    /// once.
+    /// Takes an IKE SA out of the tables, so that both can be borrowed mutably.
     fn take(&mut self, id: IkeId) -> Option<Box<IkeSa>> {
         let sa = self.sas.remove(&id)?;
         if let Some(at) = sa.deadline() {
@@ -287,7 +288,7 @@ impl Endpoint {
         Some(sa)
     }
 
-    /// Puts an IKE SA into the tables as it is now; a dead one is dropped.
+    /// Puts an IKE SA back into the tables and updates the indices; a dead one is dropped.
     fn put_back(&mut self, sa: Box<IkeSa>) {
         let id = sa.id;
         if self.config.checkpoint && sa.established_at.is_some() {

@@ -1,5 +1,5 @@
-//! How often each source asks: beyond a rate it must return a cookie, and gets no other answers.
-//! Memory is fixed.
+//! IKE_SA_INIT requests per source: beyond a rate a source must return a cookie and gets no other
+//! answer. Memory is fixed.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use crate::random::{Random, draw_u64};
 use crate::time::Time;
 
-/// Sources share a bucket where their keyed hashes do: who is counted together with whom cannot be
-/// chosen from outside.
+/// Sources whose keyed hashes collide share a bucket: an attacker cannot choose which sources are
+/// counted together.
 const BUCKETS: usize = 4096;
 
-/// Counts of this second.
+/// Counts of the current second.
 pub(super) struct Rates {
     key: u64,
     buckets: Box<[Bucket]>,
@@ -28,7 +28,7 @@ impl Rates {
         Rates { key: draw_u64(random), buckets: vec![Bucket::default(); BUCKETS].into() }
     }
 
-    /// Counts one more; true if it is beyond `limit` in this second.
+    /// Counts one more; true if `limit` in this second is exceeded.
     pub(super) fn exceeds(&mut self, now: Time, source: IpAddr, limit: u32) -> bool {
         let mut hasher = DefaultHasher::new();
         (self.key, source).hash(&mut hasher);

@@ -1,5 +1,5 @@
-//! Stories with a peer that does what no endpoint of ours does: it moves (MOBIKE), redirects,
-//! leaves exchanges out, or errs. Without cryptography.
+//! Tests with a scripted peer that does what our own endpoint never does: it moves (MOBIKE),
+//! redirects, leaves exchanges out, or errs. Without cryptography.
 
 mod intermediate;
 mod mobike;
@@ -21,7 +21,7 @@ use crate::selector::TrafficSelector;
 
 const PEER_SPI: u64 = 0x1122_3344_5566_7788;
 
-/// A message of the endpoint, opened.
+/// A decrypted message of the endpoint.
 #[derive(Debug)]
 struct Message {
     to: SocketAddr,
@@ -45,7 +45,7 @@ struct Script {
     spi: u64,
     /// The endpoint is the original initiator.
     endpoint_initiates: bool,
-    /// Where the peer is.
+    /// The peer's address.
     at: SocketAddr,
     to: SocketAddr,
     sent: Vec<Message>,
@@ -66,12 +66,12 @@ impl Script {
         }
     }
 
-    /// Established by the peer, with one child; the peer says `more` in IKE_AUTH.
+    /// Established by the peer, with one child; the peer adds `more` to IKE_AUTH.
     fn established_by_peer(more: &[Payload]) -> Self {
         Self::established_in(&[], more)
     }
 
-    /// The same, and the peer says `in_init` in IKE_SA_INIT.
+    /// The same, and the peer adds `in_init` to IKE_SA_INIT.
     fn established_in(in_init: &[Payload], in_auth: &[Payload]) -> Self {
         let mut script = Script::new(|_, _| {});
         let init = [&[ike_sa(&[]), ke(), nonce(1)][..], in_init].concat();
@@ -103,7 +103,7 @@ impl Script {
         self.say_octets(exchange, response, id, (first, &plain));
     }
 
-    /// A message whose payload chain is `plain`.
+    /// Sends a message whose payload chain is `plain`.
     fn say_octets(&mut self, exchange: Exchange, response: bool, id: u32, (first, plain): (u8, &[u8])) {
         let init = exchange == Exchange::IkeSaInit;
         let (spi_i, spi_r) =
@@ -292,7 +292,7 @@ fn a_later_major_version_is_answered_by_ours_and_its_responses_by_nothing() {
     };
     endpoint.handle_datagram(Time::ZERO, theirs(), ours(), &header.encode(HEADER_LEN));
     let answer = endpoint.poll_transmit().unwrap();
-    // RFC 7296 §2.5: the answer has version 2, and says that this is the highest one.
+    // RFC 7296 §2.5: the answer has version 2, with our highest version in the version field.
     assert_eq!(answer.bytes[17], 0x20);
     assert!(answer.bytes.len() <= HEADER_LEN + 8, "no amplification worth the name");
     let response = Header { flags: Flags { initiator: true, response: true }, ..header };

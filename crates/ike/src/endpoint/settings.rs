@@ -1,18 +1,18 @@
-//! Settings of the endpoint while it runs.
+//! Changing the endpoint's settings at run time.
 
 use crate::config::EndpointConfig;
 
 use super::Endpoint;
 
 impl Endpoint {
-    /// The settings that hold now.
+    /// The current settings.
     pub fn config(&self) -> &EndpointConfig {
         &self.config
     }
 
-    /// Takes other settings. Limits, cookies and the interval of NAT keepalives hold at once, the
-    /// size of fragments for IKE SAs that begin from now on. Backend, ports and checkpoints are
-    /// those of the start: other values are ignored.
+    /// Replaces the settings. Limits, cookies and the interval of NAT keepalives take effect at
+    /// once, the fragment size for new IKE SAs. Backend, ports and checkpoints cannot change: other
+    /// values are ignored.
     pub fn set_config(&mut self, config: EndpointConfig) {
         let EndpointConfig { ike_port, natt_port, checkpoint, provider, .. } = self.config;
         self.config = EndpointConfig { ike_port, natt_port, checkpoint, provider, ..config };

@@ -25,12 +25,12 @@ impl SpiSource for RandomSpis {
 }
 
 impl RandomSpis {
-    /// How many are given out.
+    /// Number of allocated SPIs.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// None is given out.
+    /// No SPI is allocated.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,13 +1,12 @@
-//! How much an endpoint holds.
+//! Sizes of an endpoint's tables.
 
 use super::Endpoint;
 
-/// Entries in the tables of an [`Endpoint`]: what must be nought again when every IKE SA is gone,
-/// and what stays within the configured limits under a flood. For tests, simulations and
-/// measurements.
+/// Entries in the tables of an [`Endpoint`]: they must be 0 again when every IKE SA is gone, and
+/// stay within the configured limits under a flood. For tests, simulations and measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// IKE SAs in every state, also those that only repeat their last answer.
+    /// IKE SAs in every state, including closed ones that only repeat their last answer.
     pub ike_sas: usize,
     /// Half-open IKE SAs that peers began.
     pub half_open: usize,
@@ -21,7 +20,7 @@ pub struct Tables {
     pub peers: usize,
     /// Timers.
     pub deadlines: usize,
-    /// Datagrams and actions that were not taken yet.
+    /// Datagrams and actions that the caller has not taken yet.
     pub waiting: usize,
 }
 

@@ -74,7 +74,7 @@ pub(super) fn endpoint_with(
     endpoint
 }
 
-/// A peer that says anything at all.
+/// A peer that sends arbitrary messages.
 struct Peer {
     endpoint: Endpoint,
     now: Time,
@@ -167,7 +167,7 @@ impl Peer {
         peer
     }
 
-    /// Whatever was sent, the books agree with each other.
+    /// The tables agree with each other whatever was sent.
     fn check(&self) {
         let sas: Vec<_> = self.endpoint.ike_sas().collect();
         let children: usize = sas.iter().map(|info| info.children.len()).sum();
@@ -204,7 +204,7 @@ pub(super) fn nonce(seed: u8) -> Payload {
     Payload::Nonce(vec![seed; 32])
 }
 
-/// Payloads that are likely to mean something, so that the search gets deep.
+/// Payloads that are likely to be accepted, so that the search reaches deep states.
 fn payload() -> impl Strategy<Value = Payload> {
     let notifies = [
         notify_type::INVALID_KE_PAYLOAD,
@@ -312,7 +312,7 @@ proptest! {
             take(&mut peer, step);
             peer.check();
         }
-        // In the end everything can be cleared away.
+        // Removing the connection clears all tables.
         peer.endpoint.remove_connection(peer.now, ConnectionId(1));
         peer.settle();
         prop_assert_eq!(peer.installed, 0);
@@ -351,7 +351,7 @@ proptest! {
 fn an_authentic_request_that_is_malformed_ends_the_ike_sa() {
     let mut peer = Peer::established();
     let mut message = peer.message(Exchange::Informational, false, peer.next_request, &[nonce(1)]);
-    // The length of the payload inside, behind header, payload header and IV.
+    // The length field of the inner payload, after header, payload header and IV.
     message[HEADER_LEN + 4 + 8 + 3] = 0xff;
     peer.deliver(&message);
     assert_eq!((peer.installed, peer.endpoint.ike_sas().count()), (0, 0));

@@ -87,8 +87,8 @@ impl Header {
     /// Reads the header of a whole datagram, without the non-ESP marker.
     ///
     /// The length field must be that of the datagram. The minor version and the version flag are
-    /// ignored, as are the reserved flags (RFC 7296 §3.1). The major version is left for the caller
-    /// to judge (§2.5).
+    /// ignored, as are the reserved flags (RFC 7296 §3.1). The major version is checked by the
+    /// caller (§2.5).
     pub(crate) fn parse(datagram: &[u8]) -> Result<Header, ParseError> {
         let mut reader = Reader::new(datagram, "the IKE header");
         let (spi_i, spi_r) = (reader.u64()?, reader.u64()?);

@@ -1,4 +1,4 @@
-//! IKE messages as bytes and as values (RFC 7296 §3). Knows nothing of keys or state.
+//! IKE messages as bytes and as values (RFC 7296 §3). Independent of keys and state.
 
 mod header;
 mod notify;
@@ -27,10 +27,10 @@ pub(crate) enum ParseError {
     /// A value that the format does not allow.
     #[error("{0} has an impossible value")]
     Value(&'static str),
-    /// A payload that must be understood and is not (RFC 7296 §2.5).
+    /// A critical payload of unknown type (RFC 7296 §2.5).
     #[error("payload type {0} is critical and not supported")]
     UnsupportedCritical(u8),
-    /// More than any honest message has; a bound on work and memory.
+    /// More elements than any valid message needs; a bound on work and memory.
     #[error("too many {0}")]
     TooMany(&'static str),
 }

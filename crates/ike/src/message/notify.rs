@@ -53,7 +53,7 @@ pub(crate) mod notify_type {
 pub(crate) struct Notify {
     /// Protocol of the SPI; [`protocol::NONE`] without one.
     pub(crate) protocol: u8,
-    /// The SPI that it is about, or nothing.
+    /// The SPI that the notify is about; empty if none.
     pub(crate) spi: Vec<u8>,
     pub(crate) kind: u16,
     pub(crate) data: Vec<u8>,

@@ -49,7 +49,7 @@ pub(crate) enum Payload {
     TsI(Vec<TrafficSelector>),
     TsR(Vec<TrafficSelector>),
     VendorId(Vec<u8>),
-    /// Known to the RFC and skipped here: CP, EAP: (payload type, body).
+    /// CP and EAP, which are defined but not implemented: (payload type, body).
     Skipped(u8, Vec<u8>),
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum DeletePayload {
     Other(u8),
 }
 
-/// One payload of a chain, not yet looked into.
+/// One payload of a chain, not yet parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RawPayload<'a> {
     pub(crate) kind: u8,

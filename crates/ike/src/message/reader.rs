@@ -1,10 +1,10 @@
-//! Reads big-endian fields off a slice; every step is checked.
+//! Reads big-endian fields from a slice; every access is bounds-checked.
 
 use super::ParseError;
 
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
-    /// What is being read, for the error.
+    /// Name of the structure being read, for errors.
     what: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! The codec: round trips, arbitrary bytes, and messages written out by hand.
+//! The codec: round trips, arbitrary bytes, and hand-written messages.
 
 use std::net::IpAddr;
 
@@ -130,7 +130,7 @@ fn a_header_matches_its_bytes_in_the_rfc_layout() {
     assert_eq!(header.encode(HEADER_LEN), expected);
 }
 
-/// RFC 7296 §3.9, and what is drawn here by RFC 7296 §2.10
+/// RFC 7296 §3.9, and the length of our own nonces by RFC 7296 §2.10
 #[test]
 fn nonces_of_16_to_256_octets_are_taken() {
     let nonce = |length: usize| {

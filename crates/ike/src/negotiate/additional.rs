@@ -19,8 +19,8 @@ pub(super) fn offer(exchanges: &[AdditionalExchange], provider: &Provider) -> Ve
     transforms
 }
 
-/// One method for each exchange, or `None` if the offer and our own wishes do not meet. `main` is
-/// the method of the KE payload.
+/// One method for each exchange, or `None` if the offer and our configuration have none in common.
+/// `main` is the method of the KE payload.
 pub(super) fn choose(
     own: &[AdditionalExchange],
     provider: &Provider,
@@ -68,8 +68,8 @@ pub(super) fn answer(agreed: &Additional) -> impl Iterator<Item = Transform> + '
     })
 }
 
-/// The wishes where nothing additional may be agreed on: what is optional falls away, what is not
-/// can only fail.
+/// The configured exchanges where none can be negotiated: optional ones are dropped, required ones
+/// make the proposal fail.
 pub(super) fn without_methods(exchanges: &[AdditionalExchange]) -> Vec<AdditionalExchange> {
     exchanges.iter().map(|exchange| AdditionalExchange { groups: vec![], ..exchange.clone() }).collect()
 }

@@ -45,7 +45,7 @@ fn an_answer_outside_of_the_offer_is_refused() {
     assert_eq!(accept_ike(&[mixed()], &DEFAULT, &[ike_answer(&suite, 1, &[])]), None);
     let two = vec![ike_answer(&suite, 1, &[]); 2];
     assert_eq!(accept_ike(&[mixed()], &DEFAULT, &two), None);
-    // Both encryption transforms at once: a peer that did not choose.
+    // Both encryption transforms at once: the peer did not choose one.
     let whole = &ike_offer(&IkeProposal::defaults(), &DEFAULT, &[])[..1];
     assert_eq!(accept_ike(&IkeProposal::defaults(), &DEFAULT, whole), None);
 }

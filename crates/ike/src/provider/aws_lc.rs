@@ -81,7 +81,7 @@ impl Aead for Gcm {
 struct Curve {
     algorithm: &'static agreement::Algorithm,
     private_len: usize,
-    /// Cuts the drawn number to the bit length of the group's order.
+    /// Truncates the random number to the bit length of the group's order.
     top_mask: u8,
 }
 

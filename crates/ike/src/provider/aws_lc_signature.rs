@@ -159,7 +159,7 @@ static CURVES: [Curve; 3] = [
     },
 ];
 
-/// aws-lc ties a key to one form of signature: the key twice.
+/// aws-lc ties a key object to one signature format, so the key is loaded twice.
 struct Ecdsa {
     curve: &'static Curve,
     der: EcdsaKeyPair,

@@ -1,6 +1,6 @@
-//! A backend without any cryptography, so that tests get past integrity checks and proofs of
-//! identity into the deep states. Whoever can send a datagram is authenticated by it: it exists in
-//! the unit tests of this crate only.
+//! A backend without any cryptography, so that tests get past integrity checks and authentication
+//! into the deep states. Any sender passes authentication with it: it exists in the unit tests of
+//! this crate only.
 
 use super::{
     Aead, Cbc, CryptoError, KeyExchange, Mac, PrivateKey, Provider, SignatureScheme, Signatures, SigningKey,
@@ -9,10 +9,10 @@ use crate::algorithm::{Encryption, Group, Prf};
 use crate::random::Random;
 use crate::secret::Secret;
 
-/// The backend: every MAC is zero, encryption does nothing, tags are zero and not looked at, shared
+/// The backend: every MAC is zero, encryption does nothing, tags are zero and not verified, shared
 /// secrets are zero.
 pub static FAKE: Provider = Provider {
-    // tests/tests/programs.rs looks for the beginning in the programs that ship.
+    // tests/tests/programs.rs searches released programs for the beginning of this name.
     name: "tohub-fake-cryptography of the unit tests",
     prfs: &[(Prf::HmacSha256, &Zero), (Prf::HmacSha384, &Zero)],
     aeads: &[(Encryption::AesGcm128, &Zero), (Encryption::AesGcm256, &Zero)],
@@ -72,7 +72,7 @@ impl PrivateKey for Zero {
     }
 }
 
-/// Signatures on certificates stay real: only the proof in AUTH is not looked at.
+/// Signatures on certificates are verified; only the signature in AUTH is not.
 impl Signatures for Zero {
     fn verify(&self, _: SignatureScheme, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), CryptoError> {
         Ok(())
@@ -89,7 +89,7 @@ impl Signatures for Zero {
     }
 }
 
-/// Tells different messages apart, which the table of half-open IKE SAs needs.
+/// Different messages get different values, which the table of half-open IKE SAs needs.
 fn mixed(parts: &[&[u8]]) -> [u8; 20] {
     let mut state = 0xcbf2_9ce4_8422_2325_u64;
     for byte in parts.iter().copied().flatten() {

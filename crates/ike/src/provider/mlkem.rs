@@ -39,8 +39,8 @@ impl KeyExchange for MlKem768 {
 struct Decapsulation(kem::DecapsulationKey);
 
 impl PrivateKey for Decapsulation {
-    /// A ciphertext that was not made for this key gives a secret that nobody else has (implicit
-    /// rejection, FIPS 203 §6.3): the messages that follow are then not authentic.
+    /// A ciphertext made for another key yields a pseudorandom secret (implicit rejection, FIPS 203
+    /// §6.3), so the messages that follow fail authentication.
     fn agree(&self, peer: &[u8]) -> Result<Secret, CryptoError> {
         if peer.len() != CIPHERTEXT {
             return Err(CryptoError);

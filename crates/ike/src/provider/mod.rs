@@ -147,7 +147,7 @@ pub trait PrivateKey: Send {
     fn agree(&self, peer_public: &[u8]) -> Result<Secret, CryptoError>;
 }
 
-/// A primitive refused its input. Nothing more is told, as detail helps an attacker only.
+/// A primitive refused its input. There is no detail, as it would only help an attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cryptographic operation failed: wrong length, invalid public value or failed integrity check")]
 pub struct CryptoError;

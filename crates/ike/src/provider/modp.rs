@@ -1,4 +1,4 @@
-//! MODP groups 14 to 16 (RFC 3526) by Montgomery arithmetic that takes constant time in the private
+//! MODP groups 14 to 16 (RFC 3526) by Montgomery arithmetic in constant time in the private
 //! exponent.
 
 use std::sync::LazyLock;

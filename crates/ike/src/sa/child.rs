@@ -1,4 +1,4 @@
-//! A Child SA as the IKE SA remembers it.
+//! The state of a Child SA that the IKE SA keeps.
 
 use crate::action::{ChildId, RemoveReason};
 use crate::config::ChildTag;
@@ -8,8 +8,7 @@ use crate::suite::EspSuite;
 use crate::task::Ctx;
 use crate::time::Time;
 
-/// A Child SA. Its keys went to the caller in the install action; here only what exchanges about it
-/// need.
+/// A Child SA. Its keys are not kept here: the caller got them with the install action.
 #[derive(Debug)]
 pub(crate) struct ChildSa {
     pub(crate) id: ChildId,
@@ -25,23 +24,23 @@ pub(crate) struct ChildSa {
     pub(crate) replaced_by: Option<ChildId>,
     /// Our Delete is queued or in flight.
     pub(crate) deleting: bool,
-    /// Its removal was already reported to the caller; only the peer must still hear of it.
+    /// Its removal was already reported to the caller; only the Delete to the peer is outstanding.
     pub(crate) reported: bool,
-    /// The caller was told that the outbound half may be used.
+    /// The caller was allowed to use the outbound half.
     pub(crate) outbound_ready: bool,
-    /// Why it will be removed, as far as that is settled already.
+    /// The reason of its removal, if already decided.
     pub(crate) fate: Option<RemoveReason>,
     pub(crate) soft_at: Option<Time>,
     pub(crate) hard_at: Option<Time>,
 }
 
 impl ChildSa {
-    /// May still be used and rekeyed: nobody is closing or replacing it.
+    /// May still be used and rekeyed: neither end is closing or replacing it.
     pub(crate) fn is_current(&self) -> bool {
         !self.deleting && self.replaced_by.is_none() && self.fate.is_none()
     }
 
-    /// The caller wanted neither it nor a successor any more.
+    /// The caller deleted it and wants no successor.
     pub(crate) fn is_closed_by_caller(&self) -> bool {
         self.reported && self.fate == Some(RemoveReason::Local)
     }
@@ -51,7 +50,7 @@ impl ChildSa {
     }
 }
 
-/// (soft, hard) limits from now on, the soft one with its jitter taken off.
+/// (soft, hard) deadlines counted from now, jitter subtracted from the soft one.
 pub(crate) fn limits(
     ctx: &mut Ctx<'_>,
     soft: Option<std::time::Duration>,

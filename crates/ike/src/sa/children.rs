@@ -1,4 +1,5 @@
-//! The children of an IKE SA: found, closed, removed, and what the caller hears of that.
+//! The children of an IKE SA: lookup, closing, removal, and the actions that report this to the
+//! caller.
 
 use super::IkeSa;
 use super::child::ChildSa;
@@ -21,7 +22,7 @@ impl IkeSa {
         self.children.iter_mut().find(|child| child.outbound_spi == spi)
     }
 
-    /// Takes a child out, reports it unless that was done, and frees its SPI. A successor that
+    /// Removes a child, reports it unless already reported, and frees its SPI. A successor that
     /// waited for the peer to give up this one may carry traffic from now on.
     pub(crate) fn remove_child(&mut self, ctx: &mut Ctx<'_>, id: ChildId, reason: RemoveReason) {
         let Some(position) = self.children.iter().position(|child| child.id == id) else { return };
@@ -34,7 +35,7 @@ impl IkeSa {
         }
         ctx.spis.release(child.inbound_spi);
         self.queue.retain(|queued| queued.task.rekeys() != Some(id));
-        // A child whose replacement is gone is on its own again.
+        // A child whose replacement is gone is current again.
         for other in self.children.iter_mut().filter(|other| other.replaced_by == Some(id)) {
             other.replaced_by = None;
         }
@@ -52,16 +53,17 @@ impl IkeSa {
     }
 
     pub(crate) fn outbound_ready(&mut self, ctx: &mut Ctx<'_>, id: ChildId) {
-        // One that the caller has seen removed is of no interest any more, although the peer is yet
-        // to hear of it.
+        // Once its removal is reported the caller has no more interest in it, although the Delete
+        // is still outstanding.
         if let Some(child) = self.child_mut(id).filter(|child| !child.outbound_ready && !child.reported) {
             child.outbound_ready = true;
             ctx.act(Action::OutboundReady { child: id });
         }
     }
 
-    /// Begins to close a child: the peer will be told. `report` tells the caller at once, otherwise
-    /// when the peer has answered, so that packets on the way still find it.
+    /// Begins to close a child with a Delete to the peer. With `report` the removal is reported at
+    /// once, otherwise after the peer's answer, so that inbound packets on the way are still
+    /// decrypted.
     pub(crate) fn close_child(&mut self, ctx: &mut Ctx<'_>, id: ChildId, reason: RemoveReason, report: bool) {
         let Some(position) = self.children.iter().position(|child| child.id == id && !child.deleting) else {
             return;
@@ -79,7 +81,7 @@ impl IkeSa {
         self.enqueue(Task::DeleteChild { children: vec![id] }, ctx.now);
     }
 
-    /// Reports that a child was not made.
+    /// Reports that a child was not created.
     pub(crate) fn child_failed(
         &self,
         ctx: &mut Ctx<'_>,

@@ -1,4 +1,4 @@
-//! From a datagram to the exchange that it belongs to: validate, decrypt, decide, commit.
+//! Maps a datagram to its exchange: validate, decrypt, process, change state.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::task::{
 };
 
 impl IkeSa {
-    /// Takes in a datagram whose header names our SPI. Nothing of the IKE SA changes before it is
-    /// found authentic, but for what IKE_SA_INIT itself must believe.
+    /// Handles a datagram whose header names our SPI. Nothing of the IKE SA changes before it is
+    /// found authentic, except by IKE_SA_INIT, which cannot be authenticated yet.
     pub(crate) fn on_datagram(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -23,7 +23,7 @@ impl IkeSa {
         header: &Header,
         datagram: &[u8],
     ) {
-        // RFC 7296 §3.1: the flag tells the original initiator, which is the other end.
+        // RFC 7296 §3.1: the flag marks the original initiator, which must be the other end.
         if header.flags.initiator == self.initiator {
             ctx.counters.out_of_window += 1;
             return;
@@ -80,7 +80,7 @@ impl IkeSa {
         datagram: &[u8],
     ) {
         let place = self.receiver.place(header.message_id);
-        // While our IKE_AUTH is open the peer has proved nothing yet; it will send its request
+        // While our IKE_AUTH is open the peer is not authenticated yet; it will send its request
         // again.
         let too_early = matches!(self.phase, Phase::Auth(_) | Phase::Intermediate(_));
         let unproved = matches!(self.phase, Phase::HalfOpen(_)) && place == Place::New;
@@ -108,8 +108,8 @@ impl IkeSa {
         let Some(payloads) = self.open(ctx, header, datagram) else { return };
         self.heard(ctx, path);
         if self.orphan_until.is_some() && payloads.as_deref().is_ok_and(uses_ike_sa) {
-            // Crossing rekeyings: the peer has decided for this IKE SA. The children come over now,
-            // and its request is taken when it comes again.
+            // Simultaneous rekey: the peer uses this IKE SA. It inherits the children now, and the
+            // request is processed when it is retransmitted.
             ctx.effects.push(Effect::ClaimEstate(self.id));
             return;
         }
@@ -141,7 +141,7 @@ impl IkeSa {
         intermediate::answered(self, ctx, &reply);
     }
 
-    /// What a peer that has not proved itself yet must send next.
+    /// The exchange that a peer must begin next before it is authenticated.
     fn expected_exchange(&self) -> Option<Exchange> {
         match (&self.phase, &self.framer) {
             (Phase::HalfOpen(state), Some(framer)) => Some(state.progress.expected(framer)),
@@ -172,7 +172,7 @@ impl IkeSa {
         }
     }
 
-    /// Seals, remembers and sends the answer to the request of the window, to where the request
+    /// Encrypts, stores and sends the answer to the request of the window, to where the request
     /// came from (RFC 7296 §2.11).
     fn reply(&mut self, ctx: &mut Ctx<'_>, header: &Header, payloads: &[Payload], to: SocketAddr) {
         let Some(packets) = self.seal(ctx, (header.exchange, header.message_id, true), payloads) else {
@@ -184,11 +184,10 @@ impl IkeSa {
         }
     }
 
-    /// A request that was answered already gets the same answer, once it has proved to be
-    /// authentic.
+    /// A request that was answered already gets the same answer, if it is authentic.
     fn replay(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, header: &Header, datagram: &[u8]) {
         let Some(framer) = &mut self.framer else { return };
-        // The request before the keys changed comes again under the old ones.
+        // The last request before a key change is retransmitted under the old keys.
         if framer.opens_under_previous(ctx.config.provider, header, datagram) {
             ctx.counters.replayed_requests += 1;
             let packets = &self.receiver.reply;
@@ -196,7 +195,8 @@ impl IkeSa {
             return;
         }
         match framer.open(ctx.config.provider, header, datagram) {
-            // RFC 7383 §2.6.1: of a fragmented request the first fragment calls for the answer.
+            // RFC 7383 §2.6.1: only the first fragment of a retransmitted request triggers the
+            // stored answer.
             Ok(Received::Message(_) | Received::Fragment(true)) => {
                 ctx.counters.replayed_requests += 1;
                 for packet in &self.receiver.reply {
@@ -240,7 +240,7 @@ impl IkeSa {
             request.peer_heard();
         }
         if matches!(self.phase, Phase::HalfOpen(_)) {
-            // RFC 7296 §2.23: with a NAT the initiator goes on from port 4500 to port 4500.
+            // RFC 7296 §2.23: with a NAT the initiator switches to port 4500 at both ends.
             (self.local, self.remote) = (to, from);
         }
         if self.reported_up {
@@ -249,14 +249,14 @@ impl IkeSa {
         }
     }
 
-    /// Sends the request in flight once more, if there is one.
+    /// Retransmits the request in flight, if there is one.
     pub(crate) fn repeat(&self, ctx: &mut Ctx<'_>) {
         if let Some(request) = &self.sender.in_flight {
             self.transmit(ctx, &request.packets, self.remote);
         }
     }
 
-    /// Asks whether the peer is there; a request in flight serves as the question.
+    /// Checks that the peer is alive; a request in flight serves as the probe.
     pub(crate) fn probe(&mut self, ctx: &mut Ctx<'_>, interval: Duration, retries: u32) {
         let Some(request) = &mut self.sender.in_flight else {
             let queued = Queued { task: Task::Liveness { interval, retries }, not_before: ctx.now };
@@ -267,8 +267,8 @@ impl IkeSa {
         }
     }
 
-    /// RFC 7296 §2.23: an end that is not behind a NAT follows the peer that is, when it shows a
-    /// new address. With MOBIKE the peer says so itself (RFC 4555 §3.8).
+    /// RFC 7296 §2.23: an end that is not behind a NAT follows a peer that is, when it uses a new
+    /// address. With MOBIKE the peer announces a new address itself (RFC 4555 §3.8).
     pub(crate) fn peer_endpoint(&mut self, ctx: &mut Ctx<'_>, remote: SocketAddr) {
         let follows = self.nat.remote && !self.nat.local && !self.mobike;
         if remote != self.remote && follows && self.is_established() {
@@ -279,7 +279,8 @@ impl IkeSa {
     }
 }
 
-/// More than a liveness probe or the end of the IKE SA: only who has put children on it sends that.
+/// More than a liveness probe or the end of the IKE SA: only an end that has moved the children to
+/// it sends that.
 fn uses_ike_sa(payloads: &[Payload]) -> bool {
     !payloads.is_empty() && !payloads.contains(&Payload::Delete(DeletePayload::Ike))
 }

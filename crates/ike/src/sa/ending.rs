@@ -1,4 +1,4 @@
-//! How an IKE SA ends: closed by us, gone down, or never come up.
+//! The end of an IKE SA: closed by us, gone down, or never established.
 
 use super::{IkeSa, Phase};
 use crate::action::{Action, FailReason, IkeDownReason, LogLevel, RemoveReason};
@@ -11,14 +11,14 @@ use crate::time::Time;
 const LINGER: std::time::Duration = std::time::Duration::from_secs(30);
 
 impl IkeSa {
-    /// Closes an established IKE SA: reported at once, while the peer is still being told.
+    /// Closes an established IKE SA: reported at once, while the Delete is still being sent.
     pub(crate) fn close(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason) {
         // RFC 7296 §2.3: the request in flight stays so until it is answered or replaced; the
         // Delete takes the next ID, which a peer with a window of one accepts only after it has
-        // seen the one before. So keep that one going.
+        // seen the one before. So keep retransmitting that one.
         let in_flight = self.sender.in_flight.take();
-        // A rekeying in flight must still be heard of: what the peer makes of it has to be closed
-        // as well.
+        // The answer to a rekeying in flight is still needed: the SA that the peer creates has to
+        // be closed as well.
         self.close_orphan(ctx);
         let rekeying = self.active.take_if(|task| matches!(task, Task::RekeyIke(_)));
         self.down(ctx, reason, false);
@@ -28,8 +28,7 @@ impl IkeSa {
         self.tell_the_end(ctx);
     }
 
-    /// From now on the peer is told that it is over, by the Delete that follows the request in
-    /// flight.
+    /// Enters the closing phase: a Delete follows the request in flight.
     pub(super) fn tell_the_end(&mut self, ctx: &Ctx<'_>) {
         self.phase = Phase::Closing;
         if let Some(request) = &mut self.sender.in_flight {
@@ -38,15 +37,15 @@ impl IkeSa {
         self.enqueue(Task::DeleteIke, ctx.now);
     }
 
-    /// If it might have become the successor of another one, it will not.
+    /// If it might have become the successor of another IKE SA, gives that up.
     pub(super) fn renounce_succession(&mut self, ctx: &mut Ctx<'_>) {
         if self.orphan_until.take().is_some() {
             ctx.effects.push(Effect::OrphanGone(self.id));
         }
     }
 
-    /// Everything about this IKE SA is over: children, tasks and itself are reported as the caller
-    /// knows them. With `linger` it stays for a while to repeat its last answer.
+    /// Ends this IKE SA: its children, tasks and itself are reported as far as the caller knows
+    /// them. With `linger` it stays for a while to repeat its last answer.
     pub(crate) fn down(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason, linger: bool) {
         while let Some(child) = self.children.first() {
             let id = child.id;
@@ -78,7 +77,8 @@ impl IkeSa {
         }
     }
 
-    /// What the peer's half of crossing rekeyings made has nothing to succeed any more.
+    /// Closes the IKE SA that the peer created in a simultaneous rekey: it has nothing to succeed
+    /// any more.
     fn close_orphan(&self, ctx: &mut Ctx<'_>) {
         if let Some(Task::RekeyIke(task)) = &self.active
             && let Some(successor) = task.peer_rekey.as_ref().and_then(|peer| peer.ike)
@@ -87,7 +87,7 @@ impl IkeSa {
         }
     }
 
-    /// The initiation came to nothing.
+    /// Ends an initiation as failed.
     pub(crate) fn fail_initiation(&mut self, ctx: &mut Ctx<'_>, reason: FailReason, protected: bool) {
         let tag = match std::mem::replace(&mut self.phase, Phase::Dead) {
             Phase::Init(state) => state.tag(),

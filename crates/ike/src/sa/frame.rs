@@ -10,11 +10,11 @@ use crate::suite::IkeSuite;
 /// Most fragments that a message may have; together with the datagram size this bounds the
 /// reassembly buffer.
 const MAX_FRAGMENTS: u16 = 64;
-/// Most octets that a reassembled message may have. A peer that has not proved itself yet can make
-/// us hold so many.
+/// Most octets that a reassembled message may have. A peer that is not authenticated yet can make
+/// us buffer this much.
 const MAX_MESSAGE: usize = 32_768;
 
-/// What it takes to seal and open the messages of one IKE SA.
+/// The state that seals and opens the messages of one IKE SA.
 #[derive(Debug)]
 pub(crate) struct Framer {
     /// We are the original initiator.
@@ -23,12 +23,13 @@ pub(crate) struct Framer {
     pub(crate) spi_r: u64,
     pub(crate) suite: IkeSuite,
     pub(crate) keys: IkeKeys,
-    /// The keys before the last IKE_INTERMEDIATE: a repetition of its request comes under them.
+    /// The keys before the last IKE_INTERMEDIATE: a retransmission of its request is protected by
+    /// them.
     pub(crate) previous: Option<IkeKeys>,
     /// Next IV of combined modes for our direction. Counts over requests, responses and fragments
     /// alike.
     pub(crate) next_iv: u64,
-    /// Largest datagram, if both ends speak fragmentation.
+    /// Largest datagram, if both ends support fragmentation.
     pub(crate) fragment_size: Option<usize>,
     reassembly: Option<Reassembly>,
 }
@@ -51,7 +52,7 @@ pub(crate) struct Opened {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What came of a datagram.
+/// The result of a datagram.
 #[derive(Debug)]
 pub(crate) enum Received {
     /// A complete message.
@@ -61,7 +62,7 @@ pub(crate) enum Received {
     Fragment(bool),
 }
 
-/// Why a datagram was not taken.
+/// Why a datagram was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpenError {
     Malformed,
@@ -118,7 +119,7 @@ impl Framer {
         let total = u16::try_from(plain.len().div_ceil(room)).map_err(|_| CryptoError)?;
         let mut packets = Vec::with_capacity(total.into());
         for (number, part) in (1..=total).zip(plain.chunks(room)) {
-            // RFC 7383 §2.5: the first fragment names the first payload, the others say 0.
+            // RFC 7383 §2.5: the first fragment names the first payload, the others have 0.
             let first = if number == 1 { first } else { payload_type::NONE };
             let fragment = Some(Fragment { number, total });
             packets.push(protection.seal(&header, first, part, fragment, &mut self.next_iv, random)?);
@@ -126,7 +127,7 @@ impl Framer {
         Ok(packets)
     }
 
-    /// New keys after an IKE_INTERMEDIATE. IVs go on counting.
+    /// New keys after an IKE_INTERMEDIATE. The IV counter continues.
     pub(crate) fn change_keys(&mut self, keys: IkeKeys) {
         self.previous = Some(std::mem::replace(&mut self.keys, keys));
         self.reassembly = None;
@@ -162,7 +163,7 @@ impl Framer {
         }
     }
 
-    /// Is it an authentic message, or first fragment, under the keys of before the last change?
+    /// Is it an authentic message, or first fragment, under the keys before the last change?
     pub(crate) fn opens_under_previous(&self, provider: &Provider, header: &Header, datagram: &[u8]) -> bool {
         let Some(keys) = &self.previous else { return false };
         let protection = Protection { provider, suite: &self.suite, keys: self.peer_keys(keys) };
@@ -180,7 +181,7 @@ impl Framer {
         if self.initiator { &keys.responder } else { &keys.initiator }
     }
 
-    /// Takes one authentic fragment in (RFC 7383 §2.6).
+    /// Adds one authentic fragment (RFC 7383 §2.6).
     fn reassemble(
         &mut self,
         header: &Header,
@@ -193,8 +194,8 @@ impl Framer {
             return Err(OpenError::Malformed);
         }
         let fits = |r: &Reassembly| {
-            // §2.6: more fragments than before mean that the peer cut the message anew into smaller
-            // pieces.
+            // §2.6: a larger fragment total means that the peer fragmented the message again into
+            // smaller pieces.
             (r.message_id, r.response) == (header.message_id, header.flags.response)
                 && r.parts.len() >= total.into()
         };
@@ -275,8 +276,8 @@ mod tests {
             a.seal(&DEFAULT, &mut SystemRandom, (Exchange::Informational, 3, false), &payloads, 4).unwrap();
         assert!(packets.len() > 6);
         assert!(packets.iter().all(|packet| packet.len() + 4 <= 200));
-        // RFC 7383 §2.6.1: the first fragment is told apart, as a repeated answer is due for it
-        // alone.
+        // RFC 7383 §2.6.1: the first fragment is distinguished, as only it triggers a
+        // retransmission of the answer.
         let (_, mut other) = pair();
         let firsts =
             packets.iter().map(|packet| matches!(open(&mut other, packet), Ok(Received::Fragment(true))));

@@ -1,4 +1,4 @@
-//! One IKE SA: its state is small, and its work is a queue of tasks.
+//! One IKE SA: its state and its queue of tasks.
 
 pub(crate) mod child;
 mod children;
@@ -28,7 +28,7 @@ use child::ChildSa;
 use frame::Framer;
 use window::{InFlight, Receiver, Sender};
 
-/// An IKE SA from its first message to the last repetition of its last answer.
+/// An IKE SA from its first message until it stops repeating its last answer.
 pub(crate) struct IkeSa {
     pub(crate) id: IkeId,
     pub(crate) connection: Arc<Connection>,
@@ -39,10 +39,10 @@ pub(crate) struct IkeSa {
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) nat: Nat,
-    /// The peer, as the original initiator, may tell us its new addresses (RFC 4555).
+    /// The peer, as the original initiator, may announce new addresses (RFC 4555).
     pub(crate) mobike: bool,
     pub(crate) redirects: Redirects,
-    /// Closed when this one is up: the peer's gateway sent us on.
+    /// The IKE SA to close when this one is up: the peer redirected us (RFC 5685).
     pub(crate) supersedes: Option<IkeId>,
     pub(crate) phase: Phase,
     /// `None` until the shared secret is there.
@@ -53,32 +53,32 @@ pub(crate) struct IkeSa {
     /// The task whose request is in flight.
     pub(crate) active: Option<Task>,
     pub(crate) children: Vec<ChildSa>,
-    /// What the peer may still have by IKE_FOLLOWUP_KE.
+    /// What the peer may still complete by IKE_FOLLOWUP_KE.
     pub(crate) promise: Option<Box<Promise>>,
     pub(crate) local_identity: Option<Identity>,
-    /// How the ends proved themselves.
+    /// How the ends authenticated themselves.
     pub(crate) local_method: Option<ProofMethod>,
     pub(crate) remote_method: Option<ProofMethod>,
     pub(crate) remote_identity: Option<Identity>,
     /// When it was begun.
     pub(crate) born: Time,
     pub(crate) established_at: Option<Time>,
-    /// The caller was told that it is up.
+    /// It was reported up to the caller.
     pub(crate) reported_up: bool,
     pub(crate) rekey_at: Option<Time>,
     pub(crate) hard_at: Option<Time>,
     pub(crate) keepalive_at: Option<Time>,
-    /// Made by the peer's half of crossing rekeyings; gets the children once that is decided, or is
-    /// dropped then.
+    /// Set on an SA from the peer's side of a simultaneous rekey (§2.8.1): it inherits the
+    /// children if it wins, or is dropped at this time.
     pub(crate) orphan_until: Option<Time>,
-    /// The lower of its two nonces; decides which of two crossing initiations stays.
+    /// The lower of its two nonces; decides which of two simultaneous initiations stays.
     pub(crate) low_nonce: Vec<u8>,
-    /// The initiation that it goes back to, if it came of rekeying since.
+    /// The initiation that it descends from, if it was created by rekeying.
     pub(crate) origin: Option<Box<Origin>>,
 }
 
-/// What crossing initiations are judged by. It outlives rekeying: one of the two may be rekeyed
-/// before the other is done.
+/// What two simultaneous initiations are compared by. Kept across rekeying: one of the two may be
+/// rekeyed before the other is established.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) initiator: bool,
@@ -101,7 +101,7 @@ impl Nat {
     }
 }
 
-/// Where an IKE SA stands.
+/// The phase of an IKE SA.
 pub(crate) enum Phase {
     /// We sent IKE_SA_INIT.
     Init(Box<InitState>),
@@ -112,11 +112,11 @@ pub(crate) enum Phase {
     /// We sent IKE_AUTH.
     Auth(Box<AuthState>),
     Established,
-    /// Its children are with its successor; one end will delete it.
+    /// Its children have moved to its successor; one end will delete it.
     Replaced,
-    /// We are telling the peer that it is over.
+    /// Our Delete is outstanding.
     Closing,
-    /// Over; kept for a while to repeat the last answer.
+    /// Closed; kept for a while to repeat the last answer.
     Closed {
         until: Time,
     },
@@ -125,7 +125,7 @@ pub(crate) enum Phase {
 }
 
 impl IkeSa {
-    /// An IKE SA without keys at its very beginning.
+    /// A new IKE SA, without keys yet.
     pub(crate) fn new(
         id: IkeId,
         connection: Arc<Connection>,
@@ -196,7 +196,7 @@ impl IkeSa {
         }
     }
 
-    /// The initiation that this IKE SA goes back to.
+    /// The initiation that this IKE SA descends from.
     pub(crate) fn origin(&self) -> Origin {
         self.origin.as_deref().cloned().unwrap_or_else(|| Origin {
             initiator: self.initiator,
@@ -209,7 +209,7 @@ impl IkeSa {
         matches!(self.phase, Phase::Established)
     }
 
-    /// Shown to the caller in lists: not one that only lingers.
+    /// Shown to the caller in lists: false once it only repeats its last answer.
     pub(crate) fn is_listed(&self) -> bool {
         matches!(
             self.phase,
@@ -230,7 +230,7 @@ impl IkeSa {
         ctx.log(level, Some(self.id), self.remote, text.into());
     }
 
-    /// Children and rekeyings follow the configuration as it is now.
+    /// Takes the current configuration, which applies to new children and rekeyings.
     pub(crate) fn refresh_connection(&mut self, ctx: &Ctx<'_>) {
         if let Some(connection) = ctx.connections.get(self.connection.id) {
             self.connection = connection.clone();
@@ -264,8 +264,8 @@ impl IkeSa {
         }
     }
 
-    /// It waits for what the peer is about to finish by IKE_FOLLOWUP_KE: a new IKE SA, or the
-    /// replacement of the same child.
+    /// The task has to wait for what the peer is completing by IKE_FOLLOWUP_KE: a new IKE SA, or
+    /// the replacement of the same child.
     pub(crate) fn is_held_back(&self, task: &Task) -> bool {
         if task.is_under_way() {
             return false;
@@ -277,7 +277,7 @@ impl IkeSa {
         }
     }
 
-    /// Seals, remembers and sends a request.
+    /// Encrypts, stores and sends a request.
     pub(crate) fn send_request(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -298,8 +298,8 @@ impl IkeSa {
         });
     }
 
-    /// Seals a message; the IKE SA goes down if that is no longer possible (IVs used up), as
-    /// nothing can be said any more.
+    /// Seals a message; the IKE SA goes down if that is no longer possible (IVs used up), as no
+    /// further message can be protected.
     pub(crate) fn seal(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -327,7 +327,7 @@ impl IkeSa {
         }
     }
 
-    /// The children and waiting tasks leave for a successor.
+    /// Removes the children and waiting tasks for a successor.
     pub(crate) fn hand_over(&mut self, ctx: &mut Ctx<'_>) -> (Vec<ChildSa>, VecDeque<Queued>) {
         followup::drop_promise(self, ctx);
         let keep = |queued: &Queued| !matches!(queued.task, Task::RekeyIke(_) | Task::Liveness { .. });
@@ -335,7 +335,7 @@ impl IkeSa {
         (std::mem::take(&mut self.children), queue)
     }
 
-    /// Takes over from `old` what [`IkeSa::hand_over`] gave, and says so.
+    /// Takes over from `old` what [`IkeSa::hand_over`] returned, and reports it.
     pub(crate) fn inherit(
         &mut self,
         ctx: &mut Ctx<'_>,
@@ -355,7 +355,7 @@ impl IkeSa {
         }
     }
 
-    /// Milestone: both ends have proved themselves, which nobody can say without [`Proved`].
+    /// Marks the IKE SA as established; [`Proved`] is the evidence that the peer is authenticated.
     pub(crate) fn established(&mut self, ctx: &mut Ctx<'_>, proved: Proved) {
         self.remote_method = Some(proved.method);
         self.phase = Phase::Established;
@@ -371,7 +371,7 @@ impl IkeSa {
     }
 }
 
-/// How a request is repeated.
+/// The retransmission schedule of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RequestSchedule {
     Backoff(Retransmission),

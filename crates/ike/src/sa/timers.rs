@@ -1,4 +1,4 @@
-//! What an IKE SA does by itself as time goes by.
+//! Timers of an IKE SA.
 
 use super::child::{earliest, limits};
 use super::window::Due;
@@ -73,7 +73,7 @@ impl IkeSa {
         self.keepalive_at = self.keepalive_interval(ctx).map(|interval| ctx.now + interval);
     }
 
-    /// RFC 3948 §4: who is behind a NAT keeps its mapping alive. The configuration of now counts.
+    /// RFC 3948 §4: an end behind a NAT keeps its mapping alive. The current configuration applies.
     fn keepalive_interval(&self, ctx: &Ctx<'_>) -> Option<std::time::Duration> {
         let connection = ctx.connections.get(self.connection.id).unwrap_or(&self.connection);
         connection.nat_keepalive.or(ctx.config.nat_keepalive).filter(|_| self.nat.local)
@@ -87,7 +87,7 @@ impl IkeSa {
         }
     }
 
-    /// Queues the rekeying of a child unless that is under way or somebody closes it.
+    /// Queues the rekeying of a child unless that is under way or the child is being closed.
     pub(crate) fn request_child_rekey(&mut self, id: ChildId, now: Time) {
         let Some(child) = self.child_mut(id).filter(|child| child.is_current() && !child.rekeying) else {
             return;
@@ -110,7 +110,7 @@ impl IkeSa {
         }
     }
 
-    /// RFC 7296 §2.1, §2.4: a request that stays without an answer is the end of the IKE SA.
+    /// RFC 7296 §2.1, §2.4: an unanswered request ends the IKE SA.
     fn unanswered(&mut self, ctx: &mut Ctx<'_>, reason: IkeDownReason) {
         match &self.phase {
             Phase::Init(state) => {
@@ -143,8 +143,8 @@ impl IkeSa {
         let due = |at: Option<Time>| at.is_some_and(|at| at <= ctx.now);
         let overdue = due(self.orphan_until) || (matches!(self.phase, Phase::Replaced) && due(self.hard_at));
         if overdue {
-            // The peer owes us a Delete: for the surplus one of two crossing rekeyings, or for a
-            // replaced IKE SA.
+            // The peer did not send its Delete: for the surplus one of two simultaneously rekeyed
+            // IKE SAs, or for a replaced IKE SA.
             self.renounce_succession(ctx);
             self.hard_at = None;
             return self.tell_the_end(ctx);

@@ -42,7 +42,7 @@ enum Schedule {
 pub(crate) enum Due {
     Nothing,
     Retransmit,
-    /// No answer in all the time.
+    /// No answer within the whole retransmission time.
     GiveUp,
     /// The liveness probe was not answered.
     PeerDead,
@@ -69,10 +69,10 @@ impl InFlight {
         }
     }
 
-    /// A liveness probe, sent now: dead after `interval` × (`retries` + 1).
+    /// A liveness probe, sent now: the peer is dead after `interval` × (`retries` + 1).
     ///
-    /// The constant interval departs from the exponential rule of RFC 7296 §2.1 on purpose: an
-    /// operator asks for a detection time.
+    /// The constant interval deviates from the exponential backoff of RFC 7296 §2.1 on purpose: the
+    /// operator configures a detection time.
     pub(crate) fn probe(
         id: u32,
         exchange: Exchange,
@@ -97,14 +97,15 @@ impl InFlight {
         true
     }
 
-    /// The peer was heard: a probe's count begins anew.
+    /// An authentic message came in: a probe's count restarts.
     pub(crate) fn peer_heard(&mut self) {
         if let Schedule::Probe { retries, left, .. } = &mut self.schedule {
             *left = *retries;
         }
     }
 
-    /// Brings the moment of giving up forward. A liveness probe becomes an ordinary request.
+    /// Shortens the time until the request is given up. A liveness probe becomes an ordinary
+    /// request.
     pub(crate) fn give_up_by(&mut self, at: Time) {
         if let Schedule::Probe { interval, .. } = self.schedule {
             let settings = Retransmission { initial: interval, ..Retransmission::default() };
@@ -148,7 +149,7 @@ pub(crate) struct Receiver {
     pub(crate) reply: Vec<Vec<u8>>,
 }
 
-/// How a request's message ID stands to the window.
+/// Position of a request's message ID relative to the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     New,

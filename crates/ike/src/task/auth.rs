@@ -1,5 +1,5 @@
-//! IKE_AUTH in both roles: who the ends are, and the first child (RFC 7296 §1.2). The proof itself
-//! is in `proof`.
+//! IKE_AUTH in both roles: authentication and the first child (RFC 7296 §1.2). AUTH is computed and
+//! verified in `proof`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,30 +28,30 @@ use super::{Ctx, Task, init, mobike, redirect};
 /// Connections of one peer whose keys are tried; a bound on work for an unauthenticated message.
 const MAX_CANDIDATES: usize = 8;
 
-/// What IKE_SA_INIT leaves behind for IKE_AUTH.
+/// The state that IKE_SA_INIT leaves for IKE_AUTH.
 pub(crate) struct Init {
     pub(crate) request: Vec<u8>,
     pub(crate) response: Vec<u8>,
     pub(crate) nonce_i: Vec<u8>,
     pub(crate) nonce_r: Vec<u8>,
-    /// The responder takes an IKE_AUTH without a child (RFC 6023).
+    /// The responder accepts an IKE_AUTH without a child (RFC 6023).
     pub(crate) childless_supported: bool,
     /// IntAuth (RFC 9242 §3.3.2), the last part of the signed octets; empty without
     /// IKE_INTERMEDIATE.
     pub(crate) int_auth: Vec<u8>,
-    /// Both ends said USE_PPK (RFC 8784).
+    /// Both ends sent USE_PPK (RFC 8784).
     pub(crate) ppk: bool,
-    /// The peer's SIGNATURE_HASH_ALGORITHMS; `None`: it does not speak RFC 7427.
+    /// The peer's SIGNATURE_HASH_ALGORITHMS; `None`: it does not support RFC 7427.
     pub(crate) signature_hashes: Option<Vec<u16>>,
     /// The CAs that the responder named in its CERTREQ.
     pub(crate) authorities: Option<Vec<[u8; 20]>>,
 }
 
-/// What an initiator holds until the answer to IKE_AUTH.
+/// State of an initiator until the answer to IKE_AUTH.
 pub(crate) struct AuthState {
     init: Init,
     attempt: Option<Attempt>,
-    /// We have mixed our PPK in; the keys without it.
+    /// Set if our PPK is mixed in: the keys without it.
     without_ppk: Option<IkeKeys>,
     /// The first unauthenticated error that came in.
     pub(crate) hint: Option<FailReason>,
@@ -73,16 +73,16 @@ impl AuthState {
     }
 }
 
-/// What a responder holds until IKE_AUTH comes.
+/// State of a responder until IKE_AUTH.
 pub(crate) struct HalfOpen {
     pub(crate) init: Init,
-    /// Where IKE_SA_INIT came from, and its SHA-1: to know a repetition of it.
+    /// The source of IKE_SA_INIT and its SHA-1, to recognise a retransmission.
     pub(crate) origin: SocketAddr,
     pub(crate) digest: [u8; 20],
     pub(crate) suite: IkeSuite,
     pub(crate) private: Box<dyn PrivateKey>,
     pub(crate) peer_public: Vec<u8>,
-    /// Additional key exchanges, and the keys that hold once the present one is answered.
+    /// Additional key exchanges, and the keys that apply once the current one is answered.
     pub(crate) progress: Progress,
     pub(crate) next_keys: Option<IkeKeys>,
     pub(crate) fragment_size: Option<usize>,
@@ -115,7 +115,7 @@ pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option
     if sa.connection.initial_contact && !ctx.established.contains_key(&sa.connection.id) {
         payloads.push(Payload::notify(notify_type::INITIAL_CONTACT, vec![]));
     }
-    // §3.5: IDr tells the responder whom we want to talk to, if that is one certain name.
+    // §3.5: IDr names the wanted identity, if exactly one is configured.
     if let [IdentityMatch::Exact(wanted)] = &sa.connection.remote_identities[..] {
         payloads.push(Payload::IdR(wanted.clone()));
     }
@@ -144,8 +144,8 @@ pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option
     sa.send_request(ctx, Exchange::IkeAuth, &payloads, schedule);
 }
 
-/// Mixes our PPK in, if both ends have one (RFC 8784 §3): the notifies that say so, and the keys
-/// without it, which the responder may fall back to unless we insist.
+/// Mixes our PPK in, if both ends have one (RFC 8784 §3): returns the notifies for it and the keys
+/// without it, which the responder may fall back to unless we require the PPK.
 fn mix_ppk(
     sa: &mut IkeSa,
     provider: &'static Provider,
@@ -165,7 +165,7 @@ fn mix_ppk(
 }
 
 /// RFC 8784 §3: without PPK_IDENTITY in its answer the responder has not used the PPK. False if we
-/// insist on it.
+/// require it.
 fn settle_ppk(sa: &mut IkeSa, parts: &Parts) -> bool {
     let insists = sa.connection.ppk.as_ref().is_some_and(|ppk| ppk.required);
     let Phase::Auth(state) = &mut sa.phase else { return false };
@@ -180,7 +180,7 @@ fn settle_ppk(sa: &mut IkeSa, parts: &Parts) -> bool {
     }
 }
 
-/// An IKE_AUTH answer without encryption: anybody could have sent it.
+/// An IKE_AUTH answer without encryption: it may be forged.
 pub(crate) fn on_unprotected(sa: &mut IkeSa, ctx: &mut Ctx<'_>, header: &Header, datagram: &[u8]) {
     let payloads = parse(header.next_payload, datagram.get(crate::message::HEADER_LEN..).unwrap_or_default());
     match payloads.ok().and_then(Parts::of).as_ref().and_then(Parts::error) {
@@ -232,7 +232,7 @@ pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<
 
 fn first_child_answered(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: &Init, attempt: Attempt, parts: &Parts) {
     if let Some(error) = parts.error() {
-        // §1.2: the IKE SA is up all the same.
+        // §1.2: the IKE SA is established although the child failed.
         attempt.release(ctx);
         return sa.child_failed(ctx, attempt.tag, None, fail_reason(error.kind));
     }
@@ -246,8 +246,8 @@ fn first_child_answered(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: &Init, attempt:
     }
 }
 
-/// §2.21.2: an initiator that does not accept the responder says so in an INFORMATIONAL exchange of
-/// its own. The initiation has failed for the caller at once.
+/// §2.21.2: an initiator that does not accept the responder reports that in a separate
+/// INFORMATIONAL exchange. The initiation is reported as failed at once.
 fn refuse_peer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason, notify: u16) {
     sa.fail_initiation(ctx, reason, true);
     sa.phase = Phase::Closing;
@@ -257,7 +257,7 @@ fn refuse_peer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, reason: FailReason, notify: u1
 // The responder.
 
 /// Computes the keys of a half-open IKE SA when IKE_AUTH comes: not before, since a peer with a
-/// false address gets no farther than IKE_SA_INIT. False if the peer's public value is unusable.
+/// spoofed source address never sends IKE_AUTH. False if the peer's public value is unusable.
 pub(crate) fn derive_keys(sa: &mut IkeSa, ctx: &Ctx<'_>) -> bool {
     if sa.framer.is_some() {
         return true;
@@ -284,7 +284,7 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     let Some(parts) = Parts::of(payloads) else { return fail(sa, ctx, notify_type::INVALID_SYNTAX) };
     let claim = parts.id_i.as_ref().and_then(|identity| proof::claim(&parts, identity, true));
     let Some(claim) = claim else {
-        // Without AUTH the peer wants EAP, which nothing here is configured for (§2.16).
+        // Without AUTH the peer wants EAP, which is not supported (§2.16).
         return fail(sa, ctx, notify_type::AUTHENTICATION_FAILED);
     };
     let Phase::HalfOpen(state) = &sa.phase else { return vec![] };
@@ -362,15 +362,15 @@ fn first_child(
     Ok(answer.before.into_iter().chain(answer.behind).collect())
 }
 
-/// The IKE SA comes to nothing; it lingers to repeat this answer (§2.21.2).
+/// Ends the IKE SA; it is kept for a while to repeat this answer (§2.21.2).
 fn fail(sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16) -> Vec<Payload> {
     sa.linger(ctx.now);
     vec![Payload::notify(notify, vec![])]
 }
 
-/// The connections that this peer may be speaking of: both addresses and its identity fit, and the
-/// suite agreed in IKE_SA_INIT is one of theirs. Those whose own identity is the one that the peer
-/// asked for come first.
+/// The connections that match this peer: both addresses and its identity match, and the suite
+/// agreed in IKE_SA_INIT is one of theirs. Those whose own identity is the one that the peer asked
+/// for come first.
 fn candidates(
     sa: &IkeSa,
     ctx: &Ctx<'_>,
@@ -394,8 +394,8 @@ fn candidates(
     fitting
 }
 
-/// Is `identity` one that the connection wants of its peer? Where nothing is configured: the
-/// address that it comes from.
+/// Does the connection accept `identity`? Where none is configured, it must be the peer's source
+/// address.
 fn accepts(connection: &Connection, identity: &Identity, sa: &IkeSa) -> bool {
     if connection.remote_identities.is_empty() {
         return identity.same_as(&Identity::Address(sa.remote.ip()));
@@ -403,8 +403,8 @@ fn accepts(connection: &Connection, identity: &Identity, sa: &IkeSa) -> bool {
     connection.remote_identities.iter().any(|wanted| wanted.accepts(identity))
 }
 
-/// Verifies an initiator's proof as the PPKs of both ends demand (RFC 8784 §3). With success the
-/// keys of `sa` have the PPK in them.
+/// Verifies an initiator's AUTH as required by the PPK settings of both ends (RFC 8784 §3). On
+/// success the keys of `sa` include the PPK.
 fn verify_with_ppk(
     sa: &mut IkeSa,
     ctx: &Ctx<'_>,

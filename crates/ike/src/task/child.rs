@@ -1,4 +1,4 @@
-//! Negotiating a Child SA: the part that IKE_AUTH and CREATE_CHILD_SA have in common.
+//! Negotiating a Child SA: the part common to IKE_AUTH and CREATE_CHILD_SA.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::suite::{Additional, AdditionalExchange, EspProposal, EspSuite};
 use super::Ctx;
 use super::parts::Parts;
 
-/// Child SAs that a peer may make on one IKE SA: a bound on what even an authenticated peer can
-/// cost.
+/// Limit of Child SAs that a peer may create on one IKE SA: bounds the resources of an
+/// authenticated peer.
 pub(crate) const MAX_CHILDREN: usize = 256;
 
-/// Our half of a child that we asked for.
+/// Our side of a child that we requested.
 pub(crate) struct Attempt {
     pub(crate) tag: ChildTag,
     pub(crate) spi: u32,
@@ -34,7 +34,7 @@ pub(crate) struct Attempt {
     offered_remote: Vec<TrafficSelector>,
 }
 
-/// What both ends agreed on, but for our SPI.
+/// The negotiated parameters, except our SPI.
 struct Terms {
     tag: ChildTag,
     outbound_spi: u32,
@@ -46,13 +46,13 @@ struct Terms {
     tfc_padding_refused: bool,
 }
 
-/// A child: what the IKE SA remembers, and the order to install it.
+/// A created child: the IKE SA's record of it, and the action that installs it.
 pub(crate) struct Made {
     pub(crate) child: ChildSa,
     order: Box<InstallChild>,
 }
 
-/// What else goes into the keys of a child: nonces, and the secret of its own key exchange.
+/// Further inputs of a child's keys: nonces, and the secret of its own key exchange.
 pub(crate) struct Material<'a> {
     pub(crate) nonce_i: &'a [u8],
     pub(crate) nonce_r: &'a [u8],
@@ -76,8 +76,7 @@ impl Refusal {
 }
 
 impl Attempt {
-    /// Takes an SPI and fixes what will be offered. `trigger` goes first (RFC 7296 §2.9); `current`
-    /// are the selectors of a child to be replaced, which must stay covered (§2.9.2).
+    /// Allocates an SPI and builds the offer.
     pub(crate) fn new(
         ctx: &mut Ctx<'_>,
         connection: &Arc<Connection>,
@@ -119,7 +118,7 @@ impl Attempt {
         }
     }
 
-    /// Gives the SPI back: no child came of it.
+    /// Releases the SPI: no child was created.
     pub(crate) fn release(&self, ctx: &mut Ctx<'_>) {
         ctx.spis.release(self.spi);
     }
@@ -173,8 +172,8 @@ impl Attempt {
         self.check(ctx, parts, group).map(|terms| terms.additional)
     }
 
-    /// Makes the child of the peer's answer. The SPI goes over to the child; on an error it is
-    /// still to be released.
+    /// Creates the child from the peer's answer. The child then owns the SPI; on an error the
+    /// caller must still release it.
     pub(crate) fn accept(
         &self,
         sa: &IkeSa,
@@ -189,7 +188,7 @@ impl Attempt {
     }
 }
 
-/// A child that the peer asked for and that we can have.
+/// A child requested by the peer that we accept.
 pub(crate) struct Choice {
     terms: Terms,
     /// Number of the chosen proposal.
@@ -207,7 +206,7 @@ impl Choice {
     }
 }
 
-/// Finds the policy, proposal and selectors for a child that the peer asks for. `only`: the policy
+/// Finds the policy, proposal and selectors for a child that the peer requests. `only`: the policy
 /// of the child that it replaces.
 pub(crate) fn choose(
     sa: &IkeSa,
@@ -237,9 +236,8 @@ pub(crate) fn choose(
     if candidates.is_empty() {
         return Err(Refusal::new(notify_type::TS_UNACCEPTABLE));
     }
-    // RFC 7296 §2.9: first whatever needs no narrowing, then what at least has the packet that
-    // triggered the request, which the first selectors describe. Among equals the order of the
-    // configuration decides.
+    // RFC 7296 §2.9: prefer a policy that needs no narrowing, then one that contains the triggering
+    // packet, which the first selectors describe. Among equals the order of configuration decides.
     let has_trigger = |set: &[TrafficSelector], asked: &[TrafficSelector]| {
         asked.first().is_some_and(|trigger| set.iter().any(|selector| selector.contains(trigger)))
     };
@@ -266,13 +264,13 @@ pub(crate) fn choose(
     Err(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))
 }
 
-/// The payloads of the answer that makes a child, as they stand before and behind nonce and KE.
+/// The payloads of the answer that makes a child, the part before and the part after nonce and KE.
 pub(crate) struct Answer {
     pub(crate) before: Vec<Payload>,
     pub(crate) behind: [Payload; 2],
 }
 
-/// A chosen child with our SPI, whose keys are still to come.
+/// A chosen child with our SPI, whose keys are not derived yet.
 pub(crate) struct Chosen {
     terms: Terms,
     spi: u32,
@@ -283,7 +281,7 @@ impl Chosen {
         ctx.spis.release(self.spi);
     }
 
-    /// Makes the child; without success the SPI is released.
+    /// Creates the child; on failure the SPI is released.
     pub(crate) fn make(
         self,
         sa: &IkeSa,
@@ -299,7 +297,7 @@ impl Chosen {
     }
 }
 
-/// The answer that tells the peer of the chosen child.
+/// The answer that accepts the chosen child.
 pub(crate) fn answer(ctx: &mut Ctx<'_>, choice: Choice) -> Result<(Chosen, Answer), Refusal> {
     let no_room = || Refusal::new(notify_type::NO_ADDITIONAL_SAS);
     let spi = ctx.spis.allocate(ctx.random).ok_or_else(no_room)?;
@@ -310,7 +308,7 @@ pub(crate) fn answer(ctx: &mut Ctx<'_>, choice: Choice) -> Result<(Chosen, Answe
     Ok((Chosen { terms, spi }, Answer { before, behind }))
 }
 
-/// Orders the installation and keeps the child.
+/// Emits the install action and stores the child.
 pub(crate) fn install(sa: &mut IkeSa, ctx: &mut Ctx<'_>, made: Made) {
     let Made { child, order } = made;
     let show = |selectors: &[TrafficSelector]| {
@@ -319,7 +317,7 @@ pub(crate) fn install(sa: &mut IkeSa, ctx: &mut Ctx<'_>, made: Made) {
     let (local, remote) = (show(&child.local_selectors), show(&child.remote_selectors));
     let spis = format!("in {:08x} out {:08x}", child.inbound_spi, child.outbound_spi);
     sa.log(ctx, LogLevel::Info, format!("child SA {local} to {remote} up, {spis}"));
-    // Most IKE SAs have one child, and there may be ten thousand of them.
+    // Grow by one: most IKE SAs have one child, and there may be ten thousand IKE SAs.
     if sa.children.len() == sa.children.capacity() {
         sa.children.reserve_exact(1 + sa.children.len() / 2);
     }
@@ -350,8 +348,8 @@ fn make(
         if initiator { (by_initiator, by_responder) } else { (by_responder, by_initiator) };
     let lifetime = sa.connection.child(terms.tag).map(|policy| policy.lifetime).unwrap_or_default();
     let (soft_limit, hard_limit) = limits(ctx, lifetime.soft, lifetime.jitter, lifetime.hard);
-    // RFC 7296 §2.8: the responder of a rekeying sends on the new one when the peer has shown that
-    // it has it.
+    // RFC 7296 §2.8: the responder of a rekeying sends on the new SA only after the peer has shown
+    // that it is installed.
     let outbound_ready = initiator || replaces.is_none();
     let id = ctx.names.child();
     let child = ChildSa {
@@ -395,8 +393,9 @@ fn make(
     Ok(Made { child, order })
 }
 
-/// RFC 7296 §1.3.1: transport mode only if both ends say so. `None` if it is required and the peer
-/// does not: "If this is unacceptable to the initiator, the initiator MUST delete the SA."
+/// RFC 7296 §1.3.1: transport mode only if both ends send the notify. `None` if it is required and
+/// the peer does not send it: "If this is unacceptable to the initiator, the initiator MUST delete
+/// the SA."
 fn agreed_mode(own: Mode, transport_required: bool, parts: &Parts) -> Option<Mode> {
     match own {
         Mode::Transport if parts.has(notify_type::USE_TRANSPORT_MODE) => Some(Mode::Transport),

@@ -21,18 +21,18 @@ use super::followup::{self, Followup};
 use super::parts::{Parts, fail_reason};
 use super::{Ctx, Queued, Task};
 
-/// Pause after TEMPORARY_FAILURE, times the number of tries (RFC 7296 §2.25 asks for a wait, with
-/// growth).
+/// Pause after TEMPORARY_FAILURE, times the number of tries (RFC 7296 §2.25: wait, longer each
+/// time).
 const PAUSE: Duration = Duration::from_secs(1);
 /// Tries before a lasting TEMPORARY_FAILURE is a failure.
 const MAX_TRIES: u32 = 6;
 
-/// A child that we ask for.
+/// A child that we request.
 pub(crate) struct CreateChild {
     tag: ChildTag,
     trigger: Option<(TrafficSelector, TrafficSelector)>,
     rekeying: Option<ChildId>,
-    /// The group that the peer asked for by INVALID_KE_PAYLOAD.
+    /// The group that the peer requested by INVALID_KE_PAYLOAD.
     group: Option<Group>,
     /// The peer refused the offer without a key exchange; these groups are offered where none is
     /// configured.
@@ -45,21 +45,21 @@ pub(crate) struct CreateChild {
     followup: Option<Box<Followup>>,
     /// The peer rekeyed the same child while our request was in flight.
     pub(crate) peer_rekey: Option<PeerRekey>,
-    /// SPIs that the peer deleted meanwhile and that we do not know: perhaps the child we are
+    /// SPIs that the peer deleted meanwhile and that we do not know: possibly the child that we are
     /// waiting for.
     pub(crate) deleted_early: Vec<u32>,
 }
 
-/// What belongs to the request in flight.
+/// State of the request in flight.
 struct Open {
     attempt: Attempt,
     nonce: Vec<u8>,
     exchange: Option<(Group, Box<dyn PrivateKey>)>,
 }
 
-/// The peer's half of crossing rekeyings.
+/// The peer's rekeying in a simultaneous rekey of the child.
 pub(crate) struct PeerRekey {
-    /// The child that came of it; `None` while additional key exchanges are still to follow.
+    /// The child that it created; `None` while additional key exchanges are still to follow.
     pub(crate) child: Option<ChildId>,
     pub(crate) nonces: (Vec<u8>, Vec<u8>),
 }
@@ -84,7 +84,7 @@ impl CreateChild {
     pub(crate) fn rekey(child: &ChildSa) -> Self {
         let mut task = Self::new(ChildRequest::new(child.tag));
         task.rekeying = Some(child.id);
-        // Without another wish the group of the child is kept.
+        // Unless configured otherwise the group of the child is kept.
         task.group = child.suite.group;
         task
     }
@@ -136,7 +136,7 @@ impl CreateChild {
         let mut current = None;
         if let Some(id) = self.rekeying {
             let Some(old) = sa.child(id).filter(|child| child.is_current()) else { return Ok(None) };
-            // §1.3.3: the SPI that we receive on.
+            // §1.3.3: our inbound SPI.
             payloads.push(Payload::Notify(Notify::about_esp(notify_type::REKEY_SA, old.inbound_spi)));
             current = Some((&old.local_selectors[..], &old.remote_selectors[..]));
         }
@@ -174,7 +174,7 @@ impl CreateChild {
     ) {
         let Some(open) = self.open.take() else { return };
         let Some(parts) = answer.ok().and_then(Parts::of) else {
-            // An authentic answer that makes no sense: whatever the peer made, it shall close.
+            // An authentic but invalid answer: the peer must close what it has created.
             sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
             return self.give_up(sa, ctx, FailReason::Syntax);
         };
@@ -191,8 +191,8 @@ impl CreateChild {
         match next.and_then(|more| if more { Ok(true) } else { self.accept(sa, ctx, &open).map(|()| false) })
         {
             Ok(true) if self.is_surplus(&open) => {
-                // RFC 9370 §2.2.4: the initiator of the exchange with the lowest nonce does not go
-                // on; there is nothing to delete.
+                // RFC 9370 §2.2.4: the initiator of the exchange with the lowest nonce stops;
+                // nothing has been created, so there is nothing to delete.
                 open.attempt.release(ctx);
                 sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's child SA stays");
             }
@@ -202,14 +202,14 @@ impl CreateChild {
             }
             Ok(false) => {}
             Err(reason) => {
-                // The peer has made the child; it must close it again.
+                // The peer has created the child; it must close it again.
                 sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
                 self.give_up(sa, ctx, reason);
             }
         }
     }
 
-    /// Takes the answer to CREATE_CHILD_SA in; true if additional key exchanges follow.
+    /// Processes the answer to CREATE_CHILD_SA; true if additional key exchanges follow.
     fn begin_followup(&mut self, ctx: &Ctx<'_>, open: &Open, parts: Parts) -> Result<bool, FailReason> {
         let group = open.exchange.as_ref().map(|(group, _)| *group);
         let additional = open.attempt.agreed_additional(ctx, &parts, group)?;
@@ -217,7 +217,7 @@ impl CreateChild {
         Ok(!additional.is_empty())
     }
 
-    /// The peer rekeys the same child, and ours has the lowest nonce.
+    /// The peer rekeys the same child, and the lowest nonce is in our exchange.
     fn is_surplus(&self, open: &Open) -> bool {
         let nonce_r = self.followup.as_ref().and_then(|followup| followup.first.nonce.as_deref());
         match (&self.peer_rekey, nonce_r) {
@@ -250,7 +250,7 @@ impl CreateChild {
         let replaces = self.rekeying.filter(|&id| sa.child(id).is_some());
         let made = open.attempt.accept(sa, ctx, parts, group, &material, replaces)?;
         if self.deleted_early.contains(&made.child.outbound_spi) {
-            // The peer's Delete overtook its answer.
+            // The peer's Delete arrived before its answer.
             open.attempt.release(ctx);
             self.give_up(sa, ctx, FailReason::Cancelled);
             return Ok(());
@@ -258,8 +258,8 @@ impl CreateChild {
 
         if let Some(peer) = &self.peer_rekey {
             if self.is_surplus(open) {
-                // Never shown to the caller: the peer's stays, ours is closed, and the peer deletes
-                // the old one.
+                // Ours is never reported to the caller: the peer's child stays, ours is closed, and
+                // the peer deletes the old one.
                 sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's child SA stays");
                 sa.enqueue(Task::DeleteSpi { spi: open.attempt.spi }, ctx.now);
                 return Ok(());
@@ -270,7 +270,7 @@ impl CreateChild {
                         surplus.fate = Some(RemoveReason::Redundant);
                     }
                 }
-                // The peer has seen that its own is surplus, or will hear STATE_NOT_FOUND.
+                // The peer has detected that its own is surplus, or will receive STATE_NOT_FOUND.
                 None => followup::drop_promise(sa, ctx),
             }
             if let Some(old) = replaces.and_then(|id| sa.child_mut(id)) {
@@ -291,8 +291,7 @@ impl CreateChild {
     /// The peer refused (RFC 7296 §2.25, §1.3).
     fn refused(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16, data: &[u8]) {
         if self.peer_rekey.is_some() {
-            // The peer did not see a collision: it refused ours because its own replacement is
-            // done.
+            // The peer saw no collision: it refused ours because its own replacement is done.
             return;
         }
         self.tries += 1;
@@ -308,8 +307,8 @@ impl CreateChild {
                 }
             }
             notify_type::NO_PROPOSAL_CHOSEN if self.forward_secrecy.is_empty() && !self.had_exchange => {
-                // Perhaps the peer insists on forward secrecy. It takes the group of the IKE SA, or
-                // names another one.
+                // The peer may require forward secrecy: offer the group of the IKE SA; the peer may
+                // ask for another one.
                 let agreed = sa.framer.as_ref().map(|framer| framer.suite.group);
                 let configured =
                     sa.connection.ike_proposals.iter().flat_map(|proposal| proposal.groups.clone());
@@ -329,8 +328,8 @@ impl CreateChild {
         }
     }
 
-    /// RFC 7296 §2.25: the peer has lost the child. Drop it silently and, unless another one does
-    /// its work, make it anew.
+    /// RFC 7296 §2.25: the peer has lost the child. Remove it without a Delete and create it again,
+    /// unless another child of the policy exists.
     fn unknown_to_peer(self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
         let Some(id) =
             self.rekeying.filter(|&id| sa.child(id).is_some_and(|child| child.replaced_by.is_none()))
@@ -352,7 +351,7 @@ impl CreateChild {
     }
 }
 
-/// The peer asks for a child.
+/// Handles the peer's request for a child.
 pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) -> Vec<Payload> {
     let Some(parts) = Parts::of(payloads) else {
         return vec![Payload::notify(notify_type::INVALID_SYNTAX, vec![])];
@@ -380,7 +379,7 @@ fn decide(verdict: Verdict, rekeyed: Option<&Notify>) -> Result<(), Payload> {
     match verdict {
         Verdict::Proceed => Ok(()),
         Verdict::TemporaryFailure => Err(Payload::notify(notify_type::TEMPORARY_FAILURE, vec![])),
-        // RFC 7296 §3.10.1: the notify names the SPI that was asked for.
+        // RFC 7296 §3.10.1: the notify carries the SPI of the request.
         Verdict::ChildNotFound => Err(Payload::Notify(Notify {
             kind: notify_type::CHILD_SA_NOT_FOUND,
             ..rekeyed.cloned().unwrap_or(Notify::new(notify_type::CHILD_SA_NOT_FOUND, vec![]))
@@ -438,7 +437,7 @@ fn exchange_keys(
     let Some(group) = choice.group() else { return Ok((None, None)) };
     let public = match &parts.ke {
         Some((number, public)) if *number == group.number() => public,
-        // RFC 7296 §1.3: name the group that we would take.
+        // RFC 7296 §1.3: the notify carries the group that we accept.
         _ => return Err(Refusal(notify_type::INVALID_KE_PAYLOAD, group.number().to_be_bytes().to_vec())),
     };
     let method = ctx.provider().group(group).ok_or(Refusal::new(notify_type::NO_PROPOSAL_CHOSEN))?;
@@ -447,7 +446,8 @@ fn exchange_keys(
     Ok((Some(private.agree(public).map_err(failed)?), Some(own)))
 }
 
-/// A child of the peer's CREATE_CHILD_SA request whose additional key exchanges are still to come.
+/// A child of the peer's CREATE_CHILD_SA request whose additional key exchanges are still
+/// outstanding.
 pub(crate) struct PromisedChild {
     chosen: Chosen,
     nonces: (Vec<u8>, Vec<u8>),
@@ -464,9 +464,9 @@ impl PromisedChild {
         self.chosen.release(ctx);
     }
 
-    /// The last exchange is done.
+    /// The last additional exchange is done: creates the child.
     pub(crate) fn keep(self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &[Secret]) -> Result<(), u16> {
-        // Meanwhile we may have closed or replaced the child; our Delete is on its way then.
+        // Meanwhile we may have closed or replaced the child; then our Delete is outstanding.
         if self.old.is_some_and(|old| !sa.child(old).is_some_and(ChildSa::is_current)) {
             self.release(ctx);
             return Err(notify_type::STATE_NOT_FOUND);
@@ -496,8 +496,8 @@ fn crossing(sa: &mut IkeSa, old: Option<ChildId>) -> Option<&mut CreateChild> {
     }
 }
 
-/// The peer has replaced `old`. If we were about to do the same, the request in flight remembers
-/// the collision, and one that only waits is dropped.
+/// The peer has replaced `old`. If our own rekeying of it is in flight, it records the collision;
+/// if it only waits, it is dropped.
 fn replaced_by_peer(sa: &mut IkeSa, old: ChildId, new: ChildId, nonces: (Vec<u8>, Vec<u8>)) {
     if let Some(child) = sa.child_mut(old) {
         child.replaced_by = Some(new);

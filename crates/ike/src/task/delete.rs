@@ -6,14 +6,14 @@ use crate::sa::{IkeSa, Phase};
 
 use super::Ctx;
 
-/// Names our inbound SPIs; `None` if the peer has deleted the children meanwhile.
+/// The Delete with our inbound SPIs; `None` if the peer has deleted the children meanwhile.
 pub(super) fn children_request(sa: &IkeSa, children: &[ChildId]) -> Option<Vec<Payload>> {
     let spis: Vec<u32> =
         children.iter().filter_map(|&id| sa.child(id)).map(|child| child.inbound_spi).collect();
     (!spis.is_empty()).then(|| vec![Payload::Delete(DeletePayload::Esp(spis))])
 }
 
-/// The peer has answered: its outbound halves are closed too. What exactly it answers does not
+/// The peer has answered, so the child is closed at both ends. The content of the answer does not
 /// matter, since an answer without its SPIs means that it closed them on its own (§1.4.1).
 pub(super) fn children_answered(sa: &mut IkeSa, ctx: &mut Ctx<'_>, children: &[ChildId]) {
     for &id in children {
@@ -29,8 +29,8 @@ pub(super) fn ike_request() -> Vec<Payload> {
     vec![Payload::Delete(DeletePayload::Ike)]
 }
 
-/// The peer has answered our Delete: nothing of the IKE SA is left. It may still repeat requests of
-/// its own, which nobody answers then; it has closed the IKE SA.
+/// The peer has answered our Delete: the IKE SA ends. Requests that the peer still retransmits are
+/// not answered; it has closed the IKE SA.
 pub(super) fn ike_answered(sa: &mut IkeSa) {
     sa.phase = Phase::Dead;
 }

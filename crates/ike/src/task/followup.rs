@@ -1,8 +1,8 @@
-//! IKE_FOLLOWUP_KE in both roles: the additional key exchanges behind a CREATE_CHILD_SA (RFC 9370
-//! §2.2.4).
+//! IKE_FOLLOWUP_KE in both roles: the additional key exchanges after a CREATE_CHILD_SA
+//! (RFC 9370 §2.2.4).
 //!
-//! What CREATE_CHILD_SA agreed on waits until the last of them; only then there is a new SA. A
-//! link, an opaque value of the responder, ties one exchange to the next.
+//! The SA is created only after the last of them. The responder links one exchange to the next by
+//! an opaque value (ADDITIONAL_KEY_EXCHANGE).
 
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ const LINK_LEN: usize = 16;
 
 // The initiator.
 
-/// What the initiator of a CREATE_CHILD_SA holds until the last exchange.
+/// State of the initiator of a CREATE_CHILD_SA until the last exchange.
 pub(crate) struct Followup {
     /// The answer to CREATE_CHILD_SA.
     pub(crate) first: Parts,
@@ -37,7 +37,7 @@ impl Followup {
     /// Begins after the answer `first`.
     ///
     /// # Errors
-    /// If exchanges follow and the answer has no link to them.
+    /// If exchanges follow and the answer has no ADDITIONAL_KEY_EXCHANGE.
     pub(crate) fn new(first: Parts, additional: &Additional) -> Result<Self, FailReason> {
         let link = link(&first);
         if !additional.is_empty() && link.is_none() {
@@ -58,7 +58,7 @@ impl Followup {
         ])
     }
 
-    /// Takes an answer without an error in; true if it was the last one.
+    /// Processes an answer without an error; true if it was the last one.
     pub(crate) fn answered(&mut self, parts: &Parts) -> Result<bool, FailReason> {
         let (group, private) = self.open.take().ok_or(FailReason::Syntax)?;
         let (_, public) =
@@ -77,18 +77,18 @@ fn link(parts: &Parts) -> Option<Vec<u8>> {
 
 // The responder.
 
-/// What a responder has promised in its answer to CREATE_CHILD_SA and will make after the last
-/// additional exchange. One for an IKE SA: a new one replaces it.
+/// The SA that a responder accepted in CREATE_CHILD_SA and creates after the last additional
+/// exchange. At most one per IKE SA: a new one replaces it.
 pub(crate) struct Promise {
     link: Vec<u8>,
     remaining: VecDeque<Group>,
     secrets: Vec<Secret>,
-    /// Forgotten then.
+    /// Dropped at this time.
     pub(crate) until: Time,
     pub(crate) what: Promised,
 }
 
-/// What is promised.
+/// The SA to be created.
 pub(crate) enum Promised {
     Child(Box<create_child::PromisedChild>),
     Ike(Box<rekey_ike::PromisedIke>),
@@ -102,7 +102,7 @@ impl Promise {
     }
 }
 
-/// Keeps a promise and gives the notify that ties the next exchange to it.
+/// Stores a promise and returns the notify that links the next exchange to it.
 pub(crate) fn promise(sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &Additional, what: Promised) -> Payload {
     drop_promise(sa, ctx);
     let link = new_link(ctx);
@@ -116,7 +116,7 @@ pub(crate) fn promise(sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &Additional
     Payload::notify(notify_type::ADDITIONAL_KEY_EXCHANGE, link)
 }
 
-/// Forgets what was promised: the initiator will hear STATE_NOT_FOUND, if it goes on at all.
+/// Drops the promise: if the initiator continues, it receives STATE_NOT_FOUND.
 pub(crate) fn drop_promise(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     if let Some(promise) = sa.promise.take() {
         promise.release(ctx);

@@ -10,8 +10,7 @@ use crate::sa::{IkeSa, Phase};
 use super::parts::Parts;
 use super::{Ctx, Task, mobike, redirect};
 
-/// Carries out what the request says and answers it. A request without content is answered by a
-/// message without content.
+/// Processes the request and answers it. An empty request gets an empty answer.
 pub(crate) fn answer(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -46,7 +45,7 @@ pub(crate) fn answer(
     answer
 }
 
-/// SPIs that a task remembers as deleted before it knew them.
+/// Limit of SPIs in a task that the peer deleted before we knew them.
 const MAX_EARLY_DELETES: usize = 16;
 
 /// RFC 7296 §2.21.2, §2.21.3: these end the IKE SA on both ends.
@@ -57,7 +56,7 @@ fn is_fatal(notify: u16) -> bool {
 /// The peer deletes the IKE SA. The answer is empty (RFC 7296 §1.4.1).
 fn deleted(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     // A rekeying that the peer began and we answered while ours was in flight: by deleting the old
-    // IKE SA the peer says that its own is the one that stays (RFC 7296 §2.25.2: our rekeying is
+    // IKE SA the peer shows that its own is the successor (RFC 7296 §2.25.2: our rekeying is
     // forgotten).
     if let Some(Task::RekeyIke(task)) = &sa.active
         && let Some(successor) = task.peer_rekey.as_ref().and_then(|peer| peer.ike)
@@ -72,7 +71,7 @@ fn deleted(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     sa.down(ctx, IkeDownReason::DeletedByPeer, true);
 }
 
-/// The peer closes the child that it receives on `spi`; gives back our inbound SPI for the answer.
+/// The peer closes the child of its inbound `spi`; returns our inbound SPI for the answer.
 ///
 /// RFC 7296 §1.4.1, §2.25.1: if we are closing it too, the answer does not name it.
 fn delete_child(sa: &mut IkeSa, ctx: &mut Ctx<'_>, spi: u32) -> Option<u32> {

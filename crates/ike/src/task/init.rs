@@ -1,5 +1,5 @@
-//! IKE_SA_INIT as the initiator (RFC 7296 §1.2). What comes back is not authenticated, so an error
-//! only shortens the attempt (§2.21.1).
+//! IKE_SA_INIT as the initiator (RFC 7296 §1.2). The answer is not authenticated, so an error only
+//! shortens the attempt (§2.21.1).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use super::parts::{Parts, fail_reason};
 use super::redirect::Redirects;
 use super::{Ctx, auth, intermediate, nat, redirect, signature};
 
-/// How often a COOKIE or INVALID_KE_PAYLOAD makes us send IKE_SA_INIT anew; anybody could send us
-/// these for ever.
+/// How often a COOKIE or INVALID_KE_PAYLOAD makes us restart IKE_SA_INIT; bounded because these
+/// notifies can be forged.
 const MAX_RESTARTS: u32 = 8;
 
-/// What an initiator holds until the answer to IKE_SA_INIT.
+/// State of an initiator until the answer to IKE_SA_INIT.
 pub(crate) struct InitState {
     child: Option<ChildRequest>,
     nonce: Vec<u8>,
@@ -35,7 +35,7 @@ pub(crate) struct InitState {
     restarts: u32,
     /// The first unauthenticated error that came in.
     hint: Option<FailReason>,
-    /// The request as it was sent last: goes into AUTH (RFC 7296 §2.15).
+    /// The request as sent last: covered by AUTH (RFC 7296 §2.15).
     request: Vec<u8>,
 }
 
@@ -81,8 +81,8 @@ pub(crate) fn begin(
     Some(sa)
 }
 
-/// Builds and sends the request anew. The time that the initiation may take counts from the first
-/// one.
+/// Builds the request again and sends it. The time that the initiation may take counts from the
+/// first one.
 fn send(sa: &mut IkeSa, ctx: &mut Ctx<'_>) {
     let spis = (sa.local_spi, 0);
     let pretend = sa.connection.force_udp_encapsulation;
@@ -138,7 +138,7 @@ pub(crate) fn message((spi_i, spi_r): (u64, u64), flags: (bool, bool), payloads:
     [&header.encode(HEADER_LEN + body.len())[..], &body].concat()
 }
 
-/// Takes in what claims to be the answer.
+/// Handles a message that claims to be the answer.
 pub(crate) fn on_response(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -202,7 +202,7 @@ fn restart(sa: &mut IkeSa, ctx: &mut Ctx<'_>, change: impl FnOnce(&mut InitState
     }
 }
 
-/// RFC 5685 §3: on to another gateway, with a new key and a new nonce.
+/// RFC 5685 §3: restart with another gateway, with a new key and a new nonce.
 fn redirected(sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: &Notify) {
     let Phase::Init(state) = &sa.phase else { return };
     let (nonce, group) = (state.nonce.clone(), state.group);
@@ -240,8 +240,7 @@ fn other_group(sa: &mut IkeSa, ctx: &mut Ctx<'_>, group: Option<Group>) {
     restart(sa, ctx, |state| (state.group, state.private, state.public) = (group, private, public));
 }
 
-/// Everything is checked before anything changes: whoever forged the message must not spoil the
-/// attempt.
+/// All checks come before any change of state, so that a forged message does not break the attempt.
 fn accept(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -260,11 +259,12 @@ fn accept(
     if header.spi_r == 0 || *number != state.group.number() || suite.group != state.group {
         return hint(sa, ctx, FailReason::Syntax);
     }
-    // RFC 9370 §2.2.1: whoever chooses additional exchanges also says IKE_INTERMEDIATE.
+    // RFC 9370 §2.2.1: a responder that chooses additional exchanges must also send
+    // INTERMEDIATE_EXCHANGE_SUPPORTED.
     if !suite.additional.is_empty() && !parts.has(notify_type::INTERMEDIATE_EXCHANGE_SUPPORTED) {
         return hint(sa, ctx, FailReason::Syntax);
     }
-    // RFC 8784 §3: no IKE SA without the PPK, if we insist.
+    // RFC 8784 §3: no IKE SA without the PPK, if we require it.
     if sa.connection.ppk.as_ref().is_some_and(|ppk| ppk.required) && !parts.has(notify_type::USE_PPK) {
         return hint(sa, ctx, FailReason::Ppk);
     }

@@ -16,7 +16,7 @@ use super::Ctx;
 use super::auth::{self, Init};
 use super::parts::{Parts, fail_reason};
 
-/// How far the exchanges are, and what of them goes into AUTH (RFC 9242 §3.3.2).
+/// Progress of the exchanges, and what of them is covered by AUTH (RFC 9242 §3.3.2).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Progress {
     /// Exchanges that are finished.
@@ -37,11 +37,11 @@ impl Progress {
         if self.next(framer).is_some() { Exchange::IkeIntermediate } else { Exchange::IkeAuth }
     }
 
-    /// IntAuth = IntAuth_iN | IntAuth_rN | IKE_AUTH_MID; nothing without such an exchange.
+    /// IntAuth = IntAuth_iN | IntAuth_rN | IKE_AUTH_MID; empty without such an exchange.
     pub(crate) fn int_auth(&self) -> Vec<u8> {
         match u32::try_from(self.done) {
             Ok(done @ 1..) => {
-                // IKE_SA_INIT was 0 and each exchange took one.
+                // The message ID of IKE_SA_INIT is 0, and each exchange takes the next.
                 let id = (done + 1).to_be_bytes();
                 [&self.by_initiator[..], &self.by_responder, &id].concat()
             }
@@ -49,7 +49,7 @@ impl Progress {
         }
     }
 
-    /// Takes one message in: IntAuth_n = prf(SK_p, IntAuth_(n-1) | A | P), by the keys that protect
+    /// Adds one message: IntAuth_n = prf(SK_p, IntAuth_(n-1) | A | P), with the keys that protect
     /// it. `header` is the IKE header as it was sent; A has it and the header of the encrypted
     /// payload as if the message had come in one piece and without IV, padding and check value.
     fn add(
@@ -89,7 +89,7 @@ impl Progress {
     }
 }
 
-/// What an initiator holds between IKE_SA_INIT and IKE_AUTH.
+/// State of an initiator between IKE_SA_INIT and IKE_AUTH.
 pub(crate) struct IntermediateState {
     init: Init,
     child: Option<ChildRequest>,
@@ -106,7 +106,7 @@ impl IntermediateState {
     }
 }
 
-/// An authentic IKE_INTERMEDIATE message has come in: it goes into AUTH.
+/// Adds an authentic IKE_INTERMEDIATE message to what AUTH covers.
 pub(crate) fn received(sa: &mut IkeSa, ctx: &Ctx<'_>, datagram: &[u8], opened: &Opened) {
     let (Some(framer), Some(header)) = (&sa.framer, datagram.get(..HEADER_LEN)) else { return };
     let by_initiator = !framer.initiator;
@@ -115,13 +115,13 @@ pub(crate) fn received(sa: &mut IkeSa, ctx: &Ctx<'_>, datagram: &[u8], opened: &
         Phase::HalfOpen(state) => &mut state.progress,
         _ => return,
     };
-    // It can only fail where AUTH cannot be computed either; then AUTH does not match.
+    // An error here means that AUTH cannot be computed either, so authentication fails.
     let _ = progress.add(ctx.provider(), framer, by_initiator, header, (opened.first, &opened.bytes));
 }
 
 // The initiator.
 
-/// Does what stands between IKE_SA_INIT and IKE_AUTH, then begins IKE_AUTH. The IKE SA has its
+/// Runs the exchanges between IKE_SA_INIT and IKE_AUTH, then begins IKE_AUTH. The IKE SA has its
 /// keys.
 pub(crate) fn begin(sa: &mut IkeSa, ctx: &mut Ctx<'_>, init: Init, child: Option<ChildRequest>) {
     next(sa, ctx, init, child, Progress::default());
@@ -152,8 +152,8 @@ fn next(sa: &mut IkeSa, ctx: &mut Ctx<'_>, mut init: Init, child: Option<ChildRe
     }
 }
 
-/// The answer, protected by the keys so far. It is not authenticated before IKE_AUTH, but only who
-/// answered IKE_SA_INIT can have made it.
+/// The answer, protected by the current keys. The peer is not authenticated before IKE_AUTH, but
+/// only the end that answered IKE_SA_INIT has these keys.
 pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<Payload>, ParseError>) {
     let Phase::Intermediate(state) = &sa.phase else { return };
     let parts = answer.ok().and_then(Parts::of);
@@ -173,7 +173,7 @@ pub(crate) fn on_response(sa: &mut IkeSa, ctx: &mut Ctx<'_>, answer: Result<Vec<
     progress.done += 1;
     if let Some(framer) = &mut sa.framer {
         framer.change_keys(keys);
-        // The peer repeats nothing under the old ones.
+        // Nothing is retransmitted under the old keys.
         framer.previous = None;
     }
     next(sa, ctx, init, child, progress);
@@ -201,7 +201,7 @@ fn respond(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts) -> Option<Vec<Paylo
     Some(vec![Payload::KeyExchange(group.number(), own)])
 }
 
-/// The answer was sealed and kept: from now on the new keys are used.
+/// The answer is encrypted and stored: switches to the new keys.
 pub(crate) fn answered(sa: &mut IkeSa, ctx: &Ctx<'_>, payloads: &[Payload]) {
     let (Phase::HalfOpen(state), Some(framer)) = (&mut sa.phase, &mut sa.framer) else { return };
     let Some(keys) = state.next_keys.take() else { return };
@@ -261,8 +261,8 @@ mod tests {
         [&spis[..], &[next, 0x20, 43, flags, 0, 0, 0, id, 0, 0, 0, length]].concat()
     }
 
-    /// RFC 9242 §3.3.2: each message as if it had come in one piece, with the lengths of what it
-    /// says alone.
+    /// RFC 9242 §3.3.2: each message as if it had come in one piece, with lengths without IV,
+    /// padding and check value.
     #[test]
     fn int_auth_is_a_chain_over_both_directions_and_the_id_of_ike_auth() {
         let (framer, mut progress) = (framer(), Progress::default());

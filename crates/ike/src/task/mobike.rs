@@ -1,5 +1,5 @@
-//! A peer that moves, with us as the original responder (RFC 4555): it says where it is now, we ask
-//! it there, and only then ESP goes there.
+//! A peer that moves, with us as the original responder (RFC 4555): it announces its address, we
+//! check return routability, and only then ESP is sent there.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,14 +13,14 @@ use super::{Ctx, Queued, Task, nat};
 /// Octets of our COOKIE2: 8 to 64 (RFC 4555 §4.2.5).
 const COOKIE_LEN: usize = 16;
 
-/// Our answer to an IKE_AUTH request that says MOBIKE_SUPPORTED (RFC 4555 §3.1).
+/// Our answer to an IKE_AUTH request with MOBIKE_SUPPORTED (RFC 4555 §3.1).
 pub(crate) fn accept(sa: &mut IkeSa, parts: &Parts) -> Option<Payload> {
     sa.mobike = sa.connection.mobike && !sa.initiator && parts.has(notify_type::MOBIKE_SUPPORTED);
     sa.mobike.then(|| Payload::notify(notify_type::MOBIKE_SUPPORTED, vec![]))
 }
 
-/// What an INFORMATIONAL request on this path says about addresses, and the payloads of the answer.
-/// Without MOBIKE these notifies mean nothing (RFC 7296 §3.10.1).
+/// Processes the MOBIKE notifies of an INFORMATIONAL request received on this path; returns the
+/// payloads of the answer. Without MOBIKE these notifies are ignored (RFC 7296 §3.10.1).
 pub(crate) fn answer(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -31,8 +31,8 @@ pub(crate) fn answer(
         return vec![];
     }
     let mut answer = Vec::new();
-    // RFC 4555 §3.9: the peer says which addresses the packet must have; a NAT in between is not
-    // accepted by it.
+    // RFC 4555 §3.9: the peer lists the addresses that the packet must have; it accepts no NAT in
+    // between.
     if parts.notify(notify_type::NO_NATS_ALLOWED).is_some_and(|notify| notify.data != path_octets(from, to)) {
         answer.push(Payload::notify(notify_type::UNEXPECTED_NAT_DETECTED, vec![]));
     } else if parts.has(notify_type::UPDATE_SA_ADDRESSES) && !acceptable(sa, from.ip(), to.ip()) {
@@ -42,13 +42,13 @@ pub(crate) fn answer(
     } else if parts.has(notify_type::UPDATE_SA_ADDRESSES) {
         moved(sa, ctx, parts, (from, to));
     }
-    // RFC 4555 §3.8: the peer looks for NATs by these in any request.
+    // RFC 4555 §3.8: the peer may use NAT detection in any request.
     if parts.has(notify_type::NAT_DETECTION_SOURCE_IP) && parts.has(notify_type::NAT_DETECTION_DESTINATION_IP)
     {
         let pretend = sa.connection.force_udp_encapsulation;
         answer.extend(nat::payloads(ctx.provider(), ctx.random, sa.spis(), (to, from), pretend));
     }
-    // RFC 4555 §3.7: the cookie comes back as it was, in a refusal too.
+    // RFC 4555 §3.7: the cookie is returned unchanged, in a refusal too.
     if let Some(cookie) =
         parts.notify(notify_type::COOKIE2).filter(|cookie| (8..=64).contains(&cookie.data.len()))
     {
@@ -57,8 +57,8 @@ pub(crate) fn answer(
     answer
 }
 
-/// The IKE SA is spoken on the new path from now on; its children follow when the peer has answered
-/// there.
+/// The IKE SA uses the new path from now on; its children follow after the return routability
+/// check.
 fn moved(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, (from, to): (SocketAddr, SocketAddr)) {
     if let Some(nat) = nat::detect(ctx.provider(), sa.spis(), (from, to), parts) {
         let forced = sa.connection.force_udp_encapsulation;
@@ -68,7 +68,7 @@ fn moved(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, (from, to): (SocketAd
     (sa.local, sa.remote) = (to, from);
     sa.start_keepalive(ctx);
     sa.log(ctx, LogLevel::Info, format!("the peer is now at {from}"));
-    // Only the last address counts.
+    // Only the latest address is checked.
     sa.queue.retain(|queued| !matches!(queued.task, Task::Routability { .. }));
     let mut cookie = vec![0; COOKIE_LEN];
     ctx.random.fill(&mut cookie);
@@ -76,12 +76,12 @@ fn moved(sa: &mut IkeSa, ctx: &mut Ctx<'_>, parts: &Parts, (from, to): (SocketAd
     sa.queue.push_front(Queued { task, not_before: ctx.now });
 }
 
-/// Our question to the new address (RFC 4555 §3.7).
+/// Our return routability request to the new address (RFC 4555 §3.7).
 pub(super) fn request(cookie: &[u8]) -> Vec<Payload> {
     vec![Payload::notify(notify_type::COOKIE2, cookie.to_vec())]
 }
 
-/// The peer has answered from where it says that it is: ESP goes there, too.
+/// The peer has answered at its new address: ESP goes there, too.
 pub(super) fn answered(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -96,13 +96,13 @@ pub(super) fn answered(
         sa.log(ctx, LogLevel::Warning, "the return routability check failed");
         return sa.close(ctx, IkeDownReason::Protocol);
     }
-    // It may have moved again since; then another question is on its way.
+    // It may have moved again since; then another check is outstanding.
     if remote == sa.remote {
         report(sa, ctx);
     }
 }
 
-/// Tells the caller where ESP goes.
+/// Reports where ESP goes.
 pub(crate) fn report(sa: &IkeSa, ctx: &mut Ctx<'_>) {
     ctx.act(Action::PeerEndpointChanged {
         ike: sa.id,
@@ -112,7 +112,7 @@ pub(crate) fn report(sa: &IkeSa, ctx: &mut Ctx<'_>) {
     });
 }
 
-/// Our own side must be an address of the connection, the peer's any that one can speak to.
+/// Our address must be one of the connection, the peer's any unicast address.
 fn acceptable(sa: &IkeSa, from: IpAddr, to: IpAddr) -> bool {
     let own = sa.connection.local_address.is_none_or(|address| address == to);
     own && from.is_ipv4() == to.is_ipv4()

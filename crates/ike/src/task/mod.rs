@@ -1,8 +1,8 @@
-//! The work of an IKE SA: one file for each kind of exchange, each with both roles in it.
+//! The exchanges of an IKE SA: one file for each kind of exchange, with both roles.
 //!
-//! A [`Task`] is what we begin: [`Task::start`] builds its request, [`Task::finish`] takes the
-//! answer, [`Task::cancel`] drops it. What the peer begins is answered on the spot by the `answer`
-//! function of the same file.
+//! A [`Task`] is an exchange that we begin: [`Task::start`] builds its request, [`Task::finish`]
+//! takes the answer, [`Task::cancel`] drops it. A request of the peer is answered immediately by
+//! the `answer` function of the same file.
 
 pub(crate) mod auth;
 pub(crate) mod child;
@@ -34,13 +34,13 @@ use crate::random::{Random, draw_u64};
 use crate::sa::{IkeSa, RequestSchedule};
 use crate::time::Time;
 
-/// Octets of the nonces that we draw: at least half the key of the largest PRF (RFC 7296 §2.10).
+/// Octets of our nonces: at least half the key size of the largest PRF (RFC 7296 §2.10).
 pub(crate) const NONCE_LEN: usize = 32;
 
-/// What an exchange may touch beside its own IKE SA.
+/// What an exchange may use besides its own IKE SA.
 pub(crate) struct Ctx<'a> {
     pub(crate) now: Time,
-    /// The time since 1970, if the caller said it: for certificates only.
+    /// The time since 1970, if the caller set it: for certificates only.
     pub(crate) unix_time: Option<Duration>,
     pub(crate) config: &'a EndpointConfig,
     pub(crate) random: &'a mut dyn Random,
@@ -54,11 +54,11 @@ pub(crate) struct Ctx<'a> {
     pub(crate) transmits: &'a mut VecDeque<Transmit>,
     pub(crate) actions: &'a mut VecDeque<Action>,
     pub(crate) counters: &'a mut Counters,
-    /// What other IKE SAs must do in consequence.
+    /// Effects on other IKE SAs.
     pub(crate) effects: &'a mut Vec<Effect>,
 }
 
-/// The names given out so far.
+/// The allocator of [`IkeId`] and [`ChildId`].
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     ike: u64,
@@ -71,7 +71,7 @@ impl Names {
         IkeId(self.ike)
     }
 
-    /// Names up to these are taken.
+    /// Marks IDs up to these as used.
     pub(crate) fn take(&mut self, ike: IkeId, child: Option<ChildId>) {
         self.ike = self.ike.max(ike.0);
         self.child = self.child.max(child.map_or(0, |child| child.0));
@@ -123,31 +123,31 @@ impl Ctx<'_> {
 /// A task that waits for its turn.
 pub(crate) struct Queued {
     pub(crate) task: Task,
-    /// Not before this time: the pause after TEMPORARY_FAILURE.
+    /// Not started before this time: the pause after TEMPORARY_FAILURE.
     pub(crate) not_before: Time,
 }
 
-/// Something we want to do on an established IKE SA.
+/// An exchange that we begin on an established IKE SA.
 pub(crate) enum Task {
     /// A new Child SA, or one in place of another.
     CreateChild(Box<create_child::CreateChild>),
     /// A new IKE SA in place of this one.
     RekeyIke(Box<rekey_ike::RekeyIke>),
-    /// Tell the peer that children are closed.
+    /// Delete children at the peer.
     DeleteChild { children: Vec<ChildId> },
-    /// Tell the peer that the inbound SA of this SPI, which the caller never saw, is closed.
+    /// Delete the inbound SA of this SPI, which was never reported to the caller, at the peer.
     DeleteSpi { spi: u32 },
-    /// Tell the peer that the IKE SA is closed.
+    /// Delete the IKE SA at the peer.
     DeleteIke,
-    /// Ask whether the peer is there.
+    /// Liveness check.
     Liveness { interval: Duration, retries: u32 },
-    /// Ask the peer at its new address (RFC 4555 §3.7).
+    /// Return routability check at the peer's new address (RFC 4555 §3.7).
     Routability { cookie: Vec<u8>, remote: SocketAddr },
-    /// Tell the peer of a fatal error, then close.
+    /// Report a fatal error to the peer, then close.
     Complain { notify: u16 },
 }
 
-/// A request that ends the IKE SA: not worth the full time of waiting.
+/// A request that ends the IKE SA: it gets a shorter retransmission time.
 fn last_words(sa: &IkeSa, ctx: &Ctx<'_>, payloads: Vec<Payload>) -> Request {
     let settings = Retransmission { give_up: ctx.config.delete_give_up, ..sa.connection.established };
     Request { exchange: Exchange::Informational, payloads, schedule: RequestSchedule::Backoff(settings) }
@@ -161,7 +161,7 @@ pub(crate) struct Request {
 }
 
 impl Task {
-    /// Builds the request; `None` if there is nothing to do any more.
+    /// Builds the request; `None` if it is no longer needed.
     pub(crate) fn start(&mut self, sa: &mut IkeSa, ctx: &mut Ctx<'_>) -> Option<Request> {
         let backoff = RequestSchedule::Backoff(sa.connection.established);
         let request = |exchange, payloads| Some(Request { exchange, payloads, schedule: backoff });
@@ -197,8 +197,8 @@ impl Task {
         }
     }
 
-    /// Drops the task with what it holds. Gives back the child that will now not be made: (policy,
-    /// child to be replaced).
+    /// Drops the task and releases what it holds. Returns the child that will not be created:
+    /// (policy, child to be replaced).
     pub(crate) fn cancel(self, ctx: &mut Ctx<'_>) -> Option<(ChildTag, Option<ChildId>)> {
         match self {
             Task::CreateChild(task) => Some(task.cancel(ctx)),
@@ -210,7 +210,7 @@ impl Task {
         }
     }
 
-    /// Its CREATE_CHILD_SA is done, and further exchanges follow.
+    /// Its CREATE_CHILD_SA is answered, and further exchanges follow.
     pub(crate) fn is_under_way(&self) -> bool {
         match self {
             Task::CreateChild(task) => task.exchange() == Exchange::IkeFollowupKe,
@@ -219,7 +219,7 @@ impl Task {
         }
     }
 
-    /// Still worth saying on an IKE SA that is closing.
+    /// Still sent on an IKE SA that is closing.
     pub(crate) fn is_last_word(&self) -> bool {
         matches!(self, Task::DeleteIke | Task::Complain { .. })
     }

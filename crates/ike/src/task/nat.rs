@@ -10,7 +10,7 @@ use crate::sa::Nat;
 use super::parts::Parts;
 
 /// The two notifies of an IKE_SA_INIT message. With `pretend` the source does not match on purpose,
-/// so that the peer sees a NAT in front of us and takes ESP in UDP.
+/// so that the peer detects a NAT in front of us and uses ESP in UDP.
 pub(crate) fn payloads(
     provider: &Provider,
     random: &mut dyn Random,
@@ -28,7 +28,7 @@ pub(crate) fn payloads(
     ]
 }
 
-/// Where NATs are, seen from a received IKE_SA_INIT message; `None` if the peer does not speak NAT
+/// Detects NATs from a received IKE_SA_INIT message; `None` if the peer does not support NAT
 /// traversal.
 pub(crate) fn detect(
     provider: &Provider,

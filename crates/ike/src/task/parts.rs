@@ -8,10 +8,10 @@ use crate::selector::TrafficSelector;
 /// X.509 Certificate - Signature, RFC 7296 §3.6.
 pub(crate) const X509_SIGNATURE: u8 = 4;
 
-/// CAs of a peer's CERTREQ that are looked at.
+/// CAs of a peer's CERTREQ that are considered.
 const MAX_AUTHORITIES: usize = 256;
 
-/// A message taken apart. A payload that may stand once and stands twice makes the message
+/// The payloads of a message. A duplicate of a payload that may occur once makes the message
 /// malformed.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -32,7 +32,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// `None` if a payload stands twice.
+    /// `None` if a payload occurs twice.
     pub(crate) fn of(payloads: Vec<Payload>) -> Option<Self> {
         let mut parts = Parts::default();
         for payload in payloads {
@@ -50,8 +50,8 @@ impl Parts {
                         hashes.as_chunks().0.iter().take(MAX_AUTHORITIES - named.len().min(MAX_AUTHORITIES)),
                     );
                 }
-                // Other encodings: RFC 7296 §3.6 wants raw keys and URLs configurable, and here
-                // they are never asked for.
+                // Other encodings: RFC 7296 §3.6 makes raw keys and URLs configurable; they are
+                // never requested here.
                 Payload::Certificate(..) | Payload::CertificateRequest(..) => {}
                 Payload::TsI(selectors) => once(&mut parts.ts_i, selectors)?,
                 Payload::TsR(selectors) => once(&mut parts.ts_r, selectors)?,
@@ -71,7 +71,7 @@ impl Parts {
         self.notify(kind).is_some()
     }
 
-    /// What the peer announced in SIGNATURE_HASH_ALGORITHMS; `None`: it does not speak RFC 7427.
+    /// What the peer announced in SIGNATURE_HASH_ALGORITHMS; `None`: it does not support RFC 7427.
     pub(crate) fn signature_hashes(&self) -> Option<Vec<u16>> {
         self.notify(notify_type::SIGNATURE_HASH_ALGORITHMS)
             .map(|notify| super::signature::announced(&notify.data))
@@ -83,7 +83,7 @@ impl Parts {
     }
 }
 
-/// What an error notify means for what we asked for.
+/// The fail reason of an error notify that answers our request.
 pub(crate) fn fail_reason(notify: u16) -> FailReason {
     match notify {
         notify_type::NO_PROPOSAL_CHOSEN => FailReason::NoProposal,

@@ -1,5 +1,5 @@
-//! Post-quantum pre-shared keys (RFC 8784): a secret beside the proof of identity, mixed into SK_d
-//! and SK_p once IKE_AUTH begins. Whoever breaks the key exchange later still lacks it.
+//! Post-quantum pre-shared keys (RFC 8784): a secret in addition to authentication, mixed into SK_d
+//! and SK_p when IKE_AUTH begins. An attacker who later breaks the key exchange still lacks it.
 
 use crate::algorithm::Prf;
 use crate::config::{Connection, Ppk};
@@ -14,14 +14,14 @@ use super::parts::Parts;
 /// PPK_ID_FIXED (RFC 8784 §5.1).
 const FIXED: u8 = 2;
 
-/// The keys of `sa` with the PPK in them.
+/// The keys of `sa` with the PPK mixed in.
 pub(crate) fn mix(sa: &IkeSa, provider: &Provider, ppk: &Ppk) -> Option<IkeKeys> {
     let framer = sa.framer.as_ref()?;
     mixed(provider, framer.suite.prf, &framer.keys, ppk)
 }
 
-/// SK_d = prf+(PPK, SK_d'), and SK_pi and SK_pr likewise (RFC 8784 §3). What protects messages
-/// stays.
+/// SK_d = prf+(PPK, SK_d'), and SK_pi and SK_pr likewise (RFC 8784 §3). SK_e and SK_a do not
+/// change.
 fn mixed(provider: &Provider, prf: Prf, keys: &IkeKeys, ppk: &Ppk) -> Option<IkeKeys> {
     let mixed = |key: &Secret| prf_plus(provider, prf, &ppk.key, &[key.expose()], key.len()).ok();
     Some(IkeKeys {
@@ -32,7 +32,7 @@ fn mixed(provider: &Provider, prf: Prf, keys: &IkeKeys, ppk: &Ppk) -> Option<Ike
     })
 }
 
-/// The keys of `sa` are `keys` from now on; gives back those of before.
+/// Sets the keys of `sa` and returns the previous ones.
 pub(crate) fn exchange(sa: &mut IkeSa, keys: IkeKeys) -> Option<IkeKeys> {
     sa.framer.as_mut().map(|framer| std::mem::replace(&mut framer.keys, keys))
 }
@@ -42,20 +42,20 @@ pub(crate) fn identity(ppk: &Ppk) -> Payload {
     Payload::notify(notify_type::PPK_IDENTITY, [&[FIXED][..], &ppk.id].concat())
 }
 
-/// How a responder has to look at the proof of an initiator, for one connection.
+/// How a responder verifies AUTH of an initiator, for one connection.
 pub(crate) enum Way<'a> {
-    /// AUTH as it stands, without a PPK.
+    /// AUTH without a PPK.
     Plain,
     /// AUTH, with this PPK mixed in.
     Mixed(&'a Ppk),
     /// NO_PPK_AUTH in place of AUTH: we do not have the key that the initiator names, and neither
-    /// end insists.
+    /// end requires it.
     Without(&'a [u8]),
-    /// One end insists on a PPK, and there is none in common.
+    /// One end requires a PPK, and there is none in common.
     Refused,
 }
 
-/// RFC 8784 §3, table 1 for the responder. `negotiated`: both said USE_PPK in IKE_SA_INIT.
+/// RFC 8784 §3, table 1 for the responder. `negotiated`: both sent USE_PPK in IKE_SA_INIT.
 pub(crate) fn way<'a>(connection: &'a Connection, negotiated: bool, parts: &'a Parts) -> Way<'a> {
     let named = parts.notify(notify_type::PPK_IDENTITY).filter(|_| negotiated);
     let own = connection.ppk.as_ref();
@@ -87,7 +87,7 @@ mod tests {
         Parts::of(payloads.collect()).unwrap()
     }
 
-    /// RFC 8784 §3: the PPK is the key of the PRF, and the one output block is as long as the keys.
+    /// RFC 8784 §3: the PPK is the key of prf+, and one output block is as long as the keys.
     #[test]
     fn a_ppk_goes_into_what_makes_further_keys_and_proves() {
         let messages =

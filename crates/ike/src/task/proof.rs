@@ -1,5 +1,4 @@
-//! Proof of identity in IKE_AUTH (RFC 7296 §2.15): by pre-shared key, or by signature and
-//! certificate.
+//! Authentication in IKE_AUTH (RFC 7296 §2.15): by pre-shared key, or by signature and certificate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,17 +25,17 @@ const SHARED_KEY: u8 = 2;
 /// CAs that we name in one CERTREQ.
 const MAX_AUTHORITIES: usize = 8;
 
-/// The peer has proved itself. Made by [`verify`] alone: whoever asks for one cannot be called
-/// without proof.
+/// Evidence that the peer is authenticated. Only [`verify`] creates it, so a function that takes it
+/// cannot be called without authentication.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Proved {
-    /// By what.
+    /// The authentication method.
     pub(crate) method: ProofMethod,
-    /// How it signed, if it did.
+    /// The signature scheme, if the peer signed.
     pub(crate) scheme: Option<SignatureScheme>,
 }
 
-/// What the peer sent to prove itself.
+/// What the peer sent to authenticate itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) identity: &'a Identity,
@@ -46,7 +45,7 @@ pub(crate) struct Claim<'a> {
     pub(crate) by_initiator: bool,
 }
 
-/// Why a proof was not accepted, for the log.
+/// Why authentication failed, for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Disproof {
     #[error("its AUTH payload is wrong: different pre-shared keys?")]
@@ -80,7 +79,7 @@ impl Own {
     }
 }
 
-/// CERTREQ for the CAs that `connections` believe (RFC 7296 §3.7); `None` if they believe none.
+/// CERTREQ for the CAs that `connections` trust (RFC 7296 §3.7); `None` if they trust none.
 pub(crate) fn certificate_request<'a>(connections: impl Iterator<Item = &'a Connection>) -> Option<Payload> {
     let mut hashes: Vec<[u8; 20]> = Vec::new();
     for hash in connections.flat_map(|connection| connection.authentication.authorities()) {
@@ -91,8 +90,8 @@ pub(crate) fn certificate_request<'a>(connections: impl Iterator<Item = &'a Conn
     (!hashes.is_empty()).then(|| Payload::CertificateRequest(X509_SIGNATURE, hashes.concat()))
 }
 
-/// The credential that fits what the peer asks for best: RFC 7296 §3.7 lets an end send a
-/// certificate of another CA than those that were named, since the peer may know a way to it.
+/// The credential that matches the peer's CERTREQ best: RFC 7296 §3.7 allows a certificate of
+/// another CA than those named, since the peer may know a path to it.
 pub(crate) fn credential<'a>(
     authentication: &'a Authentication,
     authorities: Option<&[[u8; 20]]>,
@@ -102,9 +101,8 @@ pub(crate) fn credential<'a>(
     credentials.iter().find(|credential| credential.is_issued_by(named)).or(credentials.first())
 }
 
-/// Who we are where the configuration does not say: the address in use. With a certificate it must
-/// be a name in there (RFC 4945 §3.1), so that its subject stands in where it does not name the
-/// address.
+/// Our identity where none is configured: the address in use. A certificate must name the identity
+/// (RFC 4945 §3.1), so its subject is used if it does not name the address.
 pub(crate) fn default_identity(sa: &IkeSa, credential: Option<&Arc<Credential>>) -> Identity {
     let address = Identity::Address(sa.local.ip());
     match credential {
@@ -113,7 +111,8 @@ pub(crate) fn default_identity(sa: &IkeSa, credential: Option<&Arc<Credential>>)
     }
 }
 
-/// Proves that we are `own`. `None` if we cannot: no key, or none that the peer can check.
+/// Authenticates us as `own`. `None` if that is not possible: no key, or none that the peer can
+/// verify.
 pub(crate) fn prove(
     sa: &IkeSa,
     provider: &Provider,
@@ -142,11 +141,11 @@ pub(crate) fn prove(
     })
 }
 
-/// Has the peer proved its claim in the way that `connection` demands? Its identity was compared
-/// with what the connection accepts before.
+/// Verifies AUTH of the peer as `connection` demands. The caller has already checked that the
+/// connection accepts the identity.
 ///
 /// # Errors
-/// Why it has not.
+/// The reason of the failure.
 pub(crate) fn verify(
     sa: &IkeSa,
     ctx: &Ctx<'_>,
@@ -186,7 +185,8 @@ fn by_signature(
         KeyKind::Ecdsa(_) | KeyKind::Ed25519 => policy.elliptic,
     };
     let kind = certificate.key_kind().filter(allowed).ok_or(Disproof::Kind)?;
-    // The signature first: it costs less than a path, and a stranger fails here.
+    // The signature is checked first: it is cheaper than path validation, and a peer without the
+    // private key fails here.
     let octets = signed_octets(sa, ctx.provider(), init, claim.identity, claim.by_initiator)
         .ok_or(Disproof::Signature)?;
     let speaks_7427 = init.signature_hashes.is_some();
@@ -201,7 +201,7 @@ fn by_signature(
     Ok(Proved { method: ProofMethod::Signature(kind), scheme: Some(scheme) })
 }
 
-/// Any of the trusted CAs will do; the last one's verdict is reported.
+/// One trusted CA is enough; the error of the last one is reported.
 fn validate(
     provider: &Provider,
     policy: &CertificatePolicy,
@@ -234,8 +234,8 @@ fn shared_key_code(
     prf(provider, suite.prf, &key, &[&octets]).ok()
 }
 
-/// What either kind of AUTH covers: the end's own IKE_SA_INIT message | the nonce of the other |
-/// prf(SK_p, RestOfIDPayload)
+/// What either kind of AUTH covers: the end's own IKE_SA_INIT message | the nonce of the other end
+/// | prf(SK_p, RestOfIDPayload)
 /// | IntAuth (RFC 9242 §3.3.2).
 fn signed_octets(
     sa: &IkeSa,
@@ -255,7 +255,7 @@ fn signed_octets(
     Some([&message[..], nonce, maced_id.expose(), &init.int_auth].concat())
 }
 
-/// What a message of the peer holds beside its identity.
+/// What a peer's message contains besides its identity.
 pub(crate) fn claim<'a>(parts: &'a Parts, identity: &'a Identity, by_initiator: bool) -> Option<Claim<'a>> {
     let (method, data) = parts.auth.as_ref()?;
     Some(Claim { identity, auth: (*method, data), certificates: &parts.certificates, by_initiator })

@@ -1,7 +1,7 @@
-//! A gateway that sends us to another one (RFC 5685), with us as the client.
+//! A gateway that redirects us to another one (RFC 5685), with us as the client.
 //!
-//! The new gateway stands in for the old one: the same connection, identities and keys.
-//! Redirections in a row are bounded.
+//! The new gateway replaces the old one: same connection, identities and keys. The number of
+//! consecutive redirections is bounded.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -24,18 +24,18 @@ const LOOP_PERIOD: Duration = Duration::from_secs(300);
 const IPV4: u8 = 1;
 const IPV6: u8 = 2;
 
-/// What an IKE SA knows of redirections.
+/// Redirection state of an IKE SA.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redirects {
-    /// We announced that we follow.
+    /// We announced support for redirection.
     pub(crate) announced: bool,
-    /// The gateway that sent us here.
+    /// The gateway that redirected us here.
     from: Option<IpAddr>,
-    /// When we were redirected on our way here.
+    /// Times of the redirections that led here.
     times: Vec<Time>,
 }
 
-/// An order to go on with another gateway.
+/// The initiation with the gateway that we are redirected to.
 pub(crate) struct Onward {
     pub(crate) old: IkeId,
     pub(crate) connection: std::sync::Arc<Connection>,
@@ -47,7 +47,8 @@ pub(crate) struct Onward {
     pub(crate) replaces: bool,
 }
 
-/// The notify of our IKE_SA_INIT: that we follow, or which gateway sent us (RFC 5685 §3).
+/// The notify of our IKE_SA_INIT: REDIRECT_SUPPORTED, or REDIRECTED_FROM with the redirecting
+/// gateway (RFC 5685 §3).
 pub(crate) fn announcement(sa: &mut IkeSa, ctx: &Ctx<'_>) -> Option<Payload> {
     sa.redirects.announced = ctx.config.max_redirects.is_some();
     if let Some(from) = sa.redirects.from {
@@ -56,8 +57,8 @@ pub(crate) fn announcement(sa: &mut IkeSa, ctx: &Ctx<'_>) -> Option<Payload> {
     sa.redirects.announced.then(|| Payload::notify(notify_type::REDIRECT_SUPPORTED, vec![]))
 }
 
-/// REDIRECT in the answer to IKE_SA_INIT: nobody has authenticated it, but whoever sent it has seen
-/// our nonce. True if we go on to the new gateway, whose address is then that of the IKE SA.
+/// REDIRECT in the answer to IKE_SA_INIT: it is not authenticated, but its sender knows our nonce.
+/// True if the redirection is followed; the IKE SA then has the address of the new gateway.
 pub(crate) fn in_init(
     sa: &mut IkeSa,
     ctx: &mut Ctx<'_>,
@@ -122,7 +123,7 @@ fn onward(sa: &mut IkeSa, ctx: &mut Ctx<'_>, target: IpAddr, children: Vec<Child
         old: sa.id,
         connection: sa.connection.clone(),
         children,
-        // Orders that waited for an IKE SA which does not come go along.
+        // Tasks waiting for an IKE SA that will not be established move to the new one.
         waiting: if replaces { VecDeque::new() } else { std::mem::take(&mut sa.queue) },
         path,
         redirects: sa.redirects.clone(),
@@ -130,9 +131,9 @@ fn onward(sa: &mut IkeSa, ctx: &mut Ctx<'_>, target: IpAddr, children: Vec<Child
     })));
 }
 
-/// May we go to `target`? Counts it if so.
+/// May we follow a redirection to `target`? Counts it if so.
 fn follow(sa: &mut IkeSa, ctx: &mut Ctx<'_>, target: Option<IpAddr>) -> Result<IpAddr, FailReason> {
-    // A host name would have to be resolved, which nobody does here.
+    // Host names are not resolved, so only addresses are usable.
     let usable = |target: &IpAddr| target.is_ipv4() == sa.local.is_ipv4() && !target.is_unspecified();
     let target = target.filter(usable).ok_or(FailReason::Redirected)?;
     let now = ctx.now;

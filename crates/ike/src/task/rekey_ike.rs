@@ -23,7 +23,7 @@ use super::{Ctx, Queued, Task};
 const PAUSE: Duration = Duration::from_secs(2);
 /// Tries before the IKE SA is left to its hard limit.
 const MAX_TRIES: u32 = 6;
-/// How long the surplus IKE SA of crossing rekeyings waits for the peer to delete it.
+/// How long the surplus IKE SA of a simultaneous rekey waits for the peer to delete it.
 const ORPHAN_LIFE: Duration = Duration::from_secs(60);
 
 /// A rekeying of the IKE SA that we begin.
@@ -37,7 +37,7 @@ pub(crate) struct RekeyIke {
     pub(crate) peer_rekey: Option<PeerRekey>,
 }
 
-/// What belongs to the request in flight.
+/// State of the request in flight.
 struct Open {
     spi: u64,
     nonce: Vec<u8>,
@@ -45,9 +45,9 @@ struct Open {
     private: Box<dyn PrivateKey>,
 }
 
-/// The peer's half of crossing rekeyings.
+/// The peer's rekeying in a simultaneous rekey of the IKE SA.
 pub(crate) struct PeerRekey {
-    /// The IKE SA that it made; `None` while additional key exchanges are still to follow.
+    /// The IKE SA that it created; `None` while additional key exchanges are still to follow.
     pub(crate) ike: Option<IkeId>,
     nonces: (Vec<u8>, Vec<u8>),
 }
@@ -102,7 +102,7 @@ impl RekeyIke {
             None => self.begin_followup(sa, ctx, parts),
         };
         let made = match more {
-            // The IKE SA is being closed, and the peer has made nothing yet.
+            // The IKE SA is being closed, and the peer has created nothing yet.
             Ok(true) if !sa.is_established() => return,
             Ok(true) => return self.go_on(sa, ctx, open),
             Ok(false) => self.accept(sa, ctx, &open),
@@ -115,7 +115,7 @@ impl RekeyIke {
         }
     }
 
-    /// Takes the answer to CREATE_CHILD_SA in; true if additional key exchanges follow.
+    /// Processes the answer to CREATE_CHILD_SA; true if additional key exchanges follow.
     fn begin_followup(&mut self, sa: &IkeSa, ctx: &Ctx<'_>, parts: Parts) -> Result<bool, FailReason> {
         let answer = parts.sa.as_deref().ok_or(FailReason::Syntax)?;
         let (suite, _) =
@@ -124,9 +124,9 @@ impl RekeyIke {
         Ok(!suite.additional.is_empty())
     }
 
-    /// On to the next additional key exchange, unless the peer's rekeying is the one that stays:
-    /// the initiator of the exchange with the lowest nonce stops, as there is nothing to delete yet
-    /// (RFC 9370 §2.2.4).
+    /// Continues with the next additional key exchange, unless the peer's rekeying is the one that
+    /// stays: the initiator of the exchange with the lowest nonce stops, as there is nothing to
+    /// delete yet (RFC 9370 §2.2.4).
     fn go_on(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, open: Open) {
         let nonce_r = self.followup.as_ref().and_then(|followup| followup.first.nonce.as_deref());
         if let (Some(peer), Some(nonce_r)) = (&self.peer_rekey, nonce_r)
@@ -138,12 +138,12 @@ impl RekeyIke {
         sa.queue.push_front(Queued { task: Task::RekeyIke(self), not_before: ctx.now });
     }
 
-    /// Our new IKE SA is there. If the peer made one too, the nonces decide (§2.8.1).
+    /// Our new IKE SA is complete. If the peer created one too, the nonces decide (§2.8.1).
     fn decide(&self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, mut new: Box<IkeSa>, nonces: (&[u8], &[u8])) {
         if let Some(peer) = &self.peer_rekey {
             let theirs = (peer.nonces.0.as_slice(), peer.nonces.1.as_slice());
             if collision::ours_is_surplus(nonces, theirs) {
-                // The peer's stays. We close what we made; the peer deletes the old one.
+                // The peer's stays. We close the one that we created; the peer deletes the old one.
                 close_unwanted(ctx, new);
                 return give_way(sa, ctx, peer.ike);
             }
@@ -194,8 +194,8 @@ impl RekeyIke {
 
     fn refused(mut self: Box<Self>, sa: &mut IkeSa, ctx: &mut Ctx<'_>, notify: u16, data: &[u8]) {
         if let Some(peer) = &self.peer_rekey {
-            // The peer saw no collision, as its own rekeying was done when ours came: its IKE SA is
-            // the successor.
+            // The peer saw no collision, as its own rekeying was complete when ours arrived: its
+            // IKE SA is the successor.
             return give_way(sa, ctx, peer.ike);
         }
         if notify == notify_type::INVALID_KE_PAYLOAD {
@@ -228,16 +228,16 @@ impl RekeyIke {
     }
 }
 
-/// The peer has made it, so it must hear that we do not want it: the one that it came of is being
-/// closed, or the peer's own stays.
+/// The peer has created it, so it needs a Delete: the IKE SA that was rekeyed is being closed, or
+/// the peer's own successor stays.
 fn close_unwanted(ctx: &mut Ctx<'_>, mut new: Box<IkeSa>) {
     new.phase = Phase::Closing;
     new.enqueue(Task::DeleteIke, ctx.now);
     ctx.effects.push(Effect::Adopt(new));
 }
 
-/// Our rekeying is forgotten: the peer's IKE SA is the successor, or becomes it when the additional
-/// key exchanges are done.
+/// Drops our rekeying: the peer's IKE SA is the successor, or becomes it when the additional key
+/// exchanges are done.
 fn give_way(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: Option<IkeId>) {
     sa.log(ctx, LogLevel::Info, "crossing rekeyings: the peer's IKE SA stays");
     if let Some(successor) = successor {
@@ -245,9 +245,9 @@ fn give_way(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: Option<IkeId>) {
     }
 }
 
-/// The peer's new IKE SA gets everything; the peer will delete this one.
+/// The peer's new IKE SA inherits everything; the peer will delete this one.
 ///
-/// Our own request may still be in flight on this one: what comes of it is closed then.
+/// Our own request may still be in flight on this one: the IKE SA that it creates is then closed.
 pub(crate) fn leave_to(sa: &mut IkeSa, ctx: &mut Ctx<'_>, successor: IkeId) {
     let was_up = std::mem::take(&mut sa.reported_up);
     let estate = sa.hand_over(ctx);
@@ -265,14 +265,14 @@ pub(crate) fn crossing_successor(sa: &IkeSa) -> Option<IkeId> {
     }
 }
 
-/// The IKE SA that the peer made while ours was being made is gone: our own is the only successor.
+/// The IKE SA that the peer created during our own rekeying is gone: our own is the only successor.
 pub(crate) fn forget_successor(sa: &mut IkeSa) {
     if let Some(Task::RekeyIke(task)) = &mut sa.active {
         task.peer_rekey = None;
     }
 }
 
-/// The old IKE SA waits for the peer's Delete; should that never come, it is deleted from here.
+/// The old IKE SA waits for the peer's Delete; if it does not arrive in time, we send one.
 fn await_delete(sa: &mut IkeSa, ctx: &Ctx<'_>) {
     sa.phase = Phase::Replaced;
     (sa.rekey_at, sa.keepalive_at) = (None, None);
@@ -312,7 +312,7 @@ fn successor(
     Some(new)
 }
 
-/// Does this CREATE_CHILD_SA ask for a new IKE SA? Its proposals are then for IKE.
+/// Does this CREATE_CHILD_SA rekey the IKE SA? Its proposals are then for IKE.
 pub(crate) fn is_rekey_request(payloads: &[Payload]) -> bool {
     payloads.iter().any(|payload| match payload {
         Payload::Sa(proposals) => proposals.iter().any(|proposal| proposal.protocol == protocol::IKE),
@@ -320,7 +320,7 @@ pub(crate) fn is_rekey_request(payloads: &[Payload]) -> bool {
     })
 }
 
-/// The peer rekeys the IKE SA.
+/// Handles the peer's rekeying of the IKE SA.
 pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) -> Vec<Payload> {
     let refuse = |notify: u16, data: Vec<u8>| vec![Payload::notify(notify, data)];
     if collision::rekey_ike(sa) != Verdict::Proceed {
@@ -365,8 +365,8 @@ pub(crate) fn answer(sa: &mut IkeSa, ctx: &mut Ctx<'_>, payloads: Vec<Payload>) 
     answer
 }
 
-/// An IKE SA of the peer's CREATE_CHILD_SA request whose additional key exchanges are still to
-/// come.
+/// An IKE SA of the peer's CREATE_CHILD_SA request whose additional key exchanges are still
+/// outstanding.
 pub(crate) struct PromisedIke {
     suite: IkeSuite,
     /// (initiator's, responder's).
@@ -376,8 +376,8 @@ pub(crate) struct PromisedIke {
 }
 
 impl PromisedIke {
-    /// The last exchange is done: the new IKE SA takes over, or waits for the decision between
-    /// crossing rekeyings.
+    /// The last exchange is done: the new IKE SA takes over, or waits for the decision of a
+    /// simultaneous rekey.
     pub(crate) fn keep(self, sa: &mut IkeSa, ctx: &mut Ctx<'_>, additional: &[Secret]) -> Result<(), u16> {
         let PromisedIke { suite, spis: (spi_i, spi_r), nonces, shared } = self;
         if ctx.taken.contains_key(&spi_r) {
@@ -388,9 +388,9 @@ impl PromisedIke {
         let new = successor(sa, ctx, suite, &inputs, false).ok_or(notify_type::NO_PROPOSAL_CHOSEN);
         let mut new = new?;
         if let Some(Task::RekeyIke(task)) = &mut sa.active {
-            // Who gets the children is decided when our own answer comes.
+            // The answer to our own request decides which IKE SA inherits the children.
             new.orphan_until = Some(ctx.now + ORPHAN_LIFE);
-            // Until then the peer may have forgotten it: it is not rekeyed.
+            // Until then the peer may have closed it, so it is not rekeyed.
             new.rekey_at = None;
             task.peer_rekey = Some(PeerRekey { ike: Some(new.id), nonces });
         } else {

@@ -1,4 +1,4 @@
-//! AUTH by signature: which scheme an end takes (RFC 7427, RFC 8420, RFC 4754), and its form on the
+//! AUTH by signature: choice of the scheme (RFC 7427, RFC 8420, RFC 4754), and its form on the
 //! wire.
 
 use crate::certificate::{Certificate, Credential};
@@ -11,12 +11,12 @@ const ECDSA_384: u8 = 10;
 const ECDSA_521: u8 = 11;
 const DIGITAL_SIGNATURE: u8 = 14;
 
-/// The "hash" of a scheme that hashes by itself (RFC 8420 §2).
+/// The "hash" of a scheme with a built-in hash (RFC 8420 §2).
 const IDENTITY: u16 = 5;
 
 use SignatureHash::{Sha1, Sha256, Sha384, Sha512};
 
-/// What we announce: no SHA-1 (RFC 8247 §3.2).
+/// The hashes that we announce: no SHA-1 (RFC 8247 §3.2).
 const ANNOUNCED: [u16; 4] = [2, 3, 4, IDENTITY];
 
 /// Data of our SIGNATURE_HASH_ALGORITHMS notify (RFC 7427 §4).
@@ -24,7 +24,7 @@ pub(crate) fn announcement() -> Vec<u8> {
     ANNOUNCED.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
-/// The numbers in the peer's notify, those only that mean something here.
+/// The numbers in the peer's notify, only those that are implemented.
 pub(crate) fn announced(data: &[u8]) -> Vec<u16> {
     let numbers = data.as_chunks().0.iter().map(|number| u16::from_be_bytes(*number));
     ANNOUNCED.into_iter().filter(|known| numbers.clone().any(|number| number == *known)).collect()
@@ -36,8 +36,8 @@ pub(crate) fn is_signature(method: u8) -> bool {
 }
 
 /// Signs, in the form that the peer can check: (method, authentication data). `announced` is what
-/// the peer announced, `None` if it does not speak RFC 7427; `mirrored` is the scheme of the peer's
-/// own AUTH, if it came first.
+/// the peer announced, `None` if it does not support RFC 7427; `mirrored` is the scheme of the
+/// peer's own AUTH, if it came first.
 ///
 /// # Errors
 /// If there is no scheme that both ends have, or the backend fails.
@@ -54,8 +54,8 @@ pub(crate) fn sign(
     let can = |hash: SignatureHash| announced.contains(&number(hash));
     let scheme = match credential.kind() {
         KeyKind::Rsa => {
-            // RFC 7427 §4: only what the peer announced; of that, SHA2-256 is what everybody has
-            // (RFC 8247 §3.2).
+            // RFC 7427 §4: only what the peer announced; SHA2-256 is preferred, as it is mandatory
+            // to implement (RFC 8247 §3.2).
             let hash = [Sha256, Sha384, Sha512].into_iter().find(|hash| can(*hash)).ok_or(CryptoError)?;
             match mirrored {
                 Some(SignatureScheme::RsaPkcs1(_)) => SignatureScheme::RsaPkcs1(hash),
@@ -64,8 +64,8 @@ pub(crate) fn sign(
             }
         }
         KeyKind::Ecdsa(curve) if can(hash_of(curve)) => SignatureScheme::Ecdsa(curve, hash_of(curve)),
-        // RFC 7427 §3: methods 9 to 11, which need no announcement, are not for peers that speak
-        // it.
+        // RFC 7427 §3: methods 9 to 11, which need no announcement, are not used with peers that
+        // support it.
         KeyKind::Ecdsa(_) => return Err(CryptoError),
         // RFC 8420 §2: Ed25519 is for peers that announced the identity hash.
         KeyKind::Ed25519 if announced.contains(&IDENTITY) => SignatureScheme::Ed25519,
@@ -96,8 +96,8 @@ pub(crate) fn verify(
     };
     match (method, kind) {
         (RSA, KeyKind::Rsa) => {
-            // RFC 7296 §3.8: the hash is named inside of the signature. SHA-1 only where the peer
-            // has nothing better.
+            // RFC 7296 §3.8: the signature contains the hash identifier. SHA-1 only from peers
+            // without RFC 7427.
             let hashes = [Sha256, Sha384, Sha512].into_iter().chain((!speaks_7427).then_some(Sha1));
             let schemes = hashes.map(SignatureScheme::RsaPkcs1);
             schemes.map(|scheme| check(scheme, data)).find(Result::is_ok).unwrap_or(Err(CryptoError))
@@ -118,11 +118,11 @@ pub(crate) fn verify(
     }
 }
 
-/// How a peer without RFC 7427 is convinced.
+/// The method and scheme for a peer without RFC 7427.
 fn without_announcement(kind: KeyKind) -> Option<(u8, SignatureScheme)> {
     match kind {
-        // RFC 7296 §3.8 allows other hashes than SHA-1 here, and RFC 8247 §3.2 forbids to make
-        // signatures with it.
+        // RFC 7296 §3.8 allows other hashes than SHA-1 here, and RFC 8247 §3.2 forbids creating
+        // signatures with SHA-1.
         KeyKind::Rsa => Some((RSA, SignatureScheme::RsaPkcs1(Sha256))),
         KeyKind::Ecdsa(curve) => {
             let method = match curve {
@@ -166,9 +166,9 @@ fn algorithm_identifier(scheme: SignatureScheme) -> Option<Vec<u8>> {
     }
 }
 
-/// What an AlgorithmIdentifier means for a key of this kind. DER leaves a few forms for each scheme
-/// (parameters NULL or absent, a default spelled out), and they are compared as a whole: nothing is
-/// parsed.
+/// The scheme of an AlgorithmIdentifier for a key of this kind. DER allows a few encodings for each
+/// scheme (parameters NULL or absent, a default spelled out), which are compared as a whole:
+/// nothing is parsed.
 fn scheme_of(identifier: &[u8], kind: KeyKind) -> Option<SignatureScheme> {
     let hashes = [Sha256, Sha384, Sha512];
     match kind {

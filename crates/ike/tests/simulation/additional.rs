@@ -21,7 +21,7 @@ fn want(connection: &mut Connection, optional: bool) {
     }
 }
 
-/// Both ends insist on ML-KEM-768, and children have forward secrecy.
+/// Both ends require ML-KEM-768, and children have forward secrecy.
 fn hybrid(seed: u64) -> Network {
     Network::with(seed, |_, config, connection| {
         config.fragment_size = None;
@@ -115,8 +115,8 @@ fn ike_intermediate_comes_in_fragments() {
     assert_eq!(count("b > a: IKE_INTERMEDIATE response 1"), 3);
 }
 
-/// The answer to IKE_INTERMEDIATE is lost: b has its new keys already, and the repetition comes
-/// under the old ones.
+/// The answer to IKE_INTERMEDIATE is lost: b has its new keys already, and the retransmission is
+/// protected by the old ones.
 ///
 /// ```text
 /// a                                        b
@@ -234,8 +234,8 @@ fn additional_exchanges_survive_loss_duplicates_and_reordering() {
     }
 }
 
-/// The responder's process ends between the two exchanges: what it promised is lost, and the
-/// initiator begins again.
+/// The responder's process ends between the two exchanges: its state is lost, and the initiator
+/// begins again.
 ///
 /// ```text
 /// a                                       b

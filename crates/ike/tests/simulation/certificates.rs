@@ -1,4 +1,4 @@
-//! Authentication by certificate, each story in both roles.
+//! Authentication by certificate, each case in both roles.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ fn tell_time(network: &mut Network) {
     }
 }
 
-/// Somebody's attempt fails, at both ends, and nothing is left.
+/// The attempt fails at both ends, and no state is left.
 fn assert_refused(mut network: Network) {
     network.initiate(A);
     network.run_for(5 * SECOND);
@@ -80,7 +80,7 @@ fn each_kind_of_key_proves_either_end() {
 
 #[test]
 fn the_two_directions_may_differ() {
-    // a signs and demands the key, b the other way round.
+    // One end signs and demands the pre-shared key, the other the reverse.
     for signer in [A, B] {
         let ca = Authority::root("ca");
         let issued = issue(&ca, signer, Kind::P256);

@@ -1,4 +1,4 @@
-//! Random histories on a bad wire: whatever happens, the two ends converge.
+//! Random event sequences on a lossy network: the two ends always converge.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::network::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Runs a history for each seed and names the one that fails. `IKE_HISTORIES` asks for more,
+/// Runs a history for each seed and reports the seed that fails. `IKE_HISTORIES` asks for more,
 /// `IKE_SEED` for one.
 fn for_each_seed(history: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -89,7 +89,7 @@ fn after_a_partition_a_session_that_initiates_again_converges() {
             if round < 20 && rng.chance(10) {
                 network.restart(rng.below(2) as usize);
             }
-            // What a session of the control plane does: initiate when there is nothing, probe when
+            // Behaviour of a control-plane session: initiate when there is nothing, probe when
             // there is.
             for side in [A, B] {
                 let gateway = &network.gateways[side];

@@ -1,4 +1,4 @@
-//! Both ends want something at once (RFC 7296 §2.8.1, §2.8.2, §2.25).
+//! Simultaneous exchanges of both ends (RFC 7296 §2.8.1, §2.8.2, §2.25).
 
 use std::time::Duration;
 
@@ -52,14 +52,14 @@ fn crossing_ike_rekeyings_leave_one_ike_sa_with_the_children() {
     }
 }
 
-/// b's request is on its way while a's rekeying is already complete: b learns it by the refusal.
+/// b's request is on its way while a's rekeying is already complete: the refusal informs b.
 #[test]
 fn a_rekeying_that_arrives_after_the_other_one_is_done_is_refused_and_forgotten() {
     for kind in ["child", "ike"] {
         for seed in 0..10 {
             let mut network = Network::pair(seed);
             network.up();
-            // b's own requests are held back (lost at first), its answers are not.
+            // The first requests of b are dropped, its answers are not.
             network.filter = Some(Box::new(|datagram| {
                 datagram.from.ip() != socket(ADDRESSES[B]).ip() || datagram.response
             }));
@@ -214,7 +214,7 @@ fn a_new_child_that_is_deleted_before_the_old_one_is_not_announced_any_more() {
 fn of_crossing_initiations_one_is_surplus_even_if_the_other_was_rekeyed_meanwhile() {
     for seed in 200..220 {
         let mut network = Network::pair(seed);
-        // a's proof is late, so that b's IKE SA is there first, and rekeyed, when a's comes.
+        // a's IKE_AUTH is late, so that b's IKE SA is there first, and rekeyed, when a's comes.
         network.filter = Some(Box::new(|datagram| {
             datagram.exchange != "IKE_AUTH" || datagram.from.ip() != a() || datagram.response
         }));

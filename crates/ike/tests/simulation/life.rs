@@ -1,4 +1,4 @@
-//! Liveness and deletion, one story each.
+//! Liveness and deletion.
 
 use std::time::Duration;
 

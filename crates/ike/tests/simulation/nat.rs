@@ -40,7 +40,8 @@ fn a_peer_behind_a_nat_is_followed_to_its_new_port_after_authentication_only() {
     let mut network = Network::pair(22);
     network.nat = Some(30_000);
     network.up();
-    // The NAT has lost its mappings. Anybody may send garbage; only a proves to be a.
+    // The NAT has lost its mappings. Unauthenticated datagrams change nothing; only a's authentic
+    // message does.
     network.inject(socket("192.0.2.1:40001"), socket("192.0.2.2:4500"), vec![0; 60]);
     network.run_for(SECOND / 10);
     assert!(network.gateways[B].events.is_empty());
@@ -49,7 +50,7 @@ fn a_peer_behind_a_nat_is_followed_to_its_new_port_after_authentication_only() {
     network.command(A, Command::Liveness { ike, interval: SECOND, retries: 3 });
     network.run_for(SECOND);
     assert_eq!(network.gateways[B].events, ["endpoint 192.0.2.1:40001"]);
-    // And b's own requests find the way.
+    // b's own requests reach a.
     let child = network.child(B);
     network.command(B, Command::RekeyChild { child });
     network.run_for(SECOND);

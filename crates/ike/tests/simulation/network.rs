@@ -1,4 +1,4 @@
-//! The test bench: endpoints, the wire between them, and what their control planes would know.
+//! The test bench: endpoints, the network between them, and the state of their control planes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -39,7 +39,7 @@ impl Random for Seeded {
     }
 }
 
-/// SPIs as the control plane gives them out, watched for leaks.
+/// SPI source of the control plane, which checks for leaks.
 #[derive(Clone, Default)]
 pub struct WatchedSpis(pub Arc<Mutex<BTreeSet<u32>>>);
 
@@ -65,7 +65,7 @@ impl SpiSource for WatchedSpis {
     }
 }
 
-/// One gateway: its endpoint, and what its control plane was told.
+/// One gateway: its endpoint, and what was reported to its control plane.
 pub struct Gateway {
     pub name: &'static str,
     pub address: SocketAddr,
@@ -135,12 +135,12 @@ impl Gateway {
     }
 }
 
-/// What the wire does.
+/// Faults of the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Faults {
     pub loss_percent: u64,
     pub duplicate_percent: u64,
-    /// Each datagram takes 10 ms and up to so much more, which reorders them.
+    /// Each datagram takes 10 ms plus a random time up to this, which reorders them.
     pub jitter_ms: u64,
 }
 
@@ -172,8 +172,8 @@ pub struct Network {
     pub gateways: Vec<Gateway>,
     pub faults: Faults,
     pub partition: bool,
-    /// A NAT before a that keeps its address: a's ports 500 and 4500 are seen as this one and the
-    /// next.
+    /// A NAT in front of a that keeps its address: a's ports 500 and 4500 are seen as this one and
+    /// the next.
     pub nat: Option<u16>,
     pub filter: Option<Filter>,
     /// "a > b: IKE_SA_INIT request 0", in the order of sending.
@@ -265,7 +265,7 @@ impl Network {
         }
     }
 
-    /// The gateway loses everything, as by a power failure.
+    /// The gateway loses all state, as by a power failure.
     pub fn restart(&mut self, own: usize) {
         let fresh = self.gateway(own, EndpointConfig::default(), connection(own));
         self.gateways[own] = fresh;
@@ -284,7 +284,7 @@ impl Network {
         self.command(own, Command::Initiate { connection: ConnectionId(1), child, local, remote }).unwrap()
     }
 
-    /// Initiates from a and lets everything happen.
+    /// Initiates from a and runs until all is done.
     pub fn up(&mut self) {
         self.initiate(A);
         self.run_for(Duration::from_secs(2));
@@ -306,7 +306,7 @@ impl Network {
         *children.keys().next().unwrap()
     }
 
-    /// Takes everything out of the endpoints and puts it on the wire.
+    /// Takes all datagrams and actions from the endpoints; datagrams go on the wire.
     pub fn drain(&mut self) {
         for which in 0..self.gateways.len() {
             while let Some(transmit) = self.gateways[which].endpoint.poll_transmit() {
@@ -363,7 +363,7 @@ impl Network {
         }
     }
 
-    /// Puts a datagram on the wire as if somebody had sent it.
+    /// Puts a datagram on the wire with a chosen source address.
     pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
         self.order += 1;
         self.flying.push(Reverse(Flight { at: self.now, order: self.order, from, to, bytes }));
@@ -375,7 +375,7 @@ impl Network {
         timers.chain(flight).min()
     }
 
-    /// Goes to the next event; false if nothing happens before `end`.
+    /// Advances to the next event; false if there is none before `end`.
     pub fn step(&mut self, end: Time) -> bool {
         self.drain();
         let Some(at) = self.next_event().filter(|&at| at <= end) else { return false };
@@ -422,8 +422,7 @@ impl Network {
         self.now = end;
     }
 
-    /// Exactly one IKE SA and one child on each side, which belong to each other, and nothing left
-    /// over.
+    /// Exactly one IKE SA and one child on each side, which match each other, and no other state.
     pub fn assert_converged(&self) {
         let [a, b] = [&self.gateways[A], &self.gateways[B]];
         let context = || format!("\na: {:?}\nb: {:?}\n{:#?}", a.events, b.events, self.diagram);
@@ -449,7 +448,7 @@ impl Network {
         }
     }
 
-    /// Nothing is left of anything.
+    /// No state is left at either end.
     pub fn assert_empty(&self) {
         for gateway in &self.gateways {
             assert!(

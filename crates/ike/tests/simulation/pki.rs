@@ -1,8 +1,9 @@
-//! Certificates made on the spot: a CA, what it issues, and its CRLs. All bytes are DER.
+//! Certificates generated for the tests: a CA, certificates that it issues, and its CRLs. All bytes
+//! are DER.
 
 use rcgen::*;
 
-/// The time at which the tests play, seconds since 1970: November 2026.
+/// The wall-clock time of the tests, seconds since 1970: November 2026.
 pub const NOW: u64 = 1_795_000_000;
 
 /// Kinds of keys.

@@ -12,7 +12,7 @@ fn ppk(id: &str, key: &str, required: bool) -> Option<Ppk> {
     Some(Ppk { id: id.into(), key: Secret::from(key), required })
 }
 
-/// What comes of an initiation by a, with these PPKs.
+/// The network after an initiation by a, with these PPKs.
 fn outcome(of_a: Option<Ppk>, of_b: Option<Ppk>) -> Network {
     let mut network = Network::with(1, |own, _, connection| {
         connection.ppk = if own == A { of_a.clone() } else { of_b.clone() };

@@ -1,4 +1,4 @@
-//! A process ends and its successor goes on from the checkpoint.
+//! A process ends and its successor continues from the checkpoint.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub fn records(network: &mut Network, which: usize) -> BTreeMap<IkeId, Secret> {
     records
 }
 
-/// Replaces the endpoint of a gateway by one that knows only the records.
+/// Replaces the endpoint of a gateway by one that is restored from the records.
 pub fn revive(
     network: &mut Network,
     which: usize,

@@ -1,4 +1,4 @@
-//! Bringing up IKE SAs and children, one story each.
+//! Establishing IKE SAs and children.
 
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ fn a_wrong_key_fails_at_once_and_leaves_nothing() {
 /// RFC 7296 §2.21.2
 #[test]
 fn a_responder_that_cannot_prove_itself_is_told_so() {
-    // b accepts a's key but proves itself by another one.
+    // b accepts a's key but authenticates with another one.
     let mut network = Network::with(7, |own, _, connection| {
         if own == B {
             let key = Secret::from("a pre-shared key");
@@ -372,8 +372,8 @@ fn transport_mode_needs_both_sides() {
 /// RFC 7296 §1.3
 #[test]
 fn required_transport_mode_is_that_or_no_child() {
-    // Whichever end requires it: the initiator deletes what the peer made, the responder makes
-    // nothing.
+    // Whichever end requires it: as initiator it deletes the child that the peer created, as
+    // responder it creates none.
     for demanding in [A, B] {
         let mut network = Network::with(23, |own, _, connection| {
             let policy = &mut connection.children[0];
@@ -392,7 +392,7 @@ fn a_peer_that_insists_on_forward_secrecy_gets_it() {
     let mut network = Network::pair(24);
     network.up();
     let mut strict = connection(B);
-    // Not the group of the IKE SA: it takes INVALID_KE_PAYLOAD, too.
+    // Not the group of the IKE SA: INVALID_KE_PAYLOAD selects it.
     strict.children[0].proposals.iter_mut().for_each(|proposal| proposal.groups = vec![Group::Curve25519]);
     network.gateways[B].endpoint.set_connection(strict);
     let child = network.child(A);

@@ -1,21 +1,21 @@
-//! How much the segments hold, chosen once by the supervisor and carried in every header.
+//! Capacities of the segments, chosen once by the supervisor and stored in every header.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Most slots of either direction.
+/// Largest number of slots of one direction.
 pub(super) const MAX_SLOTS: u32 = 1 << 20;
-/// Most policies.
+/// Largest number of policies.
 pub(super) const MAX_POLICIES: u32 = 1 << 20;
-/// Most words of a policy arena.
+/// Largest size of a policy arena in words.
 pub(super) const MAX_ARENA_WORDS: u32 = 1 << 26;
-/// Most words of a checkpoint buffer.
+/// Largest size of a checkpoint buffer in words.
 pub(super) const MAX_CHECKPOINT_WORDS: u32 = 1 << 26;
 
 /// Capacities of the segments. They cannot change during the life of the segments.
 ///
-/// As JSON an object of these fields: the form in which a program that reads the configuration
-/// tells the supervisor.
+/// As JSON an object of these fields, by which a program that reads the configuration passes them
+/// to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Capacities {
@@ -63,7 +63,7 @@ impl Default for Capacities {
 pub struct CapacityError {
     /// Name of the capacity.
     pub name: &'static str,
-    /// What was asked for, or what the header of a segment says.
+    /// The value requested, or found in the header of a segment.
     pub given: u64,
     /// Smallest legal value.
     pub low: u32,
@@ -73,10 +73,10 @@ pub struct CapacityError {
     pub power_of_two: bool,
 }
 
-/// A line that does not say capacities.
+/// A line of text that cannot be parsed as capacities.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CapacitiesTextError {
-    /// It is another text, or one of another release.
+    /// Not capacities, or those of another release.
     #[error("the capacities cannot be read ({0}); install all programs from one release")]
     Form(String),
     /// A capacity is out of bounds.
@@ -121,7 +121,7 @@ impl Capacities {
 
     /// One line of JSON, for [`Capacities::from_json`].
     pub fn to_json(&self) -> String {
-        // Numbers under fixed names: this cannot fail.
+        // Numbers under fixed names: serialisation cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 

@@ -1,4 +1,4 @@
-//! From what a configuration needs to the capacities of the segments.
+//! Computes the capacities of the segments from the needs of a configuration.
 
 use thiserror::Error;
 
@@ -6,8 +6,8 @@ use super::capacities::{MAX_ARENA_WORDS, MAX_CHECKPOINT_WORDS, MAX_POLICIES, MAX
 use super::{ArenaHead, BlobEntry, Capacities, FilterHeadWords, FilterWords, PortWords, RuleWords};
 use crate::header::SegmentKind;
 
-/// SA pairs that may exist beside those in use, because they replace one another (rekeying, change
-/// of peer): a quarter of all, and at least this many.
+/// SA pairs that may exist in addition to those in use, because they replace one another (rekeying,
+/// change of peer): a quarter of all, and at least this many.
 const LEAST_OVERLAP: u64 = 2048;
 
 /// Octets that the control plane stores of a policy, with its selectors, in the checkpoint.
@@ -17,7 +17,7 @@ const STORED_RULE: u64 = 224;
 /// The same of an SA pair.
 const STORED_TUNNEL: u64 = 768;
 
-/// What a configuration needs of the segments.
+/// The needs of a configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
     /// Ports.
@@ -38,15 +38,15 @@ pub struct Demand {
     pub tunnels: u64,
 }
 
-/// What does not fit into the segments.
+/// A need that exceeds the capacities of the segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the shared segments are made for {capacity} {what}, {needed} are needed")]
 pub struct Shortage {
-    /// Of what.
+    /// The kind of object.
     pub what: &'static str,
-    /// How many are needed.
+    /// The number needed.
     pub needed: u64,
-    /// How many there are.
+    /// The number available.
     pub capacity: u64,
 }
 
@@ -75,9 +75,9 @@ impl Demand {
 }
 
 impl Capacities {
-    /// Capacities for a configuration, with a quarter of room for what it may grow by while the
-    /// gateway runs. Never below the default, never above what the format can hold:
-    /// [`Capacities::check_room`] tells whether that was enough.
+    /// Capacities for a configuration, with a quarter of spare room for growth while the gateway
+    /// runs. Never below the default, never above the limits of the format:
+    /// [`Capacities::check_room`] checks whether that is enough.
     pub fn for_demand(demand: &Demand) -> Self {
         let least = Self::default();
         let grown = |needed: u64| needed.saturating_add(needed / 4);
@@ -97,10 +97,10 @@ impl Capacities {
     }
 
     /// Whether a configuration fits: its policies, its ports and rules. SA slots are not counted; a
-    /// tunnel that finds none is refused when it comes, and its packets are held.
+    /// tunnel without a free slot is refused when it is negotiated, and its packets are held.
     ///
     /// # Errors
-    /// What does not fit.
+    /// The first need that exceeds the capacities.
     pub fn check_room(&self, demand: &Demand) -> Result<(), Shortage> {
         let checks = [
             ("policies", demand.policies, self.policies),

@@ -1,7 +1,7 @@
 //! The fields of every structure in the segments: names, offsets and sizes in words, and the hash
 //! over them.
 
-/// A field as the layout hash sees it.
+/// A field as input of the layout hash.
 pub(crate) struct Field {
     name: &'static str,
     offset: usize,
@@ -9,7 +9,7 @@ pub(crate) struct Field {
 }
 
 /// Declares a structure of words: the offset of each field, the size, and the list for the layout
-/// hash. The Rust structure exists for its offsets only; it is never laid over shared memory.
+/// hash. The Rust structure exists for its offsets only; it is never mapped onto shared memory.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $count:expr,)* }) => {
         $(#[$doc])*
@@ -56,14 +56,14 @@ words! {
 }
 
 words! {
-    /// What every worker looks at once a burst: one cache line.
+    /// Words that every worker reads once a burst: one cache line.
     TableControl {
         generation: 1,
         /// `policy version << 1 | index of the current arena`.
         arena: 1,
         /// Incarnation of the control plane.
         writer: 1,
-        /// Changes of the kernel's routes and addresses that the control plane counted, see
+        /// Counter of the control plane's changes of kernel routes and addresses, see
         /// `RuntimeControl`.
         kernel_changes: 1,
         reserved: 4,
@@ -198,22 +198,22 @@ words! {
         incarnation: 1,
         /// Fingerprint of the reverse routes that packets are forwarded by, see `routes`.
         reverse_routes: 1,
-        /// Policy version that the guard and every worker judge by, see `guard`.
+        /// Policy version that the guard and every worker use, see `guard`.
         guard_version: 1,
         /// Fingerprint of the devices that the guard covers under that version.
         guard_devices: 1,
-        /// Which of the control plane's kernel changes the packets are forwarded by.
+        /// The latest kernel change of the control plane that forwarding uses.
         kernel_changes: 1,
         reserved: 3,
     }
 }
 
 words! {
-    /// A worker: first line what the control plane waits for, then counters.
+    /// A worker: the first cache line has the words that the control plane polls; counters follow.
     WorkerState {
         /// Last generation that the worker announced, all ones while OFFLINE.
         announced: 1,
-        /// Policy version that the worker classifies by, all ones while there is no such worker.
+        /// Policy version that the worker uses, all ones while there is no such worker.
         policy_version: 1,
         heartbeat_ms: 1,
         reserved: 5,
@@ -313,8 +313,8 @@ words! {
     }
 }
 
-/// Hash over names, offsets and sizes of all fields (FNV-1a, 64 bit). Two builds with different
-/// hashes do not understand each other's segments, whatever their ABI numbers say.
+/// Hash over names, offsets and sizes of all fields (FNV-1a, 64 bit). Builds with different hashes
+/// cannot use each other's segments, regardless of their ABI numbers.
 pub(crate) const LAYOUT_HASH: u64 = {
     let structures: &[&[Field]] = &[
         Header::FIELDS,

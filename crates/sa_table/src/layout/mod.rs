@@ -1,4 +1,4 @@
-//! Where everything stands in the segments, derived from the capacities alone.
+//! Offsets of all arrays in the segments, derived from the capacities alone.
 
 mod capacities;
 mod demand;
@@ -14,7 +14,7 @@ pub(crate) use fields::{
 
 use crate::word::{View, Word};
 
-/// Entries of one bucket of the SPI index; the eighth word counts what overflowed.
+/// Entries of one bucket of the SPI index; the eighth word counts overflowed entries.
 pub(crate) const BUCKET_WORDS: usize = 8;
 /// Segments are whole pages.
 const PAGE_WORDS: usize = 512;
@@ -57,7 +57,7 @@ impl Region {
     }
 }
 
-/// Lays regions one behind the other, each beginning at a cache line.
+/// Places regions one after the other, each aligned to a cache line.
 struct Cursor(usize);
 
 impl Cursor {
@@ -94,7 +94,7 @@ impl TableLayout {
         let policies = capacities.policies as usize;
         let mut cursor = Cursor(Header::WORDS);
         let control = cursor.region(TableControl::WORDS, 1);
-        // At most two of the seven entries of a bucket are taken on average.
+        // On average at most two of the seven entries of a bucket are used.
         let spi_index = cursor.region(BUCKET_WORDS, inbound.div_ceil(2).next_power_of_two());
         let policy_words = cursor.region(1, policies);
         let policy_states = cursor.region(1, policies);

@@ -1,4 +1,4 @@
-//! Descriptors across fork and exec: the two operations on raw descriptor numbers.
+//! Passing descriptors across fork and exec: the two operations on raw descriptor numbers.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -15,8 +15,8 @@ pub(crate) const FIRST_LISTEN_FD: RawFd = 3;
 pub(crate) fn spawn(command: &mut Command, descriptors: &[BorrowedFd<'_>]) -> io::Result<Child> {
     let end = FIRST_LISTEN_FD + descriptors.len() as RawFd;
     // Occupies every free number below `end` until the child runs: neither the duplicates below nor
-    // the pipe by which the standard library reports a failed exec may stand where the child puts
-    // the descriptors.
+    // the pipe by which the standard library reports a failed exec may use a number at which the
+    // child places the descriptors.
     let mut placeholders = Vec::new();
     let mut sources = Vec::new();
     for descriptor in descriptors {
@@ -33,7 +33,7 @@ pub(crate) fn spawn(command: &mut Command, descriptors: &[BorrowedFd<'_>]) -> io
     let install = move || {
         for (target, source) in (FIRST_LISTEN_FD..).zip(&numbers) {
             // SAFETY: dup2 on plain numbers is async-signal-safe; targets lie below every source,
-            // so none is overwritten before its turn, and nobody in this child owns a target.
+            // so none is overwritten before its turn, and no object in this child owns a target.
             if unsafe { libc::dup2(*source, target) } < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -47,9 +47,9 @@ pub(crate) fn spawn(command: &mut Command, descriptors: &[BorrowedFd<'_>]) -> io
     child
 }
 
-/// Takes possession of an inherited descriptor and closes it for further children.
+/// Takes ownership of an inherited descriptor and sets close-on-exec.
 ///
-/// The caller takes each number once; [`crate::take_listen_fds`] is the only one.
+/// The caller must take each number only once; [`crate::take_listen_fds`] is the only one.
 pub(crate) fn own_descriptor(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl with F_GETFD only asks whether the number is open.
     if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {

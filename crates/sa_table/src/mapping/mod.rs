@@ -1,4 +1,4 @@
-//! The only place that maps memory: a segment as a slice of atomic words.
+//! Maps segments as slices of atomic words; the only module that maps memory.
 //!
 //! Why unsafe: the standard library has no shared mappings. What keeps it sound: the descriptor is
 //! a memfd whose size is sealed, so that no access can meet a missing page; the memory is only ever
@@ -28,9 +28,10 @@ pub(crate) use handover::{FIRST_LISTEN_FD, own_descriptor, spawn};
 pub enum Locking {
     /// Refuse: key material must never reach a swap device.
     Required,
-    /// Go on with unlocked memory; `is_locked` of the attached object tells, and the caller warns.
+    /// Continue with unlocked memory; the caller checks `is_locked` of the attached object and
+    /// warns.
     BestEffort,
-    /// Do not even try: for simulations, whose keys protect nothing and whose segments live for
+    /// Do not lock: for simulations, whose keys protect no traffic and whose segments live for
     /// milliseconds.
     Never,
 }
@@ -43,20 +44,20 @@ pub enum MapError {
     System {
         /// Name of the system call.
         operation: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The size could be changed by others, which would end in SIGBUS.
+    /// The size is not sealed: a change by another process would cause SIGBUS.
     #[error(
         "the descriptor is not sealed against shrinking and growing; take the descriptors from tohub supervise"
     )]
     NotSealed,
-    /// The size is no size of a segment.
+    /// The size is not that of a segment.
     #[error(
         "the descriptor holds {bytes} octets, which is no size of a segment; take the descriptors from tohub supervise"
     )]
     Size {
-        /// What fstat says.
+        /// The size by fstat.
         bytes: u64,
     },
     /// RLIMIT_MEMLOCK is too small and locking was required.
@@ -69,7 +70,7 @@ pub enum MapError {
         needed: usize,
         /// The limit in octets, `None` if there is none.
         limit: Option<u64>,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
@@ -80,10 +81,10 @@ const MAX_BYTES: u64 = 1 << 36;
 /// Which pages a mapping locks. A lock holds a page only where the page is mapped.
 #[derive(Clone, Copy)]
 enum Pages {
-    /// All, brought in at once: the supervisor, whose lock must outlive both processes. They meet
-    /// no page fault later that could find memory exhausted.
+    /// All pages, populated at once: for the supervisor, whose lock must outlive both processes. No
+    /// later page fault can then fail for lack of memory.
     All,
-    /// Those that this process uses.
+    /// Only the pages that this process touches.
     Touched,
 }
 
@@ -171,7 +172,7 @@ impl Mapping {
 
     fn words(&self) -> &[AtomicU64] {
         // SAFETY: base is aligned to a page and valid for `words` words until drop; the memory is
-        // initialised (a memfd begins as zeros) and nothing but atomics is ever made of it.
+        // initialised (a memfd begins as zeros) and is only accessed as atomics.
         unsafe { core::slice::from_raw_parts(self.base.as_ptr(), self.words) }
     }
 }
@@ -194,8 +195,8 @@ impl WritableMapping {
         Ok(Self(Arc::new(Mapping::new(descriptor, protection, Pages::Touched, locking)?)))
     }
 
-    /// The owner's mapping: with it no page of the segment leaves memory, whoever else has it
-    /// mapped.
+    /// The owner's mapping: it keeps all pages of the segment in memory, for every process that
+    /// maps it.
     pub(crate) fn new_resident(descriptor: BorrowedFd<'_>, locking: Locking) -> Result<Self, MapError> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         Ok(Self(Arc::new(Mapping::new(descriptor, protection, Pages::All, locking)?)))
@@ -214,8 +215,8 @@ impl WritableMapping {
     }
 }
 
-/// A segment that this process only reads; a store would be a segmentation fault, hence the view
-/// alone.
+/// A segment that this process only reads; a store would be a segmentation fault, so only a view is
+/// given out.
 #[derive(Clone)]
 pub(crate) struct ReadOnlyMapping(Arc<Mapping>);
 

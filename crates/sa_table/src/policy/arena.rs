@@ -1,5 +1,5 @@
 //! A policy arena: blobs behind a directory of (kind, number, version, offset, length). Kinds that
-//! a reader does not know are skipped, so that a later classifier can bring blobs of its own.
+//! a reader does not know are skipped, so that later versions can add kinds.
 
 use thiserror::Error;
 
@@ -15,7 +15,7 @@ const KIND_RULES: u32 = 2;
 /// The rules of one crypto-map set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleList {
-    /// The policy version in which these rules were last changed: what is unchanged need not be
+    /// The policy version in which these rules were last changed: unchanged lists need not be
     /// compiled again.
     pub version: PolicyVersion,
     /// The rules in order.
@@ -25,13 +25,13 @@ pub struct RuleList {
 /// The published ports and rules, copied out of the current arena.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicySnapshot {
-    /// The version of the whole.
+    /// The policy version.
     pub version: PolicyVersion,
     /// All data-plane interfaces.
     pub ports: Vec<PortRecord>,
     /// The rule lists, by the index that ports name.
     pub rule_lists: Vec<RuleList>,
-    /// What passes in clear, and into and out of tunnels.
+    /// The filters of clear packets, and of packets into and out of tunnels.
     pub filters: Filters,
 }
 
@@ -43,35 +43,35 @@ pub enum PolicyError {
     Port {
         /// Position in the list.
         port: usize,
-        /// What is wrong.
+        /// The error.
         source: EntryError,
     },
-    /// A rule that cannot be meant.
+    /// An invalid rule.
     #[error("rule list {list}, rule {rule}: {source}")]
     Rule {
         /// Position of the list.
         list: usize,
         /// Position in the list.
         rule: usize,
-        /// What is wrong.
+        /// The error.
         source: EntryError,
     },
-    /// A line of a filter that cannot be meant.
+    /// An invalid line of a filter.
     #[error("access list {list}, line {rule}: {source}")]
     Filter {
         /// Position of the list.
         list: usize,
         /// Position in the list.
         rule: usize,
-        /// What is wrong.
+        /// The error.
         source: EntryError,
     },
-    /// A filter at a place that does not exist.
+    /// A filter for a port or policy that does not exist.
     #[error("filter {binding}: {source}")]
     Binding {
         /// Position in the list.
         binding: usize,
-        /// What is wrong.
+        /// The error.
         source: EntryError,
     },
     /// The arena is too small.
@@ -84,7 +84,7 @@ pub enum PolicyError {
         /// Words of an arena.
         capacity: usize,
     },
-    /// Stored words that are no arena: the other side does not keep to the layout.
+    /// The stored words do not follow the layout of an arena.
     #[error("the policy arena is malformed at {0}")]
     Malformed(&'static str),
 }
@@ -92,7 +92,7 @@ pub enum PolicyError {
 /// The encoded rule lists of the previous publication, with the version of each.
 pub(crate) type EncodedLists = Vec<(PolicyVersion, Vec<u64>)>;
 
-/// Encodes every rule list; a list that is found unchanged in `previous` keeps its version.
+/// Encodes every rule list; a list that is unchanged from `previous` keeps its version.
 pub(crate) fn encode_lists<L: AsRef<[Rule]>>(
     lists: &[L],
     version: PolicyVersion,
@@ -157,7 +157,7 @@ pub(crate) fn encode_arena(
     Ok(arena)
 }
 
-/// Reads an arena that was copied out of shared memory; any content is either a policy or an error.
+/// Reads an arena that was copied out of shared memory; any content gives a policy or an error.
 pub(crate) fn decode_arena(arena: &[u64], policies: usize) -> Result<PolicySnapshot, PolicyError> {
     let directory = Directory::new(arena)?;
     let lists = directory.count(KIND_RULES);
@@ -209,8 +209,8 @@ impl<'a> Directory<'a> {
 
     pub(super) fn blob(&self, kind: u32, number: usize) -> Result<(PolicyVersion, &'a [u64]), PolicyError> {
         let wanted = u64::from(kind) << 32 | number as u64;
-        // The writer puts the blobs in their order, so the guess is right unless a later kind came
-        // in between.
+        // The writer stores the blobs in this order, so the guess is right unless a newer writer
+        // added kinds in between.
         let guess = usize::from(kind == KIND_RULES) + number;
         let entry = self
             .entries()

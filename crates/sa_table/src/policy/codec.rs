@@ -8,7 +8,7 @@ use crate::ids::PolicyId;
 use crate::layout::{PortWords, RuleWords};
 use crate::record::PortRange;
 
-/// A port or a rule that cannot stand in an arena.
+/// A port or a rule that cannot be encoded in an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EntryError {
     /// A name is too long for its field.
@@ -54,13 +54,13 @@ pub enum EntryError {
     /// A port range whose first port is above its last.
     #[error("the port range ends before it begins")]
     PortRange,
-    /// A jump to the rule itself, backwards, or past the place behind the last rule.
+    /// A jump to the rule itself, backwards, or beyond the end of the list.
     #[error("jump to rule {0} does not lead forward inside the list")]
     Jump(u32),
     /// A policy that is not allocated.
     #[error("policy {0} does not exist")]
     Policy(PolicyId),
-    /// The words say something that no version of this program writes.
+    /// The words have values that no version of this program writes.
     #[error("the stored words are no such entry")]
     Malformed,
 }
@@ -72,8 +72,7 @@ const KIND_PROTECT: u64 = 1;
 const KIND_JUMP: u64 = 2;
 const KIND_DROP: u64 = 3;
 
-/// Encodes the rule that stands at `index` of a list of `rules` rules. `policies` is the number of
-/// policies.
+/// Encodes the rule at `index` of a list of `rules` rules. `policies` is the number of policies.
 pub(crate) fn encode_rule(
     words: &mut [u64],
     rule: &Rule,
@@ -100,8 +99,8 @@ pub(crate) fn encode_rule(
     Ok(())
 }
 
-/// Decodes and checks like [`encode_rule`], so that a reader can follow jumps without looking for
-/// loops.
+/// Decodes and checks like [`encode_rule`], so that a reader can follow jumps without loop
+/// detection.
 pub(crate) fn decode_rule(
     words: &[u64],
     index: usize,

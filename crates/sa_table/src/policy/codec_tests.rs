@@ -17,7 +17,7 @@ fn ports() -> impl Strategy<Value = PortRange> {
     any::<(u16, u16)>().prop_map(|(a, b)| PortRange { first: a.min(b), last: a.max(b) })
 }
 
-/// A rule that may stand anywhere in a list of which it is not the last.
+/// A rule for any position in a list but the last.
 pub(crate) fn arbitrary_rule(jump: u32) -> impl Strategy<Value = Rule> {
     let action = prop_oneof![
         (0..POLICIES as u32).prop_map(|policy| Action::Protect(PolicyId(policy))),

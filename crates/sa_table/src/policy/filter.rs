@@ -8,17 +8,17 @@ use crate::record::PortRange;
 /// The longest name of an access list in octets.
 pub const MAX_FILTER_NAME: usize = 128;
 
-/// A number that is compared in some of its bits only. The mask may have holes.
+/// A number that is compared in some of its bits only. The mask may be non-contiguous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Masked<T> {
-    /// What the bits must be.
+    /// The required value of the bits.
     pub value: T,
-    /// Which bits are compared.
+    /// The bits that are compared.
     pub mask: T,
 }
 
 impl Masked<u32> {
-    /// Whether an address agrees.
+    /// Whether an address matches.
     #[inline]
     pub const fn accepts(self, address: u32) -> bool {
         (address ^ self.value) & self.mask == 0
@@ -26,7 +26,7 @@ impl Masked<u32> {
 }
 
 impl Masked<u8> {
-    /// Whether an octet agrees.
+    /// Whether an octet matches.
     #[inline]
     pub const fn accepts(self, octet: u8) -> bool {
         (octet ^ self.value) & self.mask == 0
@@ -53,7 +53,7 @@ impl PortCondition {
     }
 }
 
-/// What a line asks of an ICMP message.
+/// A condition on an ICMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpCondition {
     /// The type.
@@ -67,7 +67,7 @@ pub struct IcmpCondition {
 pub enum FilterLog {
     /// With the packet's flow (`log`).
     Flow,
-    /// With the port that it came in by, too (`log-input`).
+    /// With the ingress port too (`log-input`).
     FlowAndPort,
 }
 
@@ -76,7 +76,7 @@ pub enum FilterLog {
 pub struct FilterRule {
     /// Its number in the access list.
     pub sequence: u32,
-    /// Whether a match passes.
+    /// Whether a matching packet is permitted.
     pub permit: bool,
     /// IP protocol, `None` for any.
     pub protocol: Option<u8>,
@@ -118,7 +118,7 @@ impl FilterRule {
     };
 }
 
-/// An access list as a filter. What no line matches is denied.
+/// An access list as a filter. A packet that matches no line is denied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FilterList {
     /// The name, at most [`MAX_FILTER_NAME`] octets.
@@ -136,12 +136,12 @@ pub enum FilterPoint {
     Policy(PolicyId),
 }
 
-/// One filter at its place.
+/// A filter bound to a point and direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FilterBinding {
-    /// Where.
+    /// The point.
     pub point: FilterPoint,
-    /// On packets that arrive or that leave.
+    /// Packets that arrive (inbound) or leave (outbound).
     pub direction: Direction,
     /// Index of the list.
     pub list: u32,
@@ -152,7 +152,7 @@ pub struct FilterBinding {
 pub struct Filters {
     /// The lists.
     pub lists: Vec<FilterList>,
-    /// Where they are applied.
+    /// Their bindings.
     pub bindings: Vec<FilterBinding>,
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn encode_filters(filters: &Filters, policies: usize) -> Result<Encod
     Ok(encoded)
 }
 
-/// Reads the filters of an arena, checked like [`encode_filters`] does.
+/// Reads the filters of an arena, with the same checks as [`encode_filters`].
 pub(super) fn decode_filters(directory: &Directory<'_>, policies: usize) -> Result<Filters, PolicyError> {
     let mut filters = Filters::default();
     for list in 0..directory.count(KIND_FILTERS) {
@@ -77,7 +77,7 @@ fn decode_list<E: FnOnce(EntryError) -> PolicyError>(
     };
     let name = name(&head[FilterHeadWords::name..], head[FilterHeadWords::bits], MAX_FILTER_NAME)
         .map_err(at_rule(0))?;
-    // Half a line would be a line that is not there.
+    // A partial line would be ignored silently.
     if rules.len() % FilterWords::WORDS != 0 {
         return Err(at_rule(rules.len() / FilterWords::WORDS)(EntryError::Malformed));
     }

@@ -1,8 +1,8 @@
-//! A data-plane interface as the configuration names it.
+//! A data-plane interface as configured.
 
 use core::net::IpAddr;
 
-/// The most local crypto addresses of one port.
+/// Largest number of local crypto addresses of one port.
 pub const MAX_CRYPTO_ADDRESSES: usize = 16;
 /// The longest device name in octets (IFNAMSIZ without its terminating zero).
 pub const MAX_DEVICE_NAME: usize = 15;
@@ -14,10 +14,10 @@ pub const MAX_IOS_NAME: usize = 63;
 pub struct PortRecord {
     /// Number of the port, unique in the blob.
     pub id: u16,
-    /// Linux interface index; 0 when the device is not there yet.
+    /// Linux interface index; 0 if the device does not exist yet.
     pub ifindex: u32,
-    /// Linux device name, at most [`MAX_DEVICE_NAME`] octets. Empty: the interface can have no
-    /// device, so that its rules are closed on every device.
+    /// Linux device name, at most [`MAX_DEVICE_NAME`] octets. Empty: the interface has no device,
+    /// and its rules are closed on every device.
     pub device: String,
     /// IOS name such as `GigabitEthernet0/0`, at most [`MAX_IOS_NAME`] octets.
     pub ios_name: String,
@@ -25,7 +25,7 @@ pub struct PortRecord {
     pub mtu: u32,
     /// Whether a crypto map is applied to the interface.
     pub has_crypto_map: bool,
-    /// Shut by configuration: its device is guarded and carries no packets.
+    /// Shut down by configuration: its device is guarded and carries no packets.
     pub is_shut: bool,
     /// The rules are closed on every device without this crypto map too
     /// (`crypto map M fail-close`).

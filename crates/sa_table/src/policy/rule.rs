@@ -1,17 +1,19 @@
-//! A rule of a crypto-map set: what a packet is compared with, in order, first match decides.
+//! A rule of a crypto-map set: its conditions and action; rules are compared in order, first match
+//! decides.
 
 use crate::ids::PolicyId;
 use ipsec_types::{PortRange, Prefix};
 
-/// What happens to a packet that a rule matches.
+/// The action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// Protected by the SA that the policy word names; without SA it is held and asked for.
+    /// Protected by the SA that the policy word names; without SA the packet is held and an SA is
+    /// requested.
     Protect(PolicyId),
-    /// Go on with the rule of this index of the same list, which is always a later one (an IOS
-    /// deny: behind the entry).
+    /// Continue with the rule of this index in the same list, always a later one (an IOS deny: the
+    /// first rule after the crypto-map entry).
     Jump(u32),
-    /// Dropped: protected, but this side may not initiate.
+    /// Dropped: the packet is protected, but this side may not initiate.
     Drop,
 }
 
@@ -29,12 +31,12 @@ pub struct Rule {
     pub source_ports: PortRange,
     /// Destination ports.
     pub destination_ports: PortRange,
-    /// What happens on a match.
+    /// The action on a match.
     pub action: Action,
 }
 
-/// One list that protects what any of `lists` protects: what ends or jumps behind one list goes on
-/// with the next one. The first list that protects a packet decides how.
+/// One list that protects what any of `lists` protects: a packet that reaches the end of one list
+/// continues with the next one. The first list that protects a packet decides how.
 #[must_use]
 pub fn union<'a>(lists: impl IntoIterator<Item = &'a [Rule]>) -> Vec<Rule> {
     let mut all: Vec<Rule> = Vec::new();

@@ -1,6 +1,6 @@
-//! The standing request of a policy that has traffic and no SA. Several workers may raise it, one
-//! request stands; the flow of the first one is kept, for the traffic selectors of the exchange
-//! (RFC 7296 section 2.9).
+//! The pending request of a policy that has traffic and no SA. Several workers may raise it, but
+//! only one request is pending; the flow of the first one is kept, for the traffic selectors of the
+//! exchange (RFC 7296 §2.9).
 
 use crate::layout::AcquireState;
 use crate::word::{View, Word, store_all};
@@ -13,19 +13,19 @@ const COUNT_ONE: u64 = 4;
 
 /// Words of the flow of a request.
 pub(crate) const FLOW_WORDS: usize = 5;
-/// How often a request that already stands gets a new time, in milliseconds.
+/// Interval at which the time of a pending request is updated, in milliseconds.
 const REFRESH_MS: u64 = 1000;
 
 const _: () = assert!(AcquireState::source == 1 && AcquireState::bits == FLOW_WORDS);
 
-/// What a worker that raised a request learns.
+/// Result of raising a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Raised {
     /// A new request.
     New,
-    /// The request stands already; its time was renewed.
+    /// The request was already pending; its time was updated.
     Renewed,
-    /// The request stands already.
+    /// The request was already pending.
     Standing,
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn raise<W: Word>(words: &[W], flow: &[u64; FLOW_WORDS], now_ms: u64)
     if state.compare_exchange(seen, seen | WRITING).is_err() {
         return Raised::Standing;
     }
-    // A reader that meets one of the following stores meets the phase, too.
+    // A reader that sees one of the following stores also sees the phase.
     W::fence_release();
     store_all(flow_words, flow);
     raised_ms.store_relaxed(now_ms);
@@ -66,7 +66,7 @@ pub(crate) fn clear<W: Word>(words: &[W]) {
     }
 }
 
-/// New process: a request whose writer died halfway is withdrawn; traffic raises it again.
+/// Called by a new process: withdraws a request whose writer died halfway; traffic raises it again.
 pub(crate) fn mend<W: Word>(words: &[W]) {
     if let Some(state) = words.first() {
         let seen = state.load_relaxed();
@@ -76,8 +76,7 @@ pub(crate) fn mend<W: Word>(words: &[W]) {
     }
 }
 
-/// The standing request: how many there were, the flow, the time of the last packet that was known
-/// to wait.
+/// The pending request: the count of requests, the flow, the last update time.
 pub(crate) fn read<W: Word>(words: View<'_, W>) -> Option<(u64, [u64; FLOW_WORDS], u64)> {
     let state = words.acquire(0);
     if state & PHASE_MASK != PENDING {

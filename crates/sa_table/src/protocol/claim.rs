@@ -1,15 +1,16 @@
-//! Who owns the sequence numbers or the replay window of a slot: the worker that touched it first.
+//! Ownership of the sequence numbers or the replay window of a slot: the worker that uses it first
+//! is the owner.
 //!
-//! A claim names generation of the slot, incarnation of the process and worker in one word. A new
-//! generation is claimed in two steps with the state of the old one cleared in between, so that a
-//! death halfway is seen.
+//! A claim holds the generation of the slot, the incarnation of the process and the worker in one
+//! word. A new generation is claimed in two steps with the state of the old one cleared in between,
+//! so that a crash in between is detected.
 
 use crate::word::Word;
 
 const WORKER_BITS: u32 = 10;
 const INCARNATION_BITS: u32 = 20;
 const INCARNATION_MASK: u64 = (1 << INCARNATION_BITS) - 1;
-/// The incarnation of nobody: a slot that was given back.
+/// The incarnation in a claim without owner: a slot that was released.
 const NOT_LISTENING: u64 = 0;
 const WORKER_MASK: u64 = (1 << WORKER_BITS) - 1;
 
@@ -19,7 +20,7 @@ enum Phase {
     Owned = 2,
 }
 
-/// A claim as it stands in shared memory: generation 32 bits, incarnation 20, worker 10, phase 2.
+/// A claim as stored in shared memory: generation 32 bits, incarnation 20, worker 10, phase 2.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ClaimWord(u64);
 
@@ -50,7 +51,7 @@ impl ClaimWord {
     }
 }
 
-/// Who wants a slot.
+/// The worker that claims a slot.
 #[derive(Clone, Copy)]
 pub(crate) struct Claimant {
     pub(crate) generation: u32,
@@ -65,16 +66,16 @@ impl Claimant {
     }
 }
 
-/// What became of a claim.
+/// Result of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Ours, state cleared: the first owner of this generation.
+    /// Claimed, state cleared: the first owner of this generation.
     Fresh,
-    /// Ours, state kept: taken over from an owner that is gone or gave it back.
+    /// Claimed, state kept: taken over from an owner that died or released it.
     Kept,
-    /// This very worker owns it already. Two owners would both count from the same bound.
+    /// This worker owns it already. A second owner would count from the same bound.
     Already,
-    /// This worker of the same process owns it.
+    /// Another worker of the same process owns it.
     Other(u16),
     /// The slot is already used by a later generation.
     Stale,
@@ -106,18 +107,18 @@ pub(crate) fn claim<W: Word>(word: &W, me: Claimant, clear: impl FnOnce()) -> Ou
                 word.store_release(ClaimWord::new(me, Phase::Owned).0);
                 return Outcome::Fresh;
             }
-            // Somebody of this process was faster; the next look names them. Each of them changes
-            // the word once.
+            // Another worker of this process was faster; the next iteration returns it. The loop
+            // ends, because each worker changes the word at most once.
             Err(seen) => current = seen,
         }
     }
 }
 
-/// Gives a slot back with its state, so that another worker may go on with it.
+/// Releases a slot and keeps its state, so that another worker can continue with it.
 pub(crate) fn release<W: Word>(word: &W, me: Claimant) {
     let mine = ClaimWord::new(me, Phase::Owned).0;
     let nobodys = mine & !(INCARNATION_MASK << (WORKER_BITS + 2)) | NOT_LISTENING << (WORKER_BITS + 2);
-    // If it fails, a newer process took the slot over.
+    // If this fails, a newer process has taken over the slot.
     let _ = word.compare_exchange(mine, nobodys);
 }
 
@@ -126,7 +127,7 @@ pub(crate) fn is_newer(word: u64, generation: u32) -> bool {
     word != 0 && (generation.wrapping_sub(ClaimWord(word).generation()) as i32) < 0
 }
 
-/// Whether the state is that of this generation.
+/// Whether the state belongs to this generation.
 pub(crate) fn is_valid(word: u64, generation: u32) -> bool {
     let claim = ClaimWord(word);
     claim.is_owned() && claim.generation() == generation

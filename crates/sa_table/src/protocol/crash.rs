@@ -1,4 +1,5 @@
-//! A word for tests whose writer can die: after a number of stores, further ones are lost.
+//! A word type for tests in which the writer can die: after a number of stores, further ones are
+//! lost.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +11,12 @@ std::thread_local! {
     static DIED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Single-threaded shared memory with a mortal writer.
+/// Single-threaded shared memory whose writer can die.
 #[derive(Default)]
 pub(crate) struct CrashWord(AtomicU64);
 
 impl CrashWord {
-    /// Runs `act`, of whose stores only the first `stores` reach memory.
+    /// Runs `act`; only its first `stores` stores reach memory.
     pub(crate) fn die_after<R>(stores: u64, act: impl FnOnce() -> R) -> R {
         STORES_LEFT.set(stores);
         DIED.set(false);
@@ -24,7 +25,7 @@ impl CrashWord {
         result
     }
 
-    /// Whether a store was lost already: what the writer does from then on did not happen.
+    /// Whether a store was lost already: the writer's actions after that did not happen.
     pub(crate) fn died() -> bool {
         DIED.get()
     }

@@ -1,5 +1,5 @@
 //! Two buffers for one value that must survive the death of its writer at any store: the older one
-//! is overwritten, the newer one stays until the other is whole.
+//! is overwritten, the newer one is kept until the other is complete.
 
 use zeroize::Zeroizing;
 
@@ -13,25 +13,26 @@ pub(crate) struct Buffer<'a, W> {
 }
 
 impl<W> Buffer<'_, W> {
-    /// Octets that fit.
+    /// Capacity in octets.
     pub(crate) fn capacity(&self) -> usize {
         self.content.len() * 8
     }
 }
 
-/// The only writer of two buffers. What it wrote itself it need not read and check again.
+/// The only writer of two buffers. It caches what it wrote, so that it need not read and check the
+/// buffers again.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     /// Number and buffer of the newest value, once this writer has stored one.
     newest: Option<(u64, usize)>,
-    /// Words behind which each buffer holds nothing but zeros; unknown where a predecessor may have
-    /// died while it wrote.
+    /// The number of leading words after which each buffer holds only zeros; unknown if a
+    /// predecessor may have died while writing.
     used: [Option<usize>; 2],
 }
 
 impl Writer {
-    /// Stores `bytes` as the newest value and gives its number. The caller checked the length
-    /// against the capacity.
+    /// Stores `bytes` as the newest value and returns its number. The caller must have checked the
+    /// length against the capacity.
     pub(crate) fn store<W: Word>(&mut self, buffers: [&Buffer<'_, W>; 2], bytes: &[u8]) -> u64 {
         let (last, place) = self.newest.unwrap_or_else(|| newest(buffers));
         let (number, place) = (last + 1, 1 - place);
@@ -44,13 +45,13 @@ impl Writer {
     }
 }
 
-/// Number and buffer of the newest whole value; 0 in the second one if there is none.
+/// Number and buffer of the newest complete value; the number is 0 if there is none.
 fn newest<W: Word>(buffers: [&Buffer<'_, W>; 2]) -> (u64, usize) {
     let [first, second] = buffers.map(|buffer| valid_number(buffer).unwrap_or(0));
     if first > second { (first, 0) } else { (second, 1) }
 }
 
-/// Overwrites a buffer that holds nothing but zeros behind its first `before` words.
+/// Overwrites a buffer that holds only zeros after its first `before` words.
 fn write<W: Word>(target: &Buffer<'_, W>, number: u64, bytes: &[u8], before: usize) {
     target.head[CheckpointHead::sequence].store_relaxed(0);
     W::fence_release();
@@ -58,7 +59,7 @@ fn write<W: Word>(target: &Buffer<'_, W>, number: u64, bytes: &[u8], before: usi
     for (word, value) in target.content.iter().zip(words_of(bytes)) {
         word.store_relaxed(value);
     }
-    // The rest of an older, longer value held keys.
+    // Erase the rest of an older, longer value, which held keys.
     let before = before.min(target.content.len());
     erase(&target.content[used.min(before)..before]);
     target.head[CheckpointHead::length].store_relaxed(bytes.len() as u64);
@@ -66,7 +67,7 @@ fn write<W: Word>(target: &Buffer<'_, W>, number: u64, bytes: &[u8], before: usi
     target.head[CheckpointHead::sequence].store_release(number);
 }
 
-/// The newest whole value and its number.
+/// The newest complete value and its number.
 pub(crate) fn load<W: Word>(buffers: [&Buffer<'_, W>; 2]) -> Option<(u64, Zeroizing<Vec<u8>>)> {
     buffers.into_iter().filter_map(|buffer| read(buffer)).max_by_key(|(number, _)| *number)
 }
@@ -98,8 +99,8 @@ fn read<W: Word>(buffer: &Buffer<'_, W>) -> Option<(u64, Zeroizing<Vec<u8>>)> {
     (head.relaxed(CheckpointHead::checksum) == checksum(number, &bytes)).then_some((number, bytes))
 }
 
-/// FNV-1a over number, length and content in words; each step is reversible, so one changed word
-/// always shows. It finds torn writes; a forger could write the checksum as well.
+/// FNV-1a over number, length and content in words; each step is invertible, so a change of one
+/// word is always detected. It detects torn writes; it is no protection against forgery.
 fn checksum(number: u64, bytes: &[u8]) -> u64 {
     [number, bytes.len() as u64]
         .into_iter()
@@ -138,7 +139,7 @@ mod tests {
         act([&buffer(first), &buffer(second)])
     }
 
-    /// By a writer that knows nothing of what was written before.
+    /// Stores by a writer without cached state.
     fn store<W: Word>(buffers: [&Buffer<'_, W>; 2], bytes: &[u8]) -> u64 {
         Writer::default().store(buffers, bytes)
     }
@@ -190,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Its successor stores next, and finds what it died of.
+    /// The next writer finds the state left by the crash and stores again.
     #[test]
     fn a_writer_that_knows_its_buffers_may_die_at_any_store_too() {
         for stores in 0..40 {

@@ -1,13 +1,13 @@
-//! When may memory be reused that readers found without a lock? After each reader has said that it
-//! is past the generation at which the memory became unreachable. A sleeping reader says OFFLINE
-//! and is not waited for.
+//! Grace periods: memory that readers access without a lock is reused only after each reader has
+//! announced a generation later than the one at which the memory became unreachable. A sleeping
+//! reader announces OFFLINE and is not waited for.
 
 use crate::word::{View, Word};
 
-/// Announcement of a reader that uses nothing.
+/// Announcement of a reader that uses no memory.
 pub(crate) const OFFLINE: u64 = u64::MAX;
 
-/// Reader: nothing that was read before `generation` was loaded is used any more.
+/// Reader: announces that nothing read before `generation` was loaded is used any more.
 ///
 /// `generation` must have been loaded from the segment before this call, and after the last use of
 /// anything older.
@@ -23,17 +23,17 @@ pub(crate) fn announce<W: Word>(word: &W, generation: u64) {
     }
 }
 
-/// Reader: goes to sleep and uses nothing until the next [`announce`].
+/// Reader: announces sleep; it uses nothing until the next [`announce`].
 pub(crate) fn announce_offline<W: Word>(word: &W) {
     word.store_release(OFFLINE);
     W::fence_full();
 }
 
-/// Writer: after the last word that led to the memory was removed. The new generation, to be waited
-/// for.
+/// Writer: call after removing the last word that refers to the memory. Returns the new generation,
+/// which readers must announce before the memory is reused.
 pub(crate) fn raise<W: Word>(generation: &W) -> u64 {
     W::fence_full();
-    // One below OFFLINE never comes: the generation would have to be raised 2^64 times.
+    // The value before OFFLINE is never reached: the generation would have to be raised 2^64 times.
     let next = generation.load_relaxed().wrapping_add(1);
     generation.store_release(next);
     W::fence_full();

@@ -1,5 +1,5 @@
-//! The protocols over shared words, each generic over the word type and free of I/O: the code that
-//! the two processes run, that the models explore, and that the interpreter checks.
+//! The protocols over shared words, each generic over the word type and free of I/O: the same code
+//! is run by the two processes, explored by the loom models and checked by Miri.
 
 pub(crate) mod acquire;
 pub(crate) mod claim;

@@ -1,6 +1,6 @@
 //! Every interleaving and every legal reordering of the protocols. The code under test is the code
-//! that runs on the mapping. Models named `..._is_found` break a protocol on purpose: they show
-//! that a model sees what it is there to see.
+//! that runs on the mapping. Models named `..._is_found` break a protocol on purpose, to show that
+//! the model detects the error.
 
 use loom::sync::Arc;
 use loom::sync::atomic::AtomicU64;
@@ -30,7 +30,7 @@ fn view_of(word: &AtomicU64) -> View<'_, AtomicU64> {
     View::new(core::slice::from_ref(word))
 }
 
-/// One record, the word that leads to it, and one reader.
+/// One record, the word that refers to it, and one reader.
 struct Table {
     policy: AtomicU64,
     record: AtomicU64,
@@ -69,7 +69,8 @@ impl Table {
     }
 }
 
-/// Explores a reader beside the control plane, from the table that `begin` leaves.
+/// Explores a reader concurrent with the control plane, starting from the table that `begin`
+/// leaves.
 fn race(begin: fn(&Table), reader: fn(&Table), control_plane: fn(&Table)) {
     explore(move || {
         let table = Table::new();
@@ -237,8 +238,8 @@ fn loom_whoever_follows_counts_behind_everything_that_was_sent() {
                 }
             })
         };
-        // The owner may be killed at any point: whatever was on the wire then must lie below where
-        // the next one begins.
+        // The owner may be killed at any point: all numbers sent so far must be below the first
+        // number of the next owner.
         let (word, wire) = &*memory;
         let sent = wire.load_acquire();
         let next = Reservation::resume_in_blocks(word, true, 2).take(word, 1).unwrap();
@@ -275,7 +276,7 @@ fn race_for_a_slot(before: u64, state: u64, expected: Outcome) {
                 let me = Claimant { generation: 2, incarnation: 2, worker };
                 let outcome = claim::claim(&memory.0, me, || memory.1.store_relaxed(0));
                 if outcome == expected {
-                    // The owner alone may touch the state from here on.
+                    // From here on only the owner may change the state.
                     memory.1.store_relaxed(memory.1.load_relaxed() + 1);
                 }
                 outcome
@@ -290,7 +291,7 @@ fn race_for_a_slot(before: u64, state: u64, expected: Outcome) {
     });
 }
 
-/// The word that a claim leaves behind.
+/// The word after a completed claim.
 fn claim_word(generation: u32, incarnation: u64) -> u64 {
     let word = core::sync::atomic::AtomicU64::new(0);
     claim::claim(&word, Claimant { generation, incarnation, worker: 5 }, || ());
@@ -350,7 +351,7 @@ fn loom_an_spi_is_found_while_others_come_and_go() {
     const SPI: u32 = 256;
     explore(|| {
         let index = Arc::new(words(2 * BUCKET_WORDS));
-        // The home bucket is full, so that slot 7 and later ones stand in the other one.
+        // The home bucket is full, so that slot 7 and later ones are in the other one.
         for slot in 0..8 {
             assert!(spi_index::insert(&index, SPI, slot));
         }

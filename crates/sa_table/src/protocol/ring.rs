@@ -1,5 +1,5 @@
 //! A ring of fixed-size entries from one producer to one consumer in another process. A full ring
-//! refuses, it never waits: entries are hints, and what they tell also stands elsewhere as level
+//! rejects entries and never blocks: entries are hints, and their facts are also stored as level
 //! state.
 
 use crate::layout::EventWords;
@@ -8,13 +8,13 @@ use crate::word::{View, Word, store_all};
 /// Words of one entry.
 pub(crate) const ENTRY_WORDS: usize = EventWords::WORDS;
 
-/// Both ends of a ring; each end calls its own half only.
+/// Both ends of a ring; each process uses only the methods of its end.
 pub(crate) struct Ring<'a, W> {
-    /// Entries ever pushed. Written by the producer.
+    /// Count of entries pushed. Written by the producer.
     pub(crate) head: &'a W,
-    /// Entries ever popped. Written by the consumer.
+    /// Count of entries popped. Written by the consumer.
     pub(crate) tail: &'a W,
-    /// A power of two of entries.
+    /// The entries; their number is a power of two.
     pub(crate) entries: &'a [W],
 }
 
@@ -31,7 +31,7 @@ impl<W: Word> Ring<'_, W> {
     /// Producer: appends an entry; `false` when the ring is full.
     pub(crate) fn push(&self, entry: &[u64; ENTRY_WORDS]) -> bool {
         let head = self.head.load_relaxed();
-        // An impossible distance (a consumer gone wrong) looks full and stays harmless.
+        // An impossible distance (a faulty consumer) counts as full and is harmless.
         if head.wrapping_sub(self.tail.load_acquire()) >= self.capacity() {
             return false;
         }
@@ -49,7 +49,7 @@ impl<W: Word> Ring<'_, W> {
             return None;
         }
         if waiting > self.capacity() {
-            // Indices that no producer can have made: start over at its head. Only hints are lost.
+            // Indices that no producer can have written: continue at its head. Only hints are lost.
             self.tail.store_release(head);
             return None;
         }
@@ -60,7 +60,7 @@ impl<W: Word> Ring<'_, W> {
     }
 }
 
-/// Consumer, before it sleeps: asks to be woken. It must look at every ring once more before
+/// Consumer, before it sleeps: asks to be woken. It must check every ring once more before
 /// sleeping.
 pub(crate) fn arm<W: Word>(armed: &W) {
     armed.store_relaxed(1);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn entries_leave_in_order_and_a_full_ring_refuses() {
-        // Across the end of the index range.
+        // Wraps around the end of the index range.
         let memory = Memory::new(u64::MAX - 1);
         let ring = memory.ring();
         assert_eq!(ring.pop(), None);

@@ -1,9 +1,9 @@
 //! A sequence lock over a few words, for the peer endpoint only. One writer; a reader tries once
-//! and, when it meets a write in progress, goes on with what it already has.
+//! and, during a write, keeps the value that it already has.
 
 use crate::word::{View, Word, store_all};
 
-/// What one attempt to read gave.
+/// Result of one attempt to read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read<const N: usize> {
     /// The version that the reader already knows.
@@ -14,7 +14,7 @@ pub(crate) enum Read<const N: usize> {
     Busy,
 }
 
-/// Replaces the value. Also mends a lock whose writer died between its two steps.
+/// Replaces the value. Also repairs a lock whose writer died between its two steps.
 pub(crate) fn write<W: Word>(sequence: &W, words: &[W], values: &[u64]) {
     let odd = sequence.load_relaxed() | 1;
     sequence.store_relaxed(odd);

@@ -1,23 +1,24 @@
-//! Sequence numbers that are never handed out twice, whatever dies when.
+//! Sequence numbers that are never used twice, even after a crash of the owner.
 //!
 //! The nonce of a packet is the salt and the 64-bit sequence number. With AES-GCM one repeated
-//! nonce gives the authentication key away. So the owner first stores in shared memory up to where
-//! it will count, and counts after. Whoever follows it begins behind the stored bound, skipping
-//! what may or may not have been used.
+//! nonce reveals the authentication key. So the owner first stores an upper bound in shared memory
+//! and then uses numbers below it. The next owner begins at the stored bound and skips numbers that
+//! may have been used.
 
 use crate::word::Word;
 
-/// Numbers reserved at a time: 2^16 packets between two stores, at most so many lost by a restart.
+/// Numbers reserved at a time: 2^16 packets between two stores, at most this many are lost by a
+/// restart.
 pub(crate) const BLOCK: u64 = 1 << 16;
 
-/// The first number of an SA (RFC 4303 section 3.3.3).
+/// The first number of an SA (RFC 4303 §3.3.3).
 const FIRST: u64 = 1;
 
 /// The end of an SA's sequence numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted;
 
-/// Numbers `next..reserved_until` may be handed out without touching shared memory.
+/// Numbers `next..reserved_until` may be used without a store to shared memory.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     next: u64,
@@ -28,8 +29,7 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
-    /// Goes on where the previous owner may have come to. `word` holds the bound it stored, 0 for a
-    /// new SA.
+    /// Continues at the bound that the previous owner stored in `word`; 0 for a new SA.
     ///
     /// Without ESN the last number is 2^32 - 1; with ESN the bound itself must stay below 2^64.
     pub(crate) fn resume<W: Word>(word: &W, esn: bool) -> Self {
@@ -46,14 +46,14 @@ impl Reservation {
         }
     }
 
-    /// The first of `count` consecutive numbers. All or none are handed out.
+    /// The first of `count` consecutive numbers. All or none are reserved.
     pub(crate) fn take<W: Word>(&mut self, word: &W, count: u32) -> Result<u64, Exhausted> {
         let first = self.next;
         let end = first.checked_add(u64::from(count)).filter(|end| end - 1 <= self.last).ok_or(Exhausted)?;
         if end > self.reserved_until {
             let bound = end.max(self.reserved_until.saturating_add(self.block)).min(self.last + 1);
-            // Before the first use of any of these numbers. A packet leaves through a release store
-            // of a ring index, which this store precedes.
+            // Stored before the first use of any of these numbers. A packet leaves through a
+            // release store of a ring index, which this store precedes.
             word.store_release(bound);
             self.reserved_until = bound;
         }
@@ -66,7 +66,7 @@ impl Reservation {
         self.next.saturating_add(u64::from(count)) > self.reserved_until
     }
 
-    /// The number that comes next.
+    /// The next number.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
@@ -87,8 +87,8 @@ mod tests {
     use crate::protocol::claim::{self, Claimant, Outcome};
     use crate::protocol::crash::CrashWord;
 
-    /// A process that claims a slot, sends groups of packets and dies after some store. Notes what
-    /// it sent.
+    /// A process that claims a slot, sends groups of packets and dies after some store. Records
+    /// what it sent.
     fn live_and_die(
         slot: &[CrashWord; 2],
         generation: u32,
@@ -117,7 +117,7 @@ mod tests {
         for deaths in 0..8 * 8 * 8 {
             let slot = [CrashWord::default(), CrashWord::default()];
             let mut sent = Vec::new();
-            // Two lives with one SA, one with the next SA in the slot, one more with that.
+            // Two processes with one SA, one with the next SA in the slot, one more with that.
             live_and_die(&slot, 1, 1, deaths % 8, &mut sent);
             live_and_die(&slot, 1, 2, deaths / 8 % 8, &mut sent);
             live_and_die(&slot, 2, 3, deaths / 64, &mut sent);

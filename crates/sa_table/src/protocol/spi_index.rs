@@ -1,10 +1,10 @@
-//! From an SPI to inbound slots: a hash table of cache lines with one writer and any number of
+//! Maps an SPI to inbound slots: a hash table of cache lines with one writer and any number of
 //! readers.
 //!
 //! An entry is `SPI << 32 | slot`, one release store. A bucket is a cache line of seven entries and
-//! a count of the entries that wanted to stand in it and stand further on. Nothing ever moves and
-//! there are no tombstones: a search goes on exactly while that count is not 0. One SPI may stand
-//! several times, for different local addresses.
+//! a count of the entries that belong to it but overflowed to later buckets. Entries are never
+//! moved and there are no tombstones: a search continues while that count is not 0. One SPI may
+//! occur several times, for different local addresses.
 
 use crate::layout::BUCKET_WORDS;
 use crate::word::{View, Word};
@@ -16,7 +16,7 @@ fn entry(spi: u32, slot: u32) -> u64 {
     u64::from(spi) << 32 | u64::from(slot)
 }
 
-/// SPIs are drawn at random, yet a configuration may count them up; multiplication spreads both.
+/// SPIs are random, but a configuration may assign consecutive ones; multiplication spreads both.
 fn home(spi: u32, buckets: usize) -> usize {
     let hash = u64::from(spi).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     hash as usize & (buckets - 1)
@@ -26,7 +26,7 @@ fn home(spi: u32, buckets: usize) -> usize {
 pub(crate) fn lookup<'a, W: Word>(index: View<'a, W>, spi: u32) -> impl Iterator<Item = u32> + use<'a, W> {
     let buckets = index.len() / BUCKET_WORDS;
     let mut bucket = if buckets == 0 { 0 } else { home(spi, buckets) };
-    // 0 is the word of an empty entry, and SPI 0 with slot 0 would look like it.
+    // 0 is the word of an empty entry and would be equal to SPI 0 with slot 0.
     let mut left = if spi == 0 { 0 } else { buckets };
     let mut place = 0;
     core::iter::from_fn(move || {
@@ -47,7 +47,7 @@ pub(crate) fn lookup<'a, W: Word>(index: View<'a, W>, spi: u32) -> impl Iterator
     })
 }
 
-/// Enters a slot under an SPI other than 0; `false` if every bucket is full.
+/// Inserts a slot under an SPI other than 0; `false` if every bucket is full.
 pub(crate) fn insert<W: Word>(index: &[W], spi: u32, slot: u32) -> bool {
     let buckets = index.len() / BUCKET_WORDS;
     let Some((distance, place)) = probe(index, spi).find_map(|(distance, bucket)| {
@@ -55,7 +55,8 @@ pub(crate) fn insert<W: Word>(index: &[W], spi: u32, slot: u32) -> bool {
     }) else {
         return false;
     };
-    // First the signposts, then what they lead to; the release store of the entry publishes both.
+    // The overflow counts come first, then the entry; the release store of the entry publishes
+    // both.
     for (_, bucket) in probe(index, spi).take(distance) {
         bucket[OVERFLOW].store_relaxed(bucket[OVERFLOW].load_relaxed().saturating_add(1));
     }
@@ -64,7 +65,7 @@ pub(crate) fn insert<W: Word>(index: &[W], spi: u32, slot: u32) -> bool {
     true
 }
 
-/// Removes a slot from under an SPI; `false` if it was not there.
+/// Removes a slot from under an SPI; `false` if it was not found.
 pub(crate) fn remove<W: Word>(index: &[W], spi: u32, slot: u32) -> bool {
     let wanted = entry(spi, slot);
     for (distance, bucket) in probe(index, spi) {
@@ -79,7 +80,7 @@ pub(crate) fn remove<W: Word>(index: &[W], spi: u32, slot: u32) -> bool {
     false
 }
 
-/// The buckets from the home of an SPI on, each once, with their distance from home.
+/// The buckets starting at the home of an SPI, each once, with their distance from home.
 fn probe<W>(index: &[W], spi: u32) -> impl Iterator<Item = (usize, &[W])> {
     let buckets = index.len() / BUCKET_WORDS;
     (0..buckets).map(move |distance| {

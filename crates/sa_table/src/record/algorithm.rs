@@ -2,8 +2,8 @@
 
 use ipsec_types::{EspAlgorithm, Hmac};
 
-/// The number that stands for an algorithm in a record. The numbers are part of the segment layout
-/// and are never given a second meaning.
+/// The number of an algorithm in a record. The numbers are part of the segment layout and are never
+/// given a second meaning.
 pub(crate) const fn number(algorithm: EspAlgorithm) -> u16 {
     match algorithm {
         EspAlgorithm::AesGcm128 => 0x11,

@@ -1,5 +1,5 @@
-//! SA records as words. Encoding checks what cannot be expressed; decoding accepts any content and
-//! either gives a record that is safe to use or nothing.
+//! SA records as words. Encoding rejects records that cannot be represented; decoding accepts any
+//! content and returns either a record that is safe to use or nothing.
 
 use core::net::IpAddr;
 
@@ -19,7 +19,7 @@ use crate::layout::{SaRecord, SelectorWords};
 /// A record in words; erased on drop, since it holds keys.
 pub(crate) type RecordWords = Zeroizing<[u64; SaRecord::WORDS]>;
 
-/// A record that contradicts itself.
+/// An inconsistent record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RecordError {
     /// The two ends of an address range, or the outer addresses, are of different families.
@@ -41,7 +41,7 @@ const DSCP_SHIFT: u32 = 24;
 const OUTBOUND: u64 = 1 << 32;
 const INBOUND: u64 = 1 << 33;
 
-/// What both directions have.
+/// Fields of both directions.
 struct Common {
     spi: u32,
     policy: PolicyId,
@@ -57,7 +57,7 @@ struct Common {
 }
 
 impl OutboundSaRecord {
-    /// The endpoint that the record begins with.
+    /// The initial peer endpoint of the record.
     pub(crate) fn endpoint(&self) -> PeerEndpoint {
         let port = match self.encapsulation {
             Encapsulation::None => 0,
@@ -167,7 +167,7 @@ impl InboundSaRecord {
     }
 }
 
-/// What identifies a record for its peer: SPI and destination address, without touching its keys.
+/// The identity of a record: SPI and destination address, without reading its keys.
 pub(crate) fn identity(spi_policy: u64, bits: u64, local: [u64; 2], remote: [u64; 2]) -> (u32, IpAddr) {
     let address = if bits & OUTBOUND != 0 {
         address_from(remote, bits & REMOTE_V6 != 0)

@@ -10,7 +10,7 @@ use ipsec_types::EspAlgorithm;
 /// Octets of the key field of a record: AES-CBC-256 with HMAC-SHA-512.
 pub const MAX_KEY_OCTETS: usize = 32 + 64;
 
-/// The keys of one direction of an SA with the algorithm that says how long they are.
+/// The keys of one direction of an SA with the algorithm that determines their lengths.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct KeyMaterial {
     #[zeroize(skip)]
@@ -20,7 +20,7 @@ pub struct KeyMaterial {
     salt: [u8; 4],
 }
 
-/// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 section 2.17)
+/// Keys that do not fit their algorithm. The caller cut the keying material (RFC 7296 §2.17)
 /// wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
@@ -29,7 +29,7 @@ pub struct KeyMaterial {
 pub struct KeyLengthError {
     /// The algorithm of the record.
     pub algorithm: EspAlgorithm,
-    /// Which part is wrong: `encryption key`, `integrity key` or `salt`.
+    /// The part that is wrong:
     pub part: &'static str,
     /// The octets that the algorithm takes.
     pub expected: usize,
@@ -38,7 +38,7 @@ pub struct KeyLengthError {
 }
 
 impl KeyMaterial {
-    /// Keys for `algorithm`, each part exactly as long as [`EspAlgorithm`] says (empty where it has
+    /// Keys for `algorithm`, each part with exactly the length of [`EspAlgorithm`] (empty if it has
     /// none).
     ///
     /// # Errors
@@ -72,12 +72,12 @@ impl KeyMaterial {
         Self { algorithm, keys: *keys, salt }
     }
 
-    /// The whole key field as it stands in a record.
+    /// The whole key field of a record.
     pub(crate) fn key_field(&self) -> &[u8; MAX_KEY_OCTETS] {
         &self.keys
     }
 
-    /// The salt field as it stands in a record, zeros where the algorithm has no salt.
+    /// The salt field of a record, zeros if the algorithm has no salt.
     pub(crate) fn salt_field(&self) -> [u8; 4] {
         self.salt
     }

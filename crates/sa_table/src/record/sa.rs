@@ -6,7 +6,7 @@ use super::{KeyMaterial, Selectors};
 use crate::ids::{PolicyId, SlotWord};
 use ipsec_types::{DfPolicy, DscpPolicy, Encapsulation, Mode};
 
-/// Limits that the data plane keeps by itself, also while no control plane runs. 0 means none.
+/// Limits that the data plane enforces, also while no control plane runs. 0 means none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lifetime {
     /// Packets after which a rekey is asked for.
@@ -24,7 +24,7 @@ pub struct Lifetime {
 }
 
 /// An outbound SA. Immutable once published: what can change later (peer endpoint, peer slot, next
-/// in the chain) stands in words of its own, see [`TableReader`](crate::TableReader).
+/// in the chain) is in separate words, see [`TableReader`](crate::TableReader).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundSaRecord {
     /// SPI chosen by the peer, native byte order.
@@ -39,7 +39,7 @@ pub struct OutboundSaRecord {
     pub encapsulation: Encapsulation,
     /// Algorithm, keys and salt.
     pub keys: KeyMaterial,
-    /// 64-bit sequence numbers (RFC 4303 section 2.2.1); otherwise the SA ends at 2^32 - 1 packets.
+    /// 64-bit sequence numbers (RFC 4303 §2.2.1); otherwise the SA ends at 2^32 - 1 packets.
     pub esn: bool,
     /// The selectors as negotiated.
     pub selectors: Selectors,
@@ -49,11 +49,11 @@ pub struct OutboundSaRecord {
     pub df: DfPolicy,
     /// DS field of the outer header.
     pub dscp: DscpPolicy,
-    /// The policy whose word leads here.
+    /// The policy whose word refers to this SA.
     pub policy: PolicyId,
-    /// The inbound SA of the pair, if it was installed before.
+    /// The inbound SA of the pair, if it was installed first.
     pub peer: Option<SlotWord>,
-    /// Limits that the data plane keeps by itself.
+    /// Limits that the data plane enforces.
     pub lifetime: Lifetime,
 }
 
@@ -82,13 +82,13 @@ pub struct InboundSaRecord {
     pub selectors: Selectors,
     /// The policy that this SA belongs to.
     pub policy: PolicyId,
-    /// The outbound SA of the pair, if it was installed before.
+    /// The outbound SA of the pair, if it was installed first.
     pub peer: Option<SlotWord>,
-    /// Limits that the data plane keeps by itself.
+    /// Limits that the data plane enforces.
     pub lifetime: Lifetime,
 }
 
-/// Where the peer of an outbound SA is now.
+/// The current endpoint of the peer of an outbound SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PeerEndpoint {
     /// Outer destination address.

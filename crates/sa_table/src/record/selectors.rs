@@ -1,10 +1,10 @@
-//! Traffic selectors of an SA as negotiated (RFC 7296 section 2.9, RFC 4301 section 4.4.1).
+//! Traffic selectors of an SA as negotiated (RFC 7296 §2.9, RFC 4301 §4.4.1).
 
 use core::net::IpAddr;
 
 use ipsec_types::PortRange;
 
-/// The most selector pairs that one SA carries.
+/// Largest number of selector pairs of one SA.
 pub const MAX_SELECTOR_PAIRS: usize = 8;
 
 /// An inclusive range of addresses of one family. The ends are of one family in every valid range;
@@ -28,7 +28,7 @@ impl AddressRange {
     }
 }
 
-/// One direction's end of a selector pair.
+/// One end of a selector pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TrafficSelector {
     /// Addresses of this end.
@@ -37,7 +37,7 @@ pub struct TrafficSelector {
     pub ports: PortRange,
 }
 
-/// What one selector pair lets through, seen from this gateway.
+/// The packets that one selector pair matches, seen from this gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SelectorPair {
     /// IP protocol, `None` for any.
@@ -80,7 +80,7 @@ impl Selectors {
         self.pairs.iter().flatten()
     }
 
-    /// Whether a packet is let through by any pair; ports are 0 for protocols without ports.
+    /// Whether a packet matches any pair; ports are 0 for protocols without ports.
     pub fn contains(&self, local: (IpAddr, u16), remote: (IpAddr, u16), protocol: u8) -> bool {
         self.iter().any(|pair| {
             pair.protocol.is_none_or(|wanted| wanted == protocol)

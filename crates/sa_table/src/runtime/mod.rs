@@ -1,4 +1,4 @@
-//! The runtime segment: what the data plane writes and the control plane watches.
+//! The runtime segment: written by the data plane, read by the control plane.
 
 mod owner;
 mod reader;
@@ -9,7 +9,7 @@ pub use reader::{AcquireRequest, InboundStats, NewEndpoint, OutboundStats, Runti
 pub(crate) use writer::send_workers_off;
 pub use writer::{AcquireOutcome, ClaimError, RuntimeWriter};
 
-/// Drop counters of a worker; what each means is said by the data plane.
+/// Number of drop counters of a worker; the data plane defines their meaning.
 pub const DROP_COUNTERS: usize = 64;
 /// Other counters of a worker.
 pub const WORKER_COUNTERS: usize = 64;
@@ -21,10 +21,10 @@ const _: () = {
     assert!(WorkerState::WORDS - WorkerState::counters == WORKER_COUNTERS);
 };
 
-/// Why a packet of an SA was not passed on: the index of its error counter.
+/// Why a packet of an SA was dropped: the index of its error counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SaErrorKind {
-    /// Inbound: behind the replay window or seen before.
+    /// Inbound: left of the replay window or seen before.
     Replay = 0,
     /// Inbound: the integrity check value is wrong.
     Integrity = 1,
@@ -56,7 +56,7 @@ impl SaErrorKind {
     ];
 }
 
-/// A fact about an SA that stands until the SA goes: the level behind an event.
+/// A fact about an SA that remains set for the life of the SA: the level state of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Level {
     /// A soft limit of the lifetime was reached: rekey.
@@ -67,12 +67,12 @@ pub enum Level {
     SequenceExhausted = 4,
 }
 
-/// The levels of an SA that stand.
+/// The levels that are set for an SA.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Levels(pub(crate) u64);
 
 impl Levels {
-    /// Whether a level stands.
+    /// Whether a level is set.
     pub fn contains(self, level: Level) -> bool {
         self.0 & level as u64 != 0
     }

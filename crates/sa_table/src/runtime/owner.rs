@@ -1,9 +1,8 @@
-//! What the owner of a slot may do: count sequence numbers, keep the replay window, keep
-//! statistics.
+//! The operations of a slot's owner: sequence numbers, replay window, statistics.
 //!
-//! An owner is made by a claim, exists once per slot, and is used by one worker; so counters are
-//! plain loads and stores. Dropping it gives the slot back, and whoever claims it next goes on
-//! behind the reserved numbers.
+//! An owner is created by a claim, exists once per slot, and is used by one worker; so counters are
+//! plain loads and stores. Dropping it releases the slot, and the next owner continues after the
+//! reserved numbers.
 
 use core::sync::atomic::AtomicU64;
 
@@ -19,7 +18,7 @@ use crate::protocol::sequence::Reservation;
 use crate::record::PeerEndpoint;
 use crate::word::Word;
 
-/// No sequence number was handed out; the packet must not leave.
+/// No sequence number is available; the packet must not be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SequenceError {
     /// The SA is used up: rekey.
@@ -30,7 +29,7 @@ pub enum SequenceError {
     Superseded,
 }
 
-/// What both directions share.
+/// State of both directions.
 struct Owned {
     mapping: WritableMapping,
     region: Region,
@@ -102,8 +101,8 @@ impl OutboundOwner {
         self.owned.slot
     }
 
-    /// The first of `count` consecutive sequence numbers, each of which is handed out once in the
-    /// life of the SA, also across restarts. One store per 2^16 numbers reaches shared memory.
+    /// The first of `count` consecutive sequence numbers, each of which is used only once in the
+    /// life of the SA, also across restarts. Shared memory is written once per 2^16 numbers.
     ///
     /// # Errors
     /// Fewer than `count` numbers are left (see [`OutboundOwner::remaining`]), or this process is
@@ -119,12 +118,12 @@ impl OutboundOwner {
         Ok(first)
     }
 
-    /// How many sequence numbers are left.
+    /// Number of sequence numbers left.
     pub fn remaining(&self) -> u64 {
         self.reservation.remaining()
     }
 
-    /// Counts a group of packets that was sealed; `bytes` as the lifetime of the SA counts them.
+    /// Counts a group of encrypted packets; `bytes` as counted for the lifetime of the SA.
     pub fn add_sent(&self, packets: u64, bytes: u64) {
         self.owned.add(OutboundState::packets, packets);
         self.owned.add(OutboundState::bytes, bytes);
@@ -141,27 +140,27 @@ impl OutboundOwner {
         self.owned.add(OutboundState::errors + kind as usize, n);
     }
 
-    /// Notes when a packet left last.
+    /// Records the time of the last sent packet.
     pub fn set_last_sent(&self, now_ms: u64) {
         self.owned.store_if_changed(OutboundState::last_sent_ms, now_ms);
     }
 
-    /// Raises a level; `true` if it did not stand yet, which is when the event is due.
+    /// Sets a level; `true` if it was not set yet, in which case the event is due.
     pub fn raise(&self, level: Level) -> bool {
         self.owned.raise(OutboundState::levels, level)
     }
 
-    /// The levels that stand.
+    /// The levels that are set.
     pub fn levels(&self) -> Levels {
         Levels(self.owned.words()[OutboundState::levels].load_relaxed())
     }
 
-    /// The path MTU in octets that was learned from ICMP; `None` if none was.
+    /// The path MTU in octets learned from ICMP; `None` if none was learned.
     pub fn learned_path_mtu(&self) -> Option<u32> {
         u32::try_from(self.owned.words()[OutboundState::path_mtu].load_relaxed()).ok().filter(|mtu| *mtu != 0)
     }
 
-    /// Stores a learned path MTU, `None` to forget it; it survives a restart.
+    /// Stores a learned path MTU, `None` to clear it; it survives a restart.
     pub fn set_learned_path_mtu(&self, mtu: Option<u32>) {
         self.owned.store_if_changed(OutboundState::path_mtu, mtu.map_or(0, u64::from));
     }
@@ -173,12 +172,12 @@ pub struct InboundOwner {
     replay: Region,
 }
 
-/// The replay window as it stands in shared memory: highest authenticated sequence number and a
-/// bitmap whose order is the user's own. Zeros for a new SA. One user; stores that must be seen
-/// after a restart need no more than program order.
+/// The replay window in shared memory: highest authenticated sequence number and a bitmap whose bit
+/// order the user defines. Zeros for a new SA. There is one user; for visibility after a restart
+/// program order is enough.
 #[derive(Clone, Copy)]
 pub struct ReplayWords<'a> {
-    /// Highest sequence number that was authenticated.
+    /// Highest authenticated sequence number.
     pub top: &'a AtomicU64,
     /// A power of two of words, [`Capacities::replay_words`](crate::Capacities::replay_words).
     pub bitmap: &'a [AtomicU64],
@@ -201,15 +200,14 @@ impl InboundOwner {
         self.owned.slot
     }
 
-    /// The replay window, stored before the inner packet leaves.
+    /// The replay window, to be updated before the inner packet is passed on.
     pub fn replay(&self) -> ReplayWords<'_> {
         let words = self.owned.mapping.words();
         let bitmap = self.replay.item(words, self.owned.slot.slot() as usize).unwrap_or_default();
         ReplayWords { top: &self.owned.words()[InboundState::replay_top], bitmap }
     }
 
-    /// Counts a group of packets that was authenticated; `bytes` as the lifetime of the SA counts
-    /// them.
+    /// Counts a group of authenticated packets; `bytes` as counted for the lifetime of the SA.
     pub fn add_received(&self, packets: u64, bytes: u64) {
         self.owned.add(InboundState::packets, packets);
         self.owned.add(InboundState::bytes, bytes);
@@ -221,27 +219,27 @@ impl InboundOwner {
         (words[InboundState::packets].load_relaxed(), words[InboundState::bytes].load_relaxed())
     }
 
-    /// Counts packets that were refused.
+    /// Counts packets that were dropped.
     pub fn add_errors(&self, kind: SaErrorKind, n: u64) {
         self.owned.add(InboundState::errors + kind as usize, n);
     }
 
-    /// Notes when the peer was heard last; only for packets that were authenticated.
+    /// Records the time of the last authenticated packet of the peer.
     pub fn set_last_heard(&self, now_ms: u64) {
         self.owned.store_if_changed(InboundState::last_heard_ms, now_ms);
     }
 
-    /// Raises a level; `true` if it did not stand yet, which is when the event is due.
+    /// Sets a level; `true` if it was not set yet, in which case the event is due.
     pub fn raise(&self, level: Level) -> bool {
         self.owned.raise(InboundState::levels, level)
     }
 
-    /// The levels that stand.
+    /// The levels that are set.
     pub fn levels(&self) -> Levels {
         Levels(self.owned.words()[InboundState::levels].load_relaxed())
     }
 
-    /// Reports from where an authenticated packet came, if that is not where the peer is expected.
+    /// Reports the source of an authenticated packet if it is not the expected peer endpoint.
     pub fn report_endpoint(&self, endpoint: PeerEndpoint) {
         let words = self.owned.words();
         seqlock::write(

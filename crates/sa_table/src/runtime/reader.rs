@@ -1,4 +1,4 @@
-//! What the control plane learns from the runtime segment, through a mapping that it cannot write.
+//! The control plane's read-only access to the runtime segment.
 
 use core::sync::atomic::AtomicU64;
 
@@ -31,11 +31,11 @@ pub struct OutboundStats {
     pub reserved_until: u64,
     /// The next sequence number, as of the last group of packets.
     pub next_sequence: u64,
-    /// Packets sent.
+    /// Octets sent, as counted for the lifetime.
     pub packets: u64,
-    /// Octets sent, as the lifetime counts them.
+    /// Time of the last sent packet, CLOCK_MONOTONIC milliseconds; 0 for never.
     pub bytes: u64,
-    /// When a packet left last, CLOCK_MONOTONIC milliseconds; 0 for never.
+    /// Levels that are set.
     pub last_sent_ms: u64,
     /// Levels that stand.
     pub levels: Levels,
@@ -51,11 +51,11 @@ pub struct InboundStats {
     pub owner: Option<WorkerId>,
     /// Highest authenticated sequence number.
     pub replay_top: u64,
-    /// Packets received and authenticated.
+    /// Octets received, as counted for the lifetime.
     pub packets: u64,
-    /// Octets received, as the lifetime counts them.
+    /// Time of the last authenticated packet, CLOCK_MONOTONIC milliseconds; 0 for never.
     pub bytes: u64,
-    /// When the peer was heard last, CLOCK_MONOTONIC milliseconds; 0 for never.
+    /// Levels that are set.
     pub last_heard_ms: u64,
     /// Levels that stand.
     pub levels: Levels,
@@ -64,10 +64,10 @@ pub struct InboundStats {
     errors: [u64; 8],
 }
 
-/// A reported endpoint and the number of the report, which rises with each.
+/// A reported endpoint and the number of the report, which increases with each report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewEndpoint {
-    /// From where an authenticated packet came.
+    /// The source of an authenticated packet.
     pub endpoint: PeerEndpoint,
     /// Number of the report.
     pub version: u64,
@@ -78,22 +78,23 @@ pub struct NewEndpoint {
 pub struct AcquireRequest {
     /// The policy.
     pub policy: PolicyId,
-    /// How many requests of this policy there were, this one included.
+    /// Number of requests of this policy, this one included.
     pub count: u64,
     /// The packet that raised it.
     pub flow: FiveTuple,
-    /// When traffic asked last, accurate to a second; CLOCK_MONOTONIC milliseconds.
+    /// Time of the last packet that needed the SA, accurate to a second; CLOCK_MONOTONIC
+    /// milliseconds.
     pub raised_ms: u64,
 }
 
-/// How a worker is doing.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WorkerStatus {
     /// Last announced generation, `None` while it sleeps or does not exist.
     pub announced: Option<Generation>,
-    /// The policy version that it classifies by, `None` while it does not exist.
+    /// The policy version that it uses, `None` while it does not exist.
     pub policy_version: Option<PolicyVersion>,
-    /// Last sign of life, CLOCK_MONOTONIC milliseconds.
+    /// Last heartbeat, CLOCK_MONOTONIC milliseconds.
     pub heartbeat_ms: u64,
 }
 
@@ -105,7 +106,7 @@ impl OutboundStats {
 }
 
 impl InboundStats {
-    /// Packets that were refused, by kind.
+    /// Packets that were dropped, by kind.
     pub fn errors(&self, kind: SaErrorKind) -> u64 {
         self.errors[kind as usize]
     }
@@ -121,25 +122,26 @@ impl RuntimeReader {
         &self.capacities
     }
 
-    /// Which data plane since the segments were made; 0 before the first. A change means a restart.
+    /// Number of the data plane process since the segments were created; 0 before the first. A
+    /// change means a restart.
     pub fn incarnation(&self) -> u64 {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::incarnation)
     }
 
     /// The [`fingerprint`](crate::routes::fingerprint) of the reverse routes that the data plane
-    /// forwards by.
+    /// uses.
     pub fn reverse_routes(&self) -> u64 {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::reverse_routes)
     }
 
-    /// By which of the control plane's kernel changes the data plane forwards; 0 while it has read
-    /// the kernel for none of them.
+    /// The latest of the control plane's kernel changes that the data plane uses; 0 if it has read
+    /// none of them.
     pub fn kernel_changes(&self) -> u64 {
         self.layout.control.view_all(self.mapping.view()).acquire(RuntimeControl::kernel_changes)
     }
 
-    /// What the data plane says is in force; version 0 before the first policy of the segments. It
-    /// stays true when the data plane dies: the guard outlives it.
+    /// The policy in force as reported by the data plane; version 0 before the first policy of the
+    /// segments. It remains valid when the data plane dies, because the guard outlives it.
     pub fn in_force(&self) -> InForce {
         let control = self.layout.control.view_all(self.mapping.view());
         let version = PolicyVersion(control.acquire(RuntimeControl::guard_version));
@@ -183,30 +185,31 @@ impl RuntimeReader {
         })
     }
 
-    /// When the peer of an inbound SA was heard last, CLOCK_MONOTONIC milliseconds; 0 for never.
-    /// Two loads, for callers who look at every SA.
+    /// Time of the last authenticated packet of an inbound SA, CLOCK_MONOTONIC milliseconds; 0 for
+    /// never. Costs two loads, for callers that check every SA.
     pub fn last_heard_ms(&self, slot: SlotWord) -> u64 {
         self.timestamp(&self.layout.inbound, slot, InboundState::last_heard_ms)
     }
 
-    /// When a packet of an outbound SA left last, like [`RuntimeReader::last_heard_ms`].
+    /// Time of the last sent packet of an outbound SA, like [`RuntimeReader::last_heard_ms`].
     pub fn last_sent_ms(&self, slot: SlotWord) -> u64 {
         self.timestamp(&self.layout.outbound, slot, OutboundState::last_sent_ms)
     }
 
-    /// The request of a policy that has traffic and no SA.
+    /// The pending request of a policy that has traffic and no SA.
     pub fn acquire(&self, policy: PolicyId) -> Option<AcquireRequest> {
         let words = self.layout.acquires.view(self.mapping.view(), policy.0 as usize)?;
         let (count, flow, raised_ms) = acquire::read(words)?;
         Some(AcquireRequest { policy, count, flow: FiveTuple::decode(flow), raised_ms })
     }
 
-    /// All standing requests. Looked at every second and after a restart, since events are hints.
+    /// All pending requests. To be checked every second and after a restart, since events are
+    /// hints.
     pub fn acquires(&self) -> impl Iterator<Item = AcquireRequest> {
         (0..self.capacities.policies).filter_map(|policy| self.acquire(PolicyId(policy)))
     }
 
-    /// How a worker is doing; `None` beyond the capacity.
+    /// The state of a worker; `None` beyond the capacity.
     pub fn worker(&self, worker: WorkerId) -> Option<WorkerStatus> {
         let words = self.worker_words(worker)?;
         let announced = words.acquire(WorkerState::announced);
@@ -256,8 +259,8 @@ impl RuntimeReader {
         let view = self.layout.inbound.view(self.mapping.view(), slot.slot() as usize)?;
         let sequence = view.part(InboundState::endpoint_sequence, 1);
         match seqlock::read(sequence, view.part(InboundState::endpoint, 3), 0) {
-            // Zeros are what a new SA begins with: the sequence is that of an earlier SA of the
-            // slot.
+            // Zeros are the initial value of a new SA: the sequence number is from an earlier SA of
+            // the slot.
             seqlock::Read::New([0, 0, 0], _) | seqlock::Read::Unchanged | seqlock::Read::Busy => None,
             seqlock::Read::New(words, version) => {
                 Some(NewEndpoint { endpoint: PeerEndpoint::decode(words), version })

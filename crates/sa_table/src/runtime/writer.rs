@@ -25,16 +25,16 @@ pub struct RuntimeWriter {
     incarnation: u64,
 }
 
-/// Why a worker does not own a slot.
+/// Why a worker does not get ownership of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ClaimError {
-    /// Hand the frame to this worker.
+    /// Another worker owns it: hand the packet over.
     #[error("worker {0} owns the slot")]
     Other(WorkerId),
-    /// The caller has the owner already.
+    /// The caller owns it already.
     #[error("this worker owns the slot already; keep the owner instead of claiming again")]
     Already,
-    /// The slot is used by a newer SA: forget this one.
+    /// The slot is used by a newer SA: drop the state of this one.
     #[error("the slot word is stale")]
     Stale,
     /// No such slot or worker.
@@ -45,26 +45,27 @@ pub enum ClaimError {
     Superseded,
 }
 
-/// What a worker that asked for an SA learns.
+/// Result of requesting an SA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcquireOutcome {
     /// The request is new: send the event.
     Raised,
-    /// The request stands and its time was renewed, at most once a second: an event does not hurt.
+    /// The request is pending and its time was updated, at most once a second: sending the event
+    /// again is harmless.
     Renewed,
-    /// The request stands; nothing to do.
+    /// The request is pending; nothing to do.
     Standing,
 }
 
 impl RuntimeWriter {
-    /// Becomes the data plane: from now on an older process is stale. Nobody is awake yet.
+    /// Becomes the data plane: from now on an older process is stale. No worker is running yet.
     pub(crate) fn new(mapping: WritableMapping, capacities: Capacities) -> Self {
         let layout = RuntimeLayout::new(&capacities);
         let words = mapping.words();
         let incarnation_word = &layout.control.all(words)[RuntimeControl::incarnation];
         let incarnation = incarnation_word.load_acquire().wrapping_add(1);
         incarnation_word.store_release(incarnation);
-        // This process has read no kernel yet.
+        // This process has not read the kernel's tables yet.
         layout.control.all(words)[RuntimeControl::kernel_changes].store_release(0);
         AtomicU64::fence_full();
         send_workers_off(words, &layout);
@@ -84,50 +85,50 @@ impl RuntimeWriter {
         self.mapping.is_locked()
     }
 
-    /// Which data plane since the segments were made, counted from 1.
+    /// Number of the data plane process since the segments were created, counted from 1.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
     }
 
-    /// Whether no newer data plane attached. Workers look at it with each tick and stop when it is
+    /// Whether no newer data plane attached. Workers check it with each tick and stop when it is
     /// false.
     pub fn is_current(&self) -> bool {
         self.layout.control.all(self.mapping.words())[RuntimeControl::incarnation].load_acquire()
             == self.incarnation
     }
 
-    /// Says which reverse routes packets are forwarded by from now on, by their
+    /// Reports which reverse routes are used from now on, by their
     /// [`fingerprint`](crate::routes::fingerprint).
     pub fn set_reverse_routes(&self, fingerprint: u64) {
         self.layout.control.all(self.mapping.words())[RuntimeControl::reverse_routes]
             .store_release(fingerprint);
     }
 
-    /// Says that packets are forwarded by what the kernel says since the control plane's kernel
-    /// change of this number ([`TableReader::kernel_changes`](crate::TableReader::kernel_changes),
-    /// loaded before the kernel was read).
+    /// Reports that forwarding includes the control plane's kernel change of this number
+    /// ([`TableReader::kernel_changes`](crate::TableReader::kernel_changes), loaded before the
+    /// kernel was read).
     pub fn set_kernel_changes(&self, count: u64) {
         self.layout.control.all(self.mapping.words())[RuntimeControl::kernel_changes].store_release(count);
     }
 
-    /// Says by which policy the guard and every worker judge from now on, and which devices the
-    /// guard covers.
+    /// Reports which policy the guard and every worker use from now on, and which devices the guard
+    /// covers.
     pub fn set_in_force(&self, in_force: InForce) {
         let control = self.layout.control.all(self.mapping.words());
         control[RuntimeControl::guard_devices].store_release(in_force.devices);
         control[RuntimeControl::guard_version].store_release(in_force.version.0);
     }
 
-    /// Says that the worker uses nothing any more that it looked up before `generation` was loaded.
-    /// Between bursts; costs a load when nothing changed. After sleeping, announce before the first
-    /// look-up.
+    /// Announces that the worker no longer uses anything that it looked up before `generation` was
+    /// loaded. Call it between bursts; it costs one load when nothing changed. After sleeping,
+    /// announce before the first look-up.
     pub fn announce(&self, worker: WorkerId, generation: Generation) {
         if let Some(state) = self.worker(worker) {
             grace::announce(&state[WorkerState::announced], generation.0);
         }
     }
 
-    /// Says that the worker uses nothing and will look nothing up before the next
+    /// Announces that the worker uses nothing and will not look anything up before the next
     /// [`RuntimeWriter::announce`]: before it sleeps or ends.
     pub fn announce_offline(&self, worker: WorkerId) {
         if let Some(state) = self.worker(worker) {
@@ -135,16 +136,16 @@ impl RuntimeWriter {
         }
     }
 
-    /// Says by which policy version the worker classifies. A worker must have said it before it
-    /// handles packets, and a sleeping one is waited for: policy numbers are not used again while
-    /// an older classifier may name them.
+    /// Announces the policy version that the worker uses. A worker must announce it before it
+    /// handles packets, and sleeping workers are waited for: policy numbers are not reused while an
+    /// older classifier may refer to them.
     pub fn announce_policy(&self, worker: WorkerId, version: PolicyVersion) {
         if let Some(state) = self.worker(worker) {
             state[WorkerState::policy_version].store_release(version.0);
         }
     }
 
-    /// Says that there is no such worker any more.
+    /// Announces that the worker no longer exists.
     pub fn remove_worker(&self, worker: WorkerId) {
         if let Some(state) = self.worker(worker) {
             state[WorkerState::policy_version].store_release(u64::MAX);
@@ -152,7 +153,7 @@ impl RuntimeWriter {
         }
     }
 
-    /// Says that the worker lives, with each tick.
+    /// Updates the worker's heartbeat, with each tick.
     pub fn heartbeat(&self, worker: WorkerId, now_ms: u64) {
         if let Some(state) = self.worker(worker) {
             state[WorkerState::heartbeat_ms].store_release(now_ms);
@@ -169,9 +170,9 @@ impl RuntimeWriter {
         self.add(worker, WorkerState::counters, index, WORKER_COUNTERS, n);
     }
 
-    /// Makes the worker the owner of an outbound SA. A new SA begins at sequence number 1, one that
-    /// another process or worker left goes on behind everything that may have been used. Keep the
-    /// owner; dropping it costs up to 2^16 numbers.
+    /// Makes the worker the owner of an outbound SA. A new SA begins at sequence number 1, one
+    /// released by another process or worker continues after all numbers that may have been used.
+    /// Keep the owner; dropping it costs up to 2^16 numbers.
     ///
     /// # Errors
     /// See [`ClaimError`].
@@ -190,7 +191,7 @@ impl RuntimeWriter {
         Ok(OutboundOwner::new(mapping, self.layout.outbound, control, slot, claimant, esn))
     }
 
-    /// Makes the worker the owner of an inbound SA, with the replay window that stands there.
+    /// Makes the worker the owner of an inbound SA, with its existing replay window.
     ///
     /// # Errors
     /// See [`ClaimError`].
@@ -200,8 +201,8 @@ impl RuntimeWriter {
         let replay = self.layout.replay.item(all, slot.slot() as usize).ok_or(ClaimError::OutOfRange)?;
         let claimant = self.claimant(worker, slot)?;
         let clear = || {
-            // Versions of the reported endpoint go on, so that a report is never taken for an older
-            // one.
+            // Versions of the reported endpoint continue, so that a report is never mistaken for an
+            // older one.
             erase(&words[InboundState::claim + 1..InboundState::endpoint_sequence]);
             erase(&words[InboundState::errors..]);
             erase(replay);
@@ -223,7 +224,7 @@ impl RuntimeWriter {
         claim::owner(words[InboundState::claim].load_acquire(), slot.generation()).map(WorkerId)
     }
 
-    /// Asks for an SA for a policy that has none. The flow of the first packet is kept.
+    /// Requests an SA for a policy that has none. The flow of the first packet is kept.
     pub fn raise_acquire(&self, policy: PolicyId, flow: &FiveTuple, now_ms: u64) -> AcquireOutcome {
         let Some(words) = self.layout.acquires.item(self.mapping.words(), policy.0 as usize) else {
             return AcquireOutcome::Standing;
@@ -235,8 +236,8 @@ impl RuntimeWriter {
         }
     }
 
-    /// Withdraws the request of a policy: its SA is there, no packet waits any more, or the policy
-    /// is gone.
+    /// Withdraws the request of a policy: its SA is installed, no packet is waiting, or the policy
+    /// was removed.
     pub fn clear_acquire(&self, policy: PolicyId) {
         if let Some(words) = self.layout.acquires.item(self.mapping.words(), policy.0 as usize) {
             acquire::clear(words);
@@ -265,7 +266,7 @@ impl RuntimeWriter {
     }
 }
 
-/// No worker exists: the beginning of a new segment, and of each data plane.
+/// Marks all workers as not existing: for a new segment, and for each new data plane.
 pub(crate) fn send_workers_off(words: &[AtomicU64], layout: &RuntimeLayout) {
     for state in (0..layout.workers.items()).filter_map(|worker| layout.workers.item(words, worker)) {
         state[WorkerState::policy_version].store_relaxed(u64::MAX);

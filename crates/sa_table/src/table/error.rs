@@ -1,4 +1,4 @@
-//! What can be wrong with a change of the table.
+//! Errors of changes of the table.
 
 use thiserror::Error;
 
@@ -27,17 +27,17 @@ pub enum TableError {
     #[error("SPI {0:#x} is reserved; draw one of at least 256")]
     ReservedSpi(u32),
     /// Inbound: SPI and local address are taken, draw another SPI. Outbound: the SA is already
-    /// installed, and to install its keys again would use its nonces again.
+    /// installed, and installing its keys again would repeat nonces.
     #[error("the {direction} SA with SPI {spi:#010x} and this address is already installed in slot {slot}")]
     Duplicate {
         /// `inbound` or `outbound`.
         direction: &'static str,
         /// The SPI.
         spi: u32,
-        /// Where it is.
+        /// The existing slot.
         slot: SlotWord,
     },
-    /// The record contradicts itself.
+    /// The record is inconsistent.
     #[error(transparent)]
     Record(#[from] RecordError),
     /// More than the runtime segment can hold.
@@ -45,12 +45,12 @@ pub enum TableError {
         "a replay window of {given} packets is larger than {most}; configure a smaller one or raise the capacity replay_words"
     )]
     ReplayWindow {
-        /// What the record says.
+        /// The size in the record.
         given: u32,
-        /// What fits.
+        /// The largest size.
         most: u32,
     },
-    /// The slot was retired, perhaps used again since.
+    /// The slot was retired, and possibly reused since.
     #[error("slot {0} is not live")]
     NotLive(SlotWord),
     /// No such policy, or it is not allocated.
@@ -64,8 +64,8 @@ pub enum TableError {
         "all {0} policies are taken; save the configuration and restart tohub, which makes the segments anew for it"
     )]
     NoFreePolicy(u32),
-    /// A worker may still read the arena that has to be filled: try again after the workers went
-    /// on.
+    /// A worker may still read the arena that has to be filled: try again after the workers have
+    /// announced a newer version.
     #[error("a worker still reads the older policy; publish again after collect has got further")]
     ArenaBusy,
     /// The ports or rules cannot be published.

@@ -13,10 +13,10 @@ pub use writer::{Collected, RetireToken, TableWriter};
 /// State of a slot, low half of its state word; the high half is the generation.
 pub(crate) mod slot_state {
     pub(crate) const FREE: u64 = 0;
-    /// The record is being written; nothing leads to the slot.
+    /// The record is being written; nothing refers to the slot.
     pub(crate) const BUILDING: u64 = 1;
     pub(crate) const LIVE: u64 = 2;
-    /// Nothing leads to the slot any more; the record still stands until every worker went on.
+    /// Nothing refers to the slot any more; the record is kept until the grace period is over.
     pub(crate) const RETIRED: u64 = 3;
 }
 

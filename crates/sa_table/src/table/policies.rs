@@ -1,4 +1,4 @@
-//! The control plane's policies: their numbers, and the ports and rules that name them.
+//! The control plane's policies: their numbers, and the ports and rules that refer to them.
 
 use core::sync::atomic::AtomicU64;
 
@@ -11,7 +11,7 @@ use crate::protocol::grace;
 use crate::word::{Word, store_all};
 
 impl TableWriter {
-    /// A free policy, allocated from now on, leading nowhere.
+    /// Allocates a free policy, which has no SA yet.
     ///
     /// # Errors
     /// All policies are taken.
@@ -45,7 +45,7 @@ impl TableWriter {
         }
     }
 
-    /// The allocated policies: after a restart what the previous control plane had.
+    /// The allocated policies; after a restart those of the previous control plane.
     pub fn policies(&self) -> impl Iterator<Item = PolicyId> {
         let states = self.layout.policy_states.all(self.table.words());
         (0..)
@@ -54,9 +54,8 @@ impl TableWriter {
             .map(|(id, _)| PolicyId(id))
     }
 
-    /// Gives a policy back, after rules were published that do not name it any more. Its number is
-    /// used again when every worker classifies by those rules. The SA that it led to is not retired
-    /// by this.
+    /// Releases a policy, after rules were published that no longer refer to it. Its number is
+    /// reused when every worker uses those rules. Its SA is not retired by this.
     ///
     /// # Errors
     /// The policy is not allocated.
@@ -76,10 +75,10 @@ impl TableWriter {
         PolicyVersion(self.control()[TableControl::arena].load_relaxed() >> 1)
     }
 
-    /// Counts a change of the kernel's routes or addresses that packets have to be forwarded by,
-    /// after it was made. The data plane forwards by it as soon as
+    /// Counts a change of the kernel's routes or addresses that forwarding must include; call it
+    /// after the change. The data plane uses it as soon as
     /// [`RuntimeReader::kernel_changes`](crate::RuntimeReader::kernel_changes) is at least the
-    /// number that comes back.
+    /// returned number.
     pub fn count_kernel_change(&mut self) -> u64 {
         let word = &self.control()[TableControl::kernel_changes];
         let count = word.load_relaxed() + 1;
@@ -91,7 +90,7 @@ impl TableWriter {
     /// [`TableWriter::publish_filtered_policy`].
     ///
     /// # Errors
-    /// As there.
+    /// See there.
     pub fn publish_policy<L: AsRef<[Rule]>>(
         &mut self,
         ports: &[PortRecord],
@@ -100,8 +99,8 @@ impl TableWriter {
         self.publish_filtered_policy(ports, rule_lists, &Filters::default())
     }
 
-    /// Publishes all ports, rule lists and filters at once. A rule list that did not change keeps
-    /// its version.
+    /// Publishes all ports, rule lists and filters at once. An unchanged rule list keeps its
+    /// version.
     ///
     /// # Errors
     /// [`TableError::ArenaBusy`] while a worker may still read the arena that has to be filled;
@@ -122,8 +121,8 @@ impl TableWriter {
         if self.oldest_announcement() < self.idle_arena_since {
             return Err(TableError::ArenaBusy);
         }
-        // A reader that copies the arena now, against the rules, finds the version word changed
-        // behind its back.
+        // A reader that violates the protocol and copies the arena now detects the changed version
+        // word.
         arena[ArenaHead::version].store_relaxed(0);
         AtomicU64::fence_release();
         store_all(arena, &encoded);
@@ -133,7 +132,7 @@ impl TableWriter {
         Ok(version)
     }
 
-    /// Whether [`TableWriter::publish_filtered_policy`] would take these ports, rule lists and
+    /// Whether [`TableWriter::publish_filtered_policy`] would accept these ports, rule lists and
     /// filters. Nothing is changed.
     ///
     /// # Errors
@@ -162,15 +161,15 @@ impl TableWriter {
         Ok((lists, arena))
     }
 
-    /// How many policies can be allocated now. One that was retired counts when every worker has
-    /// left it.
+    /// Number of policies that can be allocated now. A retired one counts when no worker uses it
+    /// any more.
     pub fn free_policies(&self) -> usize {
         let states = self.layout.policy_states.all(self.table.words());
         states.iter().filter(|state| state.load_relaxed() == policy_state::FREE).count()
     }
 
-    /// The oldest policy version that some worker still classifies by; the current one when there
-    /// is no worker.
+    /// The oldest policy version that some worker still uses; the current one when there is no
+    /// worker.
     pub fn policy_version_in_force(&self) -> PolicyVersion {
         let workers = self.runtime_layout.workers;
         let words = self.runtime.view();

@@ -1,4 +1,5 @@
-//! What workers read: copied once, checked, without allocation on the packet path.
+//! The workers' read access: records are copied once and checked, without allocation on the packet
+//! path.
 
 use core::sync::atomic::AtomicU64;
 
@@ -18,7 +19,7 @@ use crate::word::{View, Word};
 /// Read access to the table segment. Clone it for each worker.
 ///
 /// The caller announces (see [`RuntimeWriter::announce`](crate::RuntimeWriter::announce)) a
-/// generation that it loaded before it looked anything up, and drops what it looked up before it
+/// generation that it loaded before any look-up, and drops the results of its look-ups before it
 /// announces the next.
 #[derive(Clone)]
 pub struct TableReader {
@@ -27,11 +28,11 @@ pub struct TableReader {
     capacities: Capacities,
 }
 
-/// Version of a peer endpoint; the default is that of an endpoint which was never read.
+/// Version of a peer endpoint; the default is older than any endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EndpointVersion(u64);
 
-/// What one look at a peer endpoint gave.
+/// Result of reading a peer endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointRead {
     /// The known version is the current one.
@@ -54,7 +55,7 @@ pub enum PolicyReadError {
     Invalid {
         /// The version that was read.
         version: PolicyVersion,
-        /// What is wrong.
+        /// The error.
         source: PolicyError,
     },
 }
@@ -74,14 +75,13 @@ impl TableReader {
         self.mapping.is_locked()
     }
 
-    /// The current generation, to be announced after the last use of anything that was looked up
-    /// before.
+    /// The current generation, to be announced after the last use of earlier look-ups.
     pub fn generation(&self) -> Generation {
         Generation(self.layout.control.view_all(self.words()).acquire(TableControl::generation))
     }
 
     /// How many changes of the kernel's routes and addresses the control plane has counted. The
-    /// data plane reads the kernel anew when the number moves, and says so by
+    /// data plane reads the kernel's tables again when the number changes, and reports that by
     /// [`RuntimeWriter::set_kernel_changes`](crate::RuntimeWriter::set_kernel_changes).
     pub fn kernel_changes(&self) -> u64 {
         self.layout.control.view_all(self.words()).acquire(TableControl::kernel_changes)
@@ -98,9 +98,9 @@ impl TableReader {
         SlotWord::from_raw(self.layout.policy_words.view_all(self.words()).acquire(policy.0 as usize))
     }
 
-    /// The inbound SA of an SPI, if exactly one local address uses it (which is the rule); the
-    /// first one found otherwise. Compare the local address of its record with the destination of
-    /// the packet, and on a difference use [`TableReader::lookup_spi_all`].
+    /// The inbound SA of an SPI, if exactly one local address uses it (the usual case); the first
+    /// one found otherwise. Compare the local address of its record with the destination of the
+    /// packet, and on a difference use [`TableReader::lookup_spi_all`].
     pub fn lookup_spi(&self, spi: u32) -> Option<SlotWord> {
         self.lookup_spi_all(spi).next()
     }
@@ -133,12 +133,12 @@ impl TableReader {
         self.live_word(&self.layout.inbound_lines, slot.slot()) == Some(slot)
     }
 
-    /// The outbound SA that belongs to an inbound one now.
+    /// The current outbound SA of an inbound one.
     pub fn inbound_peer(&self, slot: SlotWord) -> Option<SlotWord> {
         self.link(&self.layout.inbound_lines, slot, SlotLine::peer)
     }
 
-    /// The inbound SA that belongs to an outbound one now.
+    /// The current inbound SA of an outbound one.
     pub fn outbound_peer(&self, slot: SlotWord) -> Option<SlotWord> {
         self.link(&self.layout.outbound_lines, slot, SlotLine::peer)
     }
@@ -149,14 +149,14 @@ impl TableReader {
         self.link(&self.layout.outbound_lines, slot, SlotLine::next)
     }
 
-    /// Where the peer of an outbound SA is now, if that is not the `known` version. One load when
-    /// nothing changed.
+    /// The current peer endpoint of an outbound SA, if its version is not `known`. Costs one load
+    /// when nothing changed.
     pub fn peer_endpoint(&self, slot: SlotWord, known: EndpointVersion) -> EndpointRead {
         let Some(line) = self.line(&self.layout.outbound_lines, slot) else { return EndpointRead::Busy };
         let sequence = line.part(SlotLine::endpoint_sequence, 1);
         match seqlock::read(sequence, line.part(SlotLine::endpoint, 3), known.0) {
             seqlock::Read::Unchanged => EndpointRead::Unchanged,
-            // The slot may have been given away while the words were read.
+            // The slot may have been reused while the words were read.
             seqlock::Read::New(..) if !self.is_live_outbound(slot) => EndpointRead::Busy,
             seqlock::Read::New(words, version) => {
                 EndpointRead::New(PeerEndpoint::decode(words), EndpointVersion(version))
@@ -166,11 +166,10 @@ impl TableReader {
     }
 
     /// Copies the published ports and rules. Allocates: call it off the packet path when
-    /// [`TableReader::policy_version`] changed, and announce the version when every worker
-    /// classifies by it.
+    /// [`TableReader::policy_version`] changed, and announce the version when every worker uses it.
     ///
     /// # Errors
-    /// A newer policy came in between, or the arena is malformed.
+    /// A newer policy was published meanwhile, or the arena is malformed.
     pub fn load_policy(&self) -> Result<PolicySnapshot, PolicyReadError> {
         let arena_word = self.arena_word();
         let version = PolicyVersion(arena_word >> 1);
@@ -222,8 +221,8 @@ impl TableReader {
         SlotWord::from_raw(self.line(lines, slot)?.acquire(field))
     }
 
-    /// The words of a live record. Live before and after the copy, so that the copy is whole even
-    /// for a caller who forgot to announce.
+    /// The words of a live record. The slot is checked before and after the copy, so that the copy
+    /// is consistent even if the caller did not announce.
     fn record(&self, lines: &Region, records: &Region, slot: SlotWord) -> Option<RecordWords> {
         let line = self.line(lines, slot)?;
         let mut words = Zeroizing::new([0; SaRecord::WORDS]);

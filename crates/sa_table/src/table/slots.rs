@@ -1,4 +1,4 @@
-//! The slots of one direction, as their only writer sees them.
+//! The slots of one direction, managed by their only writer.
 
 use core::net::IpAddr;
 use core::sync::atomic::AtomicU64;
@@ -12,20 +12,20 @@ use crate::protocol::seqlock;
 use crate::record::codec::{ENDPOINT_WORDS, RecordWords, identity};
 use crate::word::{View, Word, erase, store_all};
 
-/// What makes an SA unique: SPI and the address it is sent to (RFC 4301 section 4.1).
+/// What makes an SA unique: SPI and the address it is sent to (RFC 4301 §4.1).
 pub(super) type Key = (u32, IpAddr);
 
-/// Slots of one direction: which are free, and who is where.
+/// Slots of one direction: the free ones, and the SA of each used one.
 pub(super) struct Slots {
     lines: Region,
     records: Region,
-    /// Oldest first, so that a slot rests as long as possible before it is used again.
+    /// Oldest first, so that a slot is reused as late as possible.
     free: VecDeque<u32>,
     by_key: HashMap<Key, SlotWord>,
 }
 
 impl Slots {
-    /// Takes stock of what a previous writer left. Gives the slots that it had retired but not
+    /// Reads the state that a previous writer left. Returns the slots that it had retired but not
     /// erased.
     pub(super) fn attach(words: &[AtomicU64], lines: Region, records: Region) -> (Self, Vec<SlotWord>) {
         let mut slots = Self { lines, records, free: VecDeque::new(), by_key: HashMap::new() };
@@ -40,7 +40,7 @@ impl Slots {
                 }
                 (slot_state::RETIRED, Some(word)) => retired.push(word),
                 (slot_state::FREE, _) => slots.free.push_back(slot),
-                // The previous writer died while it built the record; no reader ever knew of it.
+                // The previous writer died while writing the record, which was never published.
                 _ => slots.erase_slot(words, slot),
             }
         }
@@ -59,7 +59,7 @@ impl Slots {
         self.free.len()
     }
 
-    /// Writes a record into a free slot and makes the slot live. Nothing leads to it yet.
+    /// Writes a record into a free slot and makes the slot live. Nothing refers to it yet.
     pub(super) fn build(
         &mut self,
         words: &[AtomicU64],
@@ -89,7 +89,7 @@ impl Slots {
         (line[SlotLine::state].load_relaxed() == live).then_some(line)
     }
 
-    /// A copy of a live record. Only for the writer, which nobody overtakes.
+    /// A copy of a live record. Only for the writer: no other process changes records.
     pub(super) fn copy(&self, words: &[AtomicU64], slot: SlotWord) -> Option<RecordWords> {
         self.live_line(words, slot)?;
         let mut copy = RecordWords::new([0; SaRecord::WORDS]);
@@ -103,7 +103,7 @@ impl Slots {
         self.key(words, slot.slot()).0
     }
 
-    /// Says that nothing leads to the slot any more. The record stays for readers who found it
+    /// Marks a slot that nothing refers to any more. The record is kept for readers that found it
     /// before.
     pub(super) fn mark_retired(&mut self, words: &[AtomicU64], slot: SlotWord) {
         let key = self.key(words, slot.slot());
@@ -114,20 +114,21 @@ impl Slots {
         self.line(words, slot.slot())[SlotLine::state].store_release(state);
     }
 
-    /// Erases the record, keys first, and frees the slot. Only after grace.
+    /// Erases the record, keys first, and frees the slot. Only after the grace period.
     pub(super) fn erase_slot(&mut self, words: &[AtomicU64], slot: u32) {
         let line = self.line(words, slot);
         let generation = line[SlotLine::state].load_relaxed() >> 32 << 32;
         erase(self.record(words, slot));
-        // The sequence of the endpoint goes on: a version never means two endpoints of one slot.
+        // The sequence of the endpoint continues, so that a version never identifies two endpoints
+        // of one slot.
         erase(&line[SlotLine::peer..SlotLine::endpoint_sequence]);
         erase(&line[SlotLine::endpoint..]);
         line[SlotLine::state].store_release(generation | slot_state::FREE);
         self.free.push_back(slot);
     }
 
-    /// Gives a live slot whose writer died while changing the endpoint the one that its record
-    /// began with.
+    /// Resets the endpoint of a live slot whose writer died while changing it to the initial one of
+    /// its record.
     fn mend_endpoint(&self, words: &[AtomicU64], slot: u32) {
         let line = self.line(words, slot);
         if line[SlotLine::endpoint_sequence].load_relaxed() & 1 == 1 {

@@ -1,8 +1,8 @@
-//! What the control plane does to the table segment.
+//! The control plane's operations on the table segment.
 //!
-//! The order is always the same. In: write the record where nothing leads, then store the word that
-//! leads to it. Out: remove the word, raise the generation, wait until every worker announced it,
-//! then erase and use again.
+//! The order is always the same. Install: write the record in an unreferenced slot, then store the
+//! word that refers to it. Remove: clear the word, raise the generation, wait until every worker
+//! has announced it, then erase and reuse the slot.
 
 use core::sync::atomic::AtomicU64;
 use std::collections::VecDeque;
@@ -19,21 +19,21 @@ use crate::record::codec::ENDPOINT_WORDS;
 use crate::record::{InboundSaRecord, OutboundSaRecord, PeerEndpoint};
 use crate::word::Word;
 
-/// Something that was made unreachable and waits for the workers.
+/// A removed object that waits for the workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RetireToken(u64);
 
-/// What a call of [`TableWriter::collect`] did.
+/// Result of a call of [`TableWriter::collect`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Slots whose keys were erased and that are free again.
     pub slots: usize,
     /// Policies that are free again.
     pub policies: usize,
-    /// What still waits for a worker.
+    /// Objects that still wait for a worker.
     pub waiting: usize,
-    /// How long the oldest of those waits, in milliseconds since collect first saw it. Seconds mean
-    /// that a worker hangs or that the data plane is dead.
+    /// Waiting time of the oldest of those, in milliseconds since collect first saw it. Seconds
+    /// mean that a worker hangs or that the data plane is dead.
     pub oldest_wait_ms: u64,
 }
 
@@ -41,7 +41,7 @@ pub struct Collected {
 pub(super) enum Subject {
     Inbound(SlotWord),
     Outbound(SlotWord),
-    /// Free when every worker classifies by this version.
+    /// Free when every worker uses this version.
     Policy(PolicyId, PolicyVersion),
 }
 
@@ -62,17 +62,18 @@ pub struct TableWriter {
     inbound: Slots,
     outbound: Slots,
     retired: VecDeque<Retired>,
-    /// Generation from which on the idle arena is unread.
+    /// Generation from which on no worker reads the idle arena.
     pub(super) idle_arena_since: u64,
     pub(super) encoded_lists: EncodedLists,
-    /// Where the search for a free policy goes on.
+    /// Where the search for a free policy continues.
     pub(super) next_policy: u32,
     /// Whether any outbound slot was ever linked to another.
     has_chains: bool,
 }
 
 impl TableWriter {
-    /// Takes over from a previous writer, if there was one. What it had retired is retired again.
+    /// Takes over from a previous writer, if there was one. Slots that it had retired are retired
+    /// again.
     pub(crate) fn new(table: WritableMapping, runtime: ReadOnlyMapping, capacities: Capacities) -> Self {
         let layout = TableLayout::new(&capacities);
         let words = table.words();
@@ -159,7 +160,7 @@ impl TableWriter {
         Ok(slot)
     }
 
-    /// Installs an outbound SA. It is used as soon as a policy word or a chain leads to it.
+    /// Installs an outbound SA. It is used as soon as a policy word or a chain refers to it.
     ///
     /// The keys must never have been installed before: a new slot begins at sequence number 1. An
     /// SA that outlived a control plane is still here, see [`TableWriter::live_outbound`].
@@ -176,8 +177,7 @@ impl TableWriter {
         self.outbound.build(self.table.words(), &encoded, record.endpoint().encode()).ok_or(full)
     }
 
-    /// Leads a policy to an outbound SA, or to none (packets are held then). Gives what it led to
-    /// before.
+    /// Sets the outbound SA of a policy, or none (packets are then held). Returns the previous one.
     ///
     /// # Errors
     /// The policy is not allocated, or the slot is not live.
@@ -200,13 +200,13 @@ impl TableWriter {
         Ok(previous)
     }
 
-    /// What a policy leads to.
+    /// The outbound SA of a policy.
     pub fn policy_word(&self, policy: PolicyId) -> Option<SlotWord> {
         let word = self.layout.policy_words.all(self.table.words()).get(policy.0 as usize)?;
         SlotWord::from_raw(word.load_relaxed())
     }
 
-    /// Names the outbound SA of an inbound one.
+    /// Sets the outbound SA of an inbound one.
     ///
     /// # Errors
     /// The inbound slot is not live.
@@ -217,7 +217,7 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Names the inbound SA of an outbound one.
+    /// Sets the inbound SA of an outbound one.
     ///
     /// # Errors
     /// The outbound slot is not live.
@@ -241,8 +241,8 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Moves the peer of an outbound SA (a NAT changed its mapping, or MOBIKE): packets go there
-    /// from the next burst on.
+    /// Changes the peer endpoint of an outbound SA (a NAT changed its mapping, or MOBIKE): packets
+    /// go there from the next burst on.
     ///
     /// # Errors
     /// The slot is not live.
@@ -266,9 +266,9 @@ impl TableWriter {
         Ok(self.retire(Subject::Inbound(slot)))
     }
 
-    /// Takes an outbound SA out of use: clears every policy word that leads to it and unlinks it
-    /// from its chain. Lead the policy to the successor first, or packets are held. Keys are erased
-    /// by a later [`TableWriter::collect`].
+    /// Takes an outbound SA out of use: clears every policy word that refers to it and unlinks it
+    /// from its chain. Set the policy's successor SA first, otherwise packets are held. Keys are
+    /// erased by a later [`TableWriter::collect`].
     ///
     /// # Errors
     /// The slot is not live.
@@ -292,8 +292,8 @@ impl TableWriter {
         Ok(self.retire(Subject::Outbound(slot)))
     }
 
-    /// Erases and frees what every worker left behind. Never blocks; call it every now and then,
-    /// and after announcements.
+    /// Erases and frees what no worker uses any more. Never blocks; call it periodically, and after
+    /// announcements.
     pub fn collect(&mut self, now_ms: u64) -> Collected {
         let mut collected = Collected::default();
         if !self.is_current() {
@@ -331,13 +331,13 @@ impl TableWriter {
         collected
     }
 
-    /// Whether what the token stands for was erased.
+    /// Whether the object of the token was erased.
     pub fn is_collected(&self, token: RetireToken) -> bool {
         self.retired.iter().all(|retired| retired.generation != token.0)
     }
 
-    /// The live inbound SAs: after a restart what the previous control plane had. Retire those that
-    /// the checkpoint does not know.
+    /// The live inbound SAs; after a restart those of the previous control plane. Retire those that
+    /// are not in the checkpoint.
     pub fn live_inbound(&self) -> impl Iterator<Item = SlotWord> {
         self.inbound.live()
     }
@@ -347,8 +347,7 @@ impl TableWriter {
         self.outbound.live()
     }
 
-    /// The record of a live inbound SA, for a control plane that looks at what its predecessor
-    /// installed.
+    /// The record of a live inbound SA, for a control plane that takes over from a predecessor.
     pub fn inbound_record(&self, slot: SlotWord) -> Option<InboundSaRecord> {
         InboundSaRecord::decode(&self.inbound.copy(self.table.words(), slot)?)
     }

@@ -1,4 +1,4 @@
-//! No content of a segment makes the other side panic.
+//! No content of a segment makes the other process panic.
 
 use std::os::fd::AsFd;
 
@@ -9,7 +9,7 @@ use crate::layout::Header;
 use crate::mapping::WritableMapping;
 use crate::word::Word;
 
-/// Puts words anywhere behind the header of a segment.
+/// Overwrites arbitrary words after the header of a segment.
 fn damage(segments: &Segments, role: Role, name: &str, damages: &[(prop::sample::Index, u64)]) {
     let descriptor = segments.descriptors(role).unwrap().take(name).unwrap();
     let mapping = WritableMapping::new(descriptor.as_fd(), Locking::BestEffort).unwrap();

@@ -1,4 +1,4 @@
-//! Descriptors: their seals, their modes, and their way to a child process.
+//! Descriptors: seals, access modes, and passing to a child process.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Both sides wired together over real segments.
+//! Both sides connected over real segments.
 
 mod corruption;
 mod handover;

@@ -1,4 +1,4 @@
-//! What the data plane writes and the control plane reads, across restarts of the data plane.
+//! The runtime segment, across restarts of the data plane.
 
 use core::sync::atomic::Ordering;
 
@@ -80,7 +80,8 @@ fn a_restarted_data_plane_goes_on_behind_its_predecessor() {
     assert_eq!(new_inbound.replay().bitmap[63].load(Ordering::Relaxed), 9);
 
     assert_eq!(old.claim_outbound(WORKER, SLOT(2), true).map(|_| ()), Err(ClaimError::Superseded));
-    // The stale owner may use up what it reserved, which nobody else does, and gets no more.
+    // The stale owner may use its reserved block, which no other owner uses, and gets no further
+    // one.
     assert_eq!(old_outbound.take_sequence(1), Ok(11));
     assert_eq!(old_outbound.take_sequence(65536), Err(SequenceError::Superseded));
     drop((old_outbound, old_inbound));

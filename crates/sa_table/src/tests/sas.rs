@@ -1,4 +1,4 @@
-//! The life of SAs: in, found, out, erased, used again.
+//! The life of SAs: installed, found, retired, erased, slot reused.
 
 use std::os::fd::AsFd;
 
@@ -8,7 +8,7 @@ use crate::mapping::{ReadOnlyMapping, WritableMapping};
 use crate::table::slot_state;
 use crate::word::Word;
 
-/// Everything that stands in the table segment.
+/// All words of the table segment.
 fn table_words(segments: &Segments) -> Vec<u64> {
     let table = segments.descriptors(Role::DataPlane).unwrap().take("table").unwrap();
     let mapping = ReadOnlyMapping::new(table.as_fd(), Locking::BestEffort).unwrap();
@@ -189,7 +189,8 @@ fn a_new_control_plane_finds_what_the_old_one_left() {
     assert!(matches!(again, Err(TableError::Duplicate { slot, .. }) if slot == kept));
 }
 
-/// Leaves the line of an outbound slot as a writer would that died in the middle of a change.
+/// Leaves the line of an outbound slot in the state after the writer died in the middle of a
+/// change.
 fn leave_halfway(segments: &Segments, slot: SlotWord, field: usize, value: u64) {
     let table = segments.descriptors(Role::ControlPlane).unwrap().take("table").unwrap();
     let mapping = WritableMapping::new(table.as_fd(), Locking::BestEffort).unwrap();

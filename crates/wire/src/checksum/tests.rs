@@ -21,8 +21,8 @@ fn the_example_of_rfc_1071_sums_to_ddf2() {
 
 #[test]
 fn the_example_of_rfc_1624_does_not_become_minus_zero() {
-    // RFC 1624 section 4: checksum 0xdd2f, a word changes from 0x5555 to 0x3285, the result is
-    // 0x0000 and not 0xffff.
+    // RFC 1624 §4: checksum 0xdd2f, a word changes from 0x5555 to 0x3285, the result is 0x0000 and
+    // not 0xffff.
     assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
 }
 
@@ -69,8 +69,8 @@ proptest! {
         prop_assert_eq!(pieces.checksum(), internet(&bytes));
     }
 
-    /// The representations of zero differ only for an all-zero header, which no packet has; RFC
-    /// 1624 section 3.
+    /// The representations of zero differ only for an all-zero header, which no packet has;
+    /// RFC 1624 §3.
     #[test]
     fn an_incremental_update_equals_the_full_computation(
         mut words in proptest::collection::vec(any::<u16>(), 4..40),

@@ -53,7 +53,7 @@ pub struct LinkSummary {
     pub inner_vlan: Option<u16>,
 }
 
-/// What the upper-layer header says that selectors look at.
+/// Fields of the upper-layer header that selectors use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Upper {
     /// TCP, UDP, SCTP, DCCP or UDP-Lite.

@@ -212,7 +212,7 @@ fn ipv6_extension_headers_are_walked_to_the_upper_header() {
 
 #[test]
 fn the_walk_stops_at_a_later_ipv6_fragment() {
-    // The payload looks like a hop-by-hop header, which it is not: it is the middle of something.
+    // The payload looks like a hop-by-hop header, but it is the middle of the payload.
     let payload = [protocol::HOP_BY_HOP, 0, 0, 8, 0, 0, 0, 9, 1, 2, 3, 4, 5, 6, 7, 8];
     let ip = ip_at(&ipv6_packet(protocol::FRAGMENT, &payload)[..], 0).unwrap();
     assert_eq!((ip.header_len, ip.fragment.offset, ip.upper), (48, 8, Upper::LaterFragment));

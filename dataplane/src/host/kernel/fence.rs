@@ -1,11 +1,12 @@
-//! Policy routing that keeps what the kernel routes between protected prefixes, forwarded or local,
-//! off every device.
+//! Policy routing that keeps packets between protected prefixes which the kernel routes, forwarded
+//! or local, off every device.
 //!
-//! The rules of all crypto maps are repeated as policy-routing rules: a permit looks into the table
-//! of the instance, whose routes lead to the punt port, hence to a worker, or nowhere; a deny goes
-//! on behind its entry. Unlike the guard this needs no device, so that it also holds for one that
-//! appeared a moment ago. It is exact as far as a routing look-up sees the packet: ports of later
-//! fragments, and ports 0 and 65535 at the ends of ranges, are left to the guard.
+//! The rules of all crypto maps are repeated as policy-routing rules: a permit uses the routing
+//! table of the instance, whose routes lead to the punt port, hence to a worker, or are
+//! unreachable; a deny continues after its crypto-map entry. Unlike the guard this is not bound to
+//! a device, so it also holds for a device that has just appeared. It is exact as far as a route
+//! look-up sees the packet: ports of later fragments, and ports 0 and 65535 at the ends of ranges,
+//! are left to the guard.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,21 +20,22 @@ use super::local_traffic::{IKE_PORTS, LocalTraffic, PROTOCOL, add, delete, rule}
 use super::netlink::{Netlink, NetlinkError};
 use crate::process::closing::Former;
 
-/// Rules of one list that are repeated one by one. The kernel walks policy-routing rules for each
-/// look-up, so that longer lists are repeated by their destination prefixes alone.
+/// Largest number of rules of one list that are repeated individually. The kernel walks
+/// policy-routing rules for each look-up, so longer lists are reduced to their destination
+/// prefixes.
 const MOST: usize = BANK as usize - 1;
-/// Priorities of one list; a new one is written beside the old one, which is then removed.
+/// Priorities of one list; a new list is written in the other bank, which is then removed.
 const BANK: u32 = 120;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 
 impl LocalTraffic {
-    /// Makes the fence that of `rules`: everything is written before anything of the former one is
-    /// removed. `punt` is the name of the punt port, from which packets come that a worker leaves
-    /// to the kernel. A former fence that is kept stays behind the new one.
+    /// Replaces the fence by that of `rules`: everything is written before anything of the former
+    /// one is removed. `punt` is the name of the punt port: packets from there were already judged
+    /// by a worker and are exempt. A former fence that is kept stays after the new one.
     ///
     /// # Errors
-    /// Netlink refused; the former fence stands.
+    /// Netlink failed; the former fence stays in force.
     pub fn fence(
         &self,
         netlink: &Netlink,
@@ -72,11 +74,11 @@ impl LocalTraffic {
         let banks = [self.priority + 1, self.priority + 1 + BANK];
         let stands = |bank: u32| present.iter().any(|rule| (bank..bank + BANK).contains(&priority(rule)));
         if former == Former::Kept && banks.into_iter().all(stands) {
-            // Two are kept already. What only this one would add, the guard drops.
+            // Both banks are in use. The guard drops what only this list would add.
             return Ok(());
         }
         let (old, new) = if stands(banks[0]) { (banks[0], banks[1]) } else { (banks[1], banks[0]) };
-        // What a process that was killed here left of the new one.
+        // Remove what a process that was killed at this point left of the new list.
         for rule in present.iter().filter(|rule| (new..new + BANK).contains(&priority(rule))) {
             delete(handle, rule.clone()).await?;
         }
@@ -146,7 +148,7 @@ impl LocalTraffic {
         messages
     }
 
-    /// A packet whose sender named no source yet may get a protected one.
+    /// A look-up without source address may yield a protected source, so it matches too.
     fn permit(&self, one: &Rule, at: u32) -> [RuleMessage; 2] {
         let mut sent = self.towards(one, at);
         protocol_and_ports(&mut sent, one, true);
@@ -165,7 +167,7 @@ impl LocalTraffic {
         [sent, unsourced]
     }
 
-    /// `None` for what a look-up cannot see, which stays closed.
+    /// `None` if a look-up cannot compare the condition; those packets stay closed.
     fn deny(&self, one: &Rule, at: u32, target: u32) -> Option<RuleMessage> {
         if matches!(one.protocol, Some(ICMP | ICMPV6)) && one.source_ports != PortRange::ANY {
             return None;
@@ -199,7 +201,7 @@ fn source(message: &mut RuleMessage, one: &Rule) {
 fn protocol_and_ports(message: &mut RuleMessage, one: &Rule, with_source_port: bool) {
     let Some(protocol) = one.protocol else { return };
     message.attributes.push(RuleAttribute::IpProtocol(IpProtocol::from(i32::from(protocol))));
-    // Where ports stand, ICMP has type and code, which a routing rule does not compare.
+    // In place of ports ICMP has type and code, which a routing rule does not compare.
     if matches!(protocol, ICMP | ICMPV6) {
         return;
     }
@@ -228,5 +230,5 @@ fn priority(rule: &RuleMessage) -> u32 {
         .unwrap_or(0)
 }
 
-/// How many rule priorities an instance takes.
+/// Number of rule priorities that an instance uses.
 pub const PRIORITIES: u32 = 2 * BANK + 2;

@@ -1,5 +1,5 @@
-//! The kernel's forwarding switches. A port forwards only while both programs guard it; a device
-//! that appears later does not forward until then.
+//! The kernel's forwarding sysctls. A port forwards only while both guard programs are attached; a
+//! new device does not forward until then.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use super::netlink::NetlinkError;
 use super::sysctl;
 
-/// Switches forwarding of ports; remembers in the run directory what stood there before.
+/// Switches forwarding of ports; saves the former values in the run directory.
 pub struct Forwarding {
     saved: PathBuf,
 }
 
 impl Forwarding {
-    /// Uses `run_dir` for what has to be restored.
+    /// Uses `run_dir` for the saved values.
     #[must_use]
     pub fn new(run_dir: &Path) -> Self {
         Self { saved: run_dir.join("forwarding") }
@@ -24,7 +24,7 @@ impl Forwarding {
     /// Devices that appear from now on do not forward until [`Forwarding::allow`].
     ///
     /// # Errors
-    /// The switch cannot be written.
+    /// The sysctl cannot be written.
     pub fn close_new_devices(&self) -> Result<(), NetlinkError> {
         self.set("default", false)
     }
@@ -32,7 +32,7 @@ impl Forwarding {
     /// Closes a port whose programs are not attached yet.
     ///
     /// # Errors
-    /// The switch cannot be written.
+    /// The sysctl cannot be written.
     pub fn hold(&self, device: &str) -> Result<(), NetlinkError> {
         self.set(device, false)
     }
@@ -40,18 +40,18 @@ impl Forwarding {
     /// Opens a port whose programs are attached.
     ///
     /// # Errors
-    /// The switch cannot be written.
+    /// The sysctl cannot be written.
     pub fn allow(&self, device: &str) -> Result<(), NetlinkError> {
         self.set(device, true)
     }
 
-    /// Writes back what stood there before the first change, where the device still exists.
+    /// Restores the saved values, where the device still exists.
     ///
     /// # Errors
     /// The file in the run directory cannot be read or removed.
     pub fn restore(&self) -> Result<(), NetlinkError> {
         for (path, value) in self.load()? {
-            // A device that is gone took its switch along.
+            // A device that no longer exists has no sysctl.
             let _ = fs::write(&path, value);
         }
         match fs::remove_file(&self.saved) {
@@ -65,7 +65,7 @@ impl Forwarding {
         for family in ["ipv4", "ipv6"] {
             let path = format!("/proc/sys/net/{family}/conf/{device}/forwarding");
             let before = match sysctl::read(&path) {
-                // A kernel without IPv6, or with IPv6 off on the device.
+                // The kernel has no IPv6, or IPv6 is disabled on the device.
                 Err(error) if error.is_missing() && family == "ipv6" => continue,
                 result => result?,
             };
@@ -78,7 +78,7 @@ impl Forwarding {
         Ok(())
     }
 
-    /// The first value counts: the later ones are our own.
+    /// Only the first value is saved: later ones are our own.
     fn save(&self, path: &str, value: &str) -> Result<(), NetlinkError> {
         if self.load()?.contains_key(path) {
             return Ok(());

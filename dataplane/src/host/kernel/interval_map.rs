@@ -9,7 +9,7 @@ use crate::policy::address_bits::AddressBits;
 pub(super) struct IntervalMap<K, V> {
     /// First addresses of the intervals, ascending.
     starts: Vec<K>,
-    /// What holds from the start of the same index up to the next start.
+    /// The value from the start of the same index up to the next start.
     values: Vec<Option<V>>,
 }
 
@@ -30,7 +30,7 @@ impl<K: AddressBits, V: Copy + PartialEq> IntervalMap<K, V> {
                 (first, last, length, value)
             })
             .collect();
-        // Outer prefixes first: whatever is open when a range begins encloses it.
+        // Outer prefixes first: every range that is open when another begins encloses it.
         ranges.sort_by_key(|(first, _, length, _)| (*first, *length));
         let mut map = Self::default();
         let mut open: Vec<(K, V)> = Vec::new();
@@ -50,8 +50,8 @@ impl<K: AddressBits, V: Copy + PartialEq> IntervalMap<K, V> {
         self.values.get(behind.checked_sub(1)?)?.as_ref()
     }
 
-    /// Ends the open ranges that lie before `limit` (all of them without one): what encloses them
-    /// goes on.
+    /// Ends the open ranges that lie before `limit` (all of them without one): the enclosing ranges
+    /// continue.
     fn close(&mut self, open: &mut Vec<(K, V)>, limit: Option<K>) {
         while let Some((last, _)) = open.pop_if(|(last, _)| limit.is_none_or(|limit| *last < limit)) {
             if let Some(next) = last.next() {
@@ -106,7 +106,7 @@ mod tests {
             keys in prop::collection::vec(any::<u32>(), 0..40),
         ) {
             let map = IntervalMap::from_prefixes(prefixes.clone());
-            // Prefix edges are where the sweep can be off by one.
+            // Off-by-one errors show at prefix edges.
             let edges = prefixes.iter().flat_map(|(address, length, _)| {
                 let (first, last) = address.range(*length);
                 [first, last, first.wrapping_sub(1), last.wrapping_add(1)]

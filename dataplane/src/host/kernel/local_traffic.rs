@@ -1,9 +1,9 @@
-//! The routing table of an instance: where packets for protected prefixes go instead of by the main
+//! The routing table of an instance, which packets for protected prefixes use instead of the main
 //! table.
 //!
-//! Its default route is the punt port. Behind it stands an unreachable default: without punt port
-//! nothing falls through to the main table. Which packets look into it is the fence's matter
-//! ([`super::fence`]).
+//! Its default route is the punt port. An unreachable default with a higher metric follows: without
+//! punt port nothing falls through to the main table. The policy-routing rules of [`super::fence`]
+//! select the packets that use this table.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,19 +22,21 @@ use super::netlink::{Netlink, NetlinkError, netlink_errno};
 pub struct LocalTraffic {
     /// Number of the routing table.
     pub table: u32,
-    /// Priority of the first rule; [`PRIORITIES`] numbers from here on are ours.
+    /// Priority of the first rule; [`PRIORITIES`] priorities from here on are reserved for the
+    /// instance.
     pub priority: u32,
 }
 
-/// `FRA_PROTOCOL` of our rules: marks them as ours for whoever lists or removes them.
+/// `FRA_PROTOCOL` of our rules: identifies them when rules are listed or removed.
 pub(super) const PROTOCOL: RouteProtocol = RouteProtocol::Other(183);
 pub(super) const IKE_PORTS: [u16; 2] = [500, 4500];
 
 impl LocalTraffic {
-    /// Points the table at nothing, and in front of that at the punt port if there is one.
+    /// Writes the unreachable default route, and in front of it the default route to the punt port
+    /// if there is one.
     ///
     /// # Errors
-    /// Netlink refused.
+    /// Netlink failed.
     pub fn set_default(&self, netlink: &Netlink, punt_ifindex: Option<u32>) -> Result<(), NetlinkError> {
         netlink.run(async {
             let table = self.table;
@@ -65,7 +67,7 @@ impl LocalTraffic {
     /// Removes rules and table.
     ///
     /// # Errors
-    /// Netlink refused.
+    /// Netlink failed.
     pub fn release(&self, netlink: &Netlink) -> Result<(), NetlinkError> {
         netlink.run(async {
             for version in [IpVersion::V4, IpVersion::V6] {
@@ -128,7 +130,7 @@ impl LocalTraffic {
     }
 }
 
-/// Behind every other route of the table.
+/// Metric after every other route of the table.
 const LAST_RESORT: u32 = u32::MAX - 1;
 
 pub(super) fn rule(is_v4: bool, action: RuleAction, priority: u32) -> RuleMessage {
@@ -168,7 +170,7 @@ fn no_ipv6(error: &rtnetlink::Error) -> bool {
     matches!(netlink_errno(error), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP | libc::EACCES | libc::ENODEV))
 }
 
-/// The address without its host bits: how the kernel shows it.
+/// The address without its host bits, as the kernel shows it.
 pub(super) fn network(address: IpAddr, length: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits().range(length).0)),

@@ -1,5 +1,5 @@
 //! Keeps the published snapshot equal to the kernel: dumps at the start and after each burst of
-//! netlink news, and has the kernel resolve and refresh the neighbours that workers use.
+//! netlink notifications, and has the kernel resolve and refresh the neighbours that workers use.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -25,14 +25,14 @@ use super::translate::{self, PortIndex};
 use super::view::KernelView;
 
 /// Which devices are ports, by interface index; the main thread sets them, the mirror follows. A
-/// device may be gone.
+/// device may no longer exist.
 #[derive(Default)]
 pub struct PortDevices {
     devices: Mutex<Vec<(PortId, u32)>>,
-    /// Number of the control plane's newest kernel change.
+    /// Number of the control plane's latest kernel change.
     changes: AtomicU64,
     changed: Notify,
-    /// Called for each piece of news about a link.
+    /// Called for each link notification.
     on_link: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -43,16 +43,16 @@ impl PortDevices {
         self.changed.notify_one();
     }
 
-    /// The control plane has changed the kernel: everything is read anew, and [`KernelView`]
-    /// reports this number then.
+    /// The control plane has changed the kernel's tables: everything is dumped again, and
+    /// [`KernelView`] then reports this number.
     pub fn read_change(&self, number: u64) {
         if self.changes.swap(number, Ordering::SeqCst) != number {
             self.changed.notify_one();
         }
     }
 
-    /// From now on `wake` is called in the mirror's thread when a device appears, goes or changes.
-    /// A second call changes nothing.
+    /// Registers `wake`, which the mirror's thread calls when a device appears, disappears or
+    /// changes. A second call has no effect.
     pub fn on_link_news(&self, wake: impl Fn() + Send + Sync + 'static) {
         let _ = self.on_link.set(Box::new(wake));
     }
@@ -82,16 +82,16 @@ pub struct Mirror {
     state: State,
     /// Neighbours that workers used since the last refresh.
     used: HashSet<(PortId, IpAddr)>,
-    /// When the kernel was last asked for a neighbour.
+    /// When the kernel was last asked to resolve a neighbour.
     asked: HashMap<(PortId, IpAddr), Instant>,
 }
 
-/// What the last dumps said.
+/// Results of the last dumps.
 #[derive(Default)]
 struct State {
     generation: u64,
     tables: Arc<RouteTables>,
-    /// Fingerprint of those that the control plane added for tunnels.
+    /// Fingerprint of the routes that the control plane added for tunnels.
     reverse_routes: u64,
     /// The control plane's last kernel change before the dumps.
     changes: u64,
@@ -108,8 +108,8 @@ struct Dirty {
 }
 
 impl Mirror {
-    /// Subscribes to the kernel's news in the network namespace of the calling thread. Must run
-    /// inside a runtime.
+    /// Subscribes to the kernel's notifications in the network namespace of the calling thread.
+    /// Must run inside a runtime.
     ///
     /// # Errors
     /// No netlink socket.
@@ -129,7 +129,7 @@ impl Mirror {
         Ok(Self { view, names, handle, messages, state: State::default(), used, asked })
     }
 
-    /// Reads everything once and publishes it.
+    /// Dumps everything once and publishes it.
     ///
     /// # Errors
     /// Netlink failed.
@@ -146,8 +146,8 @@ impl Mirror {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut dirty = Dirty::default();
-        // A burst of news (a routing daemon loading its table) costs few dumps: the pause grows
-        // with their duration.
+        // A burst of notifications (a routing daemon loading its table) costs few dumps: the pause
+        // grows with their duration.
         let mut not_before = tokio::time::Instant::now();
         loop {
             let view = Arc::clone(&self.view);
@@ -250,7 +250,7 @@ impl Mirror {
             .map_err(NetlinkError::request("list routes"))
     }
 
-    /// Serves the workers' wishes.
+    /// Serves the workers' resolve requests.
     async fn resolve(&mut self) {
         let now = Instant::now();
         self.asked.retain(|_, asked| now.duration_since(*asked) < ASK_AGAIN);
@@ -264,8 +264,7 @@ impl Mirror {
         }
     }
 
-    /// The kernel does not see our traffic, so it would let the neighbours go stale that we send
-    /// to.
+    /// The kernel does not see our traffic, so neighbours in use would become stale.
     async fn refresh(&mut self) {
         self.used.extend(self.view.load().take_used_neighbours());
         for (port, address) in std::mem::take(&mut self.used) {
@@ -343,11 +342,12 @@ fn own_address(message: &AddressMessage, index: &PortIndex) -> Option<(PortId, I
     Some((port, address))
 }
 
-/// How often used neighbours are confirmed; the kernel's own reachable time is 15 to 45 s.
+/// Interval at which neighbours in use are confirmed; the kernel's own reachable time is 15 to 45
+/// s.
 const REFRESH: Duration = Duration::from_secs(5);
-/// A neighbour that does not answer is asked for again after this; the kernel gives up after 3 s.
+/// A neighbour that does not answer is probed again after this; the kernel gives up after 3 s.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Shortest pause between dumps.
 const QUIET: Duration = Duration::from_millis(5);
-/// Dumping takes at most one part in this many of the housekeeping core.
+/// Dumping uses at most this fraction (1/DUTY) of the housekeeping core.
 const DUTY: u32 = 4;

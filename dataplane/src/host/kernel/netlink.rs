@@ -1,4 +1,4 @@
-//! One-off netlink requests of the main thread, made synchronous by a small runtime of their own.
+//! One-off netlink requests of the main thread, made synchronous by a private runtime.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -18,12 +18,12 @@ pub enum NetlinkError {
     /// No socket, or no runtime.
     #[error("open a netlink socket: {0}")]
     Open(io::Error),
-    /// The kernel refused.
+    /// The kernel returned an error.
     #[error("{operation}: {source}")]
     Request {
-        /// What was asked.
+        /// The operation.
         operation: String,
-        /// The kernel's answer.
+        /// The kernel's error.
         source: rtnetlink::Error,
     },
     /// A sysctl that cannot be read or written.
@@ -31,15 +31,15 @@ pub enum NetlinkError {
     Sysctl {
         /// Read or write.
         operation: &'static str,
-        /// File below `/proc/sys`.
+        /// Path below `/proc/sys`.
         path: String,
-        /// The kernel's answer.
+        /// The error of the system call.
         source: io::Error,
     },
 }
 
 impl NetlinkError {
-    /// Whether a switch does not exist.
+    /// Whether the sysctl does not exist.
     pub(super) fn is_missing(&self) -> bool {
         matches!(self, Self::Sysctl { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
@@ -66,17 +66,17 @@ pub(super) fn netlink_errno(error: &rtnetlink::Error) -> Option<i32> {
     }
 }
 
-/// What a frame of a device begins with.
+/// The link-layer header of a device's frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LinkType {
     /// An Ethernet header.
     #[default]
     Ethernet,
-    /// The IP header: TUN, PPP, WireGuard, IP in IP.
+    /// None, frames begin with the IP header: TUN, PPP, WireGuard, IP in IP.
     RawIp,
     /// The loopback device.
     Loopback,
-    /// Something that is not read: the `ARPHRD_…` number of the kernel.
+    /// An unsupported type: the `ARPHRD_…` number of the kernel.
     Other(u16),
 }
 
@@ -108,11 +108,11 @@ pub struct Device {
     pub mtu: u32,
     /// Administratively up, with carrier.
     pub up: bool,
-    /// The XDP program that runs on it.
+    /// The attached XDP program.
     pub xdp: Option<DeviceState>,
-    /// What made the device, such as `veth` or `vlan`.
+    /// The kind of the device (`IFLA_INFO_KIND`), such as `veth` or `vlan`.
     pub kind: Option<String>,
-    /// What its frames begin with.
+    /// The link-layer header of its frames.
     pub link_type: LinkType,
 }
 
@@ -165,17 +165,17 @@ impl Netlink {
     /// Sets a device administratively up.
     ///
     /// # Errors
-    /// Netlink refused.
+    /// Netlink failed.
     pub fn bring_up(&self, ifindex: u32) -> Result<(), NetlinkError> {
         let message = LinkUnspec::new_with_index(ifindex).up().build();
         self.run(self.handle.link().set(message).execute()).map_err(NetlinkError::request("set a device up"))
     }
 
-    /// Gives a device an address that the kernel takes for no packet of another device (scope
-    /// `host`).
+    /// Gives a device an address of scope `host`, which the kernel never selects as source on
+    /// another device.
     ///
     /// # Errors
-    /// Netlink refused.
+    /// Netlink failed.
     pub fn add_host_address(&self, ifindex: u32, address: Ipv4Addr) -> Result<(), NetlinkError> {
         let mut request = self.handle.address().add(ifindex, address.into(), 32).replace();
         request.message_mut().header.scope = AddressScope::Host;

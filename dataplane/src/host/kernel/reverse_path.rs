@@ -1,11 +1,11 @@
-//! What arrives by a device that has no guard yet is dropped where it should have come sealed: the
-//! kernel compares the way back.
+//! A strict reverse-path check drops packets that arrive in clear at a device without guard but
+//! should have arrived protected.
 //!
-//! The way back of a packet that should have arrived sealed leads, by the policy-routing rules, to
-//! the punt port or nowhere, never to the device by which it came. A strict check (`rp_filter` 1,
-//! RFC 3704 §2.2) of devices that are yet to appear therefore closes them from their first packet
-//! on; when the guard stands on the device, its own setting is put back. IPv4 only, as the kernel
-//! has no such check for IPv6, and without effect where `net.ipv4.conf.all.rp_filter` is 2 (loose).
+//! By the policy-routing rules the reverse route of such a packet leads to the punt port or is
+//! unreachable, never to the device where it arrived. A strict check (`rp_filter` 1, RFC 3704 §2.2)
+//! on new devices therefore closes them from their first packet on; once the guard is attached to
+//! the device, its former setting is restored. IPv4 only, as the kernel has no such check for IPv6,
+//! and without effect where `net.ipv4.conf.all.rp_filter` is 2 (loose).
 
 use std::fs;
 use std::io;
@@ -17,39 +17,38 @@ use super::sysctl::{read, write};
 const DEFAULT: &str = "/proc/sys/net/ipv4/conf/default/rp_filter";
 const STRICT: &str = "1";
 
-/// The setting of devices that are yet to appear; what stood there before is remembered in the run
-/// directory.
+/// The `rp_filter` setting of new devices; the former value is saved in the run directory.
 #[derive(Clone, Debug)]
 pub struct ReversePath {
     saved: PathBuf,
 }
 
-/// What stood there before.
+/// The former setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Before {
     value: String,
-    /// The highest interface index that there was; devices with a higher one have our setting.
+    /// The highest interface index at that time; devices with a higher one have our setting.
     newest: u32,
 }
 
 impl ReversePath {
-    /// Uses `run_dir` for what has to be restored.
+    /// Uses `run_dir` for the saved values.
     #[must_use]
     pub fn new(run_dir: &Path) -> Self {
         Self { saved: run_dir.join("reverse-path") }
     }
 
-    /// Devices that appear from now on are strict until [`Self::open`]. `newest` is the highest
-    /// interface index that there is.
+    /// Makes the check strict for new devices until [`Self::open`]. `newest` is the highest
+    /// interface index in use.
     ///
     /// # Errors
-    /// The switch or the file in the run directory cannot be written.
+    /// The sysctl or the file in the run directory cannot be written.
     pub fn close_new_devices(&self, newest: u32) -> Result<(), NetlinkError> {
         let value = read(DEFAULT)?;
         if value == STRICT {
             return Ok(());
         }
-        // A former file says what stood there at first.
+        // An existing file has the value before our first change.
         if self.before()?.is_none() {
             fs::write(&self.saved, format!("{value} {newest}\n"))
                 .map_err(|error| self.error("write", error))?;
@@ -57,11 +56,11 @@ impl ReversePath {
         write(DEFAULT, STRICT)
     }
 
-    /// The guard stands on a device: if it has our setting, it gets that of before. `is_new` says
-    /// that it appeared while this process watched.
+    /// The guard is attached to a device: if the device has our setting, its former one is
+    /// restored. `is_new`: the device appeared while this process was running.
     ///
     /// # Errors
-    /// The switch cannot be written. A device that is gone is no error.
+    /// The sysctl cannot be written. A device that no longer exists is not an error.
     pub fn open(&self, device: &str, ifindex: u32, is_new: bool) -> Result<(), NetlinkError> {
         let Some(before) = self.before()?.filter(|before| is_new || ifindex > before.newest) else {
             return Ok(());
@@ -74,10 +73,10 @@ impl ReversePath {
         }
     }
 
-    /// Writes back what stood there.
+    /// Restores the former setting.
     ///
     /// # Errors
-    /// The file or the switch cannot be used.
+    /// The file or the sysctl cannot be used.
     pub fn restore(&self) -> Result<(), NetlinkError> {
         let Some(before) = self.before()? else { return Ok(()) };
         write(DEFAULT, &before.value)?;

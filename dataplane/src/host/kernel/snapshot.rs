@@ -1,5 +1,5 @@
-//! One immutable picture of what the kernel knows: the only thing workers ask about routes and
-//! neighbours.
+//! An immutable snapshot of the kernel's tables: the only source of routes and neighbours for
+//! workers.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -12,10 +12,10 @@ use super::interval_map::IntervalMap;
 /// The id of a data-plane port, as the PORTS blob numbers it.
 pub type PortId = u16;
 
-/// Where the kernel would send a packet.
+/// The result of a route look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// An address of this host: the packet belongs into the punt port.
+    /// An address of this host: the packet goes to the punt port.
     Local,
     /// Through a gateway that is a neighbour on `port`.
     Via {
@@ -29,10 +29,10 @@ pub enum Route {
         /// Egress port.
         port: PortId,
     },
-    /// Known to the kernel but not ours to forward: it leaves by an interface that is no data-plane
-    /// port, or is a broadcast or multicast destination.
+    /// Left to the kernel: the route leads to an interface that is not a data-plane port, or is a
+    /// broadcast or multicast destination.
     ToKernel,
-    /// A blackhole, unreachable or prohibit route: answer with ICMP, or drop.
+    /// A blackhole, unreachable or prohibit route: the packet gets an ICMP error or is dropped.
     Unreachable,
     /// No route covers the destination.
     None,
@@ -56,7 +56,7 @@ pub struct PortLink {
     pub up: bool,
 }
 
-/// An immutable picture of the kernel's links, addresses, routes and neighbours. Built by the
+/// An immutable snapshot of the kernel's links, addresses, routes and neighbours. Built by the
 /// mirror (or by [`SnapshotBuilder`] in tests), published through [`super::KernelView`].
 #[derive(Debug, Default)]
 pub struct KernelSnapshot {
@@ -68,8 +68,8 @@ pub struct KernelSnapshot {
 }
 
 impl KernelSnapshot {
-    /// Counts route, link and address changes (not neighbour changes): an entry of a flow cache
-    /// that was filled under another generation is stale. Starts at 1; 0 is never a generation.
+    /// Incremented by route, link and address changes (not by neighbour changes): a flow cache
+    /// entry of another generation is stale. Starts at 1; 0 is never used.
     #[inline]
     #[must_use]
     pub fn generation(&self) -> u64 {
@@ -88,8 +88,8 @@ impl KernelSnapshot {
     }
 
     /// The hardware address of a neighbour, if the kernel has one (reachable, stale, or being
-    /// probed). Marks the entry as used, which keeps the mirror refreshing it. `None`: ask by
-    /// [`super::KernelView::resolve`] and hold the packet.
+    /// probed). Marks the entry as used, which keeps the mirror refreshing it. If `None`, request
+    /// it by [`super::KernelView::resolve`] and hold the packet.
     #[inline]
     #[must_use]
     pub fn neighbour(&self, port: PortId, address: IpAddr) -> Option<[u8; 6]> {
@@ -164,15 +164,14 @@ impl RouteTables {
     }
 }
 
-/// Which of the kernel's two tables a route stands in. Every local route is tried before any main
-/// route.
+/// The kernel table of a route. Every local route is tried before any main route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Local,
     Main,
 }
 
-/// Collects what a snapshot shall hold. The mirror fills it from netlink; tests fill it by hand.
+/// Builds a snapshot. The mirror fills it from netlink; tests fill it directly.
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder {
     generation: u64,
@@ -183,7 +182,7 @@ pub struct SnapshotBuilder {
 }
 
 impl SnapshotBuilder {
-    /// An empty picture of generation 1.
+    /// An empty snapshot of generation 1.
     #[must_use]
     pub fn new() -> Self {
         Self { generation: 1, ..Self::default() }
@@ -257,7 +256,7 @@ impl SnapshotBuilder {
         self
     }
 
-    /// Builds the immutable picture.
+    /// Builds the snapshot.
     #[must_use]
     pub fn build(mut self) -> KernelSnapshot {
         self.snapshot.generation = self.generation;
@@ -284,7 +283,7 @@ fn select<K: Copy + Ord>(routes: &[(Table, K, u8, u32, Route)], wanted: Table) -
 #[derive(Debug)]
 struct Neighbour {
     mac: [u8; 6],
-    /// A worker used the entry since the mirror last looked.
+    /// A worker used the entry since the mirror last cleared the flag.
     used: AtomicBool,
 }
 

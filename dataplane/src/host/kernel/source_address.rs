@@ -1,11 +1,11 @@
-//! Which of its own addresses this host gives a packet for a protected prefix, if the sender named
-//! none.
+//! The source address that this host uses for its own packets to a protected prefix if the sender
+//! did not bind one.
 //!
-//! The default route to the punt port has no address of its own, so the kernel would take that of
-//! whatever device is the oldest: often one that no rule protects, and another one than without
-//! crypto map. Each protected destination therefore has a route of its own in the table, with the
-//! address that the main table would give, or, if only another address of this host is protected,
-//! that one.
+//! The default route to the punt port has no address of its own, so the kernel would use that of
+//! the oldest device, which is often not protected by any rule and differs from the one used
+//! without crypto map. Each protected destination therefore has a route of its own in the table,
+//! with the address that the main table would give, or, if only another address of this host is
+//! protected, that one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -23,7 +23,7 @@ use super::netlink::{Netlink, NetlinkError, addresses, netlink_errno};
 /// What a rule protects: destination and source.
 pub type Flow = (Prefix, Prefix);
 
-/// The routes that stand, and what they were made of.
+/// The installed routes and the flows that they were made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceRoutes {
     own: Vec<Ipv4Addr>,
@@ -31,11 +31,12 @@ pub struct SourceRoutes {
 }
 
 impl LocalTraffic {
-    /// Makes the table's routes those of `flows`, IPv4 only as crypto access lists are. `0.0.0.0/0`
-    /// is left to the default route: no single address would be right for all that it covers.
+    /// Installs the routes of `flows` and removes others. IPv4 only, as crypto access lists are.
+    /// `0.0.0.0/0` is left to the default route: no single address would be right for all that it
+    /// covers.
     ///
     /// # Errors
-    /// Netlink refused. An address that went away meanwhile is no error.
+    /// Netlink failed. An address that was removed meanwhile is not an error.
     pub fn set_sources(
         &self,
         netlink: &Netlink,
@@ -47,7 +48,7 @@ impl LocalTraffic {
             let handle = netlink.handle();
             let own = own_addresses(handle).await?;
             if own != standing.own {
-                // The kernel removes the routes of an address that goes.
+                // The kernel removes the routes of a removed address.
                 standing.routes.clear();
             }
             let mut wanted = BTreeMap::new();
@@ -69,7 +70,7 @@ impl LocalTraffic {
                 }
                 let message = route(prefix).pref_source(source).build();
                 match handle.route().add(message).replace().execute().await {
-                    // The address went meanwhile; the next look finds out.
+                    // The address was removed meanwhile; the next refresh corrects it.
                     Err(error) if netlink_errno(&error) == Some(libc::EINVAL) => {}
                     result => result.map_err(NetlinkError::request(format!(
                         "add route to {}/{} to table {}",
@@ -89,8 +90,8 @@ impl LocalTraffic {
     }
 }
 
-/// For each destination with a length the sources that are protected towards it: those of its own
-/// rules and of rules for wider destinations.
+/// For each destination prefix (other than 0.0.0.0/0) the sources that are protected towards it:
+/// those of its own rules and of rules for wider destinations.
 fn by_destination(flows: &[Flow]) -> BTreeMap<(Ipv4Addr, u8), Vec<Prefix>> {
     let mut own: BTreeMap<_, Vec<Prefix>> = BTreeMap::new();
     for (destination, source) in flows {
@@ -115,13 +116,14 @@ fn by_destination(flows: &[Flow]) -> BTreeMap<(Ipv4Addr, u8), Vec<Prefix>> {
 }
 
 /// The address of the main table if a rule protects it, else an own one that a rule protects, else
-/// that of the main table all the same: then the crypto map leaves the packet alone, and so do we.
+/// that of the main table: then the crypto map does not apply to the packet, and its source is left
+/// alone.
 fn choose(main: Option<Ipv4Addr>, own: &[Ipv4Addr], sources: &[Prefix]) -> Option<Ipv4Addr> {
     let protected = |address: &Ipv4Addr| sources.iter().any(|prefix| prefix.contains(IpAddr::V4(*address)));
     main.filter(protected).or_else(|| own.iter().copied().find(protected)).or(main)
 }
 
-/// The addresses that may stand in packets for others, in the order of the kernel.
+/// The addresses usable as source toward other hosts (not scope host), in the kernel's order.
 async fn own_addresses(handle: &Handle) -> Result<Vec<Ipv4Addr>, NetlinkError> {
     Ok(addresses(handle)
         .await?
@@ -136,9 +138,8 @@ async fn own_addresses(handle: &Handle) -> Result<Vec<Ipv4Addr>, NetlinkError> {
         .collect())
 }
 
-/// The source address that this host's packets would have without us. IKE skips our rules, so the
-/// question is put for a packet of IKE. One address stands for the prefix. `None` where there is no
-/// route.
+/// The source address that the main table gives. IKE is exempt from our rules, so the look-up uses
+/// the ports of IKE. One address represents the prefix. `None` where there is no route.
 async fn by_main_table(handle: &Handle, network: Ipv4Addr, length: u8) -> Option<Ipv4Addr> {
     // The first host of a network: its own address may be a broadcast address.
     let target = if length < 31 { Ipv4Addr::from_bits(network.to_bits() | 1) } else { network };

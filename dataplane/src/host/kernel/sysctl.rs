@@ -1,13 +1,13 @@
-//! Switches below `/proc/sys`.
+//! Sysctls below `/proc/sys`.
 
 use std::fs;
 
 use super::netlink::NetlinkError;
 
-/// What a switch says, without the line end.
+/// Reads a sysctl, without the line end.
 ///
 /// # Errors
-/// It cannot be read; that it does not exist is an error of kind `NotFound`.
+/// It cannot be read; a sysctl that does not exist is an error of kind `NotFound`.
 pub(super) fn read(path: &str) -> Result<String, NetlinkError> {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| NetlinkError::Sysctl {
         operation: "read",
@@ -16,7 +16,7 @@ pub(super) fn read(path: &str) -> Result<String, NetlinkError> {
     })
 }
 
-/// Sets a switch.
+/// Writes a sysctl.
 ///
 /// # Errors
 /// It cannot be written.

@@ -1,4 +1,4 @@
-//! From netlink's words to the snapshot's.
+//! Translates netlink messages into snapshot entries.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -31,7 +31,7 @@ pub(super) struct Translated {
 const TABLE_MAIN: u32 = 254;
 const TABLE_LOCAL: u32 = 255;
 
-/// `None` for what is not in the two tables, is a cached clone, or has no living next hop.
+/// `None` for what is not in the two tables, is a cached clone, or has no next hop that is up.
 pub(super) fn route(message: &RouteMessage, ports: &PortIndex) -> Option<Translated> {
     let header = &message.header;
     if header.flags.contains(RouteFlags::Cloned) {
@@ -45,8 +45,7 @@ pub(super) fn route(message: &RouteMessage, ports: &PortIndex) -> Option<Transla
             RouteAttribute::Table(table) => parts.table = *table,
             RouteAttribute::Priority(metric) => parts.metric = *metric,
             RouteAttribute::MultiPath(hops) => {
-                // A packet of one flow keeps one path, and so does everything else here: the first
-                // that lives.
+                // Multipath: the first next hop that is up is used for all flows.
                 let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
                 if let Some(hop) = hops.iter().find(|hop| !hop.flags.intersects(dead)) {
                     parts.device = Some(hop.interface_index);
@@ -74,7 +73,8 @@ pub(super) fn route(message: &RouteMessage, ports: &PortIndex) -> Option<Transla
     Some(Translated { table, prefix, length: header.destination_prefix_length, metric: parts.metric, route })
 }
 
-/// The destination of a `reverse-route` route, dead or alive; `None` for every other route.
+/// The destination of a `reverse-route` route, whether its next hop is up or not; `None` for every
+/// other route.
 pub(super) fn reverse_route(message: &RouteMessage) -> Option<(IpAddr, u8)> {
     let header = &message.header;
     if header.protocol != RouteProtocol::Other(REVERSE_ROUTE_PROTOCOL) {
@@ -132,10 +132,10 @@ fn unspecified(family: AddressFamily) -> Option<IpAddr> {
     }
 }
 
-/// A neighbour of one of our ports that the kernel has a usable hardware address for.
+/// A neighbour of one of our ports with a usable hardware address in the kernel.
 pub(super) fn neighbour(message: &NeighbourMessage, ports: &PortIndex) -> Option<(PortId, IpAddr, [u8; 6])> {
-    // Stale is usable: it says that nobody confirmed the address lately, and using it is what
-    // starts the check.
+    // A stale entry is usable: its address was not confirmed lately, and using it starts the
+    // kernel's reachability check.
     let usable = matches!(
         message.header.state,
         NeighbourState::Reachable

@@ -1,5 +1,5 @@
-//! The meeting place of the mirror (one writer) and the workers (readers): the published snapshot,
-//! and the workers' wishes for neighbours.
+//! Shared state of the mirror (one writer) and the workers (readers): the published snapshot, and
+//! the workers' requests for neighbours.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +12,12 @@ use tokio::sync::Notify;
 
 use super::snapshot::{KernelSnapshot, PortId};
 
-/// A worker's wish: the hardware address of `address` on `port`.
+/// A worker's request for the hardware address of `address` on `port`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ResolveRequest {
-    /// Where the neighbour is.
+    /// The port.
     pub port: PortId,
-    /// Whose hardware address is wanted.
+    /// The neighbour's address.
     pub address: IpAddr,
 }
 
@@ -28,7 +28,7 @@ pub struct KernelView {
     wake: Notify,
     /// Fingerprint of the reverse routes in the snapshot, and where the control plane reads it.
     reverse_routes: AtomicU64,
-    /// Number of the control plane's newest kernel change before the snapshot was read.
+    /// Number of the control plane's latest kernel change that the snapshot includes.
     changes: AtomicU64,
     control_plane: OnceLock<RuntimeWriter>,
 }
@@ -67,9 +67,9 @@ impl KernelView {
     }
 
     /// Asks the mirror to have the kernel resolve a neighbour. Call it when
-    /// [`KernelSnapshot::neighbour`] said `None`; repeating it is harmless (the mirror asks the
-    /// kernel at most once a second for each neighbour), a full queue drops the wish, so repeat it
-    /// while a packet waits. Never blocks.
+    /// [`KernelSnapshot::neighbour`] returned `None`, and repeat it while a packet waits: the
+    /// mirror asks the kernel at most once a second for each neighbour, and a full queue drops the
+    /// request. Never blocks.
     #[inline]
     pub fn resolve(&self, port: PortId, address: IpAddr) {
         let was_empty = self.requests.is_empty();
@@ -78,13 +78,14 @@ impl KernelView {
         }
     }
 
-    /// Publishes a new picture; called by the mirror, and by tests.
+    /// Publishes a new snapshot; called by the mirror, and by tests.
     pub fn publish(&self, snapshot: KernelSnapshot) {
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// Reports to the control plane what packets are forwarded by: the reverse routes of the newest
-    /// snapshot, and the last of its kernel changes that the snapshot shows. Called by the mirror.
+    /// Reports to the control plane the state that packets are forwarded by: the reverse routes of
+    /// the newest snapshot, and the last of its kernel changes that the snapshot shows. Called by
+    /// the mirror.
     pub(super) fn report(&self, reverse_routes: u64, changes: u64) {
         self.reverse_routes.store(reverse_routes, Ordering::SeqCst);
         self.changes.store(changes, Ordering::SeqCst);
@@ -94,26 +95,26 @@ impl KernelView {
         }
     }
 
-    /// From now on the control plane gets reports; called once, when the workers start. A second
-    /// call changes nothing.
+    /// Sets where reports to the control plane are written; called once, when the workers start. A
+    /// second call has no effect.
     pub fn report_to(&self, runtime: RuntimeWriter) {
         let runtime = self.control_plane.get_or_init(|| runtime);
         runtime.set_reverse_routes(self.reverse_routes.load(Ordering::SeqCst));
         runtime.set_kernel_changes(self.changes.load(Ordering::SeqCst));
     }
 
-    /// Takes the oldest wish; the mirror's side, and what tests look at.
+    /// Takes the oldest request; for the mirror and for tests.
     pub fn next_request(&self) -> Option<ResolveRequest> {
         self.requests.pop()
     }
 
-    /// Resolves when a worker asked for something.
+    /// Waits until a worker has requested something.
     pub(super) async fn requested(&self) {
         self.wake.notified().await;
     }
 }
 
-/// Distinct next hops are few, so 256 wishes hold every burst of first packets.
+/// Distinct next hops are few, so 256 requests hold every burst of first packets.
 const REQUEST_CAPACITY: usize = 256;
 
 #[cfg(test)]

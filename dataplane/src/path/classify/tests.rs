@@ -99,7 +99,7 @@ fn a_clear_packet_on_a_protected_flow_is_dropped() {
         decide("10.9.0.5", "10.0.0.5", Origin::Port(OUTSIDE)),
         Decision::Drop(DropReason::ClearOnProtected)
     );
-    // From the inside the same addresses are nobody's permit.
+    // No permit matches the same addresses at the inside port.
     assert_eq!(
         decide("10.9.0.5", "10.0.0.5", Origin::Port(INSIDE)),
         Decision::Forward { port: INSIDE, next_hop: ip("10.0.0.5"), elsewhere: false }

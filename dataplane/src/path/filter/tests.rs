@@ -11,7 +11,7 @@ use wire::{ethernet, icmpv4, ipv4, protocol};
 
 const UNPROTECTED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
 
-/// Denies UDP to port 5000, which is what [`packet`] makes, and permits everything else.
+/// Denies UDP to port 5000, as built by [`packet`], and permits everything else.
 fn no_5000() -> Vec<FilterRule> {
     let deny = FilterRule {
         permit: false,
@@ -36,7 +36,7 @@ fn permit_any() -> Vec<FilterRule> {
     vec![FilterRule::PERMIT_ANY]
 }
 
-/// One list at one place.
+/// One list for one point and direction.
 fn filters(point: FilterPoint, direction: Direction, rules: Vec<FilterRule>) -> Filters {
     Filters {
         lists: vec![FilterList { name: "120".into(), rules }],
@@ -60,14 +60,14 @@ fn to_peer() -> Vec<u8> {
     packet(Site::Left.host(5), Site::Right.host(6), 200)
 }
 
-/// Frames that a packet, coming in by `port`, makes leave by the other port.
+/// Frames that leave by the other port when a packet arrives at `port`.
 fn pass(gateway: &mut Gateway, port: PortId, packet: &[u8]) -> Vec<Vec<u8>> {
     let site = gateway.site;
     gateway.deliver(port, &frame(site, port, packet));
     gateway.sent(if port == INSIDE { OUTSIDE } else { INSIDE })
 }
 
-/// The ICMP error in the only frame that left by `port`: type, code, and whom it is for.
+/// The ICMP error in the only frame that left by `port`: type, code, destination.
 fn icmp_error(gateway: &mut Gateway, port: PortId) -> (u8, u8, IpAddr) {
     let sent = gateway.sent(port);
     assert_eq!(sent.len(), 1, "one ICMP error");
@@ -171,7 +171,7 @@ fn a_packet_that_goes_into_a_tunnel_is_asked_about_by_the_entry_and_its_esp_by_t
 fn an_edit_of_a_list_acts_on_the_next_packet_of_a_running_flow() {
     let mut left = Gateway::new(Site::Left, 1, 64);
     let sent = packet(Site::Left.host(5), UNPROTECTED, 100);
-    // Long enough to be remembered.
+    // A list that is long enough for verdicts to be cached.
     let other = |port| FilterRule {
         protocol: Some(protocol::UDP),
         destination_ports: PortCondition { range: PortRange::single(port), inverted: false },
@@ -242,7 +242,7 @@ fn a_match_with_log_is_reported_with_its_flow_and_port() {
     let mut reports = Vec::new();
     for _ in 0..30 {
         pass(&mut left, INSIDE, &packet(Site::Left.host(5), UNPROTECTED, 100));
-        // After each packet: the ring holds fewer reports than a second may have.
+        // Drain after each packet: the ring holds fewer reports than may be sent in a second.
         reports.extend(std::iter::from_fn(|| left.events.receive()).map(|(_, event)| event));
     }
     assert_eq!(reports.len(), 10, "limited");

@@ -17,8 +17,8 @@ fn ip(frame: &[u8]) -> &[u8] {
     &frame[ethernet::HEADER_LEN..]
 }
 
-/// Sends a packet in at the left and returns what comes out at the right, with what was on the wire
-/// between.
+/// Delivers a packet at the left gateway and returns the frames that leave the right one, and those
+/// between the gateways.
 fn cross(left: &mut Gateway, right: &mut Gateway, packet: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     left.deliver(INSIDE, &frame(Site::Left, INSIDE, packet));
     let wire = left.sent(OUTSIDE);
@@ -191,7 +191,7 @@ fn an_authentic_packet_outside_the_selectors_is_dropped() {
     let (wire, arrived) = cross(&mut left, &mut right, &left_to_right(100));
     assert_eq!((wire.len(), arrived.len()), (1, 0));
     assert_eq!(right.dropped(DropReason::InboundSelector), 1);
-    // The other way the same SA does not take the packet in the first place.
+    // In the other direction the selectors of the SA refuse the packet before encryption.
     right.deliver(INSIDE, &frame(Site::Right, INSIDE, &packet(Site::Right.host(6), Site::Left.host(5), 100)));
     assert!(right.sent(OUTSIDE).is_empty());
     assert_eq!(right.dropped(DropReason::OutboundSelector), 1);
@@ -242,7 +242,7 @@ fn with_df_cleared_the_outer_packet_is_fragmented_and_the_peer_puts_it_together(
 #[test]
 fn a_packet_on_its_last_hop_is_answered_through_the_tunnel_it_came_from() {
     let (mut left, mut right) = gateways(&Tunnel::default());
-    // It survives the left gateway and dies at the right one.
+    // The TTL suffices for the left gateway and expires at the right one.
     let (_, arrived) =
         cross(&mut left, &mut right, &packet_with(Site::Left.host(5), Site::Right.host(6), 100, 2, true));
     assert!(arrived.is_empty());

@@ -32,7 +32,7 @@ impl Bench {
     fn push(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut frame = self.context.pool.take().unwrap();
         frame.append(bytes).unwrap();
-        // A part that is no multiple of eight octets does not come this far.
+        // A fragment whose length is not a multiple of eight octets is rejected by the parser.
         let packet = match Packet::from_ip(frame, Origin::Port(1)) {
             Ok(packet) => packet,
             Err(frame) => {
@@ -52,7 +52,7 @@ impl Bench {
         self.context.drops.of(reason)
     }
 
-    /// Whether every frame came home.
+    /// Whether every frame was returned to the pool.
     fn close(mut self) -> bool {
         self.reassembly.clear(&mut self.context);
         let home = self.umem.frames_home() + self.context.pool.len();

@@ -1,11 +1,11 @@
-//! What a line of an access list looks at, and whether it matches.
+//! The fields that a line of an access list compares, and the comparison.
 
 use crate::policy::flow::{Flow, Ports};
 use sa_table::policy::{FilterRule, IcmpCondition, PortCondition};
 use std::net::IpAddr;
 use wire::{IpSummary, protocol};
 
-/// What lines look at.
+/// The fields of a packet that lines compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) source: u32,
@@ -42,15 +42,15 @@ impl Facts {
     }
 }
 
-/// Place and bits of the TCP flags (RFC 9293 section 3.1).
+/// Offset and bits of the TCP flags (RFC 9293 §3.1).
 const TCP_FLAGS: usize = 13;
 const TCP_ACK: u8 = 0x10;
 const TCP_RST: u8 = 0x04;
 
-/// Whether a line matches. Later fragments do not show what an upper-layer condition asks for: a
+/// Whether a line matches. Later fragments do not contain the fields of an upper-layer condition: a
 /// permit then matches by the addresses and the protocol alone, a deny does not match, as on IOS.
-/// The fragments it lets pass come to nothing without their first one. A packet that is cut off
-/// where it should show it is no fragment: it matches each deny and no permit.
+/// The fragments that it permits cannot be reassembled without the first one. A truncated packet is
+/// not a fragment: it matches each deny and no permit.
 #[inline]
 pub(super) fn fits(rule: &FilterRule, facts: &Facts) -> bool {
     let network = rule.source.accepts(facts.source)

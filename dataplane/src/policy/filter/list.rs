@@ -1,4 +1,4 @@
-//! One access list, ready to compare, with its counters.
+//! A compiled access list with its counters.
 
 use super::facts::{Facts, fits};
 use crate::policy::rules::index::Index;
@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct FilterList {
     pub(super) definition: policy::FilterList,
     index: Index<u32>,
-    /// Matches by line: a row for each worker, which only that worker writes, and the last row for
-    /// what was counted before the list was compiled.
+    /// Matches by line: a row for each worker, which only that worker writes, and a last row for
+    /// matches counted before the list was compiled.
     pub(super) matches: Vec<Box<[AtomicU64]>>,
 }
 
@@ -22,8 +22,8 @@ impl FilterList {
         before: Option<&FilterList>,
     ) -> FilterList {
         let rules = &list.rules;
-        // The index holds ranges; what a mask with holes leaves out of its range the comparison
-        // finds.
+        // The index holds ranges; for a non-contiguous mask the range is a superset, and the
+        // comparison decides.
         let range = |masked: policy::Masked<u32>| (masked.value & masked.mask, masked.value | !masked.mask);
         let index = Index::build(rules.iter().map(|rule| (range(rule.source), range(rule.destination))));
         let counted = |rule: &FilterRule| {
@@ -42,7 +42,7 @@ impl FilterList {
         self.matches.iter().filter_map(|row| row.get(line)).map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
-    /// Whether all lines are compared with each packet: a memory would be no faster.
+    /// Whether the list is so short that a cache would not be faster than comparing all lines.
     #[inline]
     pub(super) fn is_short(&self) -> bool {
         matches!(self.index, Index::Scan)

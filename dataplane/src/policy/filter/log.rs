@@ -1,10 +1,10 @@
-//! How many matches of lines with `log` are reported.
+//! Rate limit of match reports of lines with `log`.
 
 /// Reports per second and worker.
 const PER_SECOND: u16 = 10;
 const SECOND_MS: u64 = 1000;
 
-/// Lets through so many reports in each second and counts the others.
+/// Permits a number of reports in each second and counts the suppressed ones.
 #[derive(Debug, Default)]
 pub struct MatchLog {
     window_ms: u64,
@@ -13,7 +13,7 @@ pub struct MatchLog {
 }
 
 impl MatchLog {
-    /// Whether a match is reported now, and with how many that were not before it.
+    /// Whether a match is reported now, and how many were suppressed before it.
     pub fn due(&mut self, now_ms: u64) -> Option<u16> {
         if now_ms.saturating_sub(self.window_ms) >= SECOND_MS {
             (self.window_ms, self.sent) = (now_ms, 0);

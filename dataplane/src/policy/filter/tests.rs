@@ -11,7 +11,7 @@ use sa_table::record::PortRange;
 use std::net::Ipv4Addr;
 use wire::{ipv4, protocol};
 
-/// A packet as a test describes it.
+/// The description of a test packet.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     source: u32,
@@ -23,7 +23,7 @@ struct Sample {
     tos: u8,
     /// Offset in units of eight octets.
     offset: u16,
-    /// Octets behind the IP header; 20 show everything.
+    /// Octets after the IP header; 20 include all fields.
     shown: usize,
 }
 
@@ -266,7 +266,7 @@ fn a_verdict_holds_for_its_list_its_packets_and_its_publication() {
         established: Some(false),
     };
     let ruling = Ruling { list: 7, line: Some(2), permit: true };
-    // One place, so that a wrong entry would be found.
+    // One cache entry, so that a wrong hit would be found.
     let mut verdicts = Verdicts::new(1);
     verdicts.insert(PolicyVersion(3), facts, ruling);
     assert_eq!(verdicts.get(PolicyVersion(3), 7, &facts), Some(ruling));
@@ -285,7 +285,7 @@ fn a_verdict_holds_for_its_list_its_packets_and_its_publication() {
 }
 
 fn arbitrary_rule() -> impl Strategy<Value = FilterRule> {
-    // Few values, or hardly any line would match.
+    // Few values, so that lines match often enough.
     let address =
         || (0u32..4, 0u32..4).prop_map(|(value, mask)| Masked { value: value << 8, mask: mask << 8 });
     let ports = || {
@@ -333,7 +333,7 @@ fn arbitrary_sample() -> impl Strategy<Value = Sample> {
     )
 }
 
-/// The definition, word for word: line by line, without index.
+/// The specification: line by line, without index.
 fn reference(rules: &[FilterRule], sample: &Sample) -> (Option<usize>, bool) {
     for (line, rule) in rules.iter().enumerate() {
         let mut network = rule.protocol.is_none_or(|wanted| wanted == sample.protocol);

@@ -1,15 +1,15 @@
-//! What lists said about packets that looked the same.
+//! A cache of filter verdicts by packet fields.
 //!
-//! The key holds everything that a line can look at, so what is remembered is what a comparison
-//! would give. An entry holds for one publication of the policy: an edit of a list acts on the next
-//! packet of a running flow.
+//! The key holds all fields that a line can compare, so a cached verdict equals that of a
+//! comparison. An entry is valid for one publication of the policy: an edit of a list applies to
+//! the next packet of a running flow.
 
 use super::Ruling;
 use super::facts::Facts;
 use crate::policy::flow::Ports;
 use sa_table::PolicyVersion;
 
-/// The memory of one worker, overwritten by the youngest.
+/// The cache of one worker; newer entries overwrite older ones.
 #[derive(Debug)]
 pub struct Verdicts {
     entries: Box<[Option<Entry>]>,
@@ -23,8 +23,8 @@ struct Entry {
 }
 
 impl Verdicts {
-    /// Room for `flows` kinds of packets, rounded up to a power of two. Allocates; for the start of
-    /// a worker.
+    /// Room for `flows` entries, rounded up to a power of two. Allocates; called when a worker
+    /// starts.
     pub fn new(flows: usize) -> Verdicts {
         Verdicts { entries: vec![None; flows.max(1).next_power_of_two()].into_boxed_slice() }
     }
@@ -44,8 +44,7 @@ impl Verdicts {
         }
     }
 
-    /// A multiplicative hash. A sender that makes collisions on purpose has its own packets
-    /// compared, nothing more.
+    /// A multiplicative hash. A sender that provokes collisions only slows down its own packets.
     #[inline]
     fn place(&self, list: u32, facts: &Facts) -> usize {
         const K: u64 = 0x9e37_79b9_7f4a_7c15;

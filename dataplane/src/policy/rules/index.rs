@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 /// Lists up to this length are scanned: they fit a few cache lines.
 const SCAN: usize = 8;
-/// Candidates that an index may hold for each rule; a list whose rules overlap more is scanned.
+/// Largest average number of candidates per rule; a list whose rules overlap more is scanned.
 const CANDIDATES_PER_RULE: usize = 64;
 
-/// How the rules of a list are found.
+/// Search method of a list.
 #[derive(Debug)]
 pub(crate) enum Index<K> {
-    /// All of them, in order.
+    /// Scan all rules in order.
     Scan,
     /// By the destination address.
     Destination(Pieces<K>),
@@ -39,7 +39,7 @@ impl<K: AddressBits> Index<K> {
         }
     }
 
-    /// Places of the rules that can match, ascending; `None`: scan them all.
+    /// Positions of the rules that can match, ascending; `None`: scan all rules.
     #[inline]
     pub(crate) fn candidates(&self, source: K, destination: K) -> Option<&[u32]> {
         match self {
@@ -55,7 +55,7 @@ impl<K: AddressBits> Index<K> {
 pub(crate) struct Pieces<K> {
     /// First addresses, ascending. Addresses below the first one belong to no rule.
     starts: Vec<K>,
-    /// Where the candidates of each piece end; they begin where the piece before ends.
+    /// End of the candidates of each piece; they begin at the end of the piece before.
     ends: Vec<u32>,
     candidates: Vec<u32>,
 }
@@ -103,7 +103,7 @@ impl<K: AddressBits> Pieces<K> {
         self.candidates.get(begin as usize..end as usize).unwrap_or_default()
     }
 
-    /// Candidates of the piece that has most: the cost of the worst packet.
+    /// The largest number of candidates of a piece: the worst case of a look-up.
     fn longest(&self) -> u32 {
         let mut begin = 0;
         let mut longest = 0;

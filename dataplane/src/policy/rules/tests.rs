@@ -117,7 +117,7 @@ fn families_do_not_mix() {
     assert_eq!(list.outbound(&flow("::1", "2001:db9::1", 6, WEB)), Verdict::Clear);
 }
 
-/// The list read literally, as the documentation of [`Rule`] says.
+/// A literal implementation of the documentation of [`Rule`].
 fn literal(rules: &[Rule], flow: &Flow) -> Verdict {
     let (mut at, mut doubtful_until) = (0, 0);
     while let Some(rule) = rules.get(at) {

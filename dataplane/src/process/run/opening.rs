@@ -1,4 +1,4 @@
-//! What the data plane opens before its first policy.
+//! Set-up before the first policy.
 
 use std::fs;
 use std::io;
@@ -12,7 +12,7 @@ use crate::host::punt::PuntPort;
 use crate::process::instance::Instance;
 use crate::process::settings::Settings;
 
-/// The cores of the workers, out of those that this process may use.
+/// The cores of the workers, chosen from those that this process may use.
 pub(super) fn worker_cores(settings: &Settings) -> Result<Vec<usize>, Failure> {
     let available: Vec<usize> =
         core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
@@ -23,7 +23,8 @@ pub(super) fn worker_cores(settings: &Settings) -> Result<Vec<usize>, Failure> {
     })
 }
 
-/// The punt port, up and at the end of the instance's table, with its ifindex.
+/// Creates the punt port, brings it up and makes it the default route of the instance's table;
+/// returns it with its ifindex.
 pub(super) fn open_punt(
     netlink: &Netlink,
     instance: &Instance,
@@ -36,20 +37,21 @@ pub(super) fn open_punt(
     // No link-local address, hence no router solicitations into the workers. A kernel without IPv6
     // sends none anyway.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{}/addr_gen_mode", punt.name()), "1");
-    // A filtered port hands packets for this host over by this device, from wherever they come: the
-    // strict check would ask for a route back by it, the loose one (RFC 3704), which wins over that
-    // of all devices, asks for any. On a device without address the kernel takes the loose one for
-    // the strict one, hence the dummy address (RFC 7600).
+    // Packets for this host from a filtered port arrive by this device, from any source: the strict
+    // reverse-path check would need a route back by it, the loose one (RFC 3704), which overrides
+    // the setting of all devices, needs any route. On a device without address the kernel treats
+    // the loose check as strict, hence the dummy address (RFC 7600).
     let _ = fs::write(format!("/proc/sys/net/ipv4/conf/{}/rp_filter", punt.name()), "2");
     netlink.add_host_address(device.ifindex, Ipv4Addr::new(192, 0, 0, 8))?;
     netlink.bring_up(device.ifindex)?;
-    // What the kernel has to forward for us, toward devices that are no ports, enters it here.
+    // Packets that the kernel forwards for us, toward devices that are not ports, arrive by this
+    // device.
     forwarding.allow(punt.name())?;
     instance.local_traffic().set_default(netlink, Some(device.ifindex))?;
     Ok((punt, device.ifindex))
 }
 
-/// The mirror has a thread of its own beside the main one, in the same network namespace.
+/// Starts the mirror in its own thread, in the same network namespace.
 pub(super) fn start_mirror(
     kernel: &Arc<KernelView>,
     ports: &Arc<PortDevices>,

@@ -1,4 +1,4 @@
-//! What the status socket says.
+//! The report of the status socket.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ use crate::process::status;
 use crate::process::worker::monotonic_ms;
 
 impl Dataplane<'_> {
-    /// The answer of the status socket.
+    /// The report of the status socket as JSON.
     pub(super) fn report(&self) -> Value {
         let engine = self.engine.as_ref();
         let workers = engine.map_or(&[][..], |engine| &engine.cores);

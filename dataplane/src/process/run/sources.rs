@@ -1,24 +1,24 @@
-//! Keeps the source addresses of this host's own packets those of the policy, and of the kernel's
-//! routes and addresses as they change.
+//! Keeps the source addresses of this host's own packets up to date with the policy and with the
+//! kernel's routes and addresses.
 
 use std::time::Instant;
 
 use crate::host::kernel::{Flow, LocalTraffic, Netlink, NetlinkError, SourceRoutes};
 
-/// What was applied, and when to look again.
+/// The applied state, and the time of the next refresh.
 #[derive(Debug)]
 pub(super) struct Sources {
     traffic: LocalTraffic,
     punt_ifindex: u32,
     flows: Vec<Flow>,
     routes: SourceRoutes,
-    /// Of the kernel's tables when it was applied.
+    /// Generation of the kernel's tables when it was applied.
     generation: u64,
     due: Option<Instant>,
 }
 
-/// After it took that long, the next look waits so many times as long: a large policy and a
-/// restless routing table must not keep the main thread busy.
+/// The pause before the next refresh, as a multiple of the duration of the last one: a large policy
+/// and frequent route changes must not keep the main thread busy.
 const PAUSE: u32 = 4;
 
 impl Sources {
@@ -34,13 +34,13 @@ impl Sources {
         }
     }
 
-    /// Takes up the flows of a new policy.
+    /// Applies the flows of a new policy.
     pub(super) fn set(&mut self, netlink: &Netlink, flows: &[Flow]) -> Result<(), NetlinkError> {
         self.flows = flows.to_vec();
         self.apply(netlink)
     }
 
-    /// Looks again if the kernel's tables changed, that is, have another generation.
+    /// Applies the flows again if the kernel's tables have another generation.
     pub(super) fn refresh(&mut self, netlink: &Netlink, generation: u64) -> Result<(), NetlinkError> {
         if generation == self.generation || self.due.is_some_and(|due| Instant::now() < due) {
             return Ok(());

@@ -265,7 +265,7 @@ fn typed(groups: &[&[&str]]) -> Vec<Step> {
     vec![Step::Type(lines(&groups.concat())), Step::OpenForwarding, Step::Wait(200)]
 }
 
-/// Sessions of their own, one behind the other.
+/// Separate sessions, one after the other.
 fn apart(groups: &[&[&str]]) -> Vec<Step> {
     groups
         .iter()
@@ -274,7 +274,7 @@ fn apart(groups: &[&[&str]]) -> Vec<Step> {
         .collect()
 }
 
-/// All in one session, as fast as the gateway takes it.
+/// All in one session, without pauses.
 fn pasted(group: &[&str]) -> Vec<Step> {
     vec![Step::Configure(lines(group)), Step::OpenForwarding, Step::Wait(200)]
 }

@@ -1,4 +1,5 @@
-//! Starts that fail, one for each way and exit code. Afterwards the machine is as closed as before.
+//! Starts that fail, one for each way and exit code. Afterwards the same traffic must be closed as
+//! before.
 
 use crate::event::{Begin, Event, Failure, Step, lines};
 use crate::setup::Setup;
@@ -16,7 +17,7 @@ struct Case {
 const PLAIN: &[&str] = &["--config", "CONFIG"];
 const PUT_BACK: &str = "mv $CONFIG.kept $CONFIG";
 
-/// The table is in the order of exit codes.
+/// Sorted by exit code.
 const CASES: &[Case] = &[
     Case {
         name: "unknown option",

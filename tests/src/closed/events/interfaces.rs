@@ -1,4 +1,4 @@
-//! What happens to interfaces: from the CLI, from Linux, and from the other end of the wire.
+//! Events of interfaces: from the CLI, from Linux, and at the far end of the wire.
 
 use crate::event::{Event, Step, lines};
 use crate::setup::Setup;
@@ -208,7 +208,7 @@ const ACTS: &[Act] = &[
     },
 ];
 
-/// Which interfaces, in which setup.
+/// The interfaces and setups.
 const WHERE: [(Setup, Device, &str); 5] = [
     (Setup::OneUplink, Device::Outside, "uplink"),
     (Setup::OneUplink, Device::Inside, "inside interface"),
@@ -234,8 +234,8 @@ pub fn events() -> Vec<Event> {
     events
 }
 
-/// The uplink with the map is gone and another one is there: a second later nothing leaves by that
-/// one.
+/// The uplink with the map is removed and another one exists: after one second nothing leaves by
+/// that one.
 fn without_fail_close() -> Vec<Event> {
     const GONE: [(&str, &[&str], &[&str]); 3] = [
         ("removed", &["link delete outside"], &[]),
@@ -344,7 +344,7 @@ fn routes() -> Vec<Step> {
     vec![Step::Route, Step::OpenForwarding]
 }
 
-/// Addresses and routes as they were, and time for everybody to notice.
+/// Restores addresses and routes, and waits until all processes have noticed.
 fn put_back(device: Device) -> Vec<Step> {
     vec![Step::Address(device), Step::Route, Step::OpenForwarding, Step::Wait(200)]
 }

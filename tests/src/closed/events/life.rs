@@ -1,5 +1,5 @@
-//! The rest of a gateway's life: the boot guard alone, upgrade, release, new devices, a busy
-//! machine, a hub whose branches come up.
+//! Further events: the boot guard alone, upgrade, release, new devices, a busy machine, a hub whose
+//! branches connect.
 
 use crate::event::{Begin, Event, Step, lines};
 use crate::setup::Setup;
@@ -202,7 +202,7 @@ fn stops() -> Vec<Event> {
     events
 }
 
-/// Devices that the configuration does not know.
+/// Devices that are not in the configuration.
 fn new_devices() -> Vec<Event> {
     let away = [
         "address add 198.51.100.65/26 dev spare nodad",
@@ -335,7 +335,7 @@ fn hubs() -> Vec<Event> {
     events
 }
 
-/// Closed is exact: what no permit selects still passes.
+/// Packets that no permit selects still pass.
 fn exactness() -> Vec<Event> {
     let mut events = Vec::new();
     for (begin, words) in [

@@ -1,4 +1,4 @@
-//! Interfaces by unusual names, without a device, and of a kind that has no packet path.
+//! Interfaces with unusual names, without a device, and of a type that has no packet path.
 
 use crate::event::{Begin, Event, Step};
 use crate::setup::Setup;

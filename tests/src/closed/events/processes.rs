@@ -1,9 +1,9 @@
-//! Processes that end: at every age, by every signal, alone and together.
+//! Processes that end: at various times after the start, by every signal, alone and together.
 
 use crate::event::{Begin, Ending, Event, Process, Step};
 use crate::setup::Setup;
 
-/// Ages of a starting gateway in milliseconds: from, and how much later at most.
+/// Times after the start in milliseconds: minimum, and random addition.
 const AGES: [(u64, u64); 4] = [(0, 60), (60, 200), (260, 500), (760, 900)];
 
 pub fn events() -> Vec<Event> {
@@ -51,7 +51,7 @@ fn in_steady_state(process: Process, ending: Ending, setup: Setup) -> Event {
     if process == Process::Supervisor && ending == Ending::Terminate {
         steps.extend([Step::Wait(400), Step::Stop, Step::Start]);
     } else if process == Process::Supervisor {
-        // Its children go on; a new supervisor comes when they were stopped.
+        // Its children keep running; a new supervisor is started after they were stopped.
         steps.extend([
             Step::End(Process::ControlPlane, Ending::Terminate),
             Step::End(Process::DataPlane, Ending::Terminate),

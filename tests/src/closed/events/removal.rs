@@ -1,5 +1,5 @@
-//! The guard taken away by hand. It is back within a second; packets sent in that second are
-//! counted apart.
+//! Manual removal of the guard. It is attached again within a second; packets sent in that second
+//! are counted separately.
 
 use crate::event::{Ending, Event, Process, Step};
 use crate::setup::Setup;

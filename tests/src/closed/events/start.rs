@@ -1,10 +1,10 @@
-//! Cold starts: everything that a boot does, in every order in which it can be done.
+//! Cold starts: the steps of a boot in every possible order.
 
 use crate::event::{Begin, Event, Step};
 use crate::setup::Setup;
 use crate::world::Device;
 
-/// What a boot does. An address needs its device, a route the address.
+/// The steps of a boot. An address needs its device, a route the address.
 const NETWORK: [(char, &str); 3] = [('D', "device"), ('A', "address"), ('R', "route")];
 
 pub fn events() -> Vec<Event> {
@@ -19,7 +19,8 @@ pub fn events() -> Vec<Event> {
             Setup::OneUplink,
             steps(&order, &[Device::Inside, Device::Outside]),
         ));
-        // Where forwarding opens matters less to an uplink that comes late: first or last.
+        // For a late uplink forwarding is only opened first or last; the position matters less
+        // there.
         if order.first() != Some(&'F') && order.last() != Some(&'F') {
             continue;
         }
@@ -34,7 +35,7 @@ pub fn events() -> Vec<Event> {
     events
 }
 
-/// Device, address and route in this order, with the switches and the process anywhere.
+/// Device, address and route in this order, with forwarding and the process at any position.
 fn orders() -> Vec<Vec<char>> {
     let network: Vec<char> = NETWORK.iter().map(|(letter, _)| *letter).collect();
     let mut orders = Vec::new();

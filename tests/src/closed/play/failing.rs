@@ -1,4 +1,4 @@
-//! Starts that must fail, and the scripts around them.
+//! Starts that must fail, and the scripts before and after them.
 
 use std::process::Stdio;
 
@@ -12,10 +12,10 @@ use crate::inside;
 use crate::traffic;
 use crate::world::World;
 
-/// How long a start may take until it fails; loading the guard takes seconds of a core.
+/// How long a start may take until it fails; loading the guard takes seconds of CPU time.
 const END_SECONDS: u64 = 30;
 
-/// Prepares the reason, starts the gateway, compares the exit code and takes the reason away.
+/// Prepares the cause, starts the gateway, compares the exit code and removes the cause.
 pub fn fails(world: &mut World, failure: &Failure) -> Result<()> {
     shell(world, &failure.prepare)?;
     let run_dir = world.gateway.run_dir().to_string_lossy().into_owned();

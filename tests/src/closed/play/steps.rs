@@ -1,4 +1,4 @@
-//! What each step does.
+//! Execution of each step.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
@@ -20,7 +20,7 @@ use crate::world::{World, batch, forced_batch};
 const READY_SECONDS: u64 = 30;
 const UPLINK: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
-/// Does one step.
+/// Executes one step.
 pub fn take(world: &mut World, step: &Step, number: u32, dice: &mut Dice) -> Result<()> {
     match step {
         Step::Wait(milliseconds) => sleep_ms(*milliseconds),
@@ -31,8 +31,8 @@ pub fn take(world: &mut World, step: &Step, number: u32, dice: &mut Dice) -> Res
         Step::Plug(device) => world.plug_in(&[*device]),
         Step::Plugged(device) => world.far_end_up(*device),
         Step::PlugSpare => world.plug_in_spare(),
-        // The gateway may have been faster, or not as far yet; whether it is as it was is looked at
-        // in the end.
+        // Errors are ignored, as the gateway may have changed the state concurrently; the final
+        // state is checked at the end.
         Step::Address(device) => forced_batch(world.gateway.namespace(), &device.address_lines()),
         Step::Route => forced_batch(world.gateway.namespace(), &world.route_lines()),
         Step::Configure(lines) => {
@@ -57,7 +57,7 @@ pub fn take(world: &mut World, step: &Step, number: u32, dice: &mut Dice) -> Res
             Ok(())
         }
         Step::ReadyAtLast => {
-            // What could not start yet, because something was missing, has ended by now.
+            // A start that failed for a missing device has ended by now.
             sleep_ms(300)?;
             if world.gateway.ended().is_some() {
                 world.gateway.launch()?;
@@ -127,7 +127,8 @@ fn guard_command(world: &World) -> Result<Command> {
     world.tohub(&[], &["guard", "--config", &configuration.to_string_lossy()])
 }
 
-/// An interface without a device is closed everywhere, and the boot guard says so by its exit code.
+/// An interface without a device is closed everywhere, which the boot guard reports by its exit
+/// code.
 pub fn guard(world: &World) -> Result<()> {
     const NO_DEVICE: i32 = 6;
     match checked(&mut guard_command(world)?) {
@@ -175,7 +176,7 @@ fn reaches_gateway(world: &World) -> Result<()> {
     }
 }
 
-/// Stops the supervisor, and then what it may have left when it was killed before.
+/// Stops the supervisor, and then processes left by a supervisor that was killed.
 pub fn stop(world: &mut World) {
     world.gateway.stop();
     for process in [Process::ControlPlane, Process::DataPlane] {
@@ -191,7 +192,7 @@ pub fn stop(world: &mut World) {
 }
 
 fn end(world: &World, process: Process, ending: Ending, dice: &mut Dice) -> Result<()> {
-    // While a gateway starts the process may not be there yet, or not any more.
+    // While a gateway starts the process may not exist yet, or may have ended.
     let Some(pid) = world.gateway.pid_of(process.program()) else { return Ok(()) };
     match ending {
         Ending::Kill => signal(pid, Signal::KILL),
@@ -214,7 +215,7 @@ pub fn within(seconds: u64, what: &str, condition: impl FnMut() -> bool) -> Resu
     }
 }
 
-/// A step in a few words.
+/// Short text for a step.
 pub fn name(step: &Step) -> String {
     let text = format!("{step:?}");
     text.chars().take(60).collect()

@@ -11,7 +11,7 @@ use super::failing::read_back;
 use super::steps::{last_line, unexpected};
 use crate::world::World;
 
-/// Lines that one session executes as fast as it can.
+/// Executes lines in one session without pauses.
 pub fn configure(world: &World, lines: &[String]) -> Result<Command> {
     let mut arguments = vec!["-c", "configure terminal"];
     for line in lines {
@@ -21,7 +21,7 @@ pub fn configure(world: &World, lines: &[String]) -> Result<Command> {
     world.tohub(&[], &arguments)
 }
 
-/// A session whose lines come one after the other, as from a keyboard.
+/// A session whose lines arrive one by one, as typed.
 pub fn type_slowly(world: &World, lines: &[String], leaves: bool, dice: &mut Dice) -> Result<()> {
     let mut command = world.tohub(&[], &[])?;
     let log = tempfile::tempfile().map_err(LabError::io("making a log"))?;

@@ -1,4 +1,4 @@
-//! Several lines of `ip` in one process, so that as little time as possible lies between them.
+//! Several lines of `ip` in one process, to minimise the time between them.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ pub fn batch(namespace: &Namespace, lines: &[String]) -> Result<()> {
     run_batch(namespace, lines, &["-batch", "-"])
 }
 
-/// The same going on behind lines that fail.
+/// The same, continuing after lines that fail.
 pub fn forced_batch(namespace: &Namespace, lines: &[String]) -> Result<()> {
     match run_batch(namespace, lines, &["-force", "-batch", "-"]) {
         Ok(()) | Err(LabError::Failed { .. }) => Ok(()),

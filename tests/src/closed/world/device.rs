@@ -1,6 +1,6 @@
 //! The devices of the gateway and what is at the other ends of their wires.
 
-/// Which devices of the gateway.
+/// A device of the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Device {
     /// Towards the host.
@@ -30,7 +30,7 @@ impl Device {
         ["eth0", "branch", "second"][self as usize]
     }
 
-    /// The same for every device made anew.
+    /// Hardware address; stays the same when the device is created again.
     pub fn hardware_address(self) -> &'static str {
         ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"][self as usize]
     }
@@ -66,7 +66,8 @@ impl Device {
         let name = self.name();
         self.addresses()
             .iter()
-            // Without a link-local address the kernel asks for no neighbour on behalf of others.
+            // Without a link-local address the kernel does not resolve neighbours for forwarded
+            // packets.
             .chain(&["fe80::1/64"])
             .map(|address| format!("address replace {address} dev {name} nodad"))
             .chain([format!("link set {name} up")])

@@ -1,12 +1,11 @@
-//! Which frames are worth a sighting.
+//! Selection of the frames that are sightings.
 
 use crate::packet::{Flow, Mark};
 use crate::wire::{self, Finding, Frame};
 
-/// Every marked packet that comes out of a gateway, and what bears no mark but goes between
-/// protected addresses.
+/// Marked packets that leave a gateway, and packets without a mark between protected addresses.
 pub fn watch_internet(frame: &Frame<'_>) -> Option<Finding> {
-    // On the loopback the internet answers itself: that its next hop is not there.
+    // On the loopback device the internet only sends itself errors about an unreachable next hop.
     if frame.outgoing || frame.device == "lo" {
         return None;
     }
@@ -20,13 +19,13 @@ pub fn watch_internet(frame: &Frame<'_>) -> Option<Finding> {
     selected.then_some(Finding::Unmarked)
 }
 
-/// What was forged outside and reached the host.
+/// Forged packets from outside that reached the host.
 pub fn watch_host(frame: &Frame<'_>) -> Option<Finding> {
     let mark = Mark::find(frame.bytes)?;
     (!frame.outgoing && matches!(mark.flow, Flow::Inward | Flow::InwardOwn)).then_some(Finding::Marked(mark))
 }
 
-/// What leaves by the TUN device, which has no far end to watch it at.
+/// Packets that leave by the TUN device, which has no far end to capture at.
 pub fn watch_tun(frame: &Frame<'_>) -> Option<Finding> {
     let leaves = frame.outgoing && frame.device == "tun7";
     leaves.then(|| Mark::find(frame.bytes)).flatten().map(Finding::Marked)

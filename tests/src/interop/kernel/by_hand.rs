@@ -1,7 +1,7 @@
-//! Nobody speaks IKE: the kernel has SAs and keys of `ip xfrm`, and so have we. Either our data
-//! plane alone, with SAs that the laboratory writes (also what configurations cannot have by hand:
-//! the combined ciphers, extended sequence numbers, UDP), or all of tohub with an `ipsec-manual`
-//! entry of its crypto map.
+//! Cases without IKE: manually keyed SAs at both ends, by `ip xfrm` in the kernel. Our end is
+//! either the data plane alone, with SAs that the laboratory writes (including what an
+//! `ipsec-manual` entry does not support: combined ciphers, extended sequence numbers, UDP), or all
+//! of tohub with an `ipsec-manual` crypto-map entry.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -21,15 +21,16 @@ use crate::ping::Pings;
 use crate::runner::Outcome;
 use crate::vm::Machine;
 
-/// SPI of what the kernel receives.
+/// The kernel's inbound SPI.
 const SPI_THERE: u32 = 0x1001;
-/// SPI of what we receive.
+/// Our inbound SPI.
 const SPI_BACK: u32 = 0x2002;
 const TRANSFER_PORT: u16 = 7001;
-/// Five small pings and five large ones from us, five from the kernel, and as many answers.
+/// Five small pings and five large ones from us, five from the kernel, and the same number of
+/// answers.
 const PACKETS_OF_PINGS: usize = 30;
 
-/// Plays one.
+/// Runs one case.
 pub fn play(number: usize, case: &HandCase, machine: &Machine) -> Outcome {
     let (started, name) = (Instant::now(), case.name());
     let mut seen = Vec::new();
@@ -42,7 +43,7 @@ pub fn play(number: usize, case: &HandCase, machine: &Machine) -> Outcome {
     Outcome { number, name, seen, failure }
 }
 
-/// What runs at our end.
+/// The program at our end.
 #[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 enum End {
     DataPlane(ByHand),
@@ -104,7 +105,7 @@ fn both_intact(there: &Transfer, back: &Transfer) -> Result<String> {
     Ok(format!("{} MB each way, intact", there.bytes >> 20))
 }
 
-/// Nothing in clear, and ESP in the form of the case.
+/// Checks that nothing is in clear, and that ESP has the form of the case.
 fn judge(case: &HandCase, wire: Capture) -> Result<String> {
     let recording = wire.finish()?;
     let clear = match case.mode {
@@ -197,7 +198,7 @@ fn tunnel(case: &HandCase) -> Result<Tunnel> {
 /// The same as lines of a configuration.
 fn configuration(case: &HandCase) -> String {
     let (cipher, mac) = keys(case);
-    // NULL takes no key, but a word must be typed.
+    // NULL has no key, but the syntax requires one.
     let cipher = if cipher.is_empty() { "00".to_owned() } else { to_hex(&cipher) };
     let key = |direction: &str, spi: u32| {
         format!(" set session-key {direction} esp {spi} cipher {cipher} authenticator {}\n", to_hex(&mac))

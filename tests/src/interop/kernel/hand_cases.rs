@@ -1,23 +1,23 @@
-//! The cases without IKE, and the algorithms in the kernel's words.
+//! The cases without IKE, and the kernel's names of the algorithms.
 
 use sa_table::record::{EspAlgorithm, Hmac, Mode};
 
-/// One algorithm in everybody's words.
+/// The names and key lengths of one algorithm.
 #[derive(Debug)]
 pub struct Row {
     /// In our tables.
     pub algorithm: EspAlgorithm,
     /// In a transform set.
     pub transform: &'static str,
-    /// In what we show.
+    /// In our `show` output.
     pub we_show: &'static str,
     /// Octets of the cipher's key with its salt.
     pub cipher_octets: usize,
     /// Octets of the HMAC's key.
     pub mac_octets: usize,
-    /// The kernel's word for the cipher.
+    /// The kernel's name of the cipher.
     pub cipher: &'static str,
-    /// Its word for the HMAC and the bits that are sent of it; empty for combined ciphers.
+    /// Its name of the HMAC and the truncated length in bits; empty for combined ciphers.
     pub mac: &'static str,
 }
 
@@ -57,7 +57,7 @@ const ROWS: &[Row] = &[
     row(EspAlgorithm::Null(Hmac::Sha512_256), ["esp-null esp-sha512-hmac"; 2], [0, 64], [NULL, SHA512]),
 ];
 
-/// What has the keys at our end.
+/// The program with the keys at our end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ours {
     /// The data plane alone, by tables of the laboratory.
@@ -71,7 +71,7 @@ pub enum Ours {
 pub struct HandCase {
     /// The algorithm.
     pub row: &'static Row,
-    /// Who has the keys.
+    /// The program with the keys at our end.
     pub ours: Ours,
     /// Tunnel between networks, or transport between the ends.
     pub mode: Mode,
@@ -84,7 +84,7 @@ pub struct HandCase {
 }
 
 impl HandCase {
-    /// The name by which one case is chosen and reported.
+    /// The name by which a case is selected and reported.
     pub fn name(&self) -> String {
         let ours = if self.ours == Ours::CryptoMap { "tohub, ipsec-manual" } else { "tohub" };
         let esn = if self.esn { " with ESN" } else { "" };
@@ -95,8 +95,8 @@ impl HandCase {
 }
 
 /// Every case: each algorithm plain in a tunnel, without and with extended sequence numbers; then
-/// the other forms, and the crypto map, which has neither extended sequence numbers nor UDP by
-/// hand, and no combined cipher.
+/// the other forms, and the crypto map, whose manual keying supports neither extended sequence
+/// numbers nor UDP nor combined ciphers.
 pub fn cases() -> Vec<HandCase> {
     let plain =
         |row, esn| HandCase { row, ours: Ours::Tables, mode: Mode::Tunnel, udp: false, esn, transfer: false };
@@ -110,7 +110,8 @@ pub fn cases() -> Vec<HandCase> {
             mode,
             udp,
             transfer: true,
-            // Each of the three algorithms has both kinds of numbers in one form or another.
+            // Over the forms each of the three algorithms occurs with both kinds of sequence
+            // numbers.
             ..plain(row, esn != (mode == Mode::Transport && !udp))
         }));
     }

@@ -1,5 +1,5 @@
-//! libreswan keys the kernel: each algorithm that it has, plain or in UDP, and some in transport
-//! mode.
+//! libreswan as IKE daemon of the kernel: each algorithm that it supports, plain or in UDP, and
+//! some in transport mode.
 
 use crate::algorithms::{ALL, EspTransform};
 use crate::case::{Case, Initiator, Opposite, Wire};

@@ -1,5 +1,5 @@
-//! The cases opposite a Linux kernel in a virtual machine. Two machines, one with strongSwan and
-//! one with libreswan, each play their cases one after the other, and share those without IKE.
+//! The cases against a Linux kernel in a virtual machine. Two machines, one with strongSwan and one
+//! with libreswan, each run their cases sequentially, and share those without IKE.
 
 mod by_hand;
 mod hand_cases;
@@ -14,7 +14,7 @@ use crate::runner::{Outcome, play_all};
 use crate::vm::Machine;
 use crate::{Choice, everything_was_played, report};
 
-/// Installs the peers, boots the machines, plays.
+/// Installs the peers, boots the machines and runs the cases.
 pub fn play(choice: &Choice) -> Result<Vec<Outcome>, String> {
     lab::peer::install(&["strongswan6", "libreswan", "kernel-vm"])
         .map_err(|error| format!("the peers could not be installed: {error}"))?;

@@ -1,5 +1,5 @@
-//! strongSwan keys the kernel: each algorithm plain, and in UDP with extended sequence numbers;
-//! some in transport mode.
+//! strongSwan as IKE daemon of the kernel: each algorithm plain, and in UDP with extended sequence
+//! numbers; some in transport mode.
 
 use crate::algorithms::{ALL, EspTransform};
 use crate::case::{BOTH, Case, Initiator, Opposite, Wire};

@@ -1,16 +1,16 @@
 //! Transport mode: the gateway's own traffic, which enters and leaves through its punt port, to and
-//! from the stranger's own address.
+//! from the peer's own address.
 
 use crate::algorithms::{ALL, EspTransform};
 use crate::case::{Case, Initiator, Opposite, Wire};
 use crate::plays;
 
-/// One case of either stranger.
+/// One case, for strongSwan or libreswan.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
     /// The algorithm of ESP.
     pub algorithm: &'static EspTransform,
-    /// Who begins.
+    /// The initiator.
     pub initiator: Initiator,
     /// Plain or in UDP.
     pub wire: Wire,
@@ -33,12 +33,11 @@ pub const WAYS: [Way; 6] = [
     Way { algorithm: CBC, initiator: Initiator::Tohub, wire: Wire::Udp, esn: true },
 ];
 
-/// The case, without the stranger's word for the algorithm.
+/// The case, without the peer's name of the algorithm.
 pub fn case(way: Way, opposite: Opposite) -> Case {
     let esn = if way.esn { " with ESN" } else { "" };
     let udp = if way.wire == Wire::Udp { " in UDP" } else { "" };
-    // Whoever answers insists on transport mode: it must not have become a tunnel by a fallback of
-    // ours.
+    // The responder requires transport mode, so that a fallback to tunnel mode fails the case.
     let mode = match way.initiator {
         Initiator::Tohub => " mode transport\n",
         Initiator::Stranger => " mode transport require\n",

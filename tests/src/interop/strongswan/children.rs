@@ -6,7 +6,7 @@ use lab::peer::Release;
 use crate::bench::{Bench, fail};
 use crate::case::{BOTH, Case, Initiator, Opposite, RELEASES};
 
-/// The stranger's second network has a host too.
+/// The peer's second network has a host too.
 const SECOND_HOST: &str = "10.3.0.1";
 
 pub fn cases() -> Vec<Case> {
@@ -52,14 +52,15 @@ fn two_children(release: Release, initiator: Initiator) -> Case {
     })
 }
 
-/// We permit more than the stranger has.
+/// Our permit is wider than the peer's selectors.
 fn wide(release: Release, initiator: Initiator, title: &str) -> Case {
     let mut case = Case::new(title, Opposite::Namespace(release), initiator);
     case.ours.permits = vec!["ip 192.168.0.0 0.0.255.255 10.0.0.0 0.255.255.255".to_owned()];
     case
 }
 
-/// The stranger has more than we permit: what lies outside stays in clear neither here nor there.
+/// The peer's selectors are wider than our permit: traffic outside of the permit is not sent in
+/// clear by either end.
 fn narrow(release: Release, initiator: Initiator) -> Case {
     Case::new("the stranger's selectors are wider than ours", Opposite::Namespace(release), initiator)
         .with(&["LOCAL_TS=10.0.0.0/8", "REMOTE_TS=192.168.0.0/16"])

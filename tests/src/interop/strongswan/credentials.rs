@@ -1,5 +1,5 @@
-//! How the ends prove themselves and what else goes into the keys: certificates, ML-KEM,
-//! post-quantum pre-shared keys; and what these make of IKE messages: fragments.
+//! Authentication and further inputs of the keys: certificates, ML-KEM, post-quantum pre-shared
+//! keys; and IKE fragmentation, which they cause.
 
 use lab::Result;
 use lab::command::wait_for;
@@ -9,7 +9,7 @@ use crate::bench::{Bench, fail};
 use crate::case::{BOTH, Case, Initiator, Opposite, RELEASES, WITH_PROFILE, profile};
 use crate::plays;
 
-/// Kind of keys, our word for the method, what we show.
+/// Key type, our name of the method, our `show` output.
 const METHODS: [(&str, &str, &str); 3] = [
     ("rsa", "rsa-sig", "Auth sign: RSA, Auth verify: RSA"),
     ("ecdsa", "ecdsa-sig", "Auth sign: ECDSA, Auth verify: ECDSA"),
@@ -63,8 +63,8 @@ fn certificates(
     case
 }
 
-/// With pre-shared keys, but so small that IKE_AUTH needs several; the stranger's messages have no
-/// need.
+/// With pre-shared keys, and a fragment size so small that our IKE_AUTH needs several; the peer's
+/// messages fit in one.
 fn small_fragments(release: Release, initiator: Initiator) -> Case {
     let mut case = Case::new("our fragments are small", Opposite::Namespace(release), initiator);
     case.ours.ike.push_str("crypto ikev2 fragmentation mtu 160\n");
@@ -94,7 +94,7 @@ fn ppk(release: Release, initiator: Initiator) -> Case {
     })
 }
 
-/// x25519 and ML-KEM-768 for the IKE SA and for each rekeying, which the stranger begins.
+/// x25519 and ML-KEM-768 for the IKE SA and for each rekeying, which the peer initiates.
 fn ml_kem(initiator: Initiator) -> Case {
     let mut case =
         Case::new("ML-KEM-768 beside x25519, rekeyed", Opposite::Namespace(Release::Six), initiator);
@@ -126,7 +126,7 @@ fn ml_kem(initiator: Initiator) -> Case {
     })
 }
 
-/// The certificates do not fit into the 576 octets that the strangers are told to use.
+/// The certificates do not fit into the 576 octets that the peers are configured to use.
 fn in_fragments(bench: &mut Bench) -> Result<()> {
     plays::transfer(bench)?;
     if bench.stranger.program().log().contains("EF(2/") { Ok(()) } else { fail("IKE_AUTH was in one piece") }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::bench::{Bench, fail};
 use crate::case::{BOTH, Case, Initiator, Opposite, RELEASES, isakmp};
 
-/// Rekeyings of the child in a row.
+/// Number of consecutive rekeyings of the child.
 const REKEYINGS: u32 = 20;
 
 pub fn cases() -> Vec<Case> {
@@ -41,8 +41,8 @@ fn one_way(release: Release) -> [Case; 4] {
     [hung, asked, restarted, killed]
 }
 
-/// Timers 30 times as fast: a child of 120 s is replaced after 2 to 3 s, an IKE SA of 400 s after
-/// 12 to 13 s.
+/// Timers run 30 times as fast: a child of 120 s is replaced after 2 to 3 s, an IKE SA of 400 s
+/// after 12 to 13 s.
 fn ours_rekeys(mut case: Case) -> Case {
     case.ours.scale = 30;
     case.ours.ike = isakmp("aes 256", "sha256", 19).replace(" group 19\n", " group 19\n lifetime 400\n");
@@ -84,7 +84,7 @@ fn rekeyed(bench: &mut Bench) -> Result<()> {
     bench.judge_wire()
 }
 
-/// The highest numbers of an IKE SA and of a child in strongSwan's list: it counts both up.
+/// The highest IDs of an IKE SA and of a child in strongSwan's list; it increments both.
 fn numbers(list: &str) -> Result<(u32, u32)> {
     let highest = |lines: &mut dyn Iterator<Item = &str>| {
         lines
@@ -150,7 +150,7 @@ fn the_stranger_hangs(bench: &mut Bench) -> Result<()> {
     });
     signal(pid, Signal::CONT);
     bench.seen.push(format!("detected after {} ms, timers 5 times as fast", detected? - stopped));
-    // The next packet raises the tunnel anew.
+    // The next packet brings up the tunnel again.
     wait_for("the tunnel to come back", 20, || bench.ping_from_host(1, 3).ok())?;
     bench.ping_both_ways()?;
     bench.ends_agree()?;
@@ -178,7 +178,7 @@ fn the_stranger_restarts(bench: &mut Bench) -> Result<()> {
     bench.ping_both_ways()?;
     signal(bench.stranger.program().pid()?, Signal::KILL);
     bench.restart_stranger()?;
-    // It knows nothing of us and begins anew: INITIAL_CONTACT ends what we have.
+    // It has no state and initiates again: its INITIAL_CONTACT closes our old IKE SA.
     bench.initiate_child("net")?;
     bench.ping_both_ways()?;
     wait_for("the old SAs to go", 10, || {

@@ -1,4 +1,4 @@
-//! The cases opposite strongSwan 5 and 6 in a namespace, whose ESP runs in user space.
+//! The cases against strongSwan 5 and 6 in a namespace, whose ESP runs in user space.
 
 mod children;
 mod credentials;
@@ -24,7 +24,7 @@ pub fn all() -> Vec<Case> {
     .concat()
 }
 
-/// The lines that the README shows, word for word.
+/// The configuration of the README, verbatim.
 fn readme() -> Vec<Case> {
     let page = include_str!("../../../../README.md");
     let section = page.split_once("## Connect it to a strongSwan").map_or("", |(_, rest)| rest);

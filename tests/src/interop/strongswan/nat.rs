@@ -1,4 +1,4 @@
-//! A translator of addresses in between, in front of either end.
+//! Cases with a NAT in front of either end.
 
 use lab::Result;
 use lab::command::sleep_ms;
@@ -42,8 +42,8 @@ fn case(title: &str, release: Release, initiator: Initiator, nat: Nat) -> Case {
     case
 }
 
-/// RFC 7296 section 2.23: the end without a NAT follows the other one to its new port, which it
-/// learns from an authentic packet.
+/// RFC 7296 §2.23: the end without a NAT follows the other one to its new port, which it learns
+/// from an authentic packet.
 fn the_port_changes(bench: &mut Bench) -> Result<()> {
     bench.raise()?;
     bench.ping_both_ways()?;
@@ -51,7 +51,7 @@ fn the_port_changes(bench: &mut Bench) -> Result<()> {
     remember_for(router, 1)?;
     bench.ping_both_ways()?;
     take_another_port(router)?;
-    // Behind the NAT somebody speaks first: nobody else could be heard.
+    // The end behind the NAT must send first: before that there is no mapping.
     for attempt in 0.. {
         let answered = if bench.case.nat == Nat::Ours {
             bench.ping_from_host(1, 2).is_ok()
@@ -79,7 +79,7 @@ fn the_port_changes(bench: &mut Bench) -> Result<()> {
     bench.judge_wire()
 }
 
-/// How long translations live from their next packet on.
+/// Sets the lifetime of NAT mappings created from now on.
 fn remember_for(router: &Namespace, seconds: u32) -> Result<()> {
     for timeout in ["nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"] {
         router.sysctl(&format!("net/netfilter/{timeout}"), &seconds.to_string())?;
@@ -87,7 +87,7 @@ fn remember_for(router: &Namespace, seconds: u32) -> Result<()> {
     Ok(())
 }
 
-/// In silence the translation ends; the next one has a port of another range.
+/// Without traffic the mapping expires; the next one gets a port of another range.
 fn take_another_port(router: &Namespace) -> Result<()> {
     router.run("nft", &["flush chain ip nat out"])?;
     router.run("nft", &["flush chain ip nat in"])?;

@@ -4,7 +4,7 @@ use crate::algorithms::{self, EspTransform};
 use crate::case::{BOTH, Case, Initiator, Opposite, Ours, RELEASES, WITH_PROFILE, isakmp, profile};
 use crate::plays;
 
-/// Number, strongSwan's word in a proposal, strongSwan's word in a list of SAs.
+/// Number, strongSwan's name in a proposal, strongSwan's name in the list of SAs.
 const GROUPS: [(u16, &str, &str); 7] = [
     (14, "modp2048", "MODP_2048"),
     (15, "modp3072", "MODP_3072"),
@@ -15,7 +15,7 @@ const GROUPS: [(u16, &str, &str); 7] = [
     (31, "x25519", "CURVE_25519"),
 ];
 
-/// Lines of a policy, strongSwan's proposal, what each end shows.
+/// Lines of a policy, strongSwan's proposal, output of each end.
 const IKE_CBC: [(&str, &str, &str, &str, &str); 3] = [
     (
         "aes",
@@ -62,7 +62,7 @@ pub fn cases() -> Vec<Case> {
                 cases.push(combined(new(format!("IKE with AES-GCM {bits}")), bits, prf, shown));
             }
             for (number, algorithm) in (0..).zip(algorithms::of_user_space()) {
-                // Each with each release, the beginners in turn.
+                // Each with each release, with alternating initiators.
                 if number % 2 == usize::from(initiator == Initiator::Tohub) {
                     cases.push(esp(new(algorithm.transform.to_owned()), algorithm));
                 }
@@ -105,7 +105,7 @@ fn in_udp_without_nat(mut case: Case) -> Case {
     case.with(&["ENCAP=yes"]).showing(&["UDP-Encaps", "NAT-T is detected"], &["-in-UDP"])
 }
 
-/// RFC 7296 section 1.2: INVALID_KE_PAYLOAD names the group that the responder wants.
+/// RFC 7296 §1.2: INVALID_KE_PAYLOAD names the group that the responder wants.
 fn the_other_group_is_asked_for(release: lab::peer::Release) -> Case {
     let mut case = Case::new(
         "our first group is not the stranger's: INVALID_KE_PAYLOAD",

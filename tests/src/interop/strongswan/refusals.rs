@@ -1,4 +1,5 @@
-//! What must not come up: it does not, says why, and comes up once the mistake is mended.
+//! Tunnels that must not come up: the reason is logged, and they come up once the configuration is
+//! corrected.
 
 use lab::Result;
 use lab::command::{output, wait_for};
@@ -48,7 +49,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// Nothing comes up, and our log says one of these words about it.
+/// Nothing comes up, and our log contains one of these texts.
 fn refused(bench: &mut Bench, reasons: &[&str]) -> Result<()> {
     attempt_in_vain(bench)?;
     let said = wait_for("a line in our log", 10, || {
@@ -96,7 +97,7 @@ fn the_key_is_mended(bench: &mut Bench) -> Result<()> {
         &format!("crypto isakmp key {KEY} address 192.0.2.2"),
     ])?;
     match bench.case.initiator {
-        // A peer list is tried again after ten seconds at the earliest.
+        // The peer list is retried after ten seconds at the earliest.
         Initiator::Tohub => wait_for("the tunnel", 25, || bench.ping_from_host(1, 2).ok())?,
         Initiator::Stranger => bench.initiate_child("net")?,
     }

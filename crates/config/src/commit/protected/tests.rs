@@ -12,7 +12,7 @@ impl Environment for NoWorld {
     }
 }
 
-/// Two entries of a map, with these lines in their lists.
+/// A map with two entries, with these lines in their lists.
 fn configuration(first: &[String], second: &[String]) -> Configuration {
     let mut text = String::from("interface Gi0/1\n device outside\n crypto map m\n");
     for (seq, lines) in [(1, first), (2, second)] {
@@ -24,7 +24,7 @@ fn configuration(first: &[String], second: &[String]) -> Configuration {
     file::parse("t", &text, &mut NoWorld).unwrap().configuration
 }
 
-/// Lines about four networks of four hosts and two protocols, so that random ones often meet.
+/// Lines on four networks of four hosts and two protocols, so that random lines often overlap.
 fn line() -> impl Strategy<Value = String> {
     let side = prop_oneof![
         1 => Just("any".to_owned()),
@@ -47,7 +47,7 @@ fn lists() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
 /// Source and destination host, protocol, destination port.
 type Flow = (u8, u8, u8, u16);
 
-/// The line that decides about a flow, by a plain walk.
+/// The line that decides about a flow, by linear evaluation.
 fn decides(lines: &[Line<'_>], (from, to, protocol, port): Flow) -> Option<usize> {
     let has = |address: &crate::model::AclAddress, host: u8| {
         address.prefix().unwrap().contains(std::net::Ipv4Addr::new(10, 0, 0, host).into())
@@ -89,8 +89,8 @@ proptest! {
                 .filter(|flow| after.iter().all(|lines| decides(lines, *flow).is_none()))
                 .filter_map(|flow| decides(&before, flow))
                 .collect();
-            // Hosts and ports outside of the small world exist too; a line about them counts as
-            // lost as well.
+            // Hosts and ports outside of the test ranges exist too; a line that loses only those is
+            // also reported.
             let found = lost(&before, after, |_| true);
             prop_assert!(expected.is_subset(&found), "{expected:?} {found:?}");
             for index in found.difference(&expected) {

@@ -38,7 +38,7 @@ fn parse(text: &str) -> Configuration {
     file::parse("t", text, &mut NoWorld).unwrap().configuration
 }
 
-/// The review of a session that made `change`, and whether everything is as it was.
+/// The review of a session that made `change`, and whether everything was restored.
 fn review(change: impl FnOnce(&mut Configuration)) -> (Review, bool) {
     let before = parse(BASE);
     let mut now = before.clone();
@@ -177,7 +177,7 @@ fn what_another_open_session_began_with_is_not_lost_yet() {
     assert_eq!(now, edited, "the other one is in the middle of it, perhaps");
     assert!(review.refused.is_empty() && review.lost.is_empty());
     assert!(review.notes[0].contains("another session is in configuration mode"), "{review:?}");
-    // What a session that was cut off began with is reviewed by the next one.
+    // The baseline of a disconnected session is reviewed by the next session.
     let review = review_edits(&[&edited, &before], &mut now, &[]);
     assert_eq!(review.refused.len(), 2, "{review:?}");
     assert_eq!(now, before);

@@ -1,4 +1,4 @@
-//! Lines that come together, and blocks: one commit, and the replies of lines that come one by one.
+//! Batches and blocks of lines: one commit, with the same responses as for single lines.
 
 use proptest::prelude::*;
 
@@ -21,7 +21,7 @@ impl Session {
         replies
     }
 
-    /// The replies to lines that are typed one by one, until the session ends.
+    /// The responses to single lines, until the session ends.
     fn until_closed(&mut self, lines: &[&str]) -> Vec<Response> {
         let mut replies: Vec<Response> = Vec::new();
         for line in lines {
@@ -79,7 +79,7 @@ fn what_has_no_room_is_refused_with_its_own_line_and_nothing_is_half_applied() {
         replies.iter().map(|reply| (reply.text.as_str(), reply.prompt.as_str())).collect();
     assert_eq!(texts[2], ("% no room\n", "R1(config-crypto-map)#"));
     assert!(replies[0].status.is_ok() && replies[1].status.is_ok() && replies[3].status.is_ok());
-    // The session stays in entry 1, as if the lines had been typed.
+    // The session is in entry 1, as after single lines.
     let map = &s.device.running.crypto_maps["m"];
     assert_eq!(map.entries.keys().collect::<Vec<_>>(), [&1]);
     assert_eq!(map.entries[&1].body.peers.len(), 2);
@@ -128,7 +128,7 @@ fn a_line_whose_name_is_looked_up_is_applied_to_what_runs_then() {
     assert!(
         matches!(&turn.ask, Some(Ask::Resolve(name)) if name == "hub.example") && turn.replies.is_empty()
     );
-    // Another session names a peer meanwhile.
+    // Another session adds a peer meanwhile.
     let mut other = Session { shell: Shell::new(15), device: std::mem::take(&mut s.device) };
     other.type_all(&["conf t", "crypto map m 1 ipsec-isakmp", "set peer 10.1.1.1", "end"]);
     s.device = other.device;
@@ -146,7 +146,7 @@ fn nothing_is_executed_twice() {
     assert_eq!((s.device.executed.len(), s.device.commits.len()), (2, 2));
     assert_eq!(replies[3].prompt, "R2(config)#");
     assert!(replies[6].closed);
-    // Lines that are committed one by one ask for nothing anew.
+    // Lines that are committed one by one are not asked about again.
     let mut s = configuring();
     s.device.room = Some(0);
     s.burst(&["hostname R2", "crypto map m 1 ipsec-isakmp", "do clear crypto sa"]);
@@ -234,8 +234,8 @@ proptest! {
             prop_assert_eq!(&other.device.resolved, &alone.device.resolved);
             prop_assert!(other.device.commits.len() <= alone.device.commits.len());
         }
-        // With too little room the lines are refused that would be refused alone, where no later
-        // line of the burst makes room again.
+        // With too little room, the lines are rejected that would be rejected alone, unless a later
+        // line of the batch frees room.
         if lines.iter().any(|line| line.starts_with("no crypto map")) {
             return Ok(());
         }

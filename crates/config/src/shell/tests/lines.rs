@@ -1,8 +1,9 @@
-//! Configuration lines for properties: of every kind that touches rules on the whole model.
+//! Configuration lines for property tests, of every kind that affects rules for whole
+//! configurations.
 
 use proptest::prelude::*;
 
-/// One to many lines, with repetitions and lines that are refused.
+/// One to many lines, including repeated and invalid ones.
 pub(crate) fn lines() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(line(), 1..40)
 }

@@ -1,4 +1,4 @@
-//! Leaving configuration mode: what is put back, what is named, and at which moment.
+//! Leaving configuration mode: what is restored, what is reported, and when.
 
 use super::*;
 

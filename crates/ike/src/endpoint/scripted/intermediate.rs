@@ -51,7 +51,7 @@ fn no_additional_exchange_is_left_out_or_made_twice() {
     assert!(script.actions.iter().any(|action| matches!(action, Action::InstallChild(_))));
 }
 
-/// RFC 9370 §2.2.1: additional exchanges are for ends that both speak IKE_INTERMEDIATE.
+/// RFC 9370 §2.2.1: additional exchanges need IKE_INTERMEDIATE at both ends.
 #[test]
 fn additional_exchanges_without_the_exchange_that_carries_them_are_refused() {
     let mut script = Script::new(hybrid);

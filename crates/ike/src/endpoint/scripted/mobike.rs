@@ -1,4 +1,4 @@
-//! A peer that moves (RFC 4555), with us as the end that stays.
+//! A peer that moves (RFC 4555); our end does not move.
 
 use super::*;
 
@@ -112,7 +112,7 @@ fn an_address_that_nobody_can_be_reached_at_is_unacceptable() {
     assert_eq!(script.last().to, theirs(), "nothing has changed");
 }
 
-/// RFC 4555 §3.1: it takes both ends.
+/// RFC 4555 §3.1: both ends must support it.
 #[test]
 fn without_mobike_an_update_means_nothing_and_nobody_moves() {
     let mut script = Script::established_by_peer(&[]);
@@ -140,8 +140,7 @@ fn cookie2_of_a_peer_comes_back_as_it_was() {
     }
 }
 
-/// RFC 4555 §4.2.5: the peer can answer at its new address only if it was there to hear the
-/// question.
+/// RFC 4555 §4.2.5: only a peer that receives the request at its new address can answer it.
 #[test]
 fn each_question_has_a_cookie_of_its_own() {
     let mut script = with_mobike();
@@ -160,7 +159,7 @@ fn each_question_has_a_cookie_of_its_own() {
     assert_eq!(cookies.len(), 3);
 }
 
-/// What an end at `place` is hashed to: SPIi | SPIr | address | port.
+/// The NAT detection hash of an end at `place`: SPIi | SPIr | address | port.
 fn detection(kind: u16, (spi_i, spi_r): (u64, u64), place: SocketAddr) -> Payload {
     let SocketAddr::V4(place) = place else { panic!("IPv4 here") };
     let octets =
@@ -186,8 +185,8 @@ fn nat_detection_without_an_update_is_answered() {
     assert!(script.actions.is_empty(), "{:?}", script.actions);
 }
 
-/// RFC 4555 §3.7, §3.8: a request that is refused gets its cookie back, too, and the answer to its
-/// search for NATs: a peer without its cookie would have to close the IKE SA.
+/// RFC 4555 §3.7, §3.8: the answer that refuses a request also returns its COOKIE2 and NAT
+/// detection payloads: without its cookie the peer would have to close the IKE SA.
 #[test]
 fn a_refusal_returns_the_cookie_and_answers_nat_detection() {
     let refused = [
@@ -214,8 +213,8 @@ fn a_refusal_returns_the_cookie_and_answers_nat_detection() {
     }
 }
 
-/// RFC 4555 §3.8: the mapping of the peer's NAT changes. With MOBIKE the peer finds that out and
-/// says so; without, we follow it.
+/// RFC 4555 §3.8: the mapping of the peer's NAT changes. With MOBIKE the peer detects that and
+/// sends an update; without MOBIKE we follow the new address.
 #[test]
 fn a_peer_with_mobike_is_not_followed_before_it_says_so() {
     let behind_nat = [

@@ -1,4 +1,4 @@
-//! Gateways that send us to another one (RFC 5685).
+//! Gateways that redirect us (RFC 5685).
 
 use super::*;
 
@@ -42,7 +42,7 @@ fn an_initiation_goes_on_with_the_gateway_to_which_it_is_redirected() {
     assert_eq!(last.notify(notify_type::REDIRECTED_FROM).unwrap().data, [1, 4, 192, 0, 2, 2]);
     assert_ne!(nonce_of(last), nonce);
     assert!(matches!(script.actions[..], [Action::Redirected { old, new, .. }] if old == new));
-    // The third one is too many.
+    // The third redirection exceeds the limit.
     for expected in [2, 2] {
         script.at = other_gateway();
         let nonce = nonce_of(script.last());
@@ -139,8 +139,8 @@ fn a_redirection_of_an_established_ike_sa_keeps_its_children_until_the_other_gat
     assert!(script.last().payloads.contains(&Payload::Delete(DeletePayload::Ike)));
 }
 
-/// RFC 5685 §9.2: type and length of the identity, the identity, and in IKE_SA_INIT our nonce. A
-/// host name we do not resolve.
+/// RFC 5685 §9.2: type and length of the identity, the identity, and in IKE_SA_INIT our nonce. Host
+/// names are not resolved.
 #[test]
 fn where_a_redirection_leads_is_an_address_of_our_family() {
     let ipv6 = [&[2, 16][..], &[0x20, 1, 0x0d, 0xb8], &[0; 12]].concat();

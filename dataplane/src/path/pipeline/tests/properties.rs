@@ -1,5 +1,5 @@
-//! Whatever arrives, nothing panics, no frame is lost, and nothing that a permit protects leaves in
-//! clear.
+//! Properties for arbitrary input: no panic, no lost frame, and no packet that a permit protects
+//! leaves in clear.
 
 use super::*;
 use crate::policy::flow::Ports;
@@ -32,7 +32,7 @@ enum Arrival {
     Esp { number: usize, changes: Vec<(u16, u8)> },
     /// A packet of the host's own stack.
     Host { bytes: Vec<u8> },
-    /// The SAs come or go.
+    /// The SAs are installed or removed.
     Switch(bool),
     /// Time passes.
     Later(u16),
@@ -60,7 +60,8 @@ fn change(bytes: &mut [u8], start: usize, changes: &[(u16, u8)]) {
     }
 }
 
-/// Whether a frame that left by the outside is one that the rules protect: it must not have.
+/// Whether one of the frames that left by the outside port is protected by the rules and should not
+/// have left.
 fn leaks(gateway: &Gateway, sent: &[u8]) -> bool {
     let packet = ip(sent);
     let Ok(summary) = wire::parse::ip_at(packet, 0) else { return true };

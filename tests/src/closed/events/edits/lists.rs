@@ -1,4 +1,4 @@
-//! Edits of the access list and of what refers to it.
+//! Edits of the access list and of the lines that refer to it.
 
 use super::{ENTRY, Edit, PERMIT, apart, no, pasted, rule_removed, typed};
 use crate::event::{Step, lines};
