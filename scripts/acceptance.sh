@@ -60,7 +60,6 @@ choose() { echo "$((hour % $1 + 1))/$1"; }
 
 step make test
 step make lint
-step make docs
 if [ "$mode" = whole ]; then
     histories=(HISTORIES_PROFILE=histories)
     timed make closed

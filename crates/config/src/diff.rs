@@ -188,7 +188,7 @@ fn change<K, V>(
     difference: &Difference<K, V>,
     object: impl Fn(&K, Option<&V>, Option<&V>) -> Object,
 ) -> Option<Change> {
-    let (action, object) = match (difference.old(), difference.new()) {
+    let (action, object) = match (difference.before(), difference.after()) {
         (None, Some((key, new))) => (Action::Add, object(key, None, Some(new))),
         (Some((key, old)), Some((_, new))) => (Action::Switch, object(key, Some(old), Some(new))),
         (Some((key, old)), None) => (Action::Remove, object(key, Some(old), None)),

@@ -38,12 +38,12 @@ pub struct Difference<K, V> {
 
 impl<K, V> Difference<K, V> {
     /// The entry of the first map.
-    pub fn old(&self) -> Option<(&K, &V)> {
+    pub fn before(&self) -> Option<(&K, &V)> {
         self.old.as_ref().map(|pair| (&pair.0, &pair.1))
     }
 
     /// The entry of the second map.
-    pub fn new(&self) -> Option<(&K, &V)> {
+    pub fn after(&self) -> Option<(&K, &V)> {
         self.new.as_ref().map(|pair| (&pair.0, &pair.1))
     }
 }
@@ -491,7 +491,7 @@ mod tests {
                 .differences(&map)
                 .iter()
                 .map(|found| {
-                    let (old, new) = (found.old(), found.new());
+                    let (old, new) = (found.before(), found.after());
                     (*old.or(new).unwrap().0, old.map(|old| *old.1), new.map(|new| *new.1))
                 })
                 .collect();
