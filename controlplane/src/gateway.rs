@@ -138,11 +138,9 @@ impl Gateway {
         // Read the data plane's time stamps first: a peer whose packets have just arrived must not
         // be declared dead.
         self.scan(now);
-        // Detection before the endpoint's timers, so that no probe is retransmitted to a peer that
-        // has just been declared dead.
-        self.detect(now);
         self.endpoint.handle_timeout(ike_time(now));
         self.settle(now);
+        self.detect(now);
         for key in self.peers.due(now) {
             self.tell(now, &key, |session, intents| session.handle_timeout(now, intents));
         }

@@ -11,6 +11,7 @@ use ike::{ChildId, Command};
 use sa_table::{Direction, Event, FiveTuple, PolicyId};
 
 use super::{Gateway, SCAN_INTERVAL};
+use crate::clock::ike_time;
 use crate::report::Message;
 use crate::tunnels::{SaPair, Seen};
 
@@ -68,7 +69,9 @@ impl Gateway {
             let due = self.peers.due(now);
             let of_sessions = due.iter().filter_map(|key| self.peers.session(key));
             let of_sessions = of_sessions.flat_map(|session| session.pairs().map(|(child, _)| child));
-            let of_ikes = self.tunnels.detections_due(now).into_iter();
+            let probed = self.endpoint.overdue(ike_time(now));
+            let probed = probed.filter(|ike| self.tunnels.is_probing(*ike));
+            let of_ikes = self.tunnels.detections_due(now).into_iter().chain(probed);
             of_sessions.chain(of_ikes.flat_map(|ike| self.tunnels.pairs_under(ike))).collect()
         };
         for child in children {

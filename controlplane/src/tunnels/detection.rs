@@ -60,13 +60,6 @@ impl Timing {
     pub fn detection(&self) -> Duration {
         self.interval + self.retry * self.probes
     }
-
-    /// A number of retransmissions that exceeds those between any sign of life and the verdict. It
-    /// only ends the IKE SA of a silent peer if its keepalive line was removed after the probe.
-    fn retries_beyond_verdict(&self) -> u32 {
-        let retry = self.retry.as_millis().max(1);
-        u32::try_from(self.detection().as_millis().div_ceil(retry)).unwrap_or(u32::MAX)
-    }
 }
 
 /// The result of [`Liveness::poll`].
@@ -169,14 +162,13 @@ impl Liveness {
 /// An action that detection requests from the gateway.
 #[derive(Debug)]
 pub enum Detected {
-    /// Probe the peer of this IKE SA, now and then every `interval` until the verdict.
+    /// Probe the peer of this IKE SA now, and then every `interval`, `retries` times.
     Probe {
         /// The IKE SA.
         ike: IkeId,
         /// Time between transmissions.
         interval: Duration,
-        /// The number of retransmissions after which the endpoint may give up by itself: always
-        /// later than the verdict of the ladder.
+        /// The number of retransmissions.
         retries: u32,
     },
     /// The peer did not answer. Its IKE SA and everything under it are already removed here.
@@ -193,8 +185,8 @@ impl Tunnels {
                     if let Some(sa) = self.ike_sas.get_mut(&ike) {
                         sa.probing = true;
                     }
-                    let (interval, retries) = (timing.retry, timing.retries_beyond_verdict());
-                    detected.push(Detected::Probe { ike, interval, retries });
+                    let retries = timing.probes.saturating_sub(1);
+                    detected.push(Detected::Probe { ike, interval: timing.retry, retries });
                 }
                 Some((Verdict::Dead, _)) => detected.extend(self.end_ike(ike).map(Detected::PeerDead)),
                 // The endpoint retransmits its probe at the same interval.
