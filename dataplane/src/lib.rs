@@ -2,8 +2,9 @@
 //!
 //! Modules: [`process`] starts, attaches the guard by [`xdp`] and runs workers; a worker passes
 //! bursts through [`path`], which uses [`policy`] for the rules, [`sa`] for keys, [`host`] for
-//! routes, neighbours and ports, and [`count`] for counters. Imports are allowed in this direction
-//! only: `process` → `path` → `sa`, `policy` → `host`, `xdp` → `count`.
+//! routes, neighbours and ports, and [`count`] for counters. Imports run in this direction,
+//! `process` → `path` → `sa`, `policy` → `host`, `xdp` → `count`, except that `sa` and `host` use
+//! `path::shared`, `host` and `xdp` use `policy::address_bits`, and `host` uses `process::closing`.
 #![forbid(unsafe_code)]
 
 pub mod count;
